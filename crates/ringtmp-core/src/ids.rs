@@ -1,0 +1,193 @@
+//! Names for things. An index, a count and a size are different types.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Why a text is not an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Not 16 hexadecimal digits.
+    #[error("a peer id is 16 hexadecimal digits, not {0:?}")]
+    Peer(String),
+    /// Not [`RoomCode::LENGTH`] characters of the code's alphabet.
+    #[error("a room code is 16 letters and digits, not {0:?}")]
+    Room(String),
+}
+
+/// One participant, named by the server. Written as 16 hexadecimal digits (JavaScript cannot hold 64-bit integers).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PeerId(pub u64);
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerId({self})")
+    }
+}
+
+impl FromStr for PeerId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match u64::from_str_radix(text, 16) {
+            Ok(id) if digits => Ok(Self(id)),
+            _ => Err(IdError::Peer(excerpt(text))),
+        }
+    }
+}
+
+impl TryFrom<String> for PeerId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<PeerId> for String {
+    fn from(id: PeerId) -> Self {
+        id.to_string()
+    }
+}
+
+/// The name of a room: 80 random bits as 16 characters of Crockford's base 32, lower case, so that it cannot be guessed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RoomCode([u8; RoomCode::LENGTH]);
+
+impl RoomCode {
+    /// Characters in a code.
+    pub const LENGTH: usize = 16;
+    const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+    /// The code of ten random bytes.
+    pub fn from_random(bytes: [u8; 10]) -> Self {
+        let bits = bytes.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
+        Self(std::array::from_fn(|i| Self::ALPHABET[(bits >> (5 * (Self::LENGTH - 1 - i)) & 31) as usize]))
+    }
+}
+
+impl fmt::Display for RoomCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{}", char::from(*byte)))
+    }
+}
+
+impl fmt::Debug for RoomCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoomCode({self})")
+    }
+}
+
+impl FromStr for RoomCode {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let lower = text.to_ascii_lowercase();
+        let bytes: [u8; Self::LENGTH] = lower.as_bytes().try_into().map_err(|_| IdError::Room(excerpt(text)))?;
+        if bytes.iter().all(|byte| Self::ALPHABET.contains(byte)) { Ok(Self(bytes)) } else { Err(IdError::Room(excerpt(text))) }
+    }
+}
+
+impl TryFrom<String> for RoomCode {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<RoomCode> for String {
+    fn from(code: RoomCode) -> Self {
+        code.to_string()
+    }
+}
+
+/// The version of a plan: (number, incarnation of the coordinator). Never issued twice; a newer one replaces an older one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counts plans of a room.
+    pub number: u32,
+    /// Counts restarts of the coordinator of the room.
+    pub incarnation: u32,
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.number, self.incarnation)
+    }
+}
+
+/// The place of a stage in the ring; 0 is the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StageIndex(pub u16);
+
+/// The place of a layer in the model, counting the modules of the preset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LayerIndex(pub u16);
+
+/// One optimizer update, counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Step(pub u32);
+
+impl Step {
+    /// The step after this one.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// One micro-batch. The order of the fields is the order of a step's roster, in which gradients accumulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MicroBatchId {
+    /// The step it belongs to. An evaluation belongs to the step that comes after it.
+    pub step: Step,
+    /// The peer whose data it is.
+    pub source: PeerId,
+    /// Counts the source's micro-batches of this step and purpose.
+    pub sequence: u16,
+}
+
+/// A tensor (or several) that the shell holds for the node. The node only passes it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PayloadId(pub u64);
+
+/// A place for the activations of one micro-batch in a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u16);
+
+/// The start of a text that was refused, short enough to be shown.
+fn excerpt(text: &str) -> String {
+    text.chars().take(32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_code_reads_back_as_it_was_written() {
+        let code = RoomCode::from_random([0xff, 0, 1, 2, 3, 4, 5, 6, 7, 0x1f]);
+        assert_eq!(code.to_string().parse(), Ok(code));
+        assert_eq!(code.to_string().to_uppercase().parse(), Ok(code));
+        assert_eq!(code.to_string().len(), RoomCode::LENGTH);
+        assert_ne!(code, RoomCode::from_random([0xff, 0, 1, 2, 3, 4, 5, 6, 7, 0x1e]));
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused_with_a_short_excerpt() {
+        assert!("12".parse::<PeerId>().is_err());
+        assert!("+00000000000000f".parse::<PeerId>().is_err());
+        assert!("oooooooooooooooo".parse::<RoomCode>().is_err());
+        let long = "x".repeat(1_000_000);
+        assert!(long.parse::<RoomCode>().is_err_and(|error| error.to_string().len() < 100));
+    }
+}

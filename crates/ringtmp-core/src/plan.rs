@@ -1,0 +1,118 @@
+//! Who holds which layers.
+
+use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// What a layer costs, per sample. Stated by the layer, later measured.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerCost {
+    /// Floating-point operations of F, of B, and of W.
+    pub flops: [f64; 3],
+    /// Numbers it learns.
+    pub parameters: u64,
+    /// Bytes of its output, as it would cross a link in f32.
+    pub output_bytes: u64,
+    /// Bytes kept from F until W.
+    pub stash_bytes: u64,
+}
+
+impl LayerCost {
+    /// Operations of F, B and W together.
+    pub fn flops_total(&self) -> f64 {
+        self.flops.iter().sum()
+    }
+}
+
+/// An order of peers and the cuts between their shards. Only a newer epoch replaces it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its version.
+    pub epoch: Epoch,
+    /// The active peers, head first.
+    pub order: Vec<PeerId>,
+    /// Stage i holds the layers `cuts[i]..cuts[i + 1]`; begins with 0, ends with the number of layers, strictly rising.
+    pub cuts: Vec<u16>,
+}
+
+/// Why a plan cannot be used. A server that sends one is broken or hostile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Cuts do not go with peers.
+    #[error("a plan of {peers} peers with {cuts} cuts")]
+    Length {
+        /// Peers in the order.
+        peers: usize,
+        /// Cuts.
+        cuts: usize,
+    },
+    /// Cuts do not cover the layers, each once.
+    #[error("cuts {cuts:?} do not divide {layers} layers")]
+    Cuts {
+        /// The cuts.
+        cuts: Vec<u16>,
+        /// Layers in the run.
+        layers: usize,
+    },
+    /// A peer twice.
+    #[error("{0} holds two stages")]
+    Repeated(PeerId),
+}
+
+impl Plan {
+    /// Checks that each of `layers` layers is held exactly once and no peer holds two stages.
+    pub fn check(&self, layers: usize) -> Result<(), PlanError> {
+        if self.order.is_empty() || self.cuts.len() != self.order.len() + 1 {
+            return Err(PlanError::Length { peers: self.order.len(), cuts: self.cuts.len() });
+        }
+        let rising = self.cuts.windows(2).all(|pair| pair[0] < pair[1]);
+        let covers = self.cuts.first() == Some(&0) && self.cuts.last().map(|cut| usize::from(*cut)) == Some(layers);
+        if !rising || !covers {
+            return Err(PlanError::Cuts { cuts: self.cuts.iter().copied().take(64).collect(), layers });
+        }
+        let mut sorted = self.order.clone();
+        sorted.sort_unstable();
+        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(PlanError::Repeated(pair[0])),
+            None => Ok(()),
+        }
+    }
+
+    /// How many stages there are.
+    pub fn stages(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The stage a peer holds, if any.
+    pub fn stage_of(&self, peer: PeerId) -> Option<StageIndex> {
+        let index = self.order.iter().position(|other| *other == peer)?;
+        Some(StageIndex(u16::try_from(index).ok()?))
+    }
+
+    /// The layers of a stage.
+    pub fn layers(&self, stage: StageIndex) -> Range<LayerIndex> {
+        let i = usize::from(stage.0);
+        LayerIndex(self.cuts[i])..LayerIndex(self.cuts[i + 1])
+    }
+
+    /// The layers a peer holds, if any.
+    pub fn layers_of(&self, peer: PeerId) -> Option<Range<LayerIndex>> {
+        self.stage_of(peer).map(|stage| self.layers(stage))
+    }
+
+    /// The peer after this stage; the tail's is the head, over the closing link.
+    pub fn successor(&self, stage: StageIndex) -> PeerId {
+        self.order[(usize::from(stage.0) + 1) % self.order.len()]
+    }
+
+    /// The peer before this stage; the head's is the tail, over the closing link.
+    pub fn predecessor(&self, stage: StageIndex) -> PeerId {
+        self.order[(usize::from(stage.0) + self.order.len() - 1) % self.order.len()]
+    }
+
+    /// The directed links of the ring, head first; none for a ring of one.
+    pub fn links(&self) -> Vec<(PeerId, PeerId)> {
+        let next = self.order.iter().cycle().skip(1);
+        if self.order.len() < 2 { Vec::new() } else { self.order.iter().copied().zip(next.copied()).collect() }
+    }
+}

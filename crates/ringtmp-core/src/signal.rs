@@ -1,0 +1,426 @@
+//! What peers and the signalling server say to each other, as JSON text over a socket. No tensor ever travels here.
+
+use crate::ids::{Epoch, PeerId, RoomCode};
+use crate::plan::{LayerCost, Plan};
+use serde::{Deserialize, Serialize};
+
+/// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 kB.
+pub const SIGNAL_BYTES_MAX: usize = 64 * 1024;
+
+/// The most layers in a run.
+pub const LAYERS_MAX: usize = 1024;
+
+/// The most points of a progress curve that a room keeps; it is thinned to half when full.
+pub const CURVE_POINTS_MAX: usize = 600;
+
+/// What a peer says to the server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientMessage {
+    /// Open a room for a run. Answered by [`ServerMessage::Created`]; the creator then joins like everybody else.
+    Create {
+        /// Must equal [`PROTOCOL_VERSION`].
+        protocol: u16,
+        /// The run.
+        run: RunDescriptor,
+    },
+    /// Enter a room. Answered by [`ServerMessage::Welcome`] or [`ServerMessage::Refused`].
+    Join {
+        /// Must equal [`PROTOCOL_VERSION`].
+        protocol: u16,
+        /// The room.
+        room: RoomCode,
+        /// Train or watch.
+        role: Role,
+        /// The device that joins.
+        device: Device,
+    },
+    /// Pass a connection message on to another member.
+    Signal {
+        /// The member it is for.
+        to: PeerId,
+        /// The message.
+        signal: Signal,
+    },
+    /// Start the run with the members there are.
+    Start,
+    /// Begin no new step until [`ClientMessage::Resume`].
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// End the run; members stay in the room.
+    Stop,
+    /// Leave the room.
+    Leave,
+    /// The stage and the links of this epoch are there.
+    Ready {
+        /// The plan that was prepared.
+        epoch: Epoch,
+    },
+    /// The run cannot go on at this peer.
+    Failed {
+        /// The plan it was working under.
+        epoch: Epoch,
+        /// In words for the user.
+        reason: String,
+    },
+    /// How training moves (sent by the tail).
+    Progress {
+        /// The plan it was made under.
+        epoch: Epoch,
+        /// New points, oldest first.
+        points: Vec<Point>,
+    },
+    /// Bytes sent so far.
+    Traffic {
+        /// The plan it was made under.
+        epoch: Epoch,
+        /// One entry per neighbour.
+        links: Vec<LinkTraffic>,
+    },
+    /// This peer has finished its part.
+    Done {
+        /// The plan it was made under.
+        epoch: Epoch,
+        /// Digests of its layers' final weights.
+        digests: Vec<LayerDigest>,
+        /// Bytes sent in all.
+        links: Vec<LinkTraffic>,
+    },
+}
+
+/// What the server says to a peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// The room is open.
+    Created {
+        /// Its code.
+        room: RoomCode,
+    },
+    /// You are in.
+    Welcome {
+        /// Your id in this room.
+        peer: PeerId,
+        /// The run.
+        run: RunDescriptor,
+        /// The room as it stands.
+        room: RoomView,
+        /// The curve so far.
+        points: Vec<Point>,
+    },
+    /// The room has changed.
+    Room {
+        /// The room as it stands.
+        room: RoomView,
+    },
+    /// A connection message from another member.
+    Signal {
+        /// The member it comes from.
+        from: PeerId,
+        /// The message.
+        signal: Signal,
+    },
+    /// Build the stage and the links of this plan, then say [`ClientMessage::Ready`].
+    Prepare {
+        /// The plan.
+        plan: Plan,
+    },
+    /// All are ready: train.
+    Commit {
+        /// The plan to train under.
+        epoch: Epoch,
+    },
+    /// New points of the curve.
+    Progress {
+        /// Oldest first.
+        points: Vec<Point>,
+    },
+    /// No. The server closes the socket after a refusal to create or to join.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// A message by which two peers connect, relayed by the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Signal {
+    /// A session description that offers.
+    Offer {
+        /// The plan the link is for.
+        epoch: Epoch,
+        /// The description.
+        sdp: String,
+    },
+    /// A session description that answers.
+    Answer {
+        /// The plan the link is for.
+        epoch: Epoch,
+        /// The description.
+        sdp: String,
+    },
+    /// An address to try.
+    Candidate {
+        /// The plan the link is for.
+        epoch: Epoch,
+        /// The candidate line.
+        candidate: String,
+        /// The media section it belongs to.
+        mid: Option<String>,
+    },
+}
+
+/// Train or watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Computes when the plan gives it layers.
+    Participant,
+    /// Only watches.
+    Spectator,
+}
+
+/// What kind of process a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// A browser tab.
+    Tab,
+    /// A native process.
+    Native,
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutorKind {
+    /// WGSL compute shaders.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+/// A device as it introduces itself. Texts are cut to [`Device::TEXT_CHARS_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Tab or native process.
+    pub kind: DeviceKind,
+    /// A name for people, such as "Chromium on Linux".
+    pub name: String,
+    /// What computes.
+    pub executor: ExecutorKind,
+    /// The adapter or processor, as far as it is known.
+    pub adapter: String,
+}
+
+impl Device {
+    /// The longest name or adapter that is kept.
+    pub const TEXT_CHARS_MAX: usize = 80;
+}
+
+/// A run: the text that peers read, and the outline the room needs to plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunDescriptor {
+    /// The run file (TOML). The room does not read it.
+    pub toml: String,
+    /// What the room does read. Peers check it against the run file.
+    pub outline: RunOutline,
+}
+
+/// What core knows of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunOutline {
+    /// A name for people: the preset.
+    pub name: String,
+    /// The layers, in order; 1 to [`LAYERS_MAX`].
+    pub layers: Vec<LayerCost>,
+    /// Optimizer updates; at least 1.
+    pub steps: u32,
+    /// Micro-batches in the roster of a step; at least 1.
+    pub micro_batches: u16,
+    /// Evaluate after every so many steps (and at the end); 0 for the end only.
+    pub evaluate_every: u32,
+    /// Micro-batches of one evaluation; 0 for none.
+    pub evaluation_micro_batches: u16,
+    /// Start by itself when so many participants are there; 0 to wait for [`ClientMessage::Start`].
+    pub start_at_peers: u16,
+}
+
+/// One point of the curves.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The step it describes: for a loss the step whose roster it is the mean of, for an accuracy the number of updates applied.
+    pub step: u32,
+    /// Mean loss over the roster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f32>,
+    /// Share of right answers on held-out samples, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f32>,
+}
+
+/// Bytes on one directed link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkTraffic {
+    /// The receiver.
+    pub to: PeerId,
+    /// Bytes sent to it.
+    pub bytes: u64,
+}
+
+/// The digest of a layer's weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerDigest {
+    /// The layer, counting the modules of the preset.
+    pub layer: u16,
+    /// SHA-256 over its parameters (32-bit floats, little endian, in order), in hexadecimal.
+    pub sha256: String,
+}
+
+/// A room's state. There is no silent state: each is shown to the user by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum RoomState {
+    /// For members, or for somebody to press start.
+    Waiting,
+    /// Stages are built, links are made, kernels are compiled.
+    WarmingUp,
+    /// Steps are made.
+    Training,
+    /// No new step begins.
+    Paused,
+    /// All steps are made.
+    Finished,
+    /// The run ended before its last step.
+    Stopped {
+        /// In words for the user.
+        reason: String,
+    },
+}
+
+/// A room as members and spectators see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoomView {
+    /// Its code.
+    pub code: RoomCode,
+    /// Its state.
+    pub state: RoomState,
+    /// Members in the order they came.
+    pub members: Vec<MemberView>,
+    /// The plan in force or being prepared.
+    pub plan: Option<Plan>,
+    /// The result, once finished.
+    pub result: Option<RunResult>,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Its id.
+    pub peer: PeerId,
+    /// Train or watch.
+    pub role: Role,
+    /// Its device.
+    pub device: Device,
+    /// What it does now.
+    pub status: MemberStatus,
+    /// Bytes it has sent to its neighbours.
+    pub links: Vec<LinkTraffic>,
+}
+
+/// What a member does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberStatus {
+    /// No plan yet.
+    Waiting,
+    /// Builds its stage and links.
+    Preparing,
+    /// Has said ready.
+    Ready,
+    /// Computes.
+    Training,
+    /// There are more peers than stages: it steps in with the next plan.
+    Spare,
+    /// Only watches.
+    Watching,
+    /// Has finished its part.
+    Done,
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// Updates made.
+    pub steps: u32,
+    /// Mean loss of the first step.
+    pub loss_first: Option<f32>,
+    /// Mean loss of the last step.
+    pub loss_last: Option<f32>,
+    /// Share of right answers on held-out samples after the last step, 0 to 1.
+    pub test_accuracy: Option<f32>,
+    /// From room created to result.
+    pub seconds: f64,
+    /// Digests of all layers, in order.
+    pub digests: Vec<LayerDigest>,
+}
+
+/// Why the server says no. The texts are for the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Refusal {
+    /// No such room.
+    #[error("there is no room {room}: it has ended, or the link was not copied whole")]
+    NoSuchRoom {
+        /// The code that was asked for.
+        room: RoomCode,
+    },
+    /// The room is full.
+    #[error("the room is full: it takes {members_max} members")]
+    RoomFull {
+        /// The limit.
+        members_max: u16,
+    },
+    /// The server has no place for another room.
+    #[error("the server already holds {rooms_max} rooms; try again when one has ended")]
+    ServerFull {
+        /// The limit.
+        rooms_max: u32,
+    },
+    /// Versions differ.
+    #[error("this page speaks protocol {theirs}, the server {ours}: reload the page (or update the program)")]
+    Version {
+        /// The server's version.
+        ours: u16,
+        /// The peer's version.
+        theirs: u16,
+    },
+    /// Too many messages.
+    #[error("too many messages in a short time; the server closed the connection")]
+    TooFast,
+    /// The message is longer than [`SIGNAL_BYTES_MAX`].
+    #[error("a message of {bytes} bytes is over the server's limit of {bytes_max}")]
+    TooLong {
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The message cannot be read, or does not belong here.
+    #[error("the server cannot use this message: {detail}")]
+    Malformed {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The run cannot be run.
+    #[error("the run is refused: {detail}")]
+    BadRun {
+        /// What is wrong with it.
+        detail: String,
+    },
+}

@@ -1,0 +1,183 @@
+//! Frames: version, header, payload.
+
+use super::{FRAME_BYTES_MAX, Lane, PARTS_MAX, PROGRESS_POINTS_MAX, RANK_MAX, WireError};
+use crate::ids::{Epoch, MicroBatchId, PeerId, RoomCode};
+use crate::signal::{PROTOCOL_VERSION, Point};
+use serde::{Deserialize, Serialize};
+
+/// The longest header after the version byte: the largest is a progress frame at 16 bytes a point.
+const HEADER_BYTES_MAX: usize = 64 + 16 * PROGRESS_POINTS_MAX;
+
+/// How numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Codec {
+    /// 32-bit floats, little endian.
+    F32,
+    /// 32-bit unsigned integers, little endian (labels, tokens).
+    U32,
+}
+
+impl Codec {
+    /// Bytes of one number.
+    pub const fn bytes_per_element(self) -> u64 {
+        match self {
+            Self::F32 | Self::U32 => 4,
+        }
+    }
+}
+
+/// What a micro-batch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Forward, backward, update.
+    Train,
+    /// Forward only, on held-out samples.
+    Evaluate,
+}
+
+/// Which way a tensor goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TensorKind {
+    /// Forward: a stage's output, and the labels that ride with it.
+    Activation,
+    /// Backward: the gradient of a stage's input.
+    Gradient,
+    /// Backward, without numbers: an evaluation has passed, its credit returns.
+    Release,
+}
+
+/// One tensor of a payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartHeader {
+    /// How it is written.
+    pub codec: Codec,
+    /// Its dimensions, outermost first.
+    pub shape: Vec<u32>,
+}
+
+impl PartHeader {
+    /// Bytes it takes in the payload, if that can be told in 64 bits.
+    fn payload_bytes(&self) -> Option<u64> {
+        let elements = self.shape.iter().try_fold(1u64, |n, dim| n.checked_mul(u64::from(*dim)))?;
+        elements.checked_mul(self.codec.bytes_per_element())
+    }
+}
+
+/// The first frame on a link, from both ends, on the control lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`].
+    pub protocol: u16,
+    /// The room both are in.
+    pub room: RoomCode,
+    /// Who speaks.
+    pub peer: PeerId,
+}
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Body {
+    /// Who is at this end.
+    Hello(Hello),
+    /// New points of the curves, passed on round the ring until they are back before their origin.
+    Progress {
+        /// The peer that made them.
+        origin: PeerId,
+        /// Oldest first.
+        points: Vec<Point>,
+    },
+    /// A micro-batch on its way.
+    Tensor {
+        /// Which way.
+        kind: TensorKind,
+        /// What for.
+        purpose: Purpose,
+        /// Which one.
+        micro_batch: MicroBatchId,
+        /// The tensors of the payload, in order.
+        parts: Vec<PartHeader>,
+    },
+}
+
+/// One message between neighbours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// The plan it was sent under.
+    pub epoch: Epoch,
+    /// What it says.
+    pub body: Body,
+    /// The numbers, part after part.
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The lane it travels on.
+    pub fn lane(&self) -> Lane {
+        match self.body {
+            Body::Hello(_) | Body::Progress { .. } => Lane::Control,
+            Body::Tensor { .. } => Lane::Tensors,
+        }
+    }
+
+    /// As bytes. Fails only if a limit is broken, which is then our own fault.
+    pub fn encode(&self) -> Result<Vec<u8>, WireError> {
+        check_body(&self.body)?;
+        check_payload(&self.body, self.payload.len())?;
+        let start = vec![version_byte()];
+        let mut bytes = postcard::to_extend(&(&self.epoch, &self.body), start)
+            .map_err(|_| WireError::Malformed("the header cannot be written"))?;
+        check_frame_length(bytes.len() + self.payload.len())?;
+        bytes.extend_from_slice(&self.payload);
+        Ok(bytes)
+    }
+
+    /// From bytes that a peer sent.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        check_frame_length(bytes.len())?;
+        let (version, rest) = bytes.split_first().ok_or(WireError::Malformed("it is empty"))?;
+        if *version != version_byte() {
+            return Err(WireError::Version { ours: PROTOCOL_VERSION, theirs: u16::from(*version) });
+        }
+        // Only so much is looked at, so that a length inside the header cannot make us take memory for more.
+        let header = &rest[..rest.len().min(HEADER_BYTES_MAX)];
+        let ((epoch, body), after) = postcard::take_from_bytes::<(Epoch, Body)>(header)
+            .map_err(|_| WireError::Malformed("its header is cut short or unknown"))?;
+        check_body(&body)?;
+        let payload = &rest[header.len() - after.len()..];
+        check_payload(&body, payload.len())?;
+        Ok(Self { epoch, body, payload: payload.to_vec() })
+    }
+}
+
+fn version_byte() -> u8 {
+    u8::try_from(PROTOCOL_VERSION).unwrap_or(u8::MAX)
+}
+
+fn check_frame_length(bytes: usize) -> Result<(), WireError> {
+    limit("a frame", bytes as u64, FRAME_BYTES_MAX as u64)
+}
+
+fn check_body(body: &Body) -> Result<(), WireError> {
+    match body {
+        Body::Hello(_) => Ok(()),
+        Body::Progress { points, .. } => limit("a progress", points.len() as u64, PROGRESS_POINTS_MAX as u64),
+        Body::Tensor { parts, .. } => {
+            limit("a list of tensors", parts.len() as u64, PARTS_MAX as u64)?;
+            parts.iter().try_for_each(|part| limit("a tensor's rank", part.shape.len() as u64, RANK_MAX as u64))
+        }
+    }
+}
+
+fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
+    let parts: &[PartHeader] = match body {
+        Body::Hello(_) | Body::Progress { .. } => &[],
+        Body::Tensor { parts, .. } => parts,
+    };
+    let sum = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.payload_bytes()?));
+    let expected = sum.ok_or(WireError::Malformed("its shapes overflow"))?;
+    if expected == actual as u64 { Ok(()) } else { Err(WireError::PayloadLength { expected, actual: actual as u64 }) }
+}
+
+pub(super) fn limit(what: &'static str, size: u64, limit: u64) -> Result<(), WireError> {
+    if size <= limit { Ok(()) } else { Err(WireError::TooLarge { what, size, limit }) }
+}

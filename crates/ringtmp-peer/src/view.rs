@@ -1,0 +1,132 @@
+//! What a page or a terminal shows: one value, made anew a few times a second, small enough to be posted as JSON.
+
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::signal::{Device, Point, Role, RoomView};
+use serde::{Deserialize, Serialize};
+
+/// The most notices a view keeps; older ones are dropped.
+pub const NOTICES_MAX: usize = 20;
+
+/// Everything there is to show about this peer and its room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Our id, once the room has let us in.
+    pub me: Option<PeerId>,
+    /// Train or watch.
+    pub role: Role,
+    /// This device as it introduced itself.
+    pub device: Device,
+    /// The signalling server.
+    pub server: ServerState,
+    /// The run, once known.
+    pub run: Option<RunSummary>,
+    /// The room, once known.
+    pub room: Option<RoomView>,
+    /// The curves so far, oldest first, thinned to at most [`ringtmp_core::signal::CURVE_POINTS_MAX`].
+    pub points: Vec<Point>,
+    /// Our own links.
+    pub links: Vec<LinkView>,
+    /// Things said to the user, oldest first.
+    pub notices: Vec<Notice>,
+}
+
+/// The signalling server as this peer sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ServerState {
+    /// Not there yet.
+    Connecting,
+    /// There.
+    Connected,
+    /// Gone. Links between peers do not need it.
+    Lost {
+        /// In words for the user.
+        reason: String,
+    },
+}
+
+/// A run in a line or two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The preset.
+    pub name: String,
+    /// Where samples come from, as in the run file.
+    pub data: String,
+    /// Updates to make.
+    pub steps: u32,
+    /// Samples of a step.
+    pub batch: u32,
+    /// Samples of a micro-batch.
+    pub micro_batch: u32,
+    /// The layers in words, such as "linear 784 → 256".
+    pub layers: Vec<String>,
+    /// Numbers the model learns, by layer.
+    pub parameters: Vec<u64>,
+}
+
+/// One of our links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkView {
+    /// The neighbour.
+    pub peer: PeerId,
+    /// How it is.
+    pub state: LinkState,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+}
+
+/// How a link is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum LinkState {
+    /// Being made.
+    Connecting,
+    /// Carrying frames.
+    Open,
+    /// Could not be made, or is gone.
+    Failed {
+        /// In words for the user.
+        reason: String,
+    },
+}
+
+/// Something said to the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// How bad it is.
+    pub level: NoticeLevel,
+    /// What happened.
+    pub text: String,
+    /// What to do about it; may be empty.
+    pub advice: String,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeLevel {
+    /// Good to know.
+    Information,
+    /// Works, but not as well as it could.
+    Warning,
+    /// Does not work.
+    Error,
+}
+
+/// What the user (or a program) may ask a running peer to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Start the run with the members there are.
+    Start,
+    /// Begin no new step.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End the run; everybody stays in the room.
+    Stop,
+    /// Leave the room; the peer's future ends.
+    Leave,
+}
