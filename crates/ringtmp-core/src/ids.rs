@@ -70,14 +70,20 @@ impl RoomCode {
 
     /// The code of ten random bytes.
     pub fn from_random(bytes: [u8; 10]) -> Self {
-        let bits = bytes.iter().fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
-        Self(std::array::from_fn(|i| Self::ALPHABET[(bits >> (5 * (Self::LENGTH - 1 - i)) & 31) as usize]))
+        let bits = bytes
+            .iter()
+            .fold(0u128, |bits, byte| bits << 8 | u128::from(*byte));
+        Self(std::array::from_fn(|i| {
+            Self::ALPHABET[(bits >> (5 * (Self::LENGTH - 1 - i)) & 31) as usize]
+        }))
     }
 }
 
 impl fmt::Display for RoomCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{}", char::from(*byte)))
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(f, "{}", char::from(*byte)))
     }
 }
 
@@ -92,8 +98,15 @@ impl FromStr for RoomCode {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let lower = text.to_ascii_lowercase();
-        let bytes: [u8; Self::LENGTH] = lower.as_bytes().try_into().map_err(|_| IdError::Room(excerpt(text)))?;
-        if bytes.iter().all(|byte| Self::ALPHABET.contains(byte)) { Ok(Self(bytes)) } else { Err(IdError::Room(excerpt(text))) }
+        let bytes: [u8; Self::LENGTH] = lower
+            .as_bytes()
+            .try_into()
+            .map_err(|_| IdError::Room(excerpt(text)))?;
+        if bytes.iter().all(|byte| Self::ALPHABET.contains(byte)) {
+            Ok(Self(bytes))
+        } else {
+            Err(IdError::Room(excerpt(text)))
+        }
     }
 }
 
@@ -112,7 +125,9 @@ impl From<RoomCode> for String {
 }
 
 /// The version of a plan: (number, incarnation of the coordinator). Never issued twice; a newer one replaces an older one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Epoch {
     /// Counts plans of a room.
     pub number: u32,
@@ -135,7 +150,9 @@ pub struct StageIndex(pub u16);
 pub struct LayerIndex(pub u16);
 
 /// One optimizer update, counted from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Step(pub u32);
 
 impl Step {
@@ -179,7 +196,10 @@ mod tests {
         assert_eq!(code.to_string().parse(), Ok(code));
         assert_eq!(code.to_string().to_uppercase().parse(), Ok(code));
         assert_eq!(code.to_string().len(), RoomCode::LENGTH);
-        assert_ne!(code, RoomCode::from_random([0xff, 0, 1, 2, 3, 4, 5, 6, 7, 0x1e]));
+        assert_ne!(
+            code,
+            RoomCode::from_random([0xff, 0, 1, 2, 3, 4, 5, 6, 7, 0x1e])
+        );
     }
 
     #[test]
@@ -188,6 +208,9 @@ mod tests {
         assert!("+00000000000000f".parse::<PeerId>().is_err());
         assert!("oooooooooooooooo".parse::<RoomCode>().is_err());
         let long = "x".repeat(1_000_000);
-        assert!(long.parse::<RoomCode>().is_err_and(|error| error.to_string().len() < 100));
+        assert!(
+            long.parse::<RoomCode>()
+                .is_err_and(|error| error.to_string().len() < 100)
+        );
     }
 }

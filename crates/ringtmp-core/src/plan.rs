@@ -63,12 +63,19 @@ impl Plan {
     /// Checks that each of `layers` layers is held exactly once and no peer holds two stages.
     pub fn check(&self, layers: usize) -> Result<(), PlanError> {
         if self.order.is_empty() || self.cuts.len() != self.order.len() + 1 {
-            return Err(PlanError::Length { peers: self.order.len(), cuts: self.cuts.len() });
+            return Err(PlanError::Length {
+                peers: self.order.len(),
+                cuts: self.cuts.len(),
+            });
         }
         let rising = self.cuts.windows(2).all(|pair| pair[0] < pair[1]);
-        let covers = self.cuts.first() == Some(&0) && self.cuts.last().map(|cut| usize::from(*cut)) == Some(layers);
+        let covers = self.cuts.first() == Some(&0)
+            && self.cuts.last().map(|cut| usize::from(*cut)) == Some(layers);
         if !rising || !covers {
-            return Err(PlanError::Cuts { cuts: self.cuts.iter().copied().take(64).collect(), layers });
+            return Err(PlanError::Cuts {
+                cuts: self.cuts.iter().copied().take(64).collect(),
+                layers,
+            });
         }
         let mut sorted = self.order.clone();
         sorted.sort_unstable();
@@ -113,6 +120,10 @@ impl Plan {
     /// The directed links of the ring, head first; none for a ring of one.
     pub fn links(&self) -> Vec<(PeerId, PeerId)> {
         let next = self.order.iter().cycle().skip(1);
-        if self.order.len() < 2 { Vec::new() } else { self.order.iter().copied().zip(next.copied()).collect() }
+        if self.order.len() < 2 {
+            Vec::new()
+        } else {
+            self.order.iter().copied().zip(next.copied()).collect()
+        }
     }
 }

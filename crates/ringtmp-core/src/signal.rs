@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
 pub const PROTOCOL_VERSION: u16 = 1;
 
-/// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 kB.
-pub const SIGNAL_BYTES_MAX: usize = 64 * 1024;
+/// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
+pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
+
+/// The longest run file.
+pub const RUN_FILE_BYTES_MAX: usize = 16 * 1024;
 
 /// The most layers in a run.
 pub const LAYERS_MAX: usize = 1024;
@@ -393,7 +396,9 @@ pub enum Refusal {
         rooms_max: u32,
     },
     /// Versions differ.
-    #[error("this page speaks protocol {theirs}, the server {ours}: reload the page (or update the program)")]
+    #[error(
+        "this page speaks protocol {theirs}, the server {ours}: reload the page (or update the program)"
+    )]
     Version {
         /// The server's version.
         ours: u16,

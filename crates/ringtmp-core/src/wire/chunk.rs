@@ -22,12 +22,14 @@ pub fn chunks(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     first.push(FIRST);
     first.extend_from_slice(&length.to_le_bytes());
     first.extend_from_slice(&frame[..head]);
-    let further = frame[head..].chunks(CHUNK_BYTES_MAX - FURTHER_HEADER_BYTES).map(|bytes| {
-        let mut chunk = Vec::with_capacity(FURTHER_HEADER_BYTES + bytes.len());
-        chunk.push(FURTHER);
-        chunk.extend_from_slice(bytes);
-        chunk
-    });
+    let further = frame[head..]
+        .chunks(CHUNK_BYTES_MAX - FURTHER_HEADER_BYTES)
+        .map(|bytes| {
+            let mut chunk = Vec::with_capacity(FURTHER_HEADER_BYTES + bytes.len());
+            chunk.push(FURTHER);
+            chunk.extend_from_slice(bytes);
+            chunk
+        });
     std::iter::once(first).chain(further)
 }
 
@@ -42,13 +44,19 @@ pub struct Assembler {
 impl Assembler {
     /// An assembler for the chunks of a lane.
     pub fn new(lane: Lane) -> Self {
-        Self { frame_bytes_max: lane.frame_bytes_max(), frame: Vec::new(), missing: 0 }
+        Self {
+            frame_bytes_max: lane.frame_bytes_max(),
+            frame: Vec::new(),
+            missing: 0,
+        }
     }
 
     /// Takes a chunk; gives a frame when it was the last of one. After an error the link must be closed.
     pub fn push(&mut self, chunk: &[u8]) -> Result<Option<Vec<u8>>, WireError> {
         limit("a chunk", chunk.len() as u64, CHUNK_BYTES_MAX as u64)?;
-        let (kind, rest) = chunk.split_first().ok_or(WireError::Chunks("an empty one"))?;
+        let (kind, rest) = chunk
+            .split_first()
+            .ok_or(WireError::Chunks("an empty one"))?;
         let bytes = match *kind {
             FIRST => self.begin(rest)?,
             FURTHER if self.missing > 0 && !rest.is_empty() => rest,
@@ -65,9 +73,13 @@ impl Assembler {
 
     fn begin<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], WireError> {
         if self.missing > 0 {
-            return Err(WireError::Chunks("a new frame before the last one was whole"));
+            return Err(WireError::Chunks(
+                "a new frame before the last one was whole",
+            ));
         }
-        let (length, bytes) = rest.split_first_chunk::<4>().ok_or(WireError::Chunks("one without its length"))?;
+        let (length, bytes) = rest
+            .split_first_chunk::<4>()
+            .ok_or(WireError::Chunks("one without its length"))?;
         let length = u32::from_le_bytes(*length) as usize;
         limit("a frame", length as u64, self.frame_bytes_max as u64)?;
         if length == 0 {

@@ -58,7 +58,10 @@ pub struct PartHeader {
 impl PartHeader {
     /// Bytes it takes in the payload, if that can be told in 64 bits.
     fn payload_bytes(&self) -> Option<u64> {
-        let elements = self.shape.iter().try_fold(1u64, |n, dim| n.checked_mul(u64::from(*dim)))?;
+        let elements = self
+            .shape
+            .iter()
+            .try_fold(1u64, |n, dim| n.checked_mul(u64::from(*dim)))?;
         elements.checked_mul(self.codec.bytes_per_element())
     }
 }
@@ -134,9 +137,14 @@ impl Frame {
     /// From bytes that a peer sent.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         check_frame_length(bytes.len())?;
-        let (version, rest) = bytes.split_first().ok_or(WireError::Malformed("it is empty"))?;
+        let (version, rest) = bytes
+            .split_first()
+            .ok_or(WireError::Malformed("it is empty"))?;
         if *version != version_byte() {
-            return Err(WireError::Version { ours: PROTOCOL_VERSION, theirs: u16::from(*version) });
+            return Err(WireError::Version {
+                ours: PROTOCOL_VERSION,
+                theirs: u16::from(*version),
+            });
         }
         // Only so much is looked at, so that a length inside the header cannot make us take memory for more.
         let header = &rest[..rest.len().min(HEADER_BYTES_MAX)];
@@ -145,7 +153,11 @@ impl Frame {
         check_body(&body)?;
         let payload = &rest[header.len() - after.len()..];
         check_payload(&body, payload.len())?;
-        Ok(Self { epoch, body, payload: payload.to_vec() })
+        Ok(Self {
+            epoch,
+            body,
+            payload: payload.to_vec(),
+        })
     }
 }
 
@@ -160,10 +172,16 @@ fn check_frame_length(bytes: usize) -> Result<(), WireError> {
 fn check_body(body: &Body) -> Result<(), WireError> {
     match body {
         Body::Hello(_) => Ok(()),
-        Body::Progress { points, .. } => limit("a progress", points.len() as u64, PROGRESS_POINTS_MAX as u64),
+        Body::Progress { points, .. } => limit(
+            "a progress",
+            points.len() as u64,
+            PROGRESS_POINTS_MAX as u64,
+        ),
         Body::Tensor { parts, .. } => {
             limit("a list of tensors", parts.len() as u64, PARTS_MAX as u64)?;
-            parts.iter().try_for_each(|part| limit("a tensor's rank", part.shape.len() as u64, RANK_MAX as u64))
+            parts.iter().try_for_each(|part| {
+                limit("a tensor's rank", part.shape.len() as u64, RANK_MAX as u64)
+            })
         }
     }
 }
@@ -173,11 +191,24 @@ fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
         Body::Hello(_) | Body::Progress { .. } => &[],
         Body::Tensor { parts, .. } => parts,
     };
-    let sum = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.payload_bytes()?));
+    let sum = parts
+        .iter()
+        .try_fold(0u64, |sum, part| sum.checked_add(part.payload_bytes()?));
     let expected = sum.ok_or(WireError::Malformed("its shapes overflow"))?;
-    if expected == actual as u64 { Ok(()) } else { Err(WireError::PayloadLength { expected, actual: actual as u64 }) }
+    if expected == actual as u64 {
+        Ok(())
+    } else {
+        Err(WireError::PayloadLength {
+            expected,
+            actual: actual as u64,
+        })
+    }
 }
 
 pub(super) fn limit(what: &'static str, size: u64, limit: u64) -> Result<(), WireError> {
-    if size <= limit { Ok(()) } else { Err(WireError::TooLarge { what, size, limit }) }
+    if size <= limit {
+        Ok(())
+    } else {
+        Err(WireError::TooLarge { what, size, limit })
+    }
 }

@@ -68,7 +68,9 @@ impl Lane {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// The peer runs another version.
-    #[error("the peer speaks protocol {theirs}, this one {ours}: reload the page (or update the program) on the older device")]
+    #[error(
+        "the peer speaks protocol {theirs}, this one {ours}: reload the page (or update the program) on the older device"
+    )]
     Version {
         /// Our version.
         ours: u16,

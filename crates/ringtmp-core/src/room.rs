@@ -1,0 +1,472 @@
+//! One room: its members, its plan, its state.
+//!
+//! ```text
+//!             enough participants, or start            all ready
+//!   waiting ───────────────────────────▶ warming up ─────────────▶ training ◀──▶ paused
+//!      ▲                                     │                        │  │          │
+//!      │ start again                         │ a member lost,         │  └── all ───┼──▶ finished
+//!      │                                     ▼ failed or too slow     ▼     done    ▼        │
+//!      └───────────────────────────────── stopped ◀──────────────────────────────────────────┘
+//! ```
+//!
+//! Anybody in the room may start, pause, resume and stop the run: who has the code is trusted with it.
+
+use crate::curve::Curve;
+use crate::ids::{Epoch, PeerId, RoomCode};
+use crate::partition::partition;
+use crate::plan::Plan;
+use crate::signal::{
+    ClientMessage, Device, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point, Refusal,
+    Role, RoomState, RoomView, RunDescriptor, RunResult, ServerMessage,
+};
+use crate::time::Time;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// How long stages and links may take to be built. First use of a pipeline takes seconds on slow devices, a link up to 20 s.
+pub const WARM_UP_MAX: Duration = Duration::from_secs(120);
+
+/// Traffic alone is shown to members at most this often.
+const TRAFFIC_VIEW_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A reason given by a peer is cut to this length.
+const REASON_CHARS_MAX: usize = 300;
+
+#[derive(Debug)]
+struct Member {
+    peer: PeerId,
+    role: Role,
+    device: Device,
+    links: Vec<LinkTraffic>,
+}
+
+/// A message for a member.
+pub type Addressed = (PeerId, ServerMessage);
+
+/// One room. Every change is followed by draining [`Room::poll_output`].
+#[derive(Debug)]
+pub struct Room {
+    code: RoomCode,
+    run: RunDescriptor,
+    created: Time,
+    state: RoomState,
+    members: Vec<Member>,
+    epoch: Epoch,
+    plan: Option<Plan>,
+    warm_up_ends: Option<Time>,
+    ready: BTreeSet<PeerId>,
+    done: BTreeMap<PeerId, Vec<LayerDigest>>,
+    curve: Curve,
+    result: Option<RunResult>,
+    output: VecDeque<Addressed>,
+    traffic_view_due: Option<Time>,
+}
+
+impl Room {
+    /// A room without members. `incarnation` counts the restarts of the server that keeps it.
+    pub fn new(code: RoomCode, run: RunDescriptor, incarnation: u32, now: Time) -> Self {
+        Self {
+            code,
+            run,
+            created: now,
+            state: RoomState::Waiting,
+            members: Vec::new(),
+            epoch: Epoch {
+                number: 0,
+                incarnation,
+            },
+            plan: None,
+            warm_up_ends: None,
+            ready: BTreeSet::new(),
+            done: BTreeMap::new(),
+            curve: Curve::default(),
+            result: None,
+            output: VecDeque::new(),
+            traffic_view_due: None,
+        }
+    }
+
+    /// How many members there are.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether this peer is a member.
+    pub fn has(&self, peer: PeerId) -> bool {
+        self.members.iter().any(|member| member.peer == peer)
+    }
+
+    /// Lets a peer in. Whether there is place for it is the lobby's decision.
+    pub fn join(&mut self, now: Time, peer: PeerId, role: Role, device: Device) {
+        self.members.push(Member {
+            peer,
+            role,
+            device: device.clipped(),
+            links: Vec::new(),
+        });
+        let welcome = ServerMessage::Welcome {
+            peer,
+            run: self.run.clone(),
+            room: self.view(),
+            points: self.curve.points(),
+        };
+        self.output.push_back((peer, welcome));
+        let wanted = usize::from(self.run.outline.start_at_peers);
+        if self.state == RoomState::Waiting && wanted > 0 && self.participants().count() >= wanted {
+            self.start(now);
+        } else {
+            self.show_except(Some(peer));
+        }
+    }
+
+    /// A member is gone, on purpose or not.
+    pub fn leave(&mut self, peer: PeerId) {
+        let Some(index) = self.members.iter().position(|member| member.peer == peer) else {
+            return;
+        };
+        let member = self.members.remove(index);
+        let held = self.plan.as_ref().and_then(|plan| plan.layers_of(peer));
+        match held {
+            Some(layers) if self.running() && !self.done.contains_key(&peer) => {
+                let (from, to) = (layers.start.0, layers.end.0 - 1);
+                let layers = if from == to {
+                    format!("layer {from}")
+                } else {
+                    format!("layers {from} to {to}")
+                };
+                self.stop(format!(
+                    "{} left the ring, and with it {layers}",
+                    member.device.name
+                ));
+            }
+            _ => self.show(),
+        }
+    }
+
+    /// A member speaks. What does not fit the state (late, or of another epoch) is ignored; what no correct member would say
+    /// is refused to it.
+    pub fn message(&mut self, now: Time, from: PeerId, message: ClientMessage) {
+        match message {
+            ClientMessage::Create { .. } | ClientMessage::Join { .. } => {
+                let detail = "it is in a room already".to_owned();
+                self.output.push_back((
+                    from,
+                    ServerMessage::Refused {
+                        refusal: Refusal::Malformed { detail },
+                    },
+                ));
+            }
+            ClientMessage::Signal { to, signal } => {
+                if self.has(to) {
+                    self.output
+                        .push_back((to, ServerMessage::Signal { from, signal }));
+                }
+            }
+            ClientMessage::Start => self.start(now),
+            ClientMessage::Pause => self.change(RoomState::Training, RoomState::Paused),
+            ClientMessage::Resume => self.change(RoomState::Paused, RoomState::Training),
+            ClientMessage::Stop => {
+                if self.running() {
+                    self.stop("stopped on purpose".to_owned());
+                }
+            }
+            ClientMessage::Leave => self.leave(from),
+            ClientMessage::Ready { epoch } => self.ready(from, epoch),
+            ClientMessage::Failed { epoch, reason } => self.failed(from, epoch, &reason),
+            ClientMessage::Progress { epoch, points } => self.progress(from, epoch, points),
+            ClientMessage::Traffic { epoch, links } => {
+                if self.active(from, epoch) {
+                    self.traffic(from, links);
+                    self.traffic_view_due
+                        .get_or_insert(now + TRAFFIC_VIEW_INTERVAL);
+                }
+            }
+            ClientMessage::Done {
+                epoch,
+                digests,
+                links,
+            } => self.done(now, from, epoch, digests, links),
+        }
+    }
+
+    /// Time has passed: call at [`Room::poll_timeout`] or later.
+    pub fn tick(&mut self, now: Time) {
+        if self.warm_up_ends.is_some_and(|end| now >= end) {
+            let late: Vec<String> = self
+                .not_ready()
+                .map(|member| member.device.name.clone())
+                .collect();
+            self.stop(format!(
+                "not ready after {} s: {}",
+                WARM_UP_MAX.as_secs(),
+                late.join(", ")
+            ));
+        }
+        if self.traffic_view_due.is_some_and(|due| now >= due) {
+            self.show();
+        }
+    }
+
+    /// When [`Room::tick`] is due.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        [self.warm_up_ends, self.traffic_view_due]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The next message to deliver.
+    pub fn poll_output(&mut self) -> Option<Addressed> {
+        self.output.pop_front()
+    }
+
+    /// The room as members see it.
+    pub fn view(&self) -> RoomView {
+        RoomView {
+            code: self.code,
+            state: self.state.clone(),
+            members: self
+                .members
+                .iter()
+                .map(|member| self.member_view(member))
+                .collect(),
+            plan: self.plan.clone(),
+            result: self.result.clone(),
+        }
+    }
+
+    fn member_view(&self, member: &Member) -> MemberView {
+        MemberView {
+            peer: member.peer,
+            role: member.role,
+            device: member.device.clone(),
+            status: self.status(member),
+            links: member.links.clone(),
+        }
+    }
+
+    fn status(&self, member: &Member) -> MemberStatus {
+        if member.role == Role::Spectator {
+            return MemberStatus::Watching;
+        }
+        let Some(plan) = &self.plan else {
+            return MemberStatus::Waiting;
+        };
+        match (&self.state, plan.stage_of(member.peer)) {
+            (RoomState::Waiting | RoomState::Stopped { .. }, _) => MemberStatus::Waiting,
+            (
+                RoomState::WarmingUp
+                | RoomState::Training
+                | RoomState::Paused
+                | RoomState::Finished,
+                None,
+            ) => MemberStatus::Spare,
+            (RoomState::WarmingUp, Some(_)) if self.ready.contains(&member.peer) => {
+                MemberStatus::Ready
+            }
+            (RoomState::WarmingUp, Some(_)) => MemberStatus::Preparing,
+            (_, Some(_)) if self.done.contains_key(&member.peer) => MemberStatus::Done,
+            (RoomState::Training | RoomState::Paused | RoomState::Finished, Some(_)) => {
+                MemberStatus::Training
+            }
+        }
+    }
+
+    fn running(&self) -> bool {
+        match self.state {
+            RoomState::WarmingUp | RoomState::Training | RoomState::Paused => true,
+            RoomState::Waiting | RoomState::Finished | RoomState::Stopped { .. } => false,
+        }
+    }
+
+    fn participants(&self) -> impl Iterator<Item = &Member> {
+        self.members
+            .iter()
+            .filter(|member| member.role == Role::Participant)
+    }
+
+    fn not_ready(&self) -> impl Iterator<Item = &Member> {
+        let plan = self.plan.as_ref();
+        let active =
+            move |member: &&Member| plan.is_some_and(|plan| plan.stage_of(member.peer).is_some());
+        self.members
+            .iter()
+            .filter(active)
+            .filter(|member| !self.ready.contains(&member.peer))
+    }
+
+    /// Whether `from` holds a stage of the plan of this epoch, and the run is on.
+    fn active(&self, from: PeerId, epoch: Epoch) -> bool {
+        let holds = self
+            .plan
+            .as_ref()
+            .is_some_and(|plan| plan.stage_of(from).is_some());
+        holds && epoch == self.epoch && self.running()
+    }
+
+    fn start(&mut self, now: Time) {
+        let order: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
+        if self.running() || order.is_empty() {
+            return;
+        }
+        let cuts = partition(&self.run.outline.layers, order.len());
+        let order = order.into_iter().take(cuts.len() - 1).collect();
+        self.epoch.number += 1;
+        let plan = Plan {
+            epoch: self.epoch,
+            order,
+            cuts,
+        };
+        self.ready.clear();
+        self.done.clear();
+        self.curve = Curve::default();
+        self.result = None;
+        self.members
+            .iter_mut()
+            .for_each(|member| member.links.clear());
+        self.plan = Some(plan.clone());
+        self.state = RoomState::WarmingUp;
+        self.warm_up_ends = Some(now + WARM_UP_MAX);
+        self.show();
+        let prepare = |peer: &PeerId| (*peer, ServerMessage::Prepare { plan: plan.clone() });
+        self.output.extend(plan.order.iter().map(prepare));
+    }
+
+    fn change(&mut self, from: RoomState, to: RoomState) {
+        if self.state == from {
+            self.state = to;
+            self.show();
+        }
+    }
+
+    fn stop(&mut self, reason: String) {
+        self.state = RoomState::Stopped { reason };
+        self.warm_up_ends = None;
+        self.show();
+    }
+
+    fn ready(&mut self, from: PeerId, epoch: Epoch) {
+        if self.state != RoomState::WarmingUp || !self.active(from, epoch) {
+            return;
+        }
+        self.ready.insert(from);
+        let all = self.not_ready().next().is_none();
+        if all {
+            self.state = RoomState::Training;
+            self.warm_up_ends = None;
+        }
+        self.show();
+        if let (true, Some(plan)) = (all, &self.plan) {
+            let commit = |peer: &PeerId| (*peer, ServerMessage::Commit { epoch });
+            self.output.extend(plan.order.iter().map(commit));
+        }
+    }
+
+    fn failed(&mut self, from: PeerId, epoch: Epoch, reason: &str) {
+        if !self.active(from, epoch) {
+            return;
+        }
+        let name = self
+            .members
+            .iter()
+            .find(|member| member.peer == from)
+            .map(|member| member.device.name.clone());
+        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        self.stop(format!("{}: {reason}", name.unwrap_or_default()));
+    }
+
+    fn progress(&mut self, from: PeerId, epoch: Epoch, points: Vec<Point>) {
+        let tail = self.plan.as_ref().and_then(|plan| plan.order.last());
+        if tail != Some(&from) || !self.active(from, epoch) {
+            return;
+        }
+        self.curve.extend(&points);
+        // Peers of the ring hear it from the ring itself, so that they do without the server.
+        let plan = self.plan.as_ref();
+        let outside = self
+            .members
+            .iter()
+            .filter(|member| plan.is_none_or(|plan| plan.stage_of(member.peer).is_none()));
+        let message = |member: &Member| {
+            (
+                member.peer,
+                ServerMessage::Progress {
+                    points: points.clone(),
+                },
+            )
+        };
+        self.output.extend(outside.map(message));
+    }
+
+    fn traffic(&mut self, from: PeerId, mut links: Vec<LinkTraffic>) {
+        // A peer has at most two neighbours.
+        links.truncate(2);
+        if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
+            member.links = links;
+        }
+    }
+
+    fn done(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        epoch: Epoch,
+        mut digests: Vec<LayerDigest>,
+        links: Vec<LinkTraffic>,
+    ) {
+        if !self.active(from, epoch) {
+            return;
+        }
+        digests.truncate(self.run.outline.layers.len());
+        self.traffic(from, links);
+        self.done.insert(from, digests);
+        let Some(plan) = &self.plan else { return };
+        if plan.order.iter().all(|peer| self.done.contains_key(peer)) {
+            let digests = plan
+                .order
+                .iter()
+                .filter_map(|peer| self.done.get(peer))
+                .flatten()
+                .cloned()
+                .collect();
+            self.result = Some(RunResult {
+                steps: self.run.outline.steps,
+                loss_first: self.curve.loss_first(),
+                loss_last: self.curve.loss_last(),
+                test_accuracy: self.curve.accuracy_last(),
+                seconds: now.since(self.created).as_secs_f64(),
+                digests,
+            });
+            self.state = RoomState::Finished;
+        }
+        self.show();
+    }
+
+    fn show(&mut self) {
+        self.show_except(None);
+    }
+
+    fn show_except(&mut self, not: Option<PeerId>) {
+        self.traffic_view_due = None;
+        let room = self.view();
+        let others = self
+            .members
+            .iter()
+            .filter(|member| Some(member.peer) != not);
+        self.output
+            .extend(others.map(|member| (member.peer, ServerMessage::Room { room: room.clone() })));
+    }
+}
+
+impl Device {
+    fn clipped(mut self) -> Self {
+        for text in [&mut self.name, &mut self.adapter] {
+            *text = text
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(Self::TEXT_CHARS_MAX)
+                .collect();
+        }
+        self
+    }
+}
