@@ -178,6 +178,17 @@ pub enum Signal {
     },
 }
 
+impl Signal {
+    /// The plan the link is for.
+    pub const fn epoch(&self) -> Epoch {
+        match self {
+            Self::Offer { epoch, .. }
+            | Self::Answer { epoch, .. }
+            | Self::Candidate { epoch, .. } => *epoch,
+        }
+    }
+}
+
 /// Train or watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,0 +1,248 @@
+//! The part of a node that trains: it moves tensors and tasks between neighbours, schedule and shell.
+
+use super::tally::Tally;
+use super::{Active, Event, Node, Outcome, Output};
+use crate::ids::{Epoch, MicroBatchId, PayloadId, PeerId, StageIndex};
+use crate::plan::Plan;
+use crate::schedule::{Neighbour, Outgoing, Roster, Schedule, Task};
+use crate::signal::{ClientMessage, Point, RunOutline};
+use crate::time::Time;
+use crate::wire::{Body, Purpose, TensorKind};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The room has not committed the plan; what arrives early waits, bounded by credits.
+    Waiting,
+    Going,
+    Over,
+}
+
+/// Training under one plan.
+#[derive(Debug)]
+pub(super) struct Training {
+    pub(super) schedule: Schedule,
+    roster: Roster,
+    tally: Tally,
+    phase: Phase,
+}
+
+impl Training {
+    pub(super) fn new(plan: &Plan, stage: StageIndex, outline: &RunOutline) -> Self {
+        let roster = Roster::new(outline, plan.order[0]);
+        let schedule = Schedule::new(stage, plan.stages(), roster);
+        Self {
+            schedule,
+            roster,
+            tally: Tally::default(),
+            phase: Phase::Waiting,
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        if self.phase == Phase::Waiting {
+            self.phase = Phase::Going;
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    pub(super) fn points_due(&self) -> Option<Time> {
+        self.tally.due()
+    }
+}
+
+impl Node {
+    pub(super) fn tensor(
+        &mut self,
+        from: PeerId,
+        epoch: Epoch,
+        kind: TensorKind,
+        purpose: Purpose,
+        micro_batch: MicroBatchId,
+        payload: Option<PayloadId>,
+    ) {
+        let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|active| active.plan.epoch == epoch)
+        else {
+            // Of a plan that is no more. (A newer plan's frames come on its own link, after its greeting.)
+            return self.output.extend(payload.map(Output::Discard));
+        };
+        let Some(side) = active
+            .side(from, kind)
+            .filter(|_| active.links.get(&from).is_some_and(|link| link.greeted))
+        else {
+            self.output.extend(payload.map(Output::Discard));
+            return self.fail(format!(
+                "{} sent {kind:?} without being asked",
+                self.name(from)
+            ));
+        };
+        match active
+            .training
+            .schedule
+            .arrived(side, kind, purpose, micro_batch, payload)
+        {
+            Ok(out) => self.send(out),
+            Err(violation) => {
+                self.output.extend(payload.map(Output::Discard));
+                self.fail(format!("{}: {violation}", self.name(from)));
+            }
+        }
+    }
+
+    pub(super) fn completed(&mut self, now: Time, epoch: Epoch, task: Task, outcome: Outcome) {
+        let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|active| active.plan.epoch == epoch)
+        else {
+            return self.output.extend(outcome.payload.map(Output::Discard));
+        };
+        let training = &mut active.training;
+        if let (
+            Task::Forward {
+                micro_batch,
+                purpose,
+                ..
+            },
+            Some(loss),
+        ) = (task, outcome.loss)
+        {
+            let count = training.roster.count(purpose, micro_batch.step);
+            training.tally.add(now, purpose, micro_batch, count, loss);
+        }
+        let out = training.schedule.completed(task, outcome.payload);
+        self.send(out);
+    }
+
+    pub(super) fn progress(
+        &mut self,
+        from: PeerId,
+        epoch: Epoch,
+        origin: PeerId,
+        points: Vec<Point>,
+    ) {
+        let Some(active) = self
+            .active
+            .as_ref()
+            .filter(|active| active.plan.epoch == epoch)
+        else {
+            return;
+        };
+        // Comes round from the tail; whoever says otherwise is not believed.
+        if active.plan.predecessor(active.stage) != from
+            || active.plan.order.last() != Some(&origin)
+        {
+            return;
+        }
+        let next = active.plan.successor(active.stage);
+        if next != origin {
+            let body = Body::Progress {
+                origin,
+                points: points.clone(),
+            };
+            self.output.push_back(Output::Send {
+                to: next,
+                epoch,
+                body,
+                payload: None,
+            });
+        }
+        self.output.push_back(Output::Event(Event::Points(points)));
+    }
+
+    /// After every input: the next task, points that are due, the end.
+    pub(super) fn advance(&mut self, now: Time) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let epoch = active.plan.epoch;
+        let training = &mut active.training;
+        if training.phase != Phase::Going {
+            return;
+        }
+        if let Some(task) = training.schedule.pick() {
+            self.output.push_back(Output::Run { epoch, task });
+        }
+        let end = training.schedule.is_finished();
+        if let Some(points) = training.tally.take(now, end) {
+            self.publish(epoch, points);
+        }
+        if end && let Some(active) = &mut self.active {
+            active.training.phase = Phase::Over;
+            self.output.push_back(Output::Digest { epoch });
+        }
+    }
+
+    /// The tail tells the room, and the ring over the closing link.
+    fn publish(&mut self, epoch: Epoch, points: Vec<Point>) {
+        let Some(active) = &self.active else { return };
+        let me = active.plan.order[usize::from(active.stage.0)];
+        let next = active.plan.successor(active.stage);
+        if next != me {
+            let body = Body::Progress {
+                origin: me,
+                points: points.clone(),
+            };
+            self.output.push_back(Output::Send {
+                to: next,
+                epoch,
+                body,
+                payload: None,
+            });
+        }
+        self.output
+            .push_back(Output::ToRoom(ClientMessage::Progress {
+                epoch,
+                points: points.clone(),
+            }));
+        self.output.push_back(Output::Event(Event::Points(points)));
+    }
+
+    fn send(&mut self, out: Option<Outgoing>) {
+        let (Some(out), Some(active)) = (out, &self.active) else {
+            return;
+        };
+        let to = match out.to {
+            Neighbour::Predecessor => active.plan.predecessor(active.stage),
+            Neighbour::Successor => active.plan.successor(active.stage),
+        };
+        let Outgoing {
+            kind,
+            purpose,
+            micro_batch,
+            payload,
+            ..
+        } = out;
+        let body = Body::Tensor {
+            kind,
+            purpose,
+            micro_batch,
+            parts: Vec::new(),
+        };
+        self.output.push_back(Output::Send {
+            to,
+            epoch: active.plan.epoch,
+            body,
+            payload,
+        });
+    }
+}
+
+impl Active {
+    /// On which side the sender of such a tensor stands. With two peers both sides are the same peer, so what it sends
+    /// decides.
+    fn side(&self, from: PeerId, kind: TensorKind) -> Option<Neighbour> {
+        let side = match kind {
+            TensorKind::Activation => (self.plan.predecessor(self.stage), Neighbour::Predecessor),
+            TensorKind::Gradient | TensorKind::Release => {
+                (self.plan.successor(self.stage), Neighbour::Successor)
+            }
+        };
+        (side.0 == from).then_some(side.1)
+    }
+}
