@@ -1,0 +1,200 @@
+//! Which address gives what, and the headers that every answer bears.
+
+use crate::assets::{Page, missing_page};
+use crate::connection::{self, BUFFER_BYTES, READ_BYTES_MAX};
+use crate::data::DataFolder;
+use crate::hub::Event;
+use crate::metrics::{self, Metrics};
+use crate::{BUILD_COMMAND, Config};
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Path, State as Extract};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use ringtmp_core::lobby::ConnectionId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Semaphore, mpsc};
+
+/// What the page may load and talk to: itself, its wasm, its workers, and this server. No other origin, nothing inline.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
+     img-src 'self' data: blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; manifest-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Headers of every answer. Names of files bear no hash, so browsers have to ask each time whether they are still the
+/// same (`no-cache`), which a tag answers in a few bytes. The address of a room is its key, so it is never sent as a
+/// referrer. The two `cross-origin` policies isolate the page, which gives it finer clocks.
+const HEADERS: [(&str, &str); 7] = [
+    ("cache-control", "no-cache"),
+    ("content-security-policy", CONTENT_SECURITY_POLICY),
+    ("cross-origin-embedder-policy", "require-corp"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+];
+
+/// What answers are made from.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) page: Arc<Page>,
+    pub(crate) data: Option<Arc<DataFolder>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) events: mpsc::Sender<Event>,
+    /// One permit a WebSocket.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) config: Arc<Config>,
+}
+
+/// All routes.
+pub(crate) fn router(state: State) -> Router {
+    let connections = Arc::new(AtomicU64::new(0));
+    let signal =
+        move |Extract(state): Extract<State>, headers: HeaderMap, upgrade: WebSocketUpgrade| {
+            let connection = ConnectionId(connections.fetch_add(1, Ordering::Relaxed));
+            async move { signal(&state, &headers, upgrade, connection) }
+        };
+    Router::new()
+        .route("/", get(index))
+        .route("/r/{room}", get(index))
+        .route("/signal", get(signal))
+        .route("/data/{file}", get(data))
+        .route("/healthz", get(async || "ok"))
+        .route("/metrics", get(scrape))
+        .route("/{*path}", get(asset))
+        .layer(map_response(add_headers))
+        .with_state(state)
+}
+
+async fn add_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn index(Extract(state): Extract<State>, request: HeaderMap) -> Response {
+    file(&state, "index.html", &request)
+}
+
+async fn asset(
+    Extract(state): Extract<State>,
+    Path(path): Path<String>,
+    request: HeaderMap,
+) -> Response {
+    file(&state, &path, &request)
+}
+
+/// A file of the page.
+fn file(state: &State, path: &str, request: &HeaderMap) -> Response {
+    let not_found =
+        || (StatusCode::NOT_FOUND, "there is nothing at this address\n").into_response();
+    match &*state.page {
+        Page::Built(assets) => assets.respond(path, request).unwrap_or_else(not_found),
+        Page::Missing(folder) if path == "index.html" => missing_page(folder),
+        Page::Missing(_) => {
+            let text = format!("the page is not built: run `{BUILD_COMMAND}`\n");
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+async fn data(
+    Extract(state): Extract<State>,
+    Path(name): Path<String>,
+    request: HeaderMap,
+) -> Response {
+    match &state.data {
+        Some(folder) => folder.respond(&name, &request).await,
+        None => {
+            let text = "this server was started without a data folder (--data DIR)\n";
+            (StatusCode::NOT_FOUND, text).into_response()
+        }
+    }
+}
+
+async fn scrape(Extract(state): Extract<State>) -> Response {
+    match state.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Turns a request into a WebSocket, if there is a place for it.
+fn signal(
+    state: &State,
+    request: &HeaderMap,
+    upgrade: WebSocketUpgrade,
+    connection: ConnectionId,
+) -> Response {
+    if !state.config.any_origin && !same_origin(request) {
+        let text = "pages of other origins may not use this server's rooms\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
+        state.metrics.turned_away.inc();
+        let connections_max = state.config.connections_max;
+        let text =
+            format!("the server already holds {connections_max} connections; try again later\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    let events = state.events.clone();
+    let silence_max = state.config.silence_max;
+    let silent = state.metrics.silent.clone();
+    upgrade
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_write_buffer_size(BUFFER_BYTES + 2 * READ_BYTES_MAX)
+        .max_message_size(READ_BYTES_MAX)
+        .max_frame_size(READ_BYTES_MAX)
+        .on_upgrade(async move |socket| {
+            if connection::serve(socket, connection, events, silence_max).await {
+                silent.inc();
+            }
+            drop(place);
+        })
+}
+
+/// Whether a request comes from our own page, or from no page at all: browsers always name the origin of the page that
+/// opens a WebSocket, other programs do not.
+fn same_origin(request: &HeaderMap) -> bool {
+    let Some(origin) = request.get(header::ORIGIN) else {
+        return true;
+    };
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_ascii_lowercase);
+    let host = request.get(header::HOST).and_then(text);
+    let origin = text(origin);
+    let authority = origin
+        .as_deref()
+        .and_then(|origin| origin.split_once("://"));
+    authority.is_some_and(|(_, authority)| Some(authority) == host.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_page_and_programs_without_a_page_may_connect() {
+        let allowed = |origin: Option<&'static str>| {
+            let mut request = HeaderMap::new();
+            request.insert(header::HOST, HeaderValue::from_static("Ring.local:8080"));
+            if let Some(origin) = origin {
+                request.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            same_origin(&request)
+        };
+        assert!(allowed(None));
+        assert!(allowed(Some("http://ring.local:8080")));
+        assert!(!allowed(Some("http://ring.local:8081")));
+        assert!(!allowed(Some("http://ring.local")));
+        assert!(!allowed(Some("https://elsewhere.example")));
+        assert!(!allowed(Some("null")));
+    }
+}

@@ -1,0 +1,200 @@
+//! A server on a free port, and a client that waits for words with a bound.
+
+use futures::{SinkExt, StreamExt};
+use ringtmp_core::ids::RoomCode;
+use ringtmp_core::plan::LayerCost;
+use ringtmp_core::signal::{
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RunDescriptor,
+    RunOutline, ServerMessage,
+};
+use signaling_server::{Config, Server, ServerError};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+/// The longest wait for an answer: far more than a loaded machine needs, far less than a hang.
+pub(crate) const WAIT: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<Result<(), ServerError>>,
+}
+
+/// A configuration on a free port, without page and data.
+pub(crate) fn config() -> Config {
+    Config {
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        www: "there/is/no/such/folder".into(),
+        ..Config::default()
+    }
+}
+
+/// Starts a server.
+pub(crate) fn start(config: Config) -> Running {
+    let server = Server::bind(config).expect("a free port");
+    let address = server.address();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(server.run(async {
+        let _dropped = stopped.await;
+    }));
+    Running {
+        address,
+        stop: Some(stop),
+        task,
+    }
+}
+
+impl Running {
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Ends the server in order.
+    pub(crate) async fn end(mut self) {
+        self.stop.take().map(|stop| stop.send(()));
+        let ended = tokio::time::timeout(WAIT, self.task)
+            .await
+            .expect("ends in time");
+        ended.expect("no panic").expect("no error");
+    }
+
+    /// Opens a signalling connection.
+    pub(crate) async fn connect(&self) -> Client {
+        let url = format!("ws://{}/signal", self.address);
+        // Whatever the tests send is the server's to judge.
+        let generous = WebSocketConfig::default()
+            .max_message_size(None)
+            .max_frame_size(None);
+        let (socket, _) = connect_async_with_config(url, Some(generous), true)
+            .await
+            .expect("connects");
+        Client { socket }
+    }
+
+    /// Reads the value of a metric.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let text = reqwest::get(self.url("/metrics"))
+            .await
+            .expect("answers")
+            .text()
+            .await
+            .expect("text");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{text}"))
+            .parse()
+            .expect("a count")
+    }
+}
+
+/// A signalling connection.
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Client {
+    pub(crate) async fn say(&mut self, message: &ClientMessage) {
+        self.say_text(&serde_json::to_string(message).expect("JSON"))
+            .await;
+    }
+
+    pub(crate) async fn say_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.expect("sent");
+    }
+
+    /// The next message; none when the server has closed the connection in order.
+    pub(crate) async fn hear(&mut self) -> Option<ServerMessage> {
+        loop {
+            let next = tokio::time::timeout(WAIT, self.socket.next()).await;
+            match next.expect("an answer in time") {
+                Some(Ok(Message::Text(text))) => {
+                    return Some(serde_json::from_str(&text).expect("our protocol"));
+                }
+                Some(Ok(Message::Close(_))) | None => return None,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => panic!("the connection broke: {error}"),
+            }
+        }
+    }
+
+    /// The next message for which `pick` gives something; others are skipped.
+    pub(crate) async fn hear_until<T>(
+        &mut self,
+        mut pick: impl FnMut(ServerMessage) -> Option<T>,
+    ) -> T {
+        loop {
+            let message = self.hear().await.expect("the connection stays open");
+            let shown = format!("{message:?}");
+            match pick(message) {
+                Some(found) => return found,
+                None => eprintln!("skipped {shown}"),
+            }
+        }
+    }
+}
+
+/// A run of two equal layers that starts with two peers.
+pub(crate) fn run() -> RunDescriptor {
+    let layer = LayerCost {
+        flops: [1e6; 3],
+        parameters: 1000,
+        output_bytes: 1000,
+        stash_bytes: 1000,
+    };
+    RunDescriptor {
+        toml: String::new(),
+        outline: RunOutline {
+            name: "test".to_owned(),
+            layers: vec![layer; 2],
+            steps: 1,
+            micro_batches: 2,
+            evaluate_every: 0,
+            evaluation_micro_batches: 0,
+            start_at_peers: 2,
+        },
+    }
+}
+
+pub(crate) fn device() -> Device {
+    Device {
+        kind: DeviceKind::Native,
+        name: "test".to_owned(),
+        executor: ExecutorKind::Cpu,
+        adapter: "none".to_owned(),
+    }
+}
+
+pub(crate) fn create() -> ClientMessage {
+    ClientMessage::Create {
+        protocol: PROTOCOL_VERSION,
+        run: run(),
+    }
+}
+
+pub(crate) fn join(room: RoomCode, role: Role) -> ClientMessage {
+    ClientMessage::Join {
+        protocol: PROTOCOL_VERSION,
+        room,
+        role,
+        device: device(),
+    }
+}
+
+/// Opens a room.
+pub(crate) async fn open_room(client: &mut Client) -> RoomCode {
+    client.say(&create()).await;
+    let created = |message| match message {
+        ServerMessage::Created { room } => Some(room),
+        _ => None,
+    };
+    client.hear_until(created).await
+}
