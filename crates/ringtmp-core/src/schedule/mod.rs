@@ -77,6 +77,19 @@ pub enum Task {
     },
 }
 
+impl Task {
+    /// The tensors it works on, if they came from a neighbour.
+    pub const fn payload(&self) -> Option<PayloadId> {
+        match self {
+            Self::Forward { input, .. } => *input,
+            Self::BackwardInput {
+                output_gradient, ..
+            } => *output_gradient,
+            Self::BackwardWeights { .. } | Self::Update { .. } => None,
+        }
+    }
+}
+
 /// A neighbour in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Neighbour {

@@ -1,0 +1,108 @@
+//! Opens the data of a run at the peer that draws from it.
+
+use ringtmp_data::{DataSpec, Dataset, IDX_FILE_BYTES_MAX, IdxError, IdxFiles};
+
+/// Why the data cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataError {
+    /// The server does not answer.
+    #[error("{url} cannot be fetched: {reason}")]
+    Fetch {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// There is nothing there.
+    #[error(
+        "the server has no IDX files at {location}: start it with --data DIR, a folder with files such as t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz"
+    )]
+    Missing {
+        /// Where it was looked for.
+        location: String,
+    },
+    /// What is there is not IDX.
+    #[error(transparent)]
+    Idx(#[from] IdxError),
+    /// The samples do not go into the model.
+    #[error("the data's samples have the shape {data:?}, the model takes {model:?}")]
+    Shape {
+        /// Of the data.
+        data: Vec<usize>,
+        /// Of the model.
+        model: Vec<usize>,
+    },
+    /// The labels do not go with the model.
+    #[error("the data has {data} classes, the model tells {model} apart")]
+    Classes {
+        /// Of the data.
+        data: usize,
+        /// Of the model.
+        model: usize,
+    },
+}
+
+/// Opens `spec`; a location is a path at `server` (an http URL without a path).
+pub(crate) async fn open(spec: &DataSpec, server: &str, seed: u64) -> Result<Dataset, DataError> {
+    match spec {
+        DataSpec::Digits => Ok(Dataset::digits(seed)),
+        DataSpec::Idx { location } => {
+            let location = format!("{server}{location}");
+            let files = IdxFiles {
+                train: pair(&location, "train").await?,
+                test: pair(&location, "t10k").await?,
+            };
+            if files.train.is_none() && files.test.is_none() {
+                return Err(DataError::Missing { location });
+            }
+            Ok(Dataset::idx(files)?)
+        }
+    }
+}
+
+async fn pair(location: &str, set: &str) -> Result<Option<(Vec<u8>, Vec<u8>)>, DataError> {
+    let Some(images) = file(location, &format!("{set}-images-idx3-ubyte")).await? else {
+        return Ok(None);
+    };
+    let labels = file(location, &format!("{set}-labels-idx1-ubyte")).await?;
+    Ok(labels.map(|labels| (images, labels)))
+}
+
+/// The file as it is or gzipped, whichever is there.
+async fn file(location: &str, name: &str) -> Result<Option<Vec<u8>>, DataError> {
+    for name in [format!("{name}.gz"), name.to_owned()] {
+        if let Some(bytes) = fetch(format!("{location}/{name}")).await? {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+async fn fetch(url: String) -> Result<Option<Vec<u8>>, DataError> {
+    let failed = |reason: String| DataError::Fetch {
+        url: url.clone(),
+        reason,
+    };
+    let response = reqwest::get(&url)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    if response.status() == reqwest::StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    let response = response
+        .error_for_status()
+        .map_err(|error| failed(error.to_string()))?;
+    if response
+        .content_length()
+        .is_some_and(|length| length > IDX_FILE_BYTES_MAX)
+    {
+        return Err(failed(format!(
+            "it is longer than {IDX_FILE_BYTES_MAX} bytes"
+        )));
+    }
+    let bytes = response
+        .bytes()
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(Some(bytes.to_vec()))
+}

@@ -1,0 +1,23 @@
+//! Why a peer ends.
+
+use crate::run_file::RunFileError;
+use ringtmp_compute::ComputeError;
+use ringtmp_core::signal::Refusal;
+use ringtmp_transport::SignallingError;
+
+/// Why a peer could not begin, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// The run file cannot be run.
+    #[error(transparent)]
+    RunFile(#[from] RunFileError),
+    /// The server said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The server cannot be reached, or was lost before the room let us in.
+    #[error(transparent)]
+    Signalling(#[from] SignallingError),
+    /// There is nothing to compute with.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+}

@@ -1,0 +1,92 @@
+//! Tensors on their way: kept for the node under opaque ids, written to and read from frames.
+
+use ringtmp_compute::{Format, Packed};
+use ringtmp_core::ids::{Epoch, PayloadId};
+use ringtmp_core::wire::{Body, Codec, Frame, Lane, PartHeader, WireError};
+use std::collections::BTreeMap;
+
+/// The tensors of one micro-batch: an activation or a gradient, and behind an activation its labels.
+pub(crate) type Tensors = Vec<Packed>;
+
+/// Tensors by id. Bounded by the node: it holds at most its credits' worth.
+#[derive(Debug, Default)]
+pub(crate) struct Payloads {
+    held: BTreeMap<PayloadId, Tensors>,
+    next: u64,
+}
+
+impl Payloads {
+    /// Keeps tensors.
+    pub(crate) fn keep(&mut self, tensors: Tensors) -> PayloadId {
+        let id = PayloadId(self.next);
+        self.next += 1;
+        self.held.insert(id, tensors);
+        id
+    }
+
+    /// Gives tensors back, once.
+    pub(crate) fn take(&mut self, id: PayloadId) -> Tensors {
+        self.held
+            .remove(&id)
+            .expect("the node uses a payload once, after it was kept")
+    }
+
+    /// Forgets tensors.
+    pub(crate) fn discard(&mut self, id: PayloadId) {
+        self.held.remove(&id);
+    }
+}
+
+/// A frame with these tensors in it, and its lane.
+pub(crate) fn frame(
+    epoch: Epoch,
+    mut body: Body,
+    tensors: &[Packed],
+) -> Result<(Lane, Vec<u8>), WireError> {
+    if let Body::Tensor { parts, .. } = &mut body {
+        *parts = tensors.iter().map(part_header).collect();
+    }
+    let payload = tensors
+        .iter()
+        .flat_map(|tensor| tensor.bytes.iter().copied())
+        .collect();
+    let frame = Frame {
+        epoch,
+        body,
+        payload,
+    };
+    Ok((frame.lane(), frame.encode()?))
+}
+
+fn part_header(tensor: &Packed) -> PartHeader {
+    let codec = match tensor.format {
+        Format::F32 => Codec::F32,
+        Format::U32 => Codec::U32,
+    };
+    // A dimension past 32 bits fails the frame's own length check.
+    let dimension = |size: &usize| u32::try_from(*size).unwrap_or(u32::MAX);
+    PartHeader {
+        codec,
+        shape: tensor.shape.iter().map(dimension).collect(),
+    }
+}
+
+/// The tensors in a frame that was decoded, whose shapes therefore fit its payload.
+pub(crate) fn tensors(parts: &[PartHeader], payload: &[u8]) -> Result<Tensors, WireError> {
+    let mut rest = payload;
+    let read = |part: &PartHeader| {
+        let shape: Vec<usize> = part.shape.iter().map(|size| *size as usize).collect();
+        let elements: usize = shape.iter().product();
+        let (bytes, after) = rest
+            .split_at_checked(elements * part.codec.bytes_per_element() as usize)
+            .ok_or(WireError::Malformed("its tensors are cut short"))?;
+        rest = after;
+        let format = match part.codec {
+            Codec::F32 => Format::F32,
+            Codec::U32 => Format::U32,
+        };
+        Packed::new(shape, format, bytes.to_vec())
+            .map_err(|_| WireError::Malformed("a tensor does not fit its shape"))
+    };
+    parts.iter().map(read).collect()
+}

@@ -1,0 +1,166 @@
+//! The view, kept up to date from what the server says and from what the node tells.
+
+use crate::run_file::Run;
+use crate::view::{LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View};
+use ringtmp_core::curve::Curve;
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::node::Event;
+use ringtmp_core::signal::{Device, Role, RoomState, ServerMessage};
+
+/// The view and the curve behind it.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    view: View,
+    curve: Curve,
+    changed: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(role: Role, device: Device) -> Self {
+        let view = View {
+            me: None,
+            role,
+            device,
+            server: ServerState::Connecting,
+            run: None,
+            room: None,
+            points: Vec::new(),
+            links: Vec::new(),
+            notices: Vec::new(),
+        };
+        Self {
+            view,
+            curve: Curve::default(),
+            changed: true,
+        }
+    }
+
+    /// Whether there is something new to show.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The view now.
+    pub(crate) fn take(&mut self) -> View {
+        self.changed = false;
+        self.view.points = self.curve.points();
+        self.view.clone()
+    }
+
+    /// The device, once it is known what computes.
+    pub(crate) fn set_device(&mut self, device: Device) {
+        self.view.device = device;
+        self.changed = true;
+    }
+
+    /// The server is there, or is gone.
+    pub(crate) fn server(&mut self, state: ServerState) {
+        self.view.server = state;
+        self.changed = true;
+    }
+
+    /// The run is known.
+    pub(crate) fn run(&mut self, run: &Run) {
+        self.view.run = Some(run.summary());
+        self.changed = true;
+    }
+
+    /// The server has spoken.
+    pub(crate) fn heard(&mut self, message: &ServerMessage) {
+        self.changed = true;
+        match message {
+            ServerMessage::Welcome {
+                peer, room, points, ..
+            } => {
+                self.view.me = Some(*peer);
+                self.view.room = Some(room.clone());
+                self.curve = Curve::default();
+                self.curve.extend(points);
+            }
+            ServerMessage::Room { room } => {
+                let fresh_start = room.state == RoomState::WarmingUp;
+                let known = self
+                    .view
+                    .room
+                    .as_ref()
+                    .and_then(|room| room.plan.as_ref())
+                    .map(|plan| plan.epoch);
+                if fresh_start && room.plan.as_ref().map(|plan| plan.epoch) != known {
+                    self.curve = Curve::default();
+                    self.view.links.clear();
+                }
+                self.view.room = Some(room.clone());
+            }
+            ServerMessage::Refused { refusal } => {
+                self.notice(NoticeLevel::Error, refusal.to_string(), "");
+            }
+            ServerMessage::Created { .. }
+            | ServerMessage::Signal { .. }
+            | ServerMessage::Prepare { .. }
+            | ServerMessage::Commit { .. }
+            | ServerMessage::Progress { .. } => {}
+        }
+    }
+
+    /// The node has something to show.
+    pub(crate) fn event(&mut self, event: &Event) {
+        self.changed = true;
+        match event {
+            Event::LinkOpen { peer } => self.link(*peer, LinkState::Open),
+            Event::LinkFailed { peer, reason } => self.link(
+                *peer,
+                LinkState::Failed {
+                    reason: reason.clone(),
+                },
+            ),
+            Event::Points(points) => self.curve.extend(points),
+            Event::Training | Event::Finished => {}
+            Event::Aborted { reason } => {
+                let advice = "Press start to train again with the devices that are here.";
+                self.notice(
+                    NoticeLevel::Error,
+                    format!("The run ended early: {reason}."),
+                    advice,
+                );
+            }
+        }
+    }
+
+    /// A link is in this state now.
+    pub(crate) fn link(&mut self, peer: PeerId, state: LinkState) {
+        self.changed = true;
+        match self.view.links.iter_mut().find(|link| link.peer == peer) {
+            Some(link) => link.state = state,
+            None => self.view.links.push(LinkView {
+                peer,
+                state,
+                sent: 0,
+                received: 0,
+            }),
+        }
+    }
+
+    /// A link has moved so many bytes.
+    pub(crate) fn traffic(&mut self, peer: PeerId, sent: u64, received: u64) {
+        if let Some(link) = self.view.links.iter_mut().find(|link| link.peer == peer) {
+            self.changed |= (link.sent, link.received) != (sent, received);
+            (link.sent, link.received) = (sent, received);
+        }
+    }
+
+    /// Something to say to the user.
+    pub(crate) fn notice(&mut self, level: NoticeLevel, text: String, advice: &str) {
+        self.changed = true;
+        let notice = Notice {
+            level,
+            text,
+            advice: advice.to_owned(),
+        };
+        if self.view.notices.last() != Some(&notice) {
+            self.view.notices.push(notice);
+        }
+        if self.view.notices.len() > NOTICES_MAX {
+            self.view.notices.remove(0);
+        }
+    }
+}

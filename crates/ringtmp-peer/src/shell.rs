@@ -1,0 +1,614 @@
+//! The event loop of a peer.
+
+mod links;
+
+use crate::error::PeerError;
+use crate::payloads::{self, Payloads};
+use crate::platform::{Breath, Clock, sleep};
+use crate::progress::Progress;
+use crate::run_file::{Run, RunFile};
+use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
+use crate::workshop::{Done, Job, WorkError, Workshop};
+use futures::StreamExt;
+use futures::channel::mpsc;
+use futures::future::{Fuse, FutureExt, LocalBoxFuture};
+use links::{LinkEvent, Links};
+use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Packed};
+use ringtmp_core::ids::{Epoch, PeerId, RoomCode};
+use ringtmp_core::node::{Input, Node, Outcome, Output, Polled};
+use ringtmp_core::signal::{
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, ServerMessage,
+};
+use ringtmp_core::time::Time;
+use ringtmp_core::wire::{Body, Frame, WireError};
+use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent, Signalling, SignallingError};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::Duration;
+
+/// The view is published at most this often.
+const VIEW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Bytes are counted, shown and told to the room this often.
+const TRAFFIC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long to wait where nothing is due: any length would do.
+const IDLE_WAIT: Duration = Duration::from_secs(60);
+
+/// How to begin.
+#[derive(Debug)]
+pub struct Setup {
+    /// The signalling server: an http or https URL without a path, such as `http://localhost:8080`.
+    pub server: String,
+    /// Which room.
+    pub entry: Entry,
+    /// Train or watch.
+    pub role: Role,
+    /// The device's name for people.
+    pub name: String,
+    /// What is to compute.
+    pub executor: ExecutorChoice,
+    /// What makes links.
+    pub connector: Connector,
+}
+
+/// Which room to enter.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A new one, for this run.
+    Create(RunFile),
+    /// One that is there.
+    Join(RoomCode),
+}
+
+/// Runs a peer until its user leaves or the room can no longer be had. Every change is published as a [`View`], at most ten
+/// times a second, the last one before this returns.
+///
+/// # Errors
+///
+/// Why it could not begin or had to end; the reason is in the last view's notices as well.
+pub async fn run(
+    setup: Setup,
+    commands: mpsc::Receiver<Command>,
+    mut publish: impl FnMut(View),
+) -> Result<(), PeerError> {
+    let signalling = match Signalling::connect(&signal_url(&setup.server)).await {
+        Ok(signalling) => signalling,
+        Err(error) => {
+            let mut progress = Progress::new(setup.role, device(&setup.name, None));
+            progress.server(ServerState::Lost {
+                reason: error.to_string(),
+            });
+            progress.notice(NoticeLevel::Error, error.to_string(), "");
+            publish(progress.take());
+            return Err(error.into());
+        }
+    };
+    run_over(signalling, setup, commands, publish).await
+}
+
+/// Like [`run`], over a connection to a server that is there already.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_over(
+    signalling: Signalling,
+    setup: Setup,
+    commands: mpsc::Receiver<Command>,
+    mut publish: impl FnMut(View),
+) -> Result<(), PeerError> {
+    let mut progress = Progress::new(setup.role, device(&setup.name, None));
+    progress.server(ServerState::Connected);
+    publish(progress.take());
+    let result = enter(signalling, setup, &mut progress).await;
+    let result = match result {
+        Ok(mut shell) => shell.run(commands, &mut progress, &mut publish).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &result {
+        progress.notice(NoticeLevel::Error, error.to_string(), "");
+    }
+    publish(progress.take());
+    result
+}
+
+fn signal_url(server: &str) -> String {
+    // http becomes ws, https becomes wss.
+    format!(
+        "{}/signal",
+        server.trim_end_matches('/').replacen("http", "ws", 1)
+    )
+}
+
+fn device(name: &str, executor: Option<&Executor>) -> Device {
+    let kind = if cfg!(target_arch = "wasm32") {
+        DeviceKind::Tab
+    } else {
+        DeviceKind::Native
+    };
+    let computes = executor.map_or(ExecutorKind::Cpu, |executor| match executor.kind() {
+        Computes::Gpu => ExecutorKind::Gpu,
+        Computes::Cpu => ExecutorKind::Cpu,
+    });
+    let adapter = executor.map(Executor::adapter).unwrap_or_default();
+    Device {
+        kind,
+        name: name.to_owned(),
+        executor: computes,
+        adapter,
+    }
+}
+
+/// Opens the executor, creates the room if asked to, and joins it.
+async fn enter(
+    mut signalling: Signalling,
+    setup: Setup,
+    progress: &mut Progress,
+) -> Result<Shell, PeerError> {
+    let executor = match setup.role {
+        Role::Participant => Some(open_executor(setup.executor, progress).await?),
+        Role::Spectator => None,
+    };
+    let device = device(&setup.name, executor.as_ref());
+    progress.set_device(device.clone());
+    let room = match setup.entry {
+        Entry::Join(room) => room,
+        Entry::Create(file) => create(&mut signalling, file.check()?).await?,
+    };
+    signalling.send(&ClientMessage::Join {
+        protocol: PROTOCOL_VERSION,
+        room,
+        role: setup.role,
+        device,
+    })?;
+    let welcome = next_message(&mut signalling).await?;
+    let run = match &welcome {
+        ServerMessage::Welcome { run, .. } => Run::of(run)?,
+        other => return Err(unexpected(other)),
+    };
+    progress.heard(&welcome);
+    progress.run(&run);
+    let mut node = Node::new();
+    let clock = Clock::start();
+    node.handle(clock.now(), Input::Room(welcome));
+    let server = setup.server.trim_end_matches('/').to_owned();
+    Ok(Shell {
+        node,
+        clock,
+        signalling: Some(signalling),
+        connector: setup.connector,
+        links: Links::default(),
+        payloads: Payloads::default(),
+        workshop: executor.map(|executor| Workshop::new(executor, run, server)),
+        jobs: VecDeque::new(),
+        work: Fuse::terminated(),
+        traffic_due: Time::ZERO,
+        view_due: Time::ZERO,
+    })
+}
+
+async fn open_executor(
+    choice: ExecutorChoice,
+    progress: &mut Progress,
+) -> Result<Executor, PeerError> {
+    let executor = Executor::open(choice).await?;
+    if choice == ExecutorChoice::Auto && executor.kind() == Computes::Cpu {
+        let text = "This device trains on its CPU: no hardware GPU can be used here.".to_owned();
+        progress.notice(
+            NoticeLevel::Information,
+            text,
+            "Slower, but right. WebGPU needs a recent browser and HTTPS or localhost.",
+        );
+    }
+    Ok(executor)
+}
+
+async fn create(signalling: &mut Signalling, run: Run) -> Result<RoomCode, PeerError> {
+    signalling.send(&ClientMessage::Create {
+        protocol: PROTOCOL_VERSION,
+        run: run.descriptor(),
+    })?;
+    match next_message(signalling).await? {
+        ServerMessage::Created { room } => Ok(room),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The answer to a message; a refusal is an error.
+async fn next_message(signalling: &mut Signalling) -> Result<ServerMessage, PeerError> {
+    match signalling.receive().await? {
+        ServerMessage::Refused { refusal } => Err(refusal.into()),
+        message => Ok(message),
+    }
+}
+
+fn unexpected(message: &ServerMessage) -> PeerError {
+    let name = match message {
+        ServerMessage::Created { .. } => "created",
+        ServerMessage::Welcome { .. } => "welcome",
+        ServerMessage::Room { .. } => "room",
+        ServerMessage::Signal { .. } => "signal",
+        ServerMessage::Prepare { .. } => "prepare",
+        ServerMessage::Commit { .. } => "commit",
+        ServerMessage::Progress { .. } => "progress",
+        ServerMessage::Refused { .. } => "refused",
+    };
+    SignallingError::Unexpected { message: name }.into()
+}
+
+/// A job that is done, and the workshop back.
+#[derive(Debug)]
+struct Worked {
+    workshop: Workshop,
+    epoch: Epoch,
+    result: Result<Done, WorkError>,
+}
+
+/// What the event loop waits for.
+#[derive(Debug)]
+enum Happening {
+    Server(Result<ServerMessage, SignallingError>),
+    Connector(ConnectorEvent),
+    Link(LinkEvent),
+    Worked(Box<Worked>),
+    /// None when the user's side is gone.
+    Command(Option<Command>),
+    Time,
+}
+
+/// A peer in its room.
+struct Shell {
+    node: Node,
+    clock: Clock,
+    /// None once the server is gone.
+    signalling: Option<Signalling>,
+    connector: Connector,
+    links: Links,
+    payloads: Payloads,
+    /// Here while it is idle, in `work` while it works; spectators have none.
+    workshop: Option<Workshop>,
+    /// At most a build, a task and a digest of the newest plan: the node asks for one thing at a time.
+    jobs: VecDeque<Job>,
+    work: Fuse<LocalBoxFuture<'static, Worked>>,
+    traffic_due: Time,
+    view_due: Time,
+}
+
+impl Shell {
+    async fn run(
+        &mut self,
+        mut commands: mpsc::Receiver<Command>,
+        progress: &mut Progress,
+        publish: &mut impl FnMut(View),
+    ) -> Result<(), PeerError> {
+        let mut breath = Breath::new();
+        loop {
+            let wake = self.drain(progress);
+            self.begin_work();
+            self.count_traffic(progress);
+            self.show(progress, publish);
+            breath.take().await;
+            let wait = self.wait(wake, progress);
+            let input = match self.next(&mut commands, wait).await {
+                Happening::Server(message) => self.server_said(message, progress),
+                Happening::Connector(event) => self.connector_said(event, progress),
+                Happening::Link(event) => self.link_said(event),
+                Happening::Worked(worked) => Some(self.worked(*worked)),
+                Happening::Command(Some(command)) if command != Command::Leave => {
+                    Some(Input::Ask(ask(&command)))
+                }
+                Happening::Command(_) => {
+                    self.leave();
+                    return Ok(());
+                }
+                Happening::Time => Some(Input::Tick),
+            };
+            if let Some(input) = input {
+                self.node.handle(self.clock.now(), input);
+            }
+        }
+    }
+
+    /// Waits for one thing to happen. Dropping the others' futures loses nothing.
+    async fn next(&mut self, commands: &mut mpsc::Receiver<Command>, wait: Duration) -> Happening {
+        let Self {
+            signalling,
+            connector,
+            links,
+            work,
+            ..
+        } = self;
+        let server = async {
+            match signalling {
+                Some(signalling) => signalling.receive().await,
+                None => std::future::pending().await,
+            }
+        };
+        // In this order: what is urgent and small before what is large.
+        futures::select_biased! {
+            command = commands.next() => Happening::Command(command),
+            message = pin!(server.fuse()) => Happening::Server(message),
+            event = pin!(connector.next().fuse()) => Happening::Connector(event),
+            event = pin!(links.next().fuse()) => Happening::Link(event),
+            worked = work => Happening::Worked(Box::new(worked)),
+            () = pin!(sleep(wait).fuse()) => Happening::Time,
+        }
+    }
+
+    /// Does what the node asks for, and says when it wants to be woken.
+    fn drain(&mut self, progress: &mut Progress) -> Option<Time> {
+        loop {
+            match self.node.poll_output() {
+                Polled::Do(output) => self.perform(output, progress),
+                Polled::Wait(wake) => return wake,
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output, progress: &mut Progress) {
+        match output {
+            Output::ToRoom(message) => self.tell_room(&message, progress),
+            Output::Connect { peer, offer, epoch } => {
+                progress.link(peer, LinkState::Connecting);
+                let role = if offer {
+                    ConnectRole::Offer
+                } else {
+                    ConnectRole::Answer
+                };
+                self.links.remove(peer);
+                self.connector.connect(peer, role, epoch);
+            }
+            Output::Deliver { from, signal } => self.connector.deliver(from, signal),
+            Output::Disconnect { peer } => {
+                self.links.remove(peer);
+                self.connector.disconnect(peer);
+            }
+            Output::Send {
+                to,
+                epoch,
+                body,
+                payload,
+            } => {
+                let tensors = payload
+                    .map(|payload| self.payloads.take(payload))
+                    .unwrap_or_default();
+                self.send(to, epoch, body, &tensors);
+            }
+            Output::Build(assignment) => {
+                self.jobs.clear();
+                self.jobs.push_back(Job::Build(assignment));
+            }
+            Output::Run { epoch, task } => {
+                let input = task.payload().map(|payload| self.payloads.take(payload));
+                self.jobs.push_back(Job::Task { epoch, task, input });
+            }
+            Output::Digest { epoch } => self.jobs.push_back(Job::Digest { epoch }),
+            Output::Discard(payload) => self.payloads.discard(payload),
+            Output::Event(event) => progress.event(&event),
+        }
+    }
+
+    fn tell_room(&mut self, message: &ClientMessage, progress: &mut Progress) {
+        let Some(signalling) = &self.signalling else {
+            return;
+        };
+        if let Err(error) = signalling.send(message) {
+            self.server_lost(&error, progress);
+        }
+    }
+
+    fn send(&mut self, to: PeerId, epoch: Epoch, body: Body, tensors: &[Packed]) {
+        let sent = payloads::frame(epoch, body, tensors)
+            .map_err(|error| error.to_string())
+            .and_then(|(lane, frame)| {
+                self.links
+                    .send(to, lane, frame)
+                    .map_err(|error| error.to_string())
+            });
+        if let Err(reason) = sent {
+            self.links.remove(to);
+            self.connector.disconnect(to);
+            self.node
+                .handle(self.clock.now(), Input::LinkLost { peer: to, reason });
+        }
+    }
+
+    fn server_said(
+        &mut self,
+        message: Result<ServerMessage, SignallingError>,
+        progress: &mut Progress,
+    ) -> Option<Input> {
+        match message {
+            Ok(message) => {
+                progress.heard(&message);
+                Some(Input::Room(message))
+            }
+            Err(error) => {
+                self.server_lost(&error, progress);
+                Some(Input::ServerLost)
+            }
+        }
+    }
+
+    fn server_lost(&mut self, error: &SignallingError, progress: &mut Progress) {
+        self.signalling = None;
+        let reason = error.to_string();
+        let text = format!("The server is gone: {reason}.");
+        let advice = if self.node.plan().is_some() {
+            "The devices train on without it; the page shows what the ring itself tells. Reload once the server is back."
+        } else {
+            "Reload once the server is back."
+        };
+        progress.server(ServerState::Lost { reason });
+        progress.notice(NoticeLevel::Warning, text, advice);
+    }
+
+    fn connector_said(&mut self, event: ConnectorEvent, progress: &mut Progress) -> Option<Input> {
+        match event {
+            ConnectorEvent::Signal { to, signal } => {
+                self.tell_room(&ClientMessage::Signal { to, signal }, progress);
+                None
+            }
+            ConnectorEvent::Connected { peer, link } => {
+                self.links.add(peer, link);
+                Some(Input::LinkUp { peer })
+            }
+            ConnectorEvent::Failed { peer, error } => {
+                self.links.remove(peer);
+                Some(Input::LinkLost {
+                    peer,
+                    reason: error.to_string(),
+                })
+            }
+        }
+    }
+
+    fn link_said(&mut self, event: LinkEvent) -> Option<Input> {
+        let LinkEvent { peer, frame } = event;
+        let bytes = match frame {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.connector.disconnect(peer);
+                return Some(Input::LinkLost {
+                    peer,
+                    reason: error.to_string(),
+                });
+            }
+        };
+        match self.read(peer, &bytes) {
+            Ok(input) => Some(input),
+            Err(error) => Some(Input::Unreadable { from: peer, error }),
+        }
+    }
+
+    fn read(&mut self, from: PeerId, bytes: &[u8]) -> Result<Input, WireError> {
+        let Frame {
+            epoch,
+            body,
+            payload,
+        } = Frame::decode(bytes)?;
+        let Body::Tensor {
+            kind,
+            purpose,
+            micro_batch,
+            parts,
+        } = body
+        else {
+            return Ok(Input::Control { from, epoch, body });
+        };
+        let tensors = payloads::tensors(&parts, &payload)?;
+        let payload = (!tensors.is_empty()).then(|| self.payloads.keep(tensors));
+        Ok(Input::Tensor {
+            from,
+            epoch,
+            kind,
+            purpose,
+            micro_batch,
+            payload,
+        })
+    }
+
+    fn begin_work(&mut self) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let Some(mut workshop) = self.workshop.take() else {
+            return;
+        };
+        let Some(job) = self.jobs.pop_front() else {
+            return;
+        };
+        let work = async move {
+            let epoch = job.epoch();
+            let result = workshop.work(job).await;
+            Worked {
+                workshop,
+                epoch,
+                result,
+            }
+        };
+        self.work = work.boxed_local().fuse();
+    }
+
+    fn worked(&mut self, worked: Worked) -> Input {
+        let Worked {
+            workshop,
+            epoch,
+            result,
+        } = worked;
+        self.workshop = Some(workshop);
+        match result {
+            Ok(Done::Built) => Input::Built { epoch },
+            Ok(Done::Task { task, output, loss }) => {
+                let payload = output.map(|tensors| self.payloads.keep(tensors));
+                Input::Completed {
+                    epoch,
+                    task,
+                    outcome: Outcome { payload, loss },
+                }
+            }
+            Ok(Done::Digests(digests)) => Input::Digested {
+                epoch,
+                digests,
+                links: self.links.traffic(),
+            },
+            Err(error) => Input::Failed {
+                epoch,
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    /// Once a second: bytes, for the view and for the room.
+    fn count_traffic(&mut self, progress: &mut Progress) {
+        let now = self.clock.now();
+        if now < self.traffic_due || self.links.is_empty() {
+            return;
+        }
+        self.traffic_due = now + TRAFFIC_INTERVAL;
+        for (peer, traffic) in self.links.counts() {
+            progress.traffic(peer, traffic.sent, traffic.received);
+        }
+        self.node.handle(now, Input::Traffic(self.links.traffic()));
+        self.drain(progress);
+    }
+
+    fn show(&mut self, progress: &mut Progress, publish: &mut impl FnMut(View)) {
+        let now = self.clock.now();
+        if progress.has_changed() && now >= self.view_due {
+            self.view_due = now + VIEW_INTERVAL;
+            publish(progress.take());
+        }
+    }
+
+    /// Until the node, the view or the traffic is due.
+    fn wait(&self, wake: Option<Time>, progress: &Progress) -> Duration {
+        let view = progress.has_changed().then_some(self.view_due);
+        let traffic = (!self.links.is_empty()).then_some(self.traffic_due);
+        let due = [wake, view, traffic].into_iter().flatten().min();
+        due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()))
+    }
+
+    fn leave(&mut self) {
+        if let Some(signalling) = &self.signalling
+            && let Err(error) = signalling.send(&ClientMessage::Leave)
+        {
+            tracing::debug!(%error, "the server was gone before we left");
+        }
+        for peer in self.links.peers() {
+            self.links.remove(peer);
+            self.connector.disconnect(peer);
+        }
+    }
+}
+
+fn ask(command: &Command) -> ClientMessage {
+    match command {
+        Command::Start => ClientMessage::Start,
+        Command::Pause => ClientMessage::Pause,
+        Command::Resume => ClientMessage::Resume,
+        Command::Stop => ClientMessage::Stop,
+        Command::Leave => ClientMessage::Leave,
+    }
+}

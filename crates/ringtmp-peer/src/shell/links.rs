@@ -1,0 +1,121 @@
+//! The links of a peer, read as one stream.
+
+use futures::stream::{LocalBoxStream, SelectAll, StreamExt};
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::signal::LinkTraffic;
+use ringtmp_core::wire::Lane;
+use ringtmp_transport::{Link, LinkError, LinkReceiver, LinkSender, Traffic};
+use std::collections::BTreeMap;
+
+/// A frame from a neighbour, or why there will be no more.
+#[derive(Debug)]
+pub(super) struct LinkEvent {
+    pub(super) peer: PeerId,
+    pub(super) frame: Result<Vec<u8>, LinkError>,
+}
+
+struct Tagged {
+    generation: u64,
+    event: LinkEvent,
+}
+
+/// Links by peer. A frame stays in its link's own bounded queue until it is asked for.
+#[derive(Default)]
+pub(super) struct Links {
+    senders: BTreeMap<PeerId, (u64, LinkSender)>,
+    receivers: SelectAll<LocalBoxStream<'static, Tagged>>,
+    generation: u64,
+}
+
+impl Links {
+    /// Adds a link; an older one to the same peer is closed.
+    pub(super) fn add(&mut self, peer: PeerId, link: Link) {
+        self.remove(peer);
+        self.generation += 1;
+        let generation = self.generation;
+        self.senders.insert(peer, (generation, link.sender));
+        self.receivers.push(frames(peer, generation, link.receiver));
+    }
+
+    /// Closes a link.
+    pub(super) fn remove(&mut self, peer: PeerId) {
+        if let Some((_, sender)) = self.senders.remove(&peer) {
+            sender.close();
+        }
+    }
+
+    /// Waits for the next frame or end of a link that is still ours.
+    pub(super) async fn next(&mut self) -> LinkEvent {
+        loop {
+            let Some(Tagged { generation, event }) = self.receivers.next().await else {
+                // No links: nothing will come until there are.
+                std::future::pending().await
+            };
+            let current = self
+                .senders
+                .get(&event.peer)
+                .is_some_and(|(newest, _)| *newest == generation);
+            if current {
+                if event.frame.is_err() {
+                    self.senders.remove(&event.peer);
+                }
+                return event;
+            }
+        }
+    }
+
+    /// Queues a frame.
+    pub(super) fn send(&self, to: PeerId, lane: Lane, frame: Vec<u8>) -> Result<(), LinkError> {
+        match self.senders.get(&to) {
+            Some((_, sender)) => sender.queue(lane, frame),
+            // The node hears of the loss before it reads on; what it sent meanwhile goes the way of the link.
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.senders.is_empty()
+    }
+
+    pub(super) fn peers(&self) -> Vec<PeerId> {
+        self.senders.keys().copied().collect()
+    }
+
+    /// What each link has moved.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (PeerId, Traffic)> + '_ {
+        self.senders
+            .iter()
+            .map(|(peer, (_, sender))| (*peer, sender.traffic()))
+    }
+
+    /// Bytes sent, for the room.
+    pub(super) fn traffic(&self) -> Vec<LinkTraffic> {
+        self.counts()
+            .map(|(to, traffic)| LinkTraffic {
+                to,
+                bytes: traffic.sent,
+            })
+            .collect()
+    }
+}
+
+fn frames(
+    peer: PeerId,
+    generation: u64,
+    receiver: LinkReceiver,
+) -> LocalBoxStream<'static, Tagged> {
+    futures::stream::unfold(Some(receiver), move |receiver| async move {
+        let mut receiver = receiver?;
+        let received = receiver.receive().await;
+        let rest = received.is_ok().then_some(receiver);
+        let frame = received.map(|(_, frame)| frame);
+        Some((
+            Tagged {
+                generation,
+                event: LinkEvent { peer, frame },
+            },
+            rest,
+        ))
+    })
+    .boxed_local()
+}
