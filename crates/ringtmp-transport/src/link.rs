@@ -1,0 +1,370 @@
+//! The link: two lanes of whole frames, queued on both sides.
+//!
+//! An [`Endpoint`] is what the owner's halves ([`LinkSender`], [`LinkReceiver`]) and a platform's pumps share. The owner
+//! queues frames, which are cut at once; a pump takes chunk after chunk with [`Endpoint::next_outgoing`] whenever its
+//! channel takes more. What a channel brings goes into [`Endpoint::accept`], which puts frames together for the owner.
+//! Where a platform can hold the peer back, its pump awaits [`Endpoint::incoming_space`] before each chunk.
+
+use crate::error::LinkError;
+use futures::task::AtomicWaker;
+use ringtmp_core::wire::{Assembler, CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, Lane, chunks};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// The most bytes that wait to be sent on the tensors lane: two of the longest frames, one each way round a stage. The
+/// schedule's credits keep the normal case far below it.
+pub const QUEUE_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
+
+/// The most bytes that wait to be sent on the control lane: its messages are a few hundred bytes, a few a second, so that
+/// this is minutes of them.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 16 * CONTROL_FRAME_BYTES_MAX;
+
+/// Where reading pauses, on platforms that can hold the peer back: enough to keep a reader busy between two looks.
+const PAUSE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a frame that waits to be read costs beside its bytes; with it, many tiny frames cannot evade a limit in bytes.
+const ENTRY_BYTES: usize = 64;
+
+/// Bytes that a link has moved and holds, counted as chunks on the channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Handed to the channels so far.
+    pub sent: u64,
+    /// Taken from the channels so far.
+    pub received: u64,
+    /// Waiting to be handed to the channels.
+    pub queued: u64,
+}
+
+/// A connection to one peer. Dropping the receiver closes it.
+#[derive(Debug)]
+pub struct Link {
+    /// Queues frames for the peer.
+    pub sender: LinkSender,
+    /// Takes frames from the peer.
+    pub receiver: LinkReceiver,
+}
+
+/// The sending half of a [`Link`].
+#[derive(Clone)]
+pub struct LinkSender {
+    endpoint: Endpoint,
+}
+
+impl LinkSender {
+    /// Queues a frame of 1 to [`Lane::frame_bytes_max`] bytes. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Stuck`] while [`QUEUE_BYTES_MAX`] (or [`CONTROL_QUEUE_BYTES_MAX`]) would be exceeded, and
+    /// [`LinkError::FrameLength`]: the frame is dropped, the link stays open. Otherwise the error that ended the link.
+    #[expect(clippy::needless_pass_by_value, reason = "the queue owns its frames, however it stores them")]
+    pub fn queue(&self, lane: Lane, frame: Vec<u8>) -> Result<(), LinkError> {
+        self.endpoint.queue(lane, &frame)
+    }
+
+    /// What the link has moved so far.
+    pub fn traffic(&self) -> Traffic {
+        self.endpoint.lock().traffic()
+    }
+
+    /// Closes the link. What is still queued is dropped; the peer notices at once.
+    pub fn close(&self) {
+        self.endpoint.end(LinkError::CLOSED_BY_US);
+    }
+
+    /// Sends bytes that are no chunks, as a broken peer would.
+    #[cfg(test)]
+    pub(crate) fn queue_raw(&self, lane: Lane, message: Vec<u8>) {
+        self.endpoint.lock().lanes[slot(lane)].queue([message]);
+        self.endpoint.0.outgoing[slot(lane)].wake();
+    }
+}
+
+/// The receiving half of a [`Link`].
+pub struct LinkReceiver {
+    endpoint: Endpoint,
+}
+
+impl LinkReceiver {
+    /// Waits for the next whole frame; the control lane goes first. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// Once the link has ended, and every frame that came before has been taken: why it ended, every time.
+    pub async fn receive(&mut self) -> Result<(Lane, Vec<u8>), LinkError> {
+        poll_fn(|context| self.endpoint.poll_receive(context)).await
+    }
+}
+
+impl Drop for LinkReceiver {
+    fn drop(&mut self) {
+        // A link that nobody reads would only fill up.
+        self.endpoint.end(LinkError::CLOSED_BY_US);
+    }
+}
+
+/// The state of a link that its owner and its pumps share.
+#[derive(Clone)]
+pub(crate) struct Endpoint(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    // Each has exactly one task that waits for it.
+    outgoing: [AtomicWaker; 2],
+    space: [AtomicWaker; 2],
+    incoming: AtomicWaker,
+}
+
+struct State {
+    lanes: [LaneState; 2],
+    end: Option<LinkError>,
+    end_wakers: Vec<Waker>,
+    sent: u64,
+    received: u64,
+}
+
+struct LaneState {
+    outgoing: VecDeque<Vec<u8>>,
+    outgoing_bytes: usize,
+    assembler: Assembler,
+    incoming: VecDeque<Vec<u8>>,
+    incoming_bytes: usize,
+}
+
+impl Endpoint {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::new(State {
+                lanes: Lane::ALL.map(LaneState::new),
+                end: None,
+                end_wakers: Vec::new(),
+                sent: 0,
+                received: 0,
+            }),
+            outgoing: Default::default(),
+            space: Default::default(),
+            incoming: AtomicWaker::new(),
+        }))
+    }
+
+    /// The owner's halves.
+    pub(crate) fn link(&self) -> Link {
+        Link {
+            sender: LinkSender { endpoint: self.clone() },
+            receiver: LinkReceiver { endpoint: self.clone() },
+        }
+    }
+
+    /// Waits for a chunk to send on a lane; `None` once the link has ended.
+    pub(crate) async fn next_outgoing(&self, lane: Lane) -> Option<Vec<u8>> {
+        poll_fn(|context| {
+            self.0.outgoing[slot(lane)].register(context.waker());
+            let mut state = self.lock();
+            if state.end.is_some() {
+                return Poll::Ready(None);
+            }
+            let Some(chunk) = state.lanes[slot(lane)].unqueue() else { return Poll::Pending };
+            state.sent += chunk.len() as u64;
+            Poll::Ready(Some(chunk))
+        })
+        .await
+    }
+
+    /// Takes a message that the channel of a lane brought. A broken one ends the link.
+    pub(crate) fn accept(&self, lane: Lane, message: &[u8]) {
+        let mut state = self.lock();
+        if state.end.is_some() {
+            return;
+        }
+        state.received += message.len() as u64;
+        let accepted = state.lanes[slot(lane)].accept(lane, message);
+        drop(state);
+        match accepted {
+            Ok(true) => self.0.incoming.wake(),
+            Ok(false) => {}
+            Err(error) => self.end(error),
+        }
+    }
+
+    /// Waits until the owner has read enough that more may come in on a lane; false once the link has ended.
+    pub(crate) async fn incoming_space(&self, lane: Lane) -> bool {
+        poll_fn(|context| {
+            self.0.space[slot(lane)].register(context.waker());
+            let state = self.lock();
+            if state.end.is_some() {
+                return Poll::Ready(false);
+            }
+            if state.lanes[slot(lane)].incoming_bytes < pause_bytes(lane) { Poll::Ready(true) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Ends the link, for the first reason given. Frames that have come stay readable unless we end it ourselves.
+    pub(crate) fn end(&self, reason: LinkError) {
+        let mut state = self.lock();
+        if state.end.is_some() {
+            return;
+        }
+        for (lane, lane_state) in Lane::ALL.into_iter().zip(&mut state.lanes) {
+            let readable = std::mem::take(&mut lane_state.incoming);
+            let readable_bytes = lane_state.incoming_bytes;
+            *lane_state = LaneState::new(lane);
+            if reason != LinkError::CLOSED_BY_US {
+                lane_state.incoming = readable;
+                lane_state.incoming_bytes = readable_bytes;
+            }
+        }
+        state.end = Some(reason);
+        let wakers = std::mem::take(&mut state.end_wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        self.0.incoming.wake();
+        self.0.outgoing.iter().chain(&self.0.space).for_each(AtomicWaker::wake);
+    }
+
+    /// Waits for the end of the link, and says why it ended.
+    pub(crate) async fn ended(&self) -> LinkError {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if let Some(reason) = &state.end {
+                return Poll::Ready(reason.clone());
+            }
+            if !state.end_wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.end_wakers.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    fn queue(&self, lane: Lane, frame: &[u8]) -> Result<(), LinkError> {
+        let limit = lane.frame_bytes_max();
+        if frame.is_empty() || frame.len() > limit {
+            return Err(LinkError::FrameLength { lane, size: frame.len(), limit });
+        }
+        let mut state = self.lock();
+        if let Some(reason) = &state.end {
+            return Err(reason.clone());
+        }
+        let (waiting, limit) = (state.lanes[slot(lane)].outgoing_bytes, queue_bytes_max(lane));
+        // A lone frame always fits, so that the limit and the longest frame cannot contradict each other.
+        if waiting > 0 && waiting + frame.len() > limit {
+            return Err(LinkError::Stuck { lane, waiting, limit });
+        }
+        state.lanes[slot(lane)].queue(chunks(frame));
+        drop(state);
+        self.0.outgoing[slot(lane)].wake();
+        Ok(())
+    }
+
+    fn poll_receive(&self, context: &mut Context<'_>) -> Poll<Result<(Lane, Vec<u8>), LinkError>> {
+        self.0.incoming.register(context.waker());
+        let mut state = self.lock();
+        for lane in Lane::ALL {
+            if let Some(frame) = state.lanes[slot(lane)].take_frame() {
+                drop(state);
+                self.0.space[slot(lane)].wake();
+                return Poll::Ready(Ok((lane, frame)));
+            }
+        }
+        match &state.end {
+            Some(reason) => Poll::Ready(Err(reason.clone())),
+            None => Poll::Pending,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock can leave the state half changed.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn traffic(&self) -> Traffic {
+        let queued = self.lanes.iter().map(|lane| lane.outgoing_bytes as u64).sum();
+        Traffic { sent: self.sent, received: self.received, queued }
+    }
+}
+
+impl LaneState {
+    fn new(lane: Lane) -> Self {
+        Self {
+            outgoing: VecDeque::new(),
+            outgoing_bytes: 0,
+            assembler: Assembler::new(lane),
+            incoming: VecDeque::new(),
+            incoming_bytes: 0,
+        }
+    }
+
+    fn queue(&mut self, chunks: impl IntoIterator<Item = Vec<u8>>) {
+        for chunk in chunks {
+            self.outgoing_bytes += chunk.len();
+            self.outgoing.push_back(chunk);
+        }
+    }
+
+    fn unqueue(&mut self) -> Option<Vec<u8>> {
+        let chunk = self.outgoing.pop_front()?;
+        self.outgoing_bytes -= chunk.len();
+        Some(chunk)
+    }
+
+    /// Takes a chunk; true if it completed a frame.
+    fn accept(&mut self, lane: Lane, chunk: &[u8]) -> Result<bool, LinkError> {
+        let (waiting, limit) = (self.incoming_bytes, queue_bytes_max(lane));
+        let Some(frame) = self.assembler.push(chunk)? else { return Ok(false) };
+        let cost = frame.len() + ENTRY_BYTES;
+        if waiting > 0 && waiting + cost > limit {
+            return Err(LinkError::Overrun { lane, waiting, limit });
+        }
+        self.incoming_bytes += cost;
+        self.incoming.push_back(frame);
+        Ok(true)
+    }
+
+    fn take_frame(&mut self) -> Option<Vec<u8>> {
+        let frame = self.incoming.pop_front()?;
+        self.incoming_bytes -= frame.len() + ENTRY_BYTES;
+        Some(frame)
+    }
+}
+
+impl fmt::Debug for LinkSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkSender").field("traffic", &self.traffic()).finish()
+    }
+}
+
+impl fmt::Debug for LinkReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkReceiver").finish_non_exhaustive()
+    }
+}
+
+const fn slot(lane: Lane) -> usize {
+    lane.channel_id() as usize
+}
+
+/// The most bytes that may wait on a lane: to be sent, or, where the peer cannot be held back, to be read.
+const fn queue_bytes_max(lane: Lane) -> usize {
+    match lane {
+        Lane::Control => CONTROL_QUEUE_BYTES_MAX,
+        Lane::Tensors => QUEUE_BYTES_MAX,
+    }
+}
+
+const fn pause_bytes(lane: Lane) -> usize {
+    match lane {
+        Lane::Control => CHUNK_BYTES_MAX,
+        Lane::Tensors => PAUSE_BYTES,
+    }
+}

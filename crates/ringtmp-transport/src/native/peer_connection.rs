@@ -1,0 +1,273 @@
+//! One native peer connection: two negotiated channels, trickled candidates, back-pressure both ways.
+
+use crate::connector::{Attempt, SignalSender, until_ended, within_limits};
+use crate::error::LinkError;
+use crate::link::Endpoint;
+use crate::negotiation::{Negotiation, Step};
+use futures::channel::mpsc;
+use futures::future::{Either, join, join4, select, try_join};
+use futures::{StreamExt, stream};
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::signal::Signal;
+use ringtmp_core::wire::Lane;
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
+use webrtc::error::Error;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateInit, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+};
+
+/// The most bytes of a lane that the crate holds unacknowledged. The tensors lane shares one queue with the control lane
+/// there, so this is also what a control frame may wait behind: 7 ms at 39 MB/s.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+
+/// What every browser takes as one message; the crate's own default is a quarter of it.
+const MESSAGE_BYTES_MAX: u32 = SctpMaxMessageSize::MAX_MESSAGE_SIZE;
+
+/// The most local addresses that wait to be sent to the peer; a device has a few.
+const CANDIDATES_MAX: usize = 64;
+
+/// A wildcard stands for every interface but loopback, which peers in one machine (tests, demos) need as well. IPv4 alone:
+/// local networks have it, and each address more costs checks.
+const BIND_ADDRESSES: [&str; 2] = ["0.0.0.0:0", "127.0.0.1:0"];
+
+/// Runs an attempt, and then the link.
+pub(super) async fn run(mut attempt: Attempt) {
+    let endpoint = attempt.endpoint.clone();
+    let (candidates_sender, candidates) = mpsc::channel(CANDIDATES_MAX);
+    let handler = Handler { peer: attempt.peer, endpoint: endpoint.clone(), candidates: Mutex::new(candidates_sender) };
+    let connection = match open(handler).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            attempt.report(Err(LinkError::device(error))).await;
+            return;
+        }
+    };
+    drive(&mut attempt, &endpoint, &connection, candidates).await;
+    // Dropping a connection would leave its driver running; closing it tells the peer.
+    if let Err(error) = connection.peer.close().await {
+        tracing::debug!(peer = %attempt.peer, %error, "closing a connection");
+    }
+}
+
+struct Connection {
+    peer: Arc<dyn PeerConnection>,
+    control: Arc<dyn DataChannel>,
+    tensors: Arc<dyn DataChannel>,
+}
+
+async fn open(handler: Handler) -> Result<Connection, Error> {
+    let settings = SettingEngineBuilder::new()
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MESSAGE_BYTES_MAX))
+        // We send our real addresses, so a tab that hides its own is still found: it dials us.
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .build();
+    let peer = PeerConnectionBuilder::new()
+        .with_setting_engine(settings)
+        .with_handler(Arc::new(handler))
+        .with_udp_addrs(BIND_ADDRESSES.to_vec())
+        .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
+        .build()
+        .await?;
+    let peer: Arc<dyn PeerConnection> = Arc::new(peer);
+    let channels = try_join(create_channel(&*peer, Lane::Control), create_channel(&*peer, Lane::Tensors)).await;
+    match channels {
+        Ok((control, tensors)) => Ok(Connection { peer, control, tensors }),
+        Err(error) => {
+            // The first error says more than one from closing.
+            let _ = peer.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn create_channel(peer: &dyn PeerConnection, lane: Lane) -> Result<Arc<dyn DataChannel>, Error> {
+    let options = RTCDataChannelInit { negotiated: Some(lane.channel_id()), ..RTCDataChannelInit::default() };
+    peer.create_data_channel(lane.label(), Some(options)).await
+}
+
+/// Connects, reports, and moves chunks until the link ends.
+async fn drive(
+    attempt: &mut Attempt,
+    endpoint: &Endpoint,
+    connection: &Connection,
+    candidates: mpsc::Receiver<RTCIceCandidateInit>,
+) {
+    let negotiation = Negotiation::new(attempt.role);
+    let signals = attempt.take_signals();
+    // Negotiation goes on beside the open link: late candidates may be the better ones.
+    let mut negotiating = pin!(negotiate(negotiation, &*connection.peer, signals, candidates, attempt.signal_sender()));
+    let opening = try_join(opened(&*connection.control), opened(&*connection.tensors));
+    let connecting = async {
+        match select(negotiating.as_mut(), pin!(opening)).await {
+            Either::Left((error, _)) => Err(error),
+            Either::Right((outcome, _)) => outcome.map(|_| ()),
+        }
+    };
+    let outcome = within_limits(endpoint, connecting).await;
+    if !attempt.report(outcome).await {
+        return;
+    }
+    let negotiating = async { endpoint.end(negotiating.await) };
+    until_ended(endpoint, join(negotiating, pump(endpoint, connection))).await;
+}
+
+/// Applies what the peer says and sends what we have to say; ends only by an error.
+async fn negotiate(
+    mut negotiation: Negotiation,
+    peer: &dyn PeerConnection,
+    signals: mpsc::Receiver<Signal>,
+    candidates: mpsc::Receiver<RTCIceCandidateInit>,
+    mut sender: SignalSender,
+) -> LinkError {
+    if negotiation.offers()
+        && let Err(error) = offer(peer, &mut sender).await
+    {
+        return LinkError::device(error);
+    }
+    let mut inputs = stream::select(signals.map(Input::Signal), candidates.map(Input::Candidate));
+    loop {
+        let done = match inputs.next().await {
+            Some(Input::Signal(signal)) => apply(&mut negotiation, peer, signal, &mut sender).await,
+            // Our only media section is the first; without its name the peer takes that one.
+            Some(Input::Candidate(candidate)) => {
+                sender.candidate(candidate.candidate, None).await;
+                Ok(())
+            }
+            // The attempt is given up; so will be this future.
+            None => std::future::pending().await,
+        };
+        if let Err(error) = done {
+            return error;
+        }
+    }
+}
+
+enum Input {
+    Signal(Signal),
+    Candidate(RTCIceCandidateInit),
+}
+
+async fn offer(peer: &dyn PeerConnection, sender: &mut SignalSender) -> Result<(), Error> {
+    let description = peer.create_offer(None).await?;
+    let sdp = description.sdp.clone();
+    peer.set_local_description(description).await?;
+    sender.offer(sdp).await;
+    Ok(())
+}
+
+async fn apply(
+    negotiation: &mut Negotiation,
+    peer: &dyn PeerConnection,
+    signal: Signal,
+    sender: &mut SignalSender,
+) -> Result<(), LinkError> {
+    for step in negotiation.take(signal)? {
+        match step {
+            Step::Answer(sdp) => answer(peer, sdp, sender).await.map_err(LinkError::signal)?,
+            Step::Finish(sdp) => finish(peer, sdp).await.map_err(LinkError::signal)?,
+            Step::Candidate { candidate, mid } => try_candidate(peer, candidate, mid).await,
+        }
+    }
+    Ok(())
+}
+
+async fn answer(peer: &dyn PeerConnection, sdp: String, sender: &mut SignalSender) -> Result<(), Error> {
+    peer.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
+    let description = peer.create_answer(None).await?;
+    let sdp = description.sdp.clone();
+    peer.set_local_description(description).await?;
+    sender.answer(sdp).await;
+    Ok(())
+}
+
+async fn finish(peer: &dyn PeerConnection, sdp: String) -> Result<(), Error> {
+    peer.set_remote_description(RTCSessionDescription::answer(sdp)?).await
+}
+
+async fn try_candidate(peer: &dyn PeerConnection, candidate: String, mid: Option<String>) {
+    let init = RTCIceCandidateInit { candidate, sdp_mid: mid, sdp_mline_index: Some(0), ..RTCIceCandidateInit::default() };
+    // One good candidate is enough, and browsers send kinds that this crate does not know.
+    if let Err(error) = peer.add_ice_candidate(init).await {
+        tracing::debug!(%error, "a candidate of no use");
+    }
+}
+
+async fn opened(channel: &dyn DataChannel) -> Result<(), LinkError> {
+    loop {
+        match channel.poll().await {
+            Some(DataChannelEvent::OnOpen) => return Ok(()),
+            Some(DataChannelEvent::OnClose) | None => return Err(LinkError::CLOSED_BY_PEER),
+            Some(_) => {}
+        }
+    }
+}
+
+async fn pump(endpoint: &Endpoint, connection: &Connection) {
+    join4(
+        pump_out(endpoint, Lane::Control, &*connection.control),
+        pump_out(endpoint, Lane::Tensors, &*connection.tensors),
+        pump_in(endpoint, Lane::Control, &*connection.control),
+        pump_in(endpoint, Lane::Tensors, &*connection.tensors),
+    )
+    .await;
+}
+
+async fn pump_out(endpoint: &Endpoint, lane: Lane, channel: &dyn DataChannel) {
+    while let Some(chunk) = endpoint.next_outgoing(lane).await {
+        if channel.send(chunk.as_slice().into()).await.is_err() {
+            return endpoint.end(LinkError::CLOSED_BY_PEER);
+        }
+    }
+}
+
+async fn pump_in(endpoint: &Endpoint, lane: Lane, channel: &dyn DataChannel) {
+    while endpoint.incoming_space(lane).await {
+        match channel.poll().await {
+            Some(DataChannelEvent::OnMessage(message)) => endpoint.accept(lane, &message.data),
+            Some(DataChannelEvent::OnClosing | DataChannelEvent::OnClose) | None => {
+                return endpoint.end(LinkError::CLOSED_BY_PEER);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// What the crate calls from its driver, where nothing may wait.
+struct Handler {
+    peer: PeerId,
+    endpoint: Endpoint,
+    candidates: Mutex<mpsc::Sender<RTCIceCandidateInit>>,
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let sent = event.candidate.to_json().map(|candidate| {
+            let mut candidates = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
+            candidates.try_send(candidate)
+        });
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!(peer = %self.peer, "a local address was not announced");
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        tracing::debug!(peer = %self.peer, %state, "connection");
+        match state {
+            RTCPeerConnectionState::Failed => self.endpoint.end(LinkError::LOST),
+            RTCPeerConnectionState::Closed => self.endpoint.end(LinkError::CLOSED_BY_PEER),
+            // A disconnected peer may come back; who has waited long enough closes the link.
+            _ => {}
+        }
+    }
+
+    async fn on_data_channel(&self, _: Arc<dyn DataChannel>) {
+        // Both channels are negotiated. Nobody would read another one, so what it brings would pile up.
+        self.endpoint.end(LinkError::signal("it opened a channel that was not agreed on"));
+    }
+}
