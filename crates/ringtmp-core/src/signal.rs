@@ -265,16 +265,16 @@ pub struct RunOutline {
     pub start_at_peers: u16,
 }
 
-/// One point of the curves.
+/// One point of the curves. (Also travels in `postcard`, which cannot leave a field out.)
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// The step it describes: for a loss the step whose roster it is the mean of, for an accuracy the number of updates applied.
     pub step: u32,
     /// Mean loss over the roster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub loss: Option<f32>,
     /// Share of right answers on held-out samples, 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub accuracy: Option<f32>,
 }
 

@@ -660,6 +660,3 @@ impl Node {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,581 @@
+//! Whole rings in memory: lobby and nodes under a random order of events, with a hash in place of computing.
+//!
+//! The hash shows which weights, which inputs and which order of accumulation went into every layer, so that two runs with
+//! equal digests did the same work in the same order.
+
+use proptest::prelude::*;
+use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode};
+use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
+use ringtmp_core::node::{Assignment, Event, Input, Loss, Node, Outcome, Output, Polled};
+use ringtmp_core::plan::LayerCost;
+use ringtmp_core::schedule::Task;
+use ringtmp_core::signal::*;
+use ringtmp_core::time::Time;
+use ringtmp_core::wire::{Body, Frame, Lane, Purpose};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+const LAYERS: usize = 7;
+
+fn mix(a: u64, b: u64) -> u64 {
+    let x = (a ^ b.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x ^ x >> 31
+}
+
+fn outline(steps: u32, micro_batches: u16, start_at_peers: u16) -> RunOutline {
+    let layer = |i: usize| LayerCost {
+        flops: [1.0 + i as f64; 3],
+        parameters: 1,
+        output_bytes: 8,
+        stash_bytes: 8,
+    };
+    RunOutline {
+        name: "hash".to_owned(),
+        layers: (0..LAYERS).map(layer).collect(),
+        steps,
+        micro_batches,
+        evaluate_every: 2,
+        evaluation_micro_batches: 3,
+        start_at_peers,
+    }
+}
+
+fn device(name: &str) -> Device {
+    Device {
+        kind: DeviceKind::Native,
+        name: name.to_owned(),
+        executor: ExecutorKind::Cpu,
+        adapter: String::new(),
+    }
+}
+
+/// A stage whose arithmetic is [`mix`].
+struct Stage {
+    assignment: Assignment,
+    weights: Vec<u64>,
+    sums: Vec<u64>,
+    inputs: BTreeMap<u16, Vec<u64>>,
+    gradients: BTreeMap<u16, Vec<u64>>,
+}
+
+impl Stage {
+    fn new(assignment: Assignment) -> Self {
+        let layers = assignment.layers.start.0..assignment.layers.end.0;
+        let weights: Vec<u64> = layers.map(|layer| mix(1, u64::from(layer))).collect();
+        let sums = vec![0; weights.len()];
+        Self {
+            assignment,
+            weights,
+            sums,
+            inputs: BTreeMap::new(),
+            gradients: BTreeMap::new(),
+        }
+    }
+
+    fn sample(id: MicroBatchId, purpose: Purpose) -> u64 {
+        mix(
+            u64::from(id.step.0),
+            mix(u64::from(id.sequence), purpose as u64),
+        )
+    }
+
+    /// The output, and the loss at the tail.
+    fn work(&mut self, task: Task, input: Option<u64>) -> (Option<u64>, Option<Loss>) {
+        match task {
+            Task::Forward {
+                micro_batch,
+                purpose,
+                slot,
+                ..
+            } => {
+                let mut x = input.unwrap_or_else(|| Self::sample(micro_batch, purpose));
+                let mut inputs = Vec::new();
+                for weight in &self.weights {
+                    inputs.push(x);
+                    x = mix(x, *weight);
+                }
+                inputs.push(x);
+                let earlier = self.inputs.insert(slot.0, inputs);
+                assert!(
+                    earlier.is_none()
+                        || purpose == Purpose::Evaluate
+                        || !self.gradients.contains_key(&slot.0)
+                );
+                if self.assignment.is_tail() {
+                    (
+                        None,
+                        Some(Loss {
+                            sum: (x % 1000) as f32,
+                            correct: 1,
+                            samples: 2,
+                        }),
+                    )
+                } else {
+                    (Some(x), None)
+                }
+            }
+            Task::BackwardInput { slot, .. } => {
+                let inputs = &self.inputs[&slot.0];
+                let mut g = input.unwrap_or_else(|| mix(*inputs.last().expect("F was done"), 7));
+                let mut gradients = vec![0; self.weights.len()];
+                for (gradient, weight) in gradients.iter_mut().zip(&self.weights).rev() {
+                    *gradient = g;
+                    g = mix(g, *weight);
+                }
+                self.gradients.insert(slot.0, gradients);
+                ((!self.assignment.is_head()).then_some(g), None)
+            }
+            Task::BackwardWeights { slot, .. } => {
+                let inputs = self.inputs.remove(&slot.0).expect("F was done");
+                let gradients = self.gradients.remove(&slot.0).expect("B was done");
+                for ((sum, x), g) in self.sums.iter_mut().zip(inputs).zip(gradients) {
+                    *sum = mix(*sum, mix(x, g));
+                }
+                (None, None)
+            }
+            Task::Update { .. } => {
+                for (weight, sum) in self.weights.iter_mut().zip(&mut self.sums) {
+                    *weight = mix(*weight, std::mem::take(sum));
+                }
+                (None, None)
+            }
+        }
+    }
+
+    fn digests(&self) -> Vec<LayerDigest> {
+        let first = self.assignment.layers.start.0;
+        let digest = |(i, weight): (usize, &u64)| LayerDigest {
+            layer: first + i as u16,
+            sha256: format!("{weight:x}"),
+        };
+        self.weights.iter().enumerate().map(digest).collect()
+    }
+}
+
+enum Local {
+    Build(Assignment),
+    Run(Epoch, Task, Option<u64>),
+    Digest(Epoch),
+}
+
+#[derive(Default)]
+struct Peer {
+    node: Node,
+    id: Option<PeerId>,
+    stage: Option<Stage>,
+    payloads: BTreeMap<PayloadId, u64>,
+    next_payload: u64,
+    /// FIFO queues, each drained in its own order, all in any order relative to each other.
+    from_server: VecDeque<ServerMessage>,
+    to_server: VecDeque<ClientMessage>,
+    local: VecDeque<Local>,
+    links_up: VecDeque<PeerId>,
+    from_links: BTreeMap<(PeerId, Lane), VecDeque<(Vec<u8>, Option<u64>)>>,
+    wake: Option<Time>,
+    events: Vec<Event>,
+}
+
+impl Peer {
+    fn keep(&mut self, value: u64) -> PayloadId {
+        self.next_payload += 1;
+        let id = PayloadId(self.next_payload);
+        self.payloads.insert(id, value);
+        id
+    }
+}
+
+struct World {
+    now: Time,
+    lobby: Lobby,
+    peers: Vec<Peer>,
+    code: RoomCode,
+    entropy: u8,
+    asked: BTreeSet<(PeerId, PeerId)>,
+}
+
+impl World {
+    fn new(peers: usize, outline: RunOutline) -> Self {
+        let mut world = Self {
+            now: Time::ZERO,
+            lobby: Lobby::new(Limits {
+                messages_burst: 100_000,
+                ..Limits::default()
+            }),
+            peers: Vec::new(),
+            code: RoomCode::from_random([0; 10]),
+            entropy: 0,
+            asked: BTreeSet::new(),
+        };
+        let creator = ConnectionId(999);
+        world.lobby_input(LobbyInput::Connected {
+            connection: creator,
+        });
+        let run = RunDescriptor {
+            toml: String::new(),
+            outline,
+        };
+        let text = serde_json::to_string(&ClientMessage::Create {
+            protocol: PROTOCOL_VERSION,
+            run,
+        })
+        .expect("JSON");
+        world.lobby.handle(
+            world.now,
+            [9; 16],
+            LobbyInput::Text {
+                connection: creator,
+                text: &text,
+            },
+        );
+        let Some(LobbyOutput::Send {
+            message: ServerMessage::Created { room },
+            ..
+        }) = world.lobby.poll_output()
+        else {
+            panic!("the room was not created")
+        };
+        world.code = room;
+        for i in 0..peers {
+            world.peers.push(Peer::default());
+            world.lobby_input(LobbyInput::Connected {
+                connection: ConnectionId(i as u64),
+            });
+            let join = ClientMessage::Join {
+                protocol: PROTOCOL_VERSION,
+                room,
+                role: Role::Participant,
+                device: device(&format!("device {i}")),
+            };
+            world.peers[i].to_server.push_back(join);
+        }
+        world
+    }
+
+    fn lobby_input(&mut self, input: LobbyInput<'_>) {
+        self.entropy += 1;
+        // Ids fall as peers come, so that their order is not the order of joining.
+        self.lobby.handle(self.now, [255 - self.entropy; 16], input);
+        while let Some(output) = self.lobby.poll_output() {
+            match output {
+                LobbyOutput::Send {
+                    connection,
+                    message,
+                } => {
+                    if let Some(peer) = self.peers.get_mut(connection.0 as usize) {
+                        if let ServerMessage::Welcome { peer: id, .. } = &message {
+                            peer.id = Some(*id);
+                        }
+                        peer.from_server.push_back(message);
+                    }
+                }
+                LobbyOutput::Close { connection } => panic!("{connection:?} was closed"),
+            }
+        }
+    }
+
+    fn index(&self, id: PeerId) -> usize {
+        self.peers
+            .iter()
+            .position(|peer| peer.id == Some(id))
+            .expect("a known peer")
+    }
+
+    /// One event at peer `i`, of kind `kind`; false if there is none.
+    fn happen(&mut self, i: usize, kind: usize) -> bool {
+        self.now = self.now + Duration::from_millis(1);
+        let now = self.now;
+        let peer = &mut self.peers[i];
+        let input = match kind {
+            0 => match peer.to_server.pop_front() {
+                Some(message) => {
+                    let text = serde_json::to_string(&message).expect("messages are JSON");
+                    self.lobby_input(LobbyInput::Text {
+                        connection: ConnectionId(i as u64),
+                        text: &text,
+                    });
+                    return true;
+                }
+                None => return false,
+            },
+            1 => peer.from_server.pop_front().map(Input::Room),
+            2 => peer.local.pop_front().map(|local| match local {
+                Local::Build(assignment) => {
+                    let epoch = assignment.epoch;
+                    peer.stage = Some(Stage::new(assignment));
+                    Input::Built { epoch }
+                }
+                Local::Run(epoch, task, input) => {
+                    let (output, loss) = peer.stage.as_mut().expect("built").work(task, input);
+                    let payload = output.map(|value| peer.keep(value));
+                    Input::Completed {
+                        epoch,
+                        task,
+                        outcome: Outcome { payload, loss },
+                    }
+                }
+                Local::Digest(epoch) => {
+                    let digests = peer.stage.as_ref().expect("built").digests();
+                    Input::Digested {
+                        epoch,
+                        digests,
+                        links: Vec::new(),
+                    }
+                }
+            }),
+            3 => peer.links_up.pop_front().map(|peer| Input::LinkUp { peer }),
+            _ => peer.take_frame(),
+        };
+        let Some(input) = input else { return false };
+        self.peers[i].node.handle(now, input);
+        self.drain(i);
+        true
+    }
+
+    fn drain(&mut self, i: usize) {
+        loop {
+            let output = match self.peers[i].node.poll_output() {
+                Polled::Do(output) => output,
+                Polled::Wait(wake) => {
+                    self.peers[i].wake = wake;
+                    return;
+                }
+            };
+            let peer = &mut self.peers[i];
+            match output {
+                Output::ToRoom(message) => peer.to_server.push_back(message),
+                Output::Connect { peer: other, .. } => {
+                    let me = peer.id.expect("in the room");
+                    self.connect(me, other);
+                }
+                Output::Deliver { .. } | Output::Disconnect { .. } => {}
+                Output::Send {
+                    to,
+                    epoch,
+                    body,
+                    payload,
+                } => {
+                    let value =
+                        payload.map(|payload| peer.payloads.remove(&payload).expect("kept"));
+                    let from = peer.id.expect("in the room");
+                    let frame = Frame {
+                        epoch,
+                        body,
+                        payload: Vec::new(),
+                    };
+                    let lane = frame.lane();
+                    let bytes = frame.encode().expect("within the limits");
+                    let to = self.index(to);
+                    self.peers[to]
+                        .from_links
+                        .entry((from, lane))
+                        .or_default()
+                        .push_back((bytes, value));
+                }
+                Output::Build(assignment) => peer.local.push_back(Local::Build(assignment)),
+                Output::Run { epoch, task } => {
+                    let input = task
+                        .payload()
+                        .map(|payload| peer.payloads.remove(&payload).expect("kept"));
+                    peer.local.push_back(Local::Run(epoch, task, input));
+                }
+                Output::Digest { epoch } => peer.local.push_back(Local::Digest(epoch)),
+                Output::Discard(payload) => drop(peer.payloads.remove(&payload)),
+                Output::Event(event) => peer.events.push(event),
+            }
+        }
+    }
+
+    /// A link is up once both ends have asked for it.
+    fn connect(&mut self, me: PeerId, other: PeerId) {
+        if self.asked.remove(&(other, me)) {
+            let (i, j) = (self.index(me), self.index(other));
+            self.peers[i].links_up.push_back(other);
+            self.peers[j].links_up.push_back(me);
+        } else {
+            self.asked.insert((me, other));
+        }
+    }
+
+    /// Lets things happen in an order that `choices` decides, until nothing can.
+    fn run(&mut self, choices: &mut impl Iterator<Item = u16>) {
+        loop {
+            let all = self.peers.len() * 5;
+            let first = usize::from(choices.next().unwrap_or(0));
+            let moved = (0..all).any(|k| {
+                let choice = (first + k) % all;
+                self.happen(choice / 5, choice % 5)
+            });
+            if !moved && !self.sleep() {
+                return;
+            }
+        }
+    }
+
+    /// Nothing happens until somebody wakes.
+    fn sleep(&mut self) -> bool {
+        let next = self
+            .peers
+            .iter()
+            .enumerate()
+            .filter_map(|(i, peer)| Some((peer.wake?, i)))
+            .min();
+        let Some((wake, i)) = next else { return false };
+        self.now = self.now.max(wake);
+        self.peers[i].node.handle(self.now, Input::Tick);
+        self.drain(i);
+        true
+    }
+
+    fn room(&mut self) -> RoomView {
+        let connection = ConnectionId(998);
+        let mut views = Vec::new();
+        self.lobby
+            .handle(self.now, [3; 16], LobbyInput::Connected { connection });
+        let device = device("watcher");
+        let join = ClientMessage::Join {
+            protocol: PROTOCOL_VERSION,
+            room: self.code,
+            role: Role::Spectator,
+            device,
+        };
+        let text = serde_json::to_string(&join).expect("JSON");
+        self.lobby.handle(
+            self.now,
+            [4; 16],
+            LobbyInput::Text {
+                connection,
+                text: &text,
+            },
+        );
+        while let Some(output) = self.lobby.poll_output() {
+            if let LobbyOutput::Send {
+                message: ServerMessage::Welcome { room, .. },
+                ..
+            } = output
+            {
+                views.push(room);
+            }
+        }
+        self.lobby
+            .handle(self.now, [5; 16], LobbyInput::Disconnected { connection });
+        while self.lobby.poll_output().is_some() {}
+        views.pop().expect("a watcher is welcome")
+    }
+}
+
+impl Peer {
+    fn take_frame(&mut self) -> Option<Input> {
+        // A link is used only once both ends have it; before that its frames wait.
+        let (&(from, lane), _) = self
+            .from_links
+            .iter()
+            .find(|((from, _), frames)| !frames.is_empty() && !self.links_up.contains(from))?;
+        let (bytes, value) = self.from_links.get_mut(&(from, lane))?.pop_front()?;
+        let Frame { epoch, body, .. } =
+            Frame::decode(&bytes).expect("nodes write frames that nodes can read");
+        Some(match body {
+            Body::Tensor {
+                kind,
+                purpose,
+                micro_batch,
+                ..
+            } => {
+                let payload = value.map(|value| self.keep(value));
+                Input::Tensor {
+                    from,
+                    epoch,
+                    kind,
+                    purpose,
+                    micro_batch,
+                    payload,
+                }
+            }
+            body => Input::Control { from, epoch, body },
+        })
+    }
+}
+
+fn result(peers: usize, steps: u32, micro_batches: u16, choices: Vec<u16>) -> (RoomView, World) {
+    let mut world = World::new(peers, outline(steps, micro_batches, peers as u16));
+    world.run(&mut choices.into_iter().cycle().take(200_000));
+    (world.room(), world)
+}
+
+proptest! {
+    #[test]
+    fn any_ring_under_any_order_of_events_computes_what_one_peer_computes(
+        peers in 2usize..10,
+        steps in 1u32..5,
+        micro_batches in 1u16..9,
+        choices in prop::collection::vec(any::<u16>(), 300),
+    ) {
+        let (alone, _) = result(1, steps, micro_batches, vec![0]);
+        let (room, world) = result(peers, steps, micro_batches, choices);
+        prop_assert_eq!(&room.state, &RoomState::Finished);
+        let (alone, ring) = (alone.result.expect("finished"), room.result.expect("finished"));
+        prop_assert_eq!(&ring.digests, &alone.digests);
+        prop_assert_eq!(ring.digests.len(), LAYERS);
+        prop_assert_eq!((ring.loss_first, ring.loss_last, ring.test_accuracy), (alone.loss_first, alone.loss_last, alone.test_accuracy));
+        prop_assert_eq!(ring.test_accuracy, Some(0.5));
+        for peer in &world.peers {
+            prop_assert!(peer.payloads.is_empty(), "payloads leak");
+        }
+        let spares = room.members.iter().filter(|member| member.status == MemberStatus::Spare).count();
+        prop_assert_eq!(spares, peers.saturating_sub(LAYERS));
+    }
+}
+
+#[test]
+fn every_peer_of_the_ring_sees_the_curve_without_the_server() {
+    let (_, world) = result(4, 6, 3, vec![1, 7, 3]);
+    for peer in &world.peers {
+        let points: Vec<u32> = peer
+            .events
+            .iter()
+            .filter_map(|event| {
+                if let Event::Points(points) = event {
+                    Some(points)
+                } else {
+                    None
+                }
+            })
+            .flatten()
+            .filter(|point| point.loss.is_some())
+            .map(|point| point.step)
+            .collect();
+        assert_eq!(points, [0, 1, 2, 3, 4, 5]);
+    }
+}
+
+#[test]
+fn a_member_lost_in_training_stops_the_run_by_name_and_the_rest_can_start_again() {
+    let mut world = World::new(3, outline(1000, 4, 3));
+    for k in 0..3000 {
+        let all = 15;
+        (0..all).any(|j| world.happen((k * 7 + j) % all / 5, (k * 7 + j) % 5));
+    }
+    assert_eq!(world.room().state, RoomState::Training);
+    world.lobby_input(LobbyInput::Disconnected {
+        connection: ConnectionId(1),
+    });
+    let RoomState::Stopped { reason } = world.room().state else {
+        panic!("{:?}", world.room().state)
+    };
+    assert!(reason.contains("device 1"), "{reason}");
+    world.peers[0].to_server.push_back(ClientMessage::Start);
+    for k in 0..3000 {
+        let all = 15;
+        (0..all).any(|j| {
+            let choice = (k * 7 + j) % all;
+            choice / 5 != 1 && world.happen(choice / 5, choice % 5)
+        });
+    }
+    let room = world.room();
+    assert_eq!(room.state, RoomState::Training);
+    assert_eq!(room.plan.expect("a plan").order.len(), 2);
+    let aborted = world.peers[0]
+        .events
+        .iter()
+        .any(|event| matches!(event, Event::Aborted { reason } if reason.contains("device 1")));
+    assert!(aborted);
+}
