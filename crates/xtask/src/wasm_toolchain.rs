@@ -17,6 +17,9 @@ pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 /// Fetching the target takes seconds on any network that works.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
+/// Crates of the standard library that carry no stability marks count as unstable, as in a build by its own scripts.
+const SYSROOT_FLAGS: &str = "-Zforce-unstable-if-unmarked -Cembed-bitcode=yes";
+
 const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld-19"];
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
@@ -58,7 +61,7 @@ impl WasmToolchain {
     pub(crate) fn target_folder(&self) -> PathBuf {
         match self {
             Self::Default => target_folder(),
-            Self::Debian { .. } => folder().join("debian/target"),
+            Self::Debian { .. } => debian_home().join("target"),
         }
     }
 }
@@ -88,6 +91,10 @@ pub(crate) fn ready() -> Result<WasmToolchain> {
         fs::write(&stamp, version)?;
         return Ok(WasmToolchain::Default);
     }
+    if let Some(toolchain) = debian_prepared() {
+        // rustup failed before; asking again could wait for a network that is not there.
+        return Ok(toolchain);
+    }
     if find("rustup").is_some() {
         eprintln!("adding the target {TARGET}");
         let added = run_within(
@@ -115,29 +122,39 @@ the compiler cannot build for wasm32-unknown-unknown. Add the target:
   Arch      pacman -S rust-wasm lld
   else      install Rust by rustup, see https://rustup.rs";
 
-/// Debian's compiler with a sysroot of our own, rebuilt when Debian's compiler changes.
+/// Debian's compiler with a sysroot of our own, installed and built where it is not there.
 fn debian() -> Result<WasmToolchain> {
-    let present = [DEBIAN_RUSTC, DEBIAN_CARGO, DEBIAN_LIBRARY, DEBIAN_LINKER]
-        .iter()
-        .all(|path| Path::new(path).exists());
-    if !present {
+    let needed = [DEBIAN_RUSTC, DEBIAN_CARGO, DEBIAN_LIBRARY, DEBIAN_LINKER];
+    if !needed.iter().all(|path| Path::new(path).exists()) {
         eprintln!("installing Debian's compiler for browsers instead");
         apt::install(&DEBIAN_PACKAGES)?;
     }
-    let home = folder().join("debian");
-    let rustc = home.join("rustc");
-    let version = output(Command::new(DEBIAN_RUSTC).arg("-vV"))?;
-    let stamp = home.join("linked-by");
-    if !is_stamped(&stamp, &version) {
-        eprintln!("building the standard library for {TARGET}, once, about two minutes");
-        if home.exists() {
-            fs::remove_dir_all(&home)?;
-        }
-        build_sysroot(&home, &version)?;
-        links(&rustc, Some(DEBIAN_LINKER))?;
-        fs::write(&stamp, version)?;
+    if let Some(toolchain) = debian_prepared() {
+        return Ok(toolchain);
     }
+    eprintln!("building the standard library for {TARGET}, once, about two minutes");
+    let home = debian_home();
+    if home.exists() {
+        fs::remove_dir_all(&home)?;
+    }
+    let version = output(Command::new(DEBIAN_RUSTC).arg("-vV"))?;
+    build_sysroot(&home, &version)?;
+    let rustc = home.join("rustc");
+    links(&rustc, Some(DEBIAN_LINKER))?;
+    fs::write(home.join("linked-by"), version)?;
     Ok(WasmToolchain::Debian { rustc })
+}
+
+/// Debian's compiler, if a sysroot has been built for just this version of it.
+fn debian_prepared() -> Option<WasmToolchain> {
+    let version = output(Command::new(DEBIAN_RUSTC).arg("-vV")).ok()?;
+    let home = debian_home();
+    let rustc = home.join("rustc");
+    is_stamped(&home.join("linked-by"), &version).then_some(WasmToolchain::Debian { rustc })
+}
+
+fn debian_home() -> PathBuf {
+    folder().join("debian")
 }
 
 /// Lays out `sysroot/lib/rustlib/{host,wasm32-unknown-unknown}/lib` and a script `rustc` that uses it.
@@ -156,31 +173,17 @@ fn build_sysroot(home: &Path, version: &str) -> Result<()> {
         .env_remove("CARGO")
         .env_remove("RUSTUP_TOOLCHAIN");
     command
-        .env("RUSTFLAGS", "-Cembed-bitcode=yes")
+        .env("RUSTFLAGS", SYSROOT_FLAGS)
         .env_remove("LD_LIBRARY_PATH");
-    command.current_dir(&build).args([
-        "build",
-        "--release",
-        "--target",
-        TARGET,
-        "--locked",
-        "--offline",
-    ]);
+    command
+        .current_dir(&build)
+        .args(["build", "--release", "--target", TARGET, "--locked"]);
     let library = fs::canonicalize(DEBIAN_LIBRARY)?;
     command
         .arg("--manifest-path")
         .arg(library.join("sysroot/Cargo.toml"))
         .arg("--target-dir")
         .arg(&build);
-    let vendor = library.join("vendor");
-    command.args([
-        "--config",
-        "source.crates-io.replace-with='vendored-sources'",
-    ]);
-    command.arg("--config").arg(format!(
-        "source.vendored-sources.directory='{}'",
-        vendor.display()
-    ));
     run(&mut command)?;
 
     let rustlib = home.join("sysroot/lib/rustlib");

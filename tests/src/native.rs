@@ -1,0 +1,83 @@
+//! A native peer beside the tabs: the library that the program `ringtmp` calls, in a thread of this process.
+
+use anyhow::{Context, Result, anyhow};
+use futures::channel::mpsc;
+use ringtmp_core::ids::RoomCode;
+use ringtmp_core::signal::Role;
+use ringtmp_peer::{Command, Entry, ExecutorChoice, Setup, View};
+use std::thread::JoinHandle;
+
+/// A native peer in a room.
+pub struct NativePeer {
+    commands: mpsc::Sender<Command>,
+    views: tokio::sync::watch::Receiver<Option<View>>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl NativePeer {
+    /// Joins a room as a participant that computes on the CPU.
+    ///
+    /// # Errors
+    ///
+    /// What keeps a thread from starting.
+    pub fn join(server: &str, room: RoomCode) -> Result<Self> {
+        let (commands, wishes) = mpsc::channel(1);
+        let (publish, views) = tokio::sync::watch::channel(None);
+        let server = server.trim_end_matches('/').to_owned();
+        let peer = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            let ring = async {
+                let setup = Setup {
+                    server,
+                    entry: Entry::Join(room),
+                    role: Role::Participant,
+                    name: "a native peer".to_owned(),
+                    executor: ExecutorChoice::Cpu,
+                    connector: ringtmp_transport::native::connector()?,
+                };
+                ringtmp_peer::run(setup, wishes, |view| {
+                    publish.send_replace(Some(view));
+                })
+                .await?;
+                Ok(())
+            };
+            tokio::task::LocalSet::new().block_on(&runtime, ring)
+        };
+        let thread = std::thread::Builder::new()
+            .name("native-peer".to_owned())
+            .spawn(peer)?;
+        Ok(Self {
+            commands,
+            views,
+            thread: Some(thread),
+        })
+    }
+
+    /// The last view; nothing before the server has answered.
+    pub fn view(&self) -> Option<View> {
+        self.views.borrow().clone()
+    }
+
+    /// Leaves the room and waits for the thread to end.
+    ///
+    /// # Errors
+    ///
+    /// Why the peer ended, if it did not leave.
+    pub fn leave(mut self) -> Result<()> {
+        // A full or closed channel: it is leaving, or has ended.
+        let _ = self.commands.try_send(Command::Leave);
+        let thread = self.thread.take().context("taken only here")?;
+        thread
+            .join()
+            .map_err(|_| anyhow!("the native peer panicked"))?
+    }
+}
+
+impl Drop for NativePeer {
+    fn drop(&mut self) {
+        // A thread that is not waited for ends with the server's connection, at the latest with this process.
+        let _ = self.commands.try_send(Command::Leave);
+    }
+}

@@ -1,0 +1,92 @@
+//! The place of one test: its turn, its server, its browsers.
+
+use crate::browser::{Browser, BrowserKind};
+use anyhow::{Context, Result, ensure};
+use signaling_server::{Config, Server, ServerError};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinHandle;
+
+/// The repository's folder.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}
+
+/// One test's server and its claim on the machine.
+pub struct Theatre {
+    address: SocketAddr,
+    server: JoinHandle<Result<(), ServerError>>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Theatre {
+    /// Waits for this test's turn and starts a server that serves the built page. `None`, with a line that says why, where
+    /// one of these browsers or the page is missing.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the server from starting.
+    pub async fn open(kinds: &[BrowserKind]) -> Result<Option<Self>> {
+        if std::env::var_os("RINGTMP_BROWSER_TESTS").is_some_and(|value| value == "no") {
+            eprintln!("later: tests in browsers are a stage of their own");
+            return Ok(None);
+        }
+        let page = repository().join("dist/www");
+        if !page.join("index.html").is_file() {
+            eprintln!("SKIP: the page is not built; `cargo xtask test browser` builds it");
+            return Ok(None);
+        }
+        if let Some(missing) = kinds.iter().find_map(BrowserKind::missing) {
+            eprintln!("SKIP: {missing}; `cargo xtask setup` says how to get it");
+            return Ok(None);
+        }
+        // Tests of one program run in several threads, each with a runtime of its own.
+        static TURN: std::sync::LazyLock<Arc<Mutex<()>>> = std::sync::LazyLock::new(Arc::default);
+        let turn = Arc::clone(&TURN).lock_owned().await;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::bind(Config {
+            address,
+            www: page,
+            ..Config::default()
+        })?;
+        ensure!(server.has_page(), "dist/www has no page");
+        let address = server.address();
+        let server = tokio::spawn(server.run(std::future::pending()));
+        Ok(Some(Self {
+            address,
+            server,
+            _turn: turn,
+        }))
+    }
+
+    /// The address of the page, or of a path on its server.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A browser process with a fresh profile.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the browser or its driver from starting.
+    pub async fn browser(&self, kind: BrowserKind) -> Result<Browser> {
+        Browser::start(kind)
+            .await
+            .with_context(|| format!("{kind:?} does not start"))
+    }
+
+    /// Where pictures of failed tests go.
+    pub fn failures() -> PathBuf {
+        repository().join("target/browser-failures")
+    }
+}
+
+impl Drop for Theatre {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
