@@ -1,0 +1,443 @@
+//! The server's side: limits, refusals, rooms that come and go.
+
+use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
+use ringtmp_core::plan::LayerCost;
+use ringtmp_core::room::WARM_UP_MAX;
+use ringtmp_core::signal::*;
+use ringtmp_core::time::Time;
+use std::time::Duration;
+
+struct Server {
+    lobby: Lobby,
+    now: Time,
+    entropy: u64,
+}
+
+fn run(start_at_peers: u16) -> RunDescriptor {
+    let layer = LayerCost {
+        flops: [1.0; 3],
+        parameters: 1,
+        output_bytes: 4,
+        stash_bytes: 4,
+    };
+    let outline = RunOutline {
+        name: "test".to_owned(),
+        layers: vec![layer; 4],
+        steps: 10,
+        micro_batches: 2,
+        evaluate_every: 0,
+        evaluation_micro_batches: 1,
+        start_at_peers,
+    };
+    RunDescriptor {
+        toml: String::new(),
+        outline,
+    }
+}
+
+fn device() -> Device {
+    let kind = DeviceKind::Tab;
+    Device {
+        kind,
+        name: "a \u{7} phone".to_owned(),
+        executor: ExecutorKind::Gpu,
+        adapter: "x".repeat(500),
+    }
+}
+
+fn join(room: RoomCode, role: Role) -> ClientMessage {
+    ClientMessage::Join {
+        protocol: PROTOCOL_VERSION,
+        room,
+        role,
+        device: device(),
+    }
+}
+
+impl Server {
+    fn new(limits: Limits) -> Self {
+        Self {
+            lobby: Lobby::new(limits),
+            now: Time::ZERO,
+            entropy: 1,
+        }
+    }
+
+    fn input(&mut self, input: LobbyInput<'_>) -> Vec<LobbyOutput> {
+        self.entropy = self.entropy.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let entropy: [u8; 16] = std::array::from_fn(|i| (self.entropy >> (8 * (i % 8))) as u8);
+        self.lobby.handle(self.now, entropy, input);
+        std::iter::from_fn(|| self.lobby.poll_output()).collect()
+    }
+
+    fn text(&mut self, connection: u64, text: &str) -> Vec<LobbyOutput> {
+        self.input(LobbyInput::Text {
+            connection: ConnectionId(connection),
+            text,
+        })
+    }
+
+    fn say(&mut self, connection: u64, message: &ClientMessage) -> Vec<LobbyOutput> {
+        let text = serde_json::to_string(message).expect("messages are JSON");
+        self.text(connection, &text)
+    }
+
+    fn connect(&mut self, connection: u64) {
+        assert_eq!(
+            self.input(LobbyInput::Connected {
+                connection: ConnectionId(connection)
+            }),
+            []
+        );
+    }
+
+    fn create(&mut self, connection: u64, run: RunDescriptor) -> Result<RoomCode, Refusal> {
+        self.connect(connection);
+        let message = ClientMessage::Create {
+            protocol: PROTOCOL_VERSION,
+            run,
+        };
+        match &self.say(connection, &message)[..] {
+            [
+                LobbyOutput::Send {
+                    message: ServerMessage::Created { room },
+                    ..
+                },
+            ] => Ok(*room),
+            [
+                LobbyOutput::Send {
+                    message: ServerMessage::Refused { refusal },
+                    ..
+                },
+                LobbyOutput::Close { .. },
+            ] => Err(refusal.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        connection: u64,
+        room: RoomCode,
+        role: Role,
+    ) -> Result<(PeerId, RoomView), Refusal> {
+        self.connect(connection);
+        let output = self.say(connection, &join(room, role));
+        for output in &output {
+            match output {
+                LobbyOutput::Send {
+                    message: ServerMessage::Welcome { peer, room, .. },
+                    ..
+                } => {
+                    return Ok((*peer, room.clone()));
+                }
+                LobbyOutput::Send {
+                    message: ServerMessage::Refused { refusal },
+                    ..
+                } => return Err(refusal.clone()),
+                _ => {}
+            }
+        }
+        panic!("{output:?}")
+    }
+
+    fn refusal(output: &[LobbyOutput]) -> Option<&Refusal> {
+        output.iter().find_map(|output| match output {
+            LobbyOutput::Send {
+                message: ServerMessage::Refused { refusal },
+                ..
+            } => Some(refusal),
+            _ => None,
+        })
+    }
+
+    fn states(output: &[LobbyOutput]) -> Vec<RoomState> {
+        let state = |output: &LobbyOutput| match output {
+            LobbyOutput::Send {
+                message: ServerMessage::Room { room },
+                ..
+            } => Some(room.state.clone()),
+            _ => None,
+        };
+        output.iter().filter_map(state).collect()
+    }
+}
+
+#[test]
+fn rooms_have_codes_that_differ_and_members_see_each_other() {
+    let mut server = Server::new(Limits::default());
+    let first = server.create(1, run(0)).expect("a room");
+    let second = server.create(2, run(0)).expect("a room");
+    assert_ne!(first, second);
+    let (one, _) = server.enter(3, first, Role::Participant).expect("let in");
+    let (two, view) = server.enter(4, first, Role::Spectator).expect("let in");
+    assert_ne!(one, two);
+    let seen: Vec<PeerId> = view.members.iter().map(|member| member.peer).collect();
+    assert_eq!(seen, [one, two]);
+    assert_eq!(
+        view.members[0].device.name, "a  phone",
+        "control characters are not passed on"
+    );
+    assert_eq!(view.members[0].device.adapter.len(), Device::TEXT_CHARS_MAX);
+    assert_eq!(view.members[1].status, MemberStatus::Watching);
+}
+
+#[test]
+fn every_limit_is_a_refusal_that_names_it() {
+    let limits = Limits {
+        rooms_max: 1,
+        members_max: 2,
+        ..Limits::default()
+    };
+    let mut server = Server::new(limits);
+    let room = server.create(1, run(0)).expect("a room");
+    assert_eq!(
+        server.create(2, run(0)),
+        Err(Refusal::ServerFull { rooms_max: 1 })
+    );
+    server.enter(3, room, Role::Participant).expect("let in");
+    server.enter(4, room, Role::Participant).expect("let in");
+    assert_eq!(
+        server.enter(5, room, Role::Spectator).map(|_| ()),
+        Err(Refusal::RoomFull { members_max: 2 })
+    );
+    let nowhere = RoomCode::from_random([1; 10]);
+    assert_eq!(
+        server.enter(6, nowhere, Role::Participant).map(|_| ()),
+        Err(Refusal::NoSuchRoom { room: nowhere })
+    );
+    server.connect(7);
+    let long = server.input(LobbyInput::Oversized {
+        connection: ConnectionId(7),
+        bytes: 1 << 20,
+    });
+    assert!(matches!(
+        Server::refusal(&long),
+        Some(Refusal::TooLong { .. })
+    ));
+    server.connect(8);
+    let old = ClientMessage::Join {
+        protocol: 0,
+        room,
+        role: Role::Participant,
+        device: device(),
+    };
+    let output = server.say(8, &old);
+    assert_eq!(
+        Server::refusal(&output),
+        Some(&Refusal::Version {
+            ours: PROTOCOL_VERSION,
+            theirs: 0
+        })
+    );
+}
+
+#[test]
+fn impossible_runs_are_refused_before_there_is_a_room() {
+    let spoil: [fn(&mut RunDescriptor); 6] = [
+        |run| run.outline.layers.clear(),
+        |run| run.outline.layers = vec![run.outline.layers[0]; LAYERS_MAX + 1],
+        |run| run.outline.steps = 0,
+        |run| run.outline.micro_batches = 0,
+        |run| run.outline.start_at_peers = 65,
+        |run| run.toml = "x".repeat(RUN_FILE_BYTES_MAX + 1),
+    ];
+    let mut server = Server::new(Limits::default());
+    for (i, spoil) in spoil.iter().enumerate() {
+        let mut run = run(0);
+        spoil(&mut run);
+        assert!(
+            matches!(server.create(i as u64, run), Err(Refusal::BadRun { .. })),
+            "{i}"
+        );
+    }
+    assert_eq!(server.lobby.statistics().rooms, 0);
+}
+
+#[test]
+fn who_talks_too_fast_is_closed_and_who_talks_nonsense_is_told() {
+    let mut server = Server::new(Limits {
+        messages_burst: 5,
+        messages_per_second: 1,
+        ..Limits::default()
+    });
+    server.connect(1);
+    for nonsense in ["", "{", "[]", r#"{"type":"fly"}"#, r#"{"type":"start"}"#] {
+        assert!(
+            matches!(
+                Server::refusal(&server.text(1, nonsense)),
+                Some(Refusal::Malformed { .. })
+            ),
+            "{nonsense}"
+        );
+    }
+    let output = server.text(1, "{");
+    assert_eq!(Server::refusal(&output), Some(&Refusal::TooFast));
+    assert!(output.contains(&LobbyOutput::Close {
+        connection: ConnectionId(1)
+    }));
+    assert_eq!(
+        server.text(1, "{"),
+        [],
+        "a connection that is being closed is not listened to"
+    );
+    server.connect(2);
+    for _ in 0..20 {
+        assert!(matches!(
+            Server::refusal(&server.text(2, "{")),
+            Some(Refusal::Malformed { .. })
+        ));
+        server.now = server.now + Duration::from_secs(1);
+    }
+}
+
+#[test]
+fn signals_reach_the_member_they_are_for_and_nobody_else() {
+    let mut server = Server::new(Limits::default());
+    let room = server.create(1, run(0)).expect("a room");
+    let other_room = server.create(2, run(0)).expect("a room");
+    let (one, _) = server.enter(3, room, Role::Participant).expect("let in");
+    let (two, _) = server.enter(4, room, Role::Participant).expect("let in");
+    let (stranger, _) = server
+        .enter(5, other_room, Role::Participant)
+        .expect("let in");
+    let signal = Signal::Offer {
+        epoch: Default::default(),
+        sdp: "v=0".to_owned(),
+    };
+    let output = server.say(
+        3,
+        &ClientMessage::Signal {
+            to: two,
+            signal: signal.clone(),
+        },
+    );
+    let expected = ServerMessage::Signal {
+        from: one,
+        signal: signal.clone(),
+    };
+    assert_eq!(
+        output,
+        [LobbyOutput::Send {
+            connection: ConnectionId(4),
+            message: expected
+        }]
+    );
+    assert_eq!(
+        server.say(
+            3,
+            &ClientMessage::Signal {
+                to: stranger,
+                signal
+            }
+        ),
+        [],
+        "rooms are apart"
+    );
+}
+
+#[test]
+fn a_room_starts_by_itself_when_enough_are_there_and_stops_when_one_goes() {
+    let mut server = Server::new(Limits::default());
+    let room = server.create(1, run(2)).expect("a room");
+    server.enter(2, room, Role::Spectator).expect("let in");
+    server.enter(3, room, Role::Participant).expect("let in");
+    server.connect(4);
+    let output = server.say(4, &join(room, Role::Participant));
+    assert!(Server::states(&output).contains(&RoomState::WarmingUp));
+    let prepared: Vec<u64> = output
+        .iter()
+        .filter_map(|output| match output {
+            LobbyOutput::Send {
+                connection,
+                message: ServerMessage::Prepare { plan },
+            } => {
+                assert_eq!(plan.check(4), Ok(()));
+                Some(connection.0)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(prepared, [3, 4], "the spectator has no part in the plan");
+    let output = server.input(LobbyInput::Disconnected {
+        connection: ConnectionId(4),
+    });
+    assert!(matches!(
+        &Server::states(&output)[..],
+        [RoomState::Stopped { .. }, ..]
+    ));
+}
+
+#[test]
+fn a_device_that_never_gets_ready_is_named_and_the_room_stops() {
+    let mut server = Server::new(Limits::default());
+    let room = server.create(1, run(1)).expect("a room");
+    server.enter(2, room, Role::Participant).expect("let in");
+    let due = server.lobby.poll_timeout().expect("the warm-up is bounded");
+    server.now = server.now + WARM_UP_MAX;
+    assert!(due <= server.now);
+    let output = server.input(LobbyInput::Tick);
+    let states = Server::states(&output);
+    let [RoomState::Stopped { reason }] = &states[..] else {
+        panic!("{states:?}")
+    };
+    assert!(reason.contains("phone"), "{reason}");
+}
+
+#[test]
+fn a_room_without_members_ends_after_a_while_and_one_with_members_does_not() {
+    let limits = Limits::default();
+    let mut server = Server::new(limits);
+    let empty = server.create(1, run(0)).expect("a room");
+    let full = server.create(2, run(0)).expect("a room");
+    server.enter(3, full, Role::Spectator).expect("let in");
+    server.now = server.now + limits.room_idle;
+    server.input(LobbyInput::Tick);
+    assert!(server.enter(4, empty, Role::Spectator).is_err());
+    server.enter(5, full, Role::Spectator).expect("still there");
+    server.input(LobbyInput::Disconnected {
+        connection: ConnectionId(3),
+    });
+    server.say(5, &ClientMessage::Leave);
+    server.now = server.now + limits.room_idle;
+    server.input(LobbyInput::Tick);
+    let left = server.lobby.statistics();
+    assert_eq!((left.rooms, left.members), (0, 0));
+}
+
+#[test]
+fn only_the_tail_tells_the_progress_and_only_under_the_epoch_at_work() {
+    let mut server = Server::new(Limits::default());
+    let room = server.create(1, run(2)).expect("a room");
+    server.enter(2, room, Role::Spectator).expect("let in");
+    server.enter(3, room, Role::Participant).expect("let in");
+    server.enter(4, room, Role::Participant).expect("let in");
+    let epoch = ringtmp_core::ids::Epoch {
+        number: 1,
+        incarnation: 0,
+    };
+    let points = vec![Point {
+        step: 0,
+        loss: Some(1.0),
+        accuracy: None,
+    }];
+    let progress = |epoch| ClientMessage::Progress {
+        epoch,
+        points: points.clone(),
+    };
+    assert_eq!(server.say(3, &progress(epoch)), [], "the head's word");
+    let late = ringtmp_core::ids::Epoch { number: 0, ..epoch };
+    assert_eq!(server.say(4, &progress(late)), [], "another epoch's");
+    let output = server.say(4, &progress(epoch));
+    let message = ServerMessage::Progress {
+        points: points.clone(),
+    };
+    assert_eq!(
+        output,
+        [LobbyOutput::Send {
+            connection: ConnectionId(2),
+            message
+        }]
+    );
+}

@@ -1,0 +1,269 @@
+//! Frames and chunks as remote input.
+
+use proptest::prelude::*;
+use ringtmp_core::ids::{Epoch, MicroBatchId, PeerId, RoomCode, Step};
+use ringtmp_core::signal::{PROTOCOL_VERSION, Point};
+use ringtmp_core::wire::*;
+
+fn epoch() -> impl Strategy<Value = Epoch> {
+    (any::<u32>(), any::<u32>()).prop_map(|(number, incarnation)| Epoch {
+        number,
+        incarnation,
+    })
+}
+
+fn point() -> impl Strategy<Value = Point> {
+    let number = prop::option::of(-1e9f32..1e9);
+    (any::<u32>(), number.clone(), number).prop_map(|(step, loss, accuracy)| Point {
+        step,
+        loss,
+        accuracy,
+    })
+}
+
+fn part() -> impl Strategy<Value = PartHeader> {
+    let codec = prop_oneof![Just(Codec::F32), Just(Codec::U32)];
+    (codec, prop::collection::vec(0u32..12, 0..=RANK_MAX))
+        .prop_map(|(codec, shape)| PartHeader { codec, shape })
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let hello =
+        (any::<u16>(), any::<[u8; 10]>(), any::<u64>()).prop_map(|(protocol, code, peer)| {
+            Body::Hello(Hello {
+                protocol,
+                room: RoomCode::from_random(code),
+                peer: PeerId(peer),
+            })
+        });
+    let progress = (
+        any::<u64>(),
+        prop::collection::vec(point(), 0..=PROGRESS_POINTS_MAX),
+    )
+        .prop_map(|(origin, points)| Body::Progress {
+            origin: PeerId(origin),
+            points,
+        });
+    let kind = prop_oneof![
+        Just(TensorKind::Activation),
+        Just(TensorKind::Gradient),
+        Just(TensorKind::Release)
+    ];
+    let purpose = prop_oneof![Just(Purpose::Train), Just(Purpose::Evaluate)];
+    let id = (any::<u32>(), any::<u64>(), any::<u16>()).prop_map(|(step, source, sequence)| {
+        MicroBatchId {
+            step: Step(step),
+            source: PeerId(source),
+            sequence,
+        }
+    });
+    let tensor = (
+        kind,
+        purpose,
+        id,
+        prop::collection::vec(part(), 0..=PARTS_MAX),
+    )
+        .prop_map(|(kind, purpose, micro_batch, parts)| Body::Tensor {
+            kind,
+            purpose,
+            micro_batch,
+            parts,
+        });
+    prop_oneof![hello, progress, tensor]
+}
+
+fn frame() -> impl Strategy<Value = Frame> {
+    (epoch(), body(), any::<u64>()).prop_map(|(epoch, body, seed)| {
+        let parts: &[PartHeader] = if let Body::Tensor { parts, .. } = &body {
+            parts
+        } else {
+            &[]
+        };
+        let elements = |part: &PartHeader| {
+            part.shape
+                .iter()
+                .map(|size| *size as usize)
+                .product::<usize>()
+        };
+        let length: usize = parts.iter().map(|part| 4 * elements(part)).sum();
+        let payload = (0..length as u64)
+            .map(|i| (seed.wrapping_mul(i | 1) >> 32) as u8)
+            .collect();
+        Frame {
+            epoch,
+            body,
+            payload,
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_frame_reads_back_as_it_was_written(frame in frame()) {
+        let bytes = frame.encode().expect("within the limits");
+        prop_assert_eq!(Frame::decode(&bytes), Ok(frame));
+    }
+
+    #[test]
+    fn every_frame_survives_being_cut_into_chunks(frame in frame(), times in 1usize..3) {
+        let bytes = frame.encode().expect("within the limits");
+        let mut assembler = Assembler::new(Lane::Tensors);
+        for _ in 0..times {
+            let mut whole = Vec::new();
+            for chunk in chunks(&bytes) {
+                prop_assert!(chunk.len() <= CHUNK_BYTES_MAX);
+                whole.extend(assembler.push(&chunk).expect("chunks in order"));
+            }
+            prop_assert_eq!(&whole, &[bytes.clone()]);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let _ = Frame::decode(&bytes);
+        let mut versioned = vec![PROTOCOL_VERSION as u8];
+        versioned.extend(&bytes);
+        let _ = Frame::decode(&versioned);
+        let mut assembler = Assembler::new(Lane::Control);
+        for chunk in bytes.chunks(7) {
+            if assembler.push(chunk).is_err() {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_with_any_byte_changed_or_cut_off_never_panics(
+        frame in frame(), at in any::<prop::sample::Index>(), value in any::<u8>(),
+    ) {
+        let mut bytes = frame.encode().expect("within the limits");
+        let at = at.index(bytes.len());
+        prop_assert!(Frame::decode(&bytes[..at]).is_err(), "a truncated frame was accepted");
+        bytes[at] = value;
+        let _ = Frame::decode(&bytes);
+    }
+}
+
+fn tensor(shape: Vec<u32>, payload: usize) -> Frame {
+    let micro_batch = MicroBatchId {
+        step: Step(1),
+        source: PeerId(2),
+        sequence: 3,
+    };
+    let parts = vec![PartHeader {
+        codec: Codec::F32,
+        shape,
+    }];
+    let body = Body::Tensor {
+        kind: TensorKind::Activation,
+        purpose: Purpose::Train,
+        micro_batch,
+        parts,
+    };
+    Frame {
+        epoch: Epoch::default(),
+        body,
+        payload: vec![0; payload],
+    }
+}
+
+#[test]
+fn a_large_frame_takes_several_chunks_and_reads_back() {
+    let frame = tensor(vec![1000, 250], 1_000_000);
+    let bytes = frame.encode().expect("within the limits");
+    let chunks: Vec<Vec<u8>> = chunks(&bytes).collect();
+    assert_eq!(chunks.len(), bytes.len().div_ceil(CHUNK_BYTES_MAX - 1));
+    let mut assembler = Assembler::new(Lane::Tensors);
+    let whole: Vec<Vec<u8>> = chunks
+        .iter()
+        .filter_map(|chunk| assembler.push(chunk).expect("in order"))
+        .collect();
+    assert_eq!(Frame::decode(&whole[0]), Ok(frame));
+}
+
+#[test]
+fn another_version_is_refused_with_words_that_say_what_to_do() {
+    let mut bytes = tensor(vec![1], 4).encode().expect("within the limits");
+    bytes[0] = 99;
+    let error = Frame::decode(&bytes).expect_err("another version");
+    assert_eq!(
+        error,
+        WireError::Version {
+            ours: PROTOCOL_VERSION,
+            theirs: 99
+        }
+    );
+    assert!(error.to_string().contains("reload"));
+}
+
+#[test]
+fn shapes_that_do_not_fit_the_payload_are_refused() {
+    assert_eq!(
+        tensor(vec![3], 8).encode(),
+        Err(WireError::PayloadLength {
+            expected: 12,
+            actual: 8
+        })
+    );
+    assert!(matches!(
+        tensor(vec![u32::MAX; 4], 8).encode(),
+        Err(WireError::Malformed(_))
+    ));
+    assert!(matches!(
+        tensor(vec![1; 5], 4).encode(),
+        Err(WireError::TooLarge {
+            what: "a tensor's rank",
+            ..
+        })
+    ));
+}
+
+#[test]
+fn an_announced_length_takes_no_memory_before_the_bytes_are_there() {
+    let mut first = vec![0];
+    first.extend_from_slice(&(FRAME_BYTES_MAX as u32).to_le_bytes());
+    let mut assembler = Assembler::new(Lane::Tensors);
+    assert_eq!(assembler.push(&first), Ok(None));
+    assert!(
+        format!("{assembler:?}").len() < 1000,
+        "memory was taken for what was only announced"
+    );
+    first[1..].copy_from_slice(&(FRAME_BYTES_MAX as u32 + 1).to_le_bytes());
+    assert!(matches!(
+        Assembler::new(Lane::Tensors).push(&first),
+        Err(WireError::TooLarge { .. })
+    ));
+    first[1..].copy_from_slice(&(CONTROL_FRAME_BYTES_MAX as u32 + 1).to_le_bytes());
+    assert!(matches!(
+        Assembler::new(Lane::Control).push(&first),
+        Err(WireError::TooLarge { .. })
+    ));
+}
+
+#[test]
+fn chunks_out_of_order_are_refused() {
+    let push_all = |chunks: &[&[u8]]| {
+        let mut assembler = Assembler::new(Lane::Control);
+        chunks
+            .iter()
+            .map(|chunk| assembler.push(chunk))
+            .find_map(Result::err)
+    };
+    let first: &[u8] = &[0, 3, 0, 0, 0, 7];
+    for wrong in [
+        &[&[1u8, 5][..]][..],
+        &[first, first],
+        &[first, &[1, 1, 2, 3]],
+        &[first, &[2, 1]],
+        &[first, &[1]],
+        &[&[]],
+        &[&[0, 1]],
+        &[&[0, 0, 0, 0, 0]],
+    ] {
+        assert!(
+            matches!(push_all(wrong), Some(WireError::Chunks(_))),
+            "{wrong:?}"
+        );
+    }
+    assert!(push_all(&[first, &[1, 8, 9], first]).is_none());
+}
