@@ -1,0 +1,51 @@
+//! The loss: softmax cross entropy over classes.
+
+use crate::recording::{Operation, Recording, View};
+
+/// The loss of one micro-batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossReport {
+    /// Sum over its samples; divide by the samples of a step for the mean.
+    pub loss_sum: f32,
+    /// Samples whose largest logit is the label's.
+    pub correct: u32,
+    /// Samples.
+    pub samples: u32,
+}
+
+/// The buffers of the loss at the tail. Letters: R rows, C classes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LossSite {
+    /// The model's output, (R, C).
+    pub(crate) logits: View,
+    /// A class per row, (R), unsigned.
+    pub(crate) labels: View,
+    /// The gradient of the mean loss for the logits, (R, C).
+    pub(crate) gradient: View,
+    /// Per row its loss, and 1 or 0 for right or wrong, (R, 2).
+    pub(crate) losses: View,
+}
+
+/// loss = -log softmax(logits)\[label\]; gradient = (softmax(logits) - onehot(label)) / batch.
+pub(crate) fn record(site: &LossSite, batch: usize, recording: &mut Recording) {
+    let rows = site.labels.elements;
+    recording.push(Operation::CrossEntropy {
+        logits: site.logits,
+        labels: site.labels,
+        gradient: site.gradient,
+        losses: site.losses,
+        rows,
+        classes: site.logits.elements / rows,
+        scale: 1.0 / batch as f32,
+    });
+}
+
+/// Sums `losses` (R, 2) in the order of rows. In double precision, so that the sum of many losses keeps its last digits.
+pub(crate) fn report(losses: &[f32]) -> LossReport {
+    let (rows, _) = losses.as_chunks::<2>();
+    LossReport {
+        loss_sum: rows.iter().map(|row| f64::from(row[0])).sum::<f64>() as f32,
+        correct: rows.iter().filter(|row| row[1] > 0.0).count() as u32,
+        samples: rows.len() as u32,
+    }
+}

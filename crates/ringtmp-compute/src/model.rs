@@ -1,0 +1,270 @@
+//! Models: what a run file says, and what follows from it without computing anything.
+
+use crate::layers::LayerSpec;
+use serde::{Deserialize, Serialize};
+
+/// The most layers of a model.
+pub const LAYERS_MAX: usize = 1024;
+
+/// The most numbers in one sample between two layers, and in one parameter: 2^28 floats are 1 GiB, more than a phone
+/// gives to a page.
+pub const ELEMENTS_MAX: usize = 1 << 28;
+
+/// A model: layers one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// The shape of one sample, outermost dimension first.
+    pub input: Vec<usize>,
+    /// The layers, in order.
+    pub layers: Vec<LayerSpec>,
+}
+
+/// What a planner and a reader want to know of a layer. Costs are per sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerOutline {
+    /// In words, such as "linear 784 → 256".
+    pub description: String,
+    /// Floating-point operations of F, of B, and of W.
+    pub flops: [f64; 3],
+    /// Numbers it learns.
+    pub parameters: u64,
+    /// Bytes of its output in f32.
+    pub output_bytes: u64,
+    /// Bytes it keeps from F until W. Layers side by side in a stage share some of them, so sums are an upper bound.
+    pub stash_bytes: u64,
+}
+
+/// Why a description is no model. The run file's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// No layers, or too many.
+    #[error("a model has 1 to {LAYERS_MAX} layers, not {0}")]
+    Layers(usize),
+    /// A layer does not take what comes before it.
+    #[error("layer {layer} ({description}) takes samples of shape {expected}, but gets {actual:?}")]
+    Shape {
+        /// Its place in the model.
+        layer: usize,
+        /// The layer in words.
+        description: String,
+        /// What it takes, in words.
+        expected: String,
+        /// What it gets.
+        actual: Vec<usize>,
+    },
+    /// A dimension of zero, or more numbers than [`ELEMENTS_MAX`].
+    #[error(
+        "{what} has the shape {shape:?}: every size must be at least 1 and their product at most {ELEMENTS_MAX}"
+    )]
+    Size {
+        /// The sample or the parameter.
+        what: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// No preset of this name.
+    #[error("there is no preset {0:?}; there are: {names}", names = preset_names())]
+    Preset(String),
+}
+
+/// A model that a run file can name.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// Its name.
+    pub name: &'static str,
+    /// Makes it.
+    pub model: fn() -> ModelSpec,
+}
+
+/// The presets.
+pub const PRESETS: &[Preset] = &[Preset {
+    name: "mlp",
+    model: mlp,
+}];
+
+impl ModelSpec {
+    /// A preset by its name.
+    pub fn preset(name: &str) -> Result<Self, ModelError> {
+        let found = PRESETS.iter().find(|preset| preset.name == name);
+        let unknown = || ModelError::Preset(name.chars().take(32).collect());
+        Ok((found.ok_or_else(unknown)?.model)())
+    }
+
+    /// The shapes of a sample before the first layer and after each layer: one more than there are layers.
+    pub fn shapes(&self) -> Result<Vec<Vec<usize>>, ModelError> {
+        if self.layers.is_empty() || self.layers.len() > LAYERS_MAX {
+            return Err(ModelError::Layers(self.layers.len()));
+        }
+        check_size(|| "a sample".to_owned(), &self.input)?;
+        let mut shapes = vec![self.input.clone()];
+        for (index, spec) in self.layers.iter().enumerate() {
+            let layer = spec.layer();
+            for parameter in layer.parameters() {
+                check_size(|| format!("{}.{}", index, parameter.name), &parameter.shape)?;
+            }
+            let input = &shapes[index];
+            let output = layer
+                .output_shape(input)
+                .map_err(|expected| ModelError::Shape {
+                    layer: index,
+                    description: layer.describe(),
+                    expected,
+                    actual: input.clone(),
+                })?;
+            check_size(|| format!("the output of layer {index}"), &output)?;
+            shapes.push(output);
+        }
+        Ok(shapes)
+    }
+
+    /// One outline per layer.
+    pub fn outline(&self) -> Result<Vec<LayerOutline>, ModelError> {
+        let shapes = self.shapes()?;
+        let outline = |(spec, shapes): (&LayerSpec, &[Vec<usize>])| {
+            let (layer, input, output) = (spec.layer(), elements(&shapes[0]), elements(&shapes[1]));
+            let kept = layer.keeps();
+            let stash = [
+                (kept.input, input),
+                (kept.output, output),
+                (kept.output_gradient, output),
+            ];
+            LayerOutline {
+                description: layer.describe(),
+                flops: layer.flops(&shapes[0]),
+                parameters: layer
+                    .parameters()
+                    .iter()
+                    .map(|p| elements(&p.shape) as u64)
+                    .sum(),
+                output_bytes: 4 * output as u64,
+                stash_bytes: stash
+                    .iter()
+                    .filter(|(kept, _)| *kept)
+                    .map(|(_, n)| 4 * *n as u64)
+                    .sum(),
+            }
+        };
+        Ok(self
+            .layers
+            .iter()
+            .zip(shapes.windows(2))
+            .map(outline)
+            .collect())
+    }
+}
+
+/// The product of a shape that [`check_size`] has passed.
+pub(crate) fn elements(shape: &[usize]) -> usize {
+    shape.iter().product()
+}
+
+fn check_size(what: impl FnOnce() -> String, shape: &[usize]) -> Result<(), ModelError> {
+    let product = shape
+        .iter()
+        .try_fold(1usize, |product, size| product.checked_mul(*size));
+    match product {
+        Some(1..=ELEMENTS_MAX) if shape.len() < crate::tensor::RANK_MAX => Ok(()),
+        _ => {
+            let shape = shape
+                .iter()
+                .copied()
+                .take(2 * crate::tensor::RANK_MAX)
+                .collect();
+            Err(ModelError::Size {
+                what: what(),
+                shape,
+            })
+        }
+    }
+}
+
+fn preset_names() -> String {
+    PRESETS
+        .iter()
+        .map(|preset| preset.name)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Three linear layers over images of 28 x 28, as `nn.Sequential` numbers them.
+fn mlp() -> ModelSpec {
+    ModelSpec {
+        input: vec![784],
+        layers: vec![
+            LayerSpec::linear(784, 256),
+            LayerSpec::relu(),
+            LayerSpec::linear(256, 128),
+            LayerSpec::relu(),
+            LayerSpec::linear(128, 10),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mlp_has_the_shapes_and_costs_that_one_counts_by_hand() {
+        let outline = ModelSpec::preset("mlp")
+            .and_then(|model| model.outline())
+            .expect("a model");
+        let words: Vec<_> = outline
+            .iter()
+            .map(|layer| layer.description.as_str())
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "linear 784 → 256",
+                "relu",
+                "linear 256 → 128",
+                "relu",
+                "linear 128 → 10"
+            ]
+        );
+        assert_eq!(
+            outline.iter().map(|layer| layer.parameters).sum::<u64>(),
+            235_146
+        );
+        assert_eq!(outline[0].flops, [401_408.0, 401_408.0, 401_408.0]);
+        assert_eq!(outline[0].output_bytes, 1024);
+        assert_eq!(outline[0].stash_bytes, 4 * (784 + 256));
+        assert_eq!(outline[1].stash_bytes, 4 * 256);
+    }
+
+    #[test]
+    fn a_layer_that_does_not_fit_is_named_with_both_shapes() {
+        let model = ModelSpec {
+            input: vec![8],
+            layers: vec![LayerSpec::linear(8, 4), LayerSpec::linear(5, 2)],
+        };
+        let text = model.shapes().expect_err("5 is not 4").to_string();
+        assert_eq!(
+            text,
+            "layer 1 (linear 5 → 2) takes samples of shape [.., 5], but gets [4]"
+        );
+    }
+
+    #[test]
+    fn sizes_from_a_hostile_run_file_are_refused_without_overflow() {
+        let model =
+            |input: Vec<usize>, layers: Vec<LayerSpec>| ModelSpec { input, layers }.outline();
+        assert!(model(vec![usize::MAX, usize::MAX], vec![LayerSpec::relu()]).is_err());
+        assert!(model(vec![0], vec![LayerSpec::relu()]).is_err());
+        assert!(model(vec![1], vec![]).is_err());
+        assert!(model(vec![1 << 20], vec![LayerSpec::linear(1 << 20, 1 << 20)]).is_err());
+        assert!(model(vec![1; 1000], vec![LayerSpec::relu()]).is_err());
+        assert!(model(vec![4], vec![LayerSpec::relu(); LAYERS_MAX + 1]).is_err());
+        assert!(model(vec![4], vec![LayerSpec::relu(); LAYERS_MAX]).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_preset_is_answered_with_the_known_ones() {
+        let text = ModelSpec::preset("cmm")
+            .expect_err("no such preset")
+            .to_string();
+        assert!(text.contains("mlp"), "{text}");
+    }
+}

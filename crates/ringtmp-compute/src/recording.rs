@@ -1,0 +1,562 @@
+//! Recordings: what there is to compute, as data.
+//!
+//! A [`Plan`] names every buffer with its size, and holds recordings of [`Operation`]s over [`View`]s of these buffers.
+//! [`Plan::check`] proves that every view lies in its buffer and has the size its operation needs, so that executors need
+//! not doubt it.
+
+/// The most words in all buffers of a plan, slots included: 2^34 words are 64 GiB, more than any device here.
+const PLAN_WORDS_MAX: u64 = 1 << 34;
+
+/// The most words of one buffer; kernels count in 32 bits, and leave room to round up to a whole work-group.
+const BUFFER_WORDS_MAX: usize = 1 << 31;
+
+/// The most slots of a plan: credits in flight plus pending W, each bounded far below by the schedule.
+pub const SLOTS_MAX: usize = 256;
+
+/// A buffer of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub usize);
+
+/// A recording of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordingId(pub usize);
+
+/// How many copies of a buffer there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// One per slot: it is kept while other micro-batches pass.
+    Slot,
+    /// One: parameters and the like, and whatever does not outlive a task.
+    Stage,
+}
+
+/// A buffer before it exists. Buffers begin as zeros.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BufferSpec {
+    /// For people.
+    pub label: String,
+    /// Its size in words of 32 bits.
+    pub words: usize,
+    /// How many there are.
+    pub lifetime: Lifetime,
+}
+
+/// A run of words in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// Words before the view; a multiple of [`View::ALIGNMENT_WORDS`].
+    pub offset: usize,
+    /// Words in the view.
+    pub elements: usize,
+}
+
+impl View {
+    /// Where views may begin: GPUs bind storage at multiples of 256 bytes.
+    pub const ALIGNMENT_WORDS: usize = 64;
+}
+
+/// How an operation uses a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It is read.
+    Read,
+    /// It is written, and may be read.
+    Write,
+}
+
+impl Access {
+    /// Whether the view may change.
+    pub const fn writes(self) -> bool {
+        match self {
+            Self::Read => false,
+            Self::Write => true,
+        }
+    }
+}
+
+/// One view that an operation uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// The view.
+    pub view: View,
+    /// How it is used.
+    pub access: Access,
+    /// The size that the operation's dimensions ask for.
+    pub elements: Option<usize>,
+}
+
+/// output (M, N) = op(left) (M, K) op(right) (K, N), plus a bias (N) per row, or added to what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixProduct {
+    /// (M, K), or (K, M) if transposed.
+    pub left: View,
+    /// (K, N), or (N, K) if transposed.
+    pub right: View,
+    /// (N).
+    pub bias: Option<View>,
+    /// (M, N).
+    pub output: View,
+    /// M.
+    pub rows: usize,
+    /// N.
+    pub columns: usize,
+    /// K.
+    pub inner: usize,
+    /// Whether left is stored (K, M).
+    pub transpose_left: bool,
+    /// Whether right is stored (N, K).
+    pub transpose_right: bool,
+    /// Whether the product is added to the output.
+    pub accumulate: bool,
+}
+
+/// One thing to compute. A shader and a CPU function bear its name. Numbers are f32 unless said otherwise; R rows, C columns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Operation {
+    /// See [`MatrixProduct`].
+    MatrixProduct(MatrixProduct),
+    /// output (C) += the sum over the rows of input (R, C).
+    ColumnSum {
+        /// (R, C).
+        input: View,
+        /// (C).
+        output: View,
+        /// R.
+        rows: usize,
+        /// C.
+        columns: usize,
+    },
+    /// output = input where it is above zero, else zero.
+    Relu {
+        /// What goes in.
+        input: View,
+        /// What comes out.
+        output: View,
+    },
+    /// `input_gradient` = `output_gradient` where output is above zero, else zero.
+    ReluBackward {
+        /// What came out of F.
+        output: View,
+        /// Its gradient.
+        output_gradient: View,
+        /// The gradient of what went in.
+        input_gradient: View,
+    },
+    /// Softmax cross entropy of each row, whether its largest logit (the first of equals) is the label's, and the gradient times `scale`.
+    CrossEntropy {
+        /// (R, C).
+        logits: View,
+        /// (R), u32, each below C.
+        labels: View,
+        /// (R, C).
+        gradient: View,
+        /// (R, 2): loss, and 1 or 0 for right or wrong.
+        losses: View,
+        /// R.
+        rows: usize,
+        /// C.
+        classes: usize,
+        /// What gradients are multiplied with.
+        scale: f32,
+    },
+    /// parameters -= `learning_rate` * gradients; gradients = 0.
+    Sgd {
+        /// What is learnt.
+        parameters: View,
+        /// Its gradients.
+        gradients: View,
+        /// The step along the gradient.
+        learning_rate: f32,
+    },
+}
+
+/// Operations, one after the other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recording {
+    /// For people.
+    pub label: &'static str,
+    /// In order; each sees what the ones before have written.
+    pub operations: Vec<Operation>,
+}
+
+/// All buffers and all recordings over them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The buffers.
+    pub buffers: Vec<BufferSpec>,
+    /// The recordings.
+    pub recordings: Vec<Recording>,
+    /// Copies of the buffers whose lifetime is a slot.
+    pub slots: usize,
+}
+
+/// Why a plan cannot be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// More than can be counted.
+    #[error("its buffers are too many or too large, or it has no slot or over {SLOTS_MAX}")]
+    Size,
+    /// A view outside its buffer, unaligned, or of a size that its operation does not fit.
+    #[error("{recording}: a view of {operation} does not fit")]
+    View {
+        /// The recording.
+        recording: &'static str,
+        /// The operation.
+        operation: &'static str,
+    },
+    /// Written and used otherwise at once.
+    #[error("{recording}: {operation} writes a buffer that it uses twice")]
+    Aliased {
+        /// The recording.
+        recording: &'static str,
+        /// The operation.
+        operation: &'static str,
+    },
+}
+
+impl Recording {
+    /// An empty recording.
+    pub fn new(label: &'static str) -> Self {
+        Self {
+            label,
+            operations: Vec::new(),
+        }
+    }
+
+    /// Adds an operation at the end.
+    pub fn push(&mut self, operation: Operation) {
+        self.operations.push(operation);
+    }
+}
+
+impl Plan {
+    /// Adds a buffer and gives the view of all of it.
+    pub fn buffer(&mut self, label: impl Into<String>, words: usize, lifetime: Lifetime) -> View {
+        let buffer = BufferId(self.buffers.len());
+        self.buffers.push(BufferSpec {
+            label: label.into(),
+            words,
+            lifetime,
+        });
+        View {
+            buffer,
+            offset: 0,
+            elements: words,
+        }
+    }
+
+    /// Adds a recording.
+    pub fn record(&mut self, recording: Recording) -> RecordingId {
+        self.recordings.push(recording);
+        RecordingId(self.recordings.len() - 1)
+    }
+
+    /// Copies of a buffer.
+    pub fn copies(&self, buffer: &BufferSpec) -> usize {
+        match buffer.lifetime {
+            Lifetime::Slot => self.slots,
+            Lifetime::Stage => 1,
+        }
+    }
+
+    /// Bytes of all buffers.
+    pub fn bytes(&self) -> u64 {
+        self.buffers
+            .iter()
+            .map(|buffer| 4 * buffer.words as u64 * self.copies(buffer) as u64)
+            .sum()
+    }
+
+    /// Proves that executors can carry it out without looking at sizes again.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let sizes = self.buffers.iter().try_fold(0u64, |sum, buffer| {
+            let words = (1..=BUFFER_WORDS_MAX)
+                .contains(&buffer.words)
+                .then_some(buffer.words)?;
+            sum.checked_add(words as u64 * self.copies(buffer) as u64)
+        });
+        if sizes.is_none_or(|sum| sum > PLAN_WORDS_MAX) || !(1..=SLOTS_MAX).contains(&self.slots) {
+            return Err(PlanError::Size);
+        }
+        for recording in &self.recordings {
+            for operation in &recording.operations {
+                self.check_operation(recording.label, operation)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_operation(
+        &self,
+        recording: &'static str,
+        operation: &Operation,
+    ) -> Result<(), PlanError> {
+        let name = operation.name();
+        let operands = operation.operands();
+        let fits = |operand: &Operand| {
+            self.contains(operand.view) && operand.elements == Some(operand.view.elements)
+        };
+        if !operands.iter().all(fits) {
+            return Err(PlanError::View {
+                recording,
+                operation: name,
+            });
+        }
+        for (i, written) in operands
+            .iter()
+            .enumerate()
+            .filter(|(_, o)| o.access.writes())
+        {
+            let uses =
+                |(j, other): (usize, &Operand)| i != j && other.view.buffer == written.view.buffer;
+            if operands.iter().enumerate().any(uses) {
+                return Err(PlanError::Aliased {
+                    recording,
+                    operation: name,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a view begins where views may and lies in a buffer of the plan.
+    pub(crate) fn contains(&self, view: View) -> bool {
+        let words = self
+            .buffers
+            .get(view.buffer.0)
+            .map_or(0, |buffer| buffer.words);
+        let end = view.offset.checked_add(view.elements);
+        view.elements > 0
+            && view.offset.is_multiple_of(View::ALIGNMENT_WORDS)
+            && end.is_some_and(|end| end <= words)
+    }
+}
+
+impl Operation {
+    /// The name of its shader and of its CPU function.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::MatrixProduct(_) => "matrix_product",
+            Self::ColumnSum { .. } => "column_sum",
+            Self::Relu { .. } => "relu",
+            Self::ReluBackward { .. } => "relu_backward",
+            Self::CrossEntropy { .. } => "cross_entropy",
+            Self::Sgd { .. } => "sgd",
+        }
+    }
+
+    /// Its views, in the order of the bindings of its shader.
+    pub fn operands(&self) -> Vec<Operand> {
+        let read = |view, elements| Operand {
+            view,
+            access: Access::Read,
+            elements,
+        };
+        let write = |view, elements| Operand {
+            view,
+            access: Access::Write,
+            elements,
+        };
+        match *self {
+            Self::MatrixProduct(product) => product.operands(),
+            Self::ColumnSum {
+                input,
+                output,
+                rows,
+                columns,
+            } => {
+                vec![
+                    read(input, rows.checked_mul(columns)),
+                    write(output, Some(columns)),
+                ]
+            }
+            Self::Relu { input, output } => {
+                let size = Some(output.elements);
+                vec![read(input, size), write(output, size)]
+            }
+            Self::ReluBackward {
+                output,
+                output_gradient,
+                input_gradient,
+            } => {
+                let size = Some(input_gradient.elements);
+                vec![
+                    read(output, size),
+                    read(output_gradient, size),
+                    write(input_gradient, size),
+                ]
+            }
+            Self::CrossEntropy {
+                logits,
+                labels,
+                gradient,
+                losses,
+                rows,
+                classes,
+                ..
+            } => {
+                let size = rows.checked_mul(classes);
+                vec![
+                    read(logits, size),
+                    read(labels, Some(rows)),
+                    write(gradient, size),
+                    write(losses, rows.checked_mul(2)),
+                ]
+            }
+            Self::Sgd {
+                parameters,
+                gradients,
+                ..
+            } => {
+                let size = Some(parameters.elements);
+                vec![write(parameters, size), write(gradients, size)]
+            }
+        }
+    }
+}
+
+impl MatrixProduct {
+    /// Left, right, bias, output. Without a bias right stands in its place, since a shader's bindings are always all there.
+    fn operands(&self) -> Vec<Operand> {
+        let right = Operand {
+            view: self.right,
+            access: Access::Read,
+            elements: self.inner.checked_mul(self.columns),
+        };
+        let bias = self.bias.map_or(right, |view| Operand {
+            view,
+            access: Access::Read,
+            elements: Some(self.columns),
+        });
+        let left = self.rows.checked_mul(self.inner);
+        let output = self.rows.checked_mul(self.columns);
+        vec![
+            Operand {
+                view: self.left,
+                access: Access::Read,
+                elements: left,
+            },
+            right,
+            bias,
+            Operand {
+                view: self.output,
+                access: Access::Write,
+                elements: output,
+            },
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> (Plan, View, View) {
+        let mut plan = Plan {
+            slots: 2,
+            ..Plan::default()
+        };
+        let a = plan.buffer("a", 100, Lifetime::Slot);
+        let b = plan.buffer("b", 100, Lifetime::Stage);
+        (plan, a, b)
+    }
+
+    fn check(plan: &Plan, operation: Operation) -> Result<(), PlanError> {
+        let mut plan = plan.clone();
+        plan.record(Recording {
+            label: "test",
+            operations: vec![operation],
+        });
+        plan.check()
+    }
+
+    #[test]
+    fn a_plan_counts_a_slots_buffer_once_per_slot() {
+        let (plan, a, b) = plan();
+        assert_eq!(
+            check(
+                &plan,
+                Operation::Relu {
+                    input: a,
+                    output: b
+                }
+            ),
+            Ok(())
+        );
+        assert_eq!(plan.bytes(), 4 * (2 * 100 + 100));
+    }
+
+    #[test]
+    fn views_that_do_not_fit_are_refused() {
+        let (plan, a, b) = plan();
+        let refused =
+            |input: View, output: View| check(&plan, Operation::Relu { input, output }).is_err();
+        assert!(refused(View { elements: 99, ..a }, b), "sizes differ");
+        assert!(refused(View { offset: 64, ..a }, b), "past the end");
+        assert!(
+            refused(
+                View {
+                    offset: usize::MAX - 63,
+                    ..a
+                },
+                b
+            ),
+            "overflow"
+        );
+        let (a1, b1) = (
+            View {
+                offset: 1,
+                elements: 9,
+                ..a
+            },
+            View { elements: 9, ..b },
+        );
+        assert!(refused(a1, b1), "unaligned");
+        assert!(!refused(
+            View {
+                offset: 64,
+                elements: 36,
+                ..a
+            },
+            View { elements: 36, ..b }
+        ));
+        assert!(
+            refused(
+                View {
+                    buffer: BufferId(7),
+                    ..a
+                },
+                b
+            ),
+            "no such buffer"
+        );
+        assert!(refused(a, a), "in place");
+        let sum = Operation::ColumnSum {
+            input: a,
+            output: b,
+            rows: usize::MAX,
+            columns: 100,
+        };
+        assert!(check(&plan, sum).is_err(), "overflow");
+    }
+
+    #[test]
+    fn a_plan_past_the_limits_is_refused() {
+        let sized = |words, slots| {
+            let mut plan = Plan {
+                slots,
+                ..Plan::default()
+            };
+            plan.buffer("a", words, Lifetime::Slot);
+            plan.check()
+        };
+        assert_eq!(sized(1, 1), Ok(()));
+        assert_eq!(sized(1, 0), Err(PlanError::Size));
+        assert_eq!(sized(0, 1), Err(PlanError::Size));
+        assert_eq!(sized(1, SLOTS_MAX + 1), Err(PlanError::Size));
+        assert_eq!(sized(usize::MAX, 2), Err(PlanError::Size));
+        assert_eq!(sized(BUFFER_WORDS_MAX, SLOTS_MAX), Err(PlanError::Size));
+    }
+}

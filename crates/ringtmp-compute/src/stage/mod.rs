@@ -1,0 +1,328 @@
+//! A stage: consecutive layers of a model on one device.
+
+mod parameters;
+mod plan;
+
+use crate::error::ComputeError;
+use crate::executor::{Executor, Program};
+use crate::loss::{self, LossReport};
+use crate::model::ModelSpec;
+use crate::optimizer::OptimizerSpec;
+use crate::recording::View;
+use crate::tensor::{Format, Packed};
+use plan::StagePlan;
+use std::ops::Range;
+
+/// What a stage is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageConfig {
+    /// The whole model.
+    pub model: ModelSpec,
+    /// The layers that this stage holds; at least one.
+    pub layers: Range<usize>,
+    /// Samples of a micro-batch.
+    pub micro_batch: usize,
+    /// Samples of a step: losses and gradients are means over it.
+    pub batch: usize,
+    /// Micro-batches whose activations are kept at once; 1 to [`crate::recording::SLOTS_MAX`].
+    pub slots: usize,
+    /// Where first weights come from. They do not depend on the cut.
+    pub seed: u64,
+    /// How gradients change weights.
+    pub optimizer: OptimizerSpec,
+}
+
+/// One tensor that a stage has learnt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// The layer, counted in the model.
+    pub layer: usize,
+    /// As PyTorch's `nn.Sequential` calls it, such as "0.weight".
+    pub name: String,
+    /// As PyTorch shapes it: a weight is (outputs, inputs).
+    pub shape: Vec<usize>,
+    /// Its values, last dimension fastest.
+    pub values: Vec<f32>,
+}
+
+/// Consecutive layers with their weights, gradients and the activations of micro-batches under way.
+///
+/// Each micro-batch goes through a slot: [`Stage::forward`] or [`Stage::forward_loss`], then [`Stage::backward_input`], then
+/// [`Stage::backward_weights`]. A forward may take a slot in any state (an evaluation has no backward). Gradients add up in
+/// the order of calls, until [`Stage::update`]. A task that fails on a GPU, or whose future is dropped, leaves the stage
+/// unusable for training; make another.
+pub struct Stage {
+    config: StageConfig,
+    plan: StagePlan,
+    executor: Executor,
+    program: Program,
+    slots: Vec<SlotState>,
+}
+
+/// How far the micro-batch of a slot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SlotState {
+    Free,
+    AwaitsBackwardInput,
+    AwaitsBackwardWeights,
+}
+
+impl Stage {
+    /// Plans and allocates every buffer, compiles and tries every kernel, and draws the first weights.
+    ///
+    /// Weights begin as PyTorch's modules begin, by ChaCha8 keyed with (seed, layer, parameter).
+    pub async fn new(config: StageConfig, executor: Executor) -> Result<Self, ComputeError> {
+        let mut plan = StagePlan::new(&config)?;
+        let mut program = executor.prepare(std::mem::take(&mut plan.plan)).await?;
+        for parameter in &plan.parameters {
+            let values = parameters::initial_values(config.seed, parameter);
+            program.write(parameter.view, 0, bytemuck::cast_slice(&values));
+        }
+        let slots = vec![SlotState::Free; config.slots];
+        Ok(Self {
+            config,
+            plan,
+            executor,
+            program,
+            slots,
+        })
+    }
+
+    /// F: the stage's output for an input of shape (micro-batch, sample shape). At the tail that is the logits, and no
+    /// backward can follow.
+    pub async fn forward(&mut self, slot: usize, input: &Packed) -> Result<Packed, ComputeError> {
+        self.write_input("F", slot, input)?;
+        let output = self.plan.output.view;
+        let words = self.program.run(self.plan.forward, slot, &[output]).await?;
+        if self.plan.loss.is_none() {
+            self.slots[slot] = SlotState::AwaitsBackwardInput;
+        }
+        Ok(Packed::from_words(
+            &self.plan.output.shape,
+            Format::F32,
+            &first(words),
+        )?)
+    }
+
+    /// F and the loss, at the tail: one label for each row of logits.
+    pub async fn forward_loss(
+        &mut self,
+        slot: usize,
+        input: &Packed,
+        labels: &[u32],
+    ) -> Result<LossReport, ComputeError> {
+        let Some((recording, site)) = self.plan.loss else {
+            return Err(misuse(
+                "loss",
+                slot,
+                "only the tail of the ring computes losses",
+            ));
+        };
+        check_labels(
+            labels,
+            site.labels.elements,
+            site.logits.elements / site.labels.elements,
+        )?;
+        self.write_input("loss", slot, input)?;
+        self.program.write(site.labels, slot, labels);
+        let words = self.program.run(recording, slot, &[site.losses]).await?;
+        let report = loss::report(bytemuck::cast_slice(&first(words)));
+        if !report.loss_sum.is_finite() {
+            let layer = self.config.layers.end - 1;
+            let description = self.config.model.layers[layer].layer().describe();
+            return Err(ComputeError::NonFiniteLoss {
+                layer,
+                description,
+                loss: report.loss_sum,
+            });
+        }
+        self.slots[slot] = SlotState::AwaitsBackwardInput;
+        Ok(report)
+    }
+
+    /// B: the gradient of the stage's input from that of its output (none at the tail, which has it from its loss). At the
+    /// head nothing comes back, and the future may complete while a GPU still works.
+    pub async fn backward_input(
+        &mut self,
+        slot: usize,
+        output_gradient: Option<&Packed>,
+    ) -> Result<Option<Packed>, ComputeError> {
+        self.take_turn("B", slot, SlotState::AwaitsBackwardInput)?;
+        match (output_gradient, self.plan.loss.is_some()) {
+            (Some(gradient), false) => {
+                let words = gradient.expect(&self.plan.output.shape, Format::F32)?;
+                self.program.write(self.plan.output_gradient, slot, &words);
+            }
+            (None, true) => {}
+            (Some(_), true) => return Err(misuse("B", slot, "the tail takes no gradient")),
+            (None, false) => return Err(misuse("B", slot, "it needs the gradient of the output")),
+        }
+        let wanted: Vec<View> = self.plan.input_gradient.into_iter().collect();
+        let words = self
+            .program
+            .run(self.plan.backward_input, slot, &wanted)
+            .await?;
+        self.slots[slot] = SlotState::AwaitsBackwardWeights;
+        let Some(words) = words.into_iter().next() else {
+            return Ok(None);
+        };
+        Ok(Some(Packed::from_words(
+            &self.plan.input.shape,
+            Format::F32,
+            &words,
+        )?))
+    }
+
+    /// W: adds to the gradients of the weights; the slot is free after it. The future may complete while a GPU still works.
+    pub async fn backward_weights(&mut self, slot: usize) -> Result<(), ComputeError> {
+        self.take_turn("W", slot, SlotState::AwaitsBackwardWeights)?;
+        self.program
+            .run(self.plan.backward_weights, slot, &[])
+            .await?;
+        self.slots[slot] = SlotState::Free;
+        Ok(())
+    }
+
+    /// Lets the optimizer change the weights, and sets their gradients to zero. The future may complete while a GPU still
+    /// works.
+    pub async fn update(&mut self) -> Result<(), ComputeError> {
+        self.program.run(self.plan.update, 0, &[]).await?;
+        Ok(())
+    }
+
+    /// What the stage has learnt, layer after layer.
+    pub async fn parameters(&self) -> Result<Vec<Parameter>, ComputeError> {
+        let views: Vec<_> = self
+            .plan
+            .parameters
+            .iter()
+            .map(|parameter| parameter.view)
+            .collect();
+        let values = self.program.read(0, &views).await?;
+        let parameter = |(plan, words): (&plan::ParameterPlan, Vec<u32>)| Parameter {
+            layer: plan.layer,
+            name: plan.name.clone(),
+            shape: plan.shape.clone(),
+            values: words.into_iter().map(f32::from_bits).collect(),
+        };
+        Ok(self
+            .plan
+            .parameters
+            .iter()
+            .zip(values)
+            .map(parameter)
+            .collect())
+    }
+
+    /// Replaces all weights of the stage by those of the same names; others may be among them. All or nothing.
+    pub fn set_parameters(&mut self, given: &[Parameter]) -> Result<(), ComputeError> {
+        let plans = &self.plan.parameters;
+        let found: Result<Vec<_>, _> = plans
+            .iter()
+            .map(|plan| Ok((plan.view, parameters::find(plan, given)?)))
+            .collect();
+        for (view, values) in found.map_err(ComputeError::Parameter)? {
+            self.program.write(view, 0, bytemuck::cast_slice(values));
+        }
+        Ok(())
+    }
+
+    /// For each layer of the stage, its place in the model and SHA-256 over its parameters (32-bit floats, little endian, in
+    /// order), in hexadecimal; a layer that learns nothing has the digest of nothing.
+    pub async fn digests(&self) -> Result<Vec<(usize, String)>, ComputeError> {
+        let all = self.parameters().await?;
+        let digest = |layer| {
+            (
+                layer,
+                parameters::digest(all.iter().filter(|p| p.layer == layer)),
+            )
+        };
+        Ok(self.config.layers.clone().map(digest).collect())
+    }
+
+    /// Bytes that the stage takes on its device.
+    pub fn memory_bytes(&self) -> u64 {
+        self.program.bytes()
+    }
+
+    /// The device.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// What the stage was asked to be.
+    pub fn config(&self) -> &StageConfig {
+        &self.config
+    }
+
+    fn write_input(
+        &mut self,
+        task: &'static str,
+        slot: usize,
+        input: &Packed,
+    ) -> Result<(), ComputeError> {
+        self.check_slot(task, slot)?;
+        let words = input.expect(&self.plan.input.shape, Format::F32)?;
+        self.program.write(self.plan.input.view, slot, &words);
+        self.slots[slot] = SlotState::Free;
+        Ok(())
+    }
+
+    fn check_slot(&self, task: &'static str, slot: usize) -> Result<(), ComputeError> {
+        if slot < self.slots.len() {
+            return Ok(());
+        }
+        Err(misuse(
+            task,
+            slot,
+            format!("there are {} slots", self.slots.len()),
+        ))
+    }
+
+    fn take_turn(
+        &self,
+        task: &'static str,
+        slot: usize,
+        needed: SlotState,
+    ) -> Result<(), ComputeError> {
+        self.check_slot(task, slot)?;
+        let state = self.slots[slot];
+        if state == needed {
+            Ok(())
+        } else {
+            Err(misuse(
+                task,
+                slot,
+                format!("{needed:?} is needed, it is {state:?}"),
+            ))
+        }
+    }
+}
+
+fn misuse(task: &'static str, slot: usize, reason: impl Into<String>) -> ComputeError {
+    ComputeError::Misuse {
+        task,
+        slot,
+        reason: reason.into(),
+    }
+}
+
+fn check_labels(labels: &[u32], rows: usize, classes: usize) -> Result<(), ComputeError> {
+    if labels.len() != rows {
+        let (expected, actual) = (vec![rows], vec![labels.len()]);
+        return Err(crate::tensor::TensorError::Shape { expected, actual }.into());
+    }
+    match labels.iter().position(|label| *label as usize >= classes) {
+        Some(sample) => Err(ComputeError::Label {
+            sample,
+            label: labels[sample],
+            classes,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The one result that was asked for.
+fn first(words: Vec<Vec<u32>>) -> Vec<u32> {
+    words.into_iter().next().unwrap_or_default()
+}

@@ -1,0 +1,62 @@
+//! First values, names and digests of what a stage learns.
+
+use super::Parameter;
+use super::plan::ParameterPlan;
+use crate::error::ParameterError;
+use crate::layers::Initial;
+use crate::model::elements;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
+
+/// The first values of a parameter: a function of the seed, the layer and the parameter alone.
+pub(super) fn initial_values(seed: u64, parameter: &ParameterPlan) -> Vec<f32> {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&(parameter.layer as u64).to_le_bytes());
+    key[16..24].copy_from_slice(&(parameter.index as u64).to_le_bytes());
+    let mut random = ChaCha8Rng::from_seed(key);
+    let Initial::Uniform { bound } = parameter.initial;
+    // 24 random bits are what a float holds, so every value is exact and evenly spaced over [-1, 1).
+    let value = |random: &mut ChaCha8Rng| (random.next_u32() >> 8) as f32 * 2.0f32.powi(-23) - 1.0;
+    (0..elements(&parameter.shape))
+        .map(|_| bound * value(&mut random))
+        .collect()
+}
+
+/// The values of `plan` among parameters that somebody gave.
+pub(super) fn find<'a>(
+    plan: &ParameterPlan,
+    given: &'a [Parameter],
+) -> Result<&'a [f32], ParameterError> {
+    let found = given.iter().find(|parameter| parameter.name == plan.name);
+    let parameter = found.ok_or_else(|| ParameterError::Missing {
+        name: plan.name.clone(),
+    })?;
+    if parameter.shape != plan.shape || parameter.values.len() != elements(&plan.shape) {
+        return Err(ParameterError::Shape {
+            name: plan.name.clone(),
+            expected: plan.shape.clone(),
+            actual: parameter.shape.iter().copied().take(8).collect(),
+            values: parameter.values.len(),
+        });
+    }
+    Ok(&parameter.values)
+}
+
+/// SHA-256 over the values of a layer's parameters, 32-bit floats, little endian, in order; in hexadecimal.
+pub(super) fn digest<'a>(parameters: impl Iterator<Item = &'a Parameter>) -> String {
+    let mut hash = Sha256::new();
+    for parameter in parameters {
+        let bytes: Vec<u8> = parameter
+            .values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        hash.update(&bytes);
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

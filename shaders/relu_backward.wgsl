@@ -1,0 +1,25 @@
+// input_gradient = output_gradient where output is above zero, else zero.
+
+override WORKGROUP: u32 = 64;
+
+struct Dimensions {
+    elements: u32,
+}
+
+@group(0) @binding(0) var<uniform> dimensions: Dimensions;
+@group(1) @binding(0) var<storage, read> output: array<f32>;
+@group(1) @binding(1) var<storage, read> output_gradient: array<f32>;
+@group(1) @binding(2) var<storage, read_write> input_gradient: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = (group.y * groups.x + group.x) * WORKGROUP + local;
+    if index >= dimensions.elements {
+        return;
+    }
+    input_gradient[index] = select(output_gradient[index], 0.0, output[index] <= 0.0);
+}
