@@ -119,7 +119,9 @@ impl Client {
                 Some(Ok(Message::Text(text))) => {
                     return Some(serde_json::from_str(&text).expect("our protocol"));
                 }
-                Some(Ok(Message::Close(_))) | None => return None,
+                // Reading on answers the goodbye.
+                Some(Ok(Message::Close(_))) => {}
+                None => return None,
                 Some(Ok(_)) => {}
                 Some(Err(error)) => panic!("the connection broke: {error}"),
             }

@@ -64,6 +64,7 @@ async fn two_members_meet_and_their_connection_messages_are_relayed() {
     assert_eq!(server.metric("ringtmp_rooms").await, 1);
     assert_eq!(server.metric("ringtmp_members").await, 2);
     assert_eq!(server.metric("ringtmp_rooms_created_total").await, 1);
+    drop((first, second));
     server.end().await;
 }
 
@@ -75,6 +76,7 @@ async fn a_room_that_does_not_exist_is_refused_and_the_socket_closed() {
     client.say(&join(room, Role::Participant)).await;
     assert_eq!(refusal(&mut client).await, Refusal::NoSuchRoom { room });
     assert_eq!(client.hear().await, None, "closed after the refusal");
+    drop(client);
     server.end().await;
 }
 
@@ -94,6 +96,7 @@ async fn a_full_room_is_refused() {
     third.say(&join(room, Role::Participant)).await;
     let members_max = 2;
     assert_eq!(refusal(&mut third).await, Refusal::RoomFull { members_max });
+    drop((first, second, third));
     server.end().await;
 }
 
@@ -116,6 +119,7 @@ async fn a_wrong_version_is_refused() {
         refusal(&mut client).await,
         Refusal::Version { ours, theirs }
     );
+    drop(client);
     server.end().await;
 }
 
@@ -150,6 +154,7 @@ async fn a_message_of_megabytes_is_never_received() {
         .expect("closed by the server");
     assert_eq!(server.metric("ringtmp_refusals_total").await, 1);
     assert_eq!(server.metric("ringtmp_messages_total").await, 0);
+    drop(client);
     server.end().await;
 }
 
@@ -176,6 +181,7 @@ async fn a_flood_is_refused_and_the_socket_closed() {
     };
     client.hear_until(too_fast).await;
     assert_eq!(client.hear().await, None, "closed after the refusal");
+    drop(client);
     server.end().await;
 }
 
@@ -207,6 +213,7 @@ async fn malformed_messages_are_refused_in_words() {
         Refusal::Malformed { .. }
     ));
     open_room(&mut client).await;
+    drop(client);
     server.end().await;
 }
 
@@ -272,6 +279,7 @@ async fn a_silent_connection_is_cut_and_one_that_answers_pings_is_kept() {
     assert_eq!(server.metric("ringtmp_connections").await, 1);
     assert_eq!(server.metric("ringtmp_silent_cut_total").await, 1);
     drop(silent);
+    drop(answers);
     server.end().await;
 }
 
@@ -309,6 +317,7 @@ async fn a_member_that_does_not_read_is_cut_and_the_others_go_on() {
         _ => None,
     };
     talker.hear_until(alone).await;
+    drop((talker, sleeper));
     server.end().await;
 }
 
