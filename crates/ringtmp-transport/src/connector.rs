@@ -84,7 +84,12 @@ pub(crate) enum Backend {
 impl Connector {
     pub(crate) fn new(backend: Backend) -> Self {
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
-        Self { backend, book: Mutex::default(), events, events_sender }
+        Self {
+            backend,
+            book: Mutex::default(),
+            events,
+            events_sender,
+        }
     }
 
     /// Starts to connect to a peer, for the plan of an epoch. The peer does the same in the other role. An older link or
@@ -92,9 +97,22 @@ impl Connector {
     pub fn connect(&self, peer: PeerId, role: ConnectRole, epoch: Epoch) {
         let (signals_sender, signals) = mpsc::channel(SIGNALS_MAX);
         let endpoint = Endpoint::new();
-        let entry = Entry { role, epoch, offered: false, signals: signals_sender, endpoint: endpoint.clone() };
+        let entry = Entry {
+            role,
+            epoch,
+            offered: false,
+            signals: signals_sender,
+            endpoint: endpoint.clone(),
+        };
         self.lock().begin(peer, entry);
-        let attempt = Attempt { peer, role, epoch, signals, endpoint, events: self.events_sender.clone() };
+        let attempt = Attempt {
+            peer,
+            role,
+            epoch,
+            signals,
+            endpoint,
+            events: self.events_sender.clone(),
+        };
         match &self.backend {
             Backend::Platform(backend) => backend.start(attempt),
             Backend::Loopback(backend) => backend.start(attempt),
@@ -140,7 +158,9 @@ impl Drop for Connector {
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("peers", &self.lock().entries.keys()).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("peers", &self.lock().entries.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -169,15 +189,22 @@ impl Book {
             older.endpoint.end(LinkError::CLOSED_BY_US);
         }
         let parked = self.parked.remove(&peer).unwrap_or_default();
-        if parked.first().is_some_and(|offer| signal_epoch(offer) >= epoch) {
-            parked.into_iter().for_each(|signal| self.deliver(peer, signal));
+        if parked
+            .first()
+            .is_some_and(|offer| signal_epoch(offer) >= epoch)
+        {
+            parked
+                .into_iter()
+                .for_each(|signal| self.deliver(peer, signal));
         }
     }
 
     fn deliver(&mut self, from: PeerId, signal: Signal) {
         let epoch = signal_epoch(&signal);
         let is_offer = matches!(signal, Signal::Offer { .. });
-        let Some(entry) = self.entries.get_mut(&from) else { return self.park(from, signal) };
+        let Some(entry) = self.entries.get_mut(&from) else {
+            return self.park(from, signal);
+        };
         if epoch < entry.epoch {
             return;
         }
@@ -190,25 +217,37 @@ impl Book {
             return self.park(from, signal);
         }
         entry.offered |= is_offer;
-        if entry.signals.try_send(signal).is_err_and(|error| error.is_full()) {
-            entry.endpoint.end(LinkError::signal("more of them than a connection needs"));
+        if entry
+            .signals
+            .try_send(signal)
+            .is_err_and(|error| error.is_full())
+        {
+            entry
+                .endpoint
+                .end(LinkError::signal("more of them than a connection needs"));
         }
     }
 
     fn park(&mut self, from: PeerId, signal: Signal) {
         match signal {
-            Signal::Offer { .. } if self.parked.len() < PARKED_PEERS_MAX || self.parked.contains_key(&from) => {
+            Signal::Offer { .. }
+                if self.parked.len() < PARKED_PEERS_MAX || self.parked.contains_key(&from) =>
+            {
                 self.parked.insert(from, vec![signal]);
             }
             Signal::Candidate { epoch, .. } => {
                 if let Some(parked) = self.parked.get_mut(&from)
-                    && parked.first().is_some_and(|offer| signal_epoch(offer) == epoch)
+                    && parked
+                        .first()
+                        .is_some_and(|offer| signal_epoch(offer) == epoch)
                     && parked.len() < SIGNALS_MAX
                 {
                     parked.push(signal);
                 }
             }
-            Signal::Offer { .. } => tracing::warn!(%from, "too many peers offer a connection that nobody expects"),
+            Signal::Offer { .. } => {
+                tracing::warn!(%from, "too many peers offer a connection that nobody expects")
+            }
             Signal::Answer { .. } => tracing::debug!(%from, "an answer to no offer"),
         }
     }
@@ -216,7 +255,9 @@ impl Book {
 
 fn signal_epoch(signal: &Signal) -> Epoch {
     match signal {
-        Signal::Offer { epoch, .. } | Signal::Answer { epoch, .. } | Signal::Candidate { epoch, .. } => *epoch,
+        Signal::Offer { epoch, .. }
+        | Signal::Answer { epoch, .. }
+        | Signal::Candidate { epoch, .. } => *epoch,
     }
 }
 
@@ -224,7 +265,7 @@ fn signal_epoch(signal: &Signal) -> Epoch {
 pub(crate) struct Attempt {
     pub(crate) peer: PeerId,
     pub(crate) role: ConnectRole,
-    epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// Messages from the peer; ends when the attempt is given up.
     pub(crate) signals: mpsc::Receiver<Signal>,
     pub(crate) endpoint: Endpoint,
@@ -247,14 +288,21 @@ impl Attempt {
 
     /// A way to the peer, beside the attempt itself.
     pub(crate) fn signal_sender(&self) -> SignalSender {
-        SignalSender { peer: self.peer, epoch: self.epoch, events: self.events.clone() }
+        SignalSender {
+            peer: self.peer,
+            epoch: self.epoch,
+            events: self.events.clone(),
+        }
     }
 
     /// Tells the owner how connecting went; false if there is no link to serve.
     pub(crate) async fn report(&mut self, outcome: Result<(), LinkError>) -> bool {
         let peer = self.peer;
         let event = match outcome {
-            Ok(()) => ConnectorEvent::Connected { peer, link: self.endpoint.link() },
+            Ok(()) => ConnectorEvent::Connected {
+                peer,
+                link: self.endpoint.link(),
+            },
             Err(LinkError::CLOSED_BY_US) => return false,
             Err(error) => {
                 self.endpoint.end(error.clone());
@@ -278,15 +326,29 @@ impl SignalSender {
         self.send(Signal::Answer { epoch, sdp }).await;
     }
 
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "the page sends whole signals"))]
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "the page sends whole signals")
+    )]
     pub(crate) async fn candidate(&mut self, candidate: String, mid: Option<String>) {
         let epoch = self.epoch;
-        self.send(Signal::Candidate { epoch, candidate, mid }).await;
+        self.send(Signal::Candidate {
+            epoch,
+            candidate,
+            mid,
+        })
+        .await;
     }
 
-    async fn send(&mut self, signal: Signal) {
+    pub(crate) async fn send(&mut self, signal: Signal) {
         // An error means that the owner is gone, which ends the link by itself.
-        let _ = self.events.send(ConnectorEvent::Signal { to: self.peer, signal }).await;
+        let _ = self
+            .events
+            .send(ConnectorEvent::Signal {
+                to: self.peer,
+                signal,
+            })
+            .await;
     }
 }
 

@@ -16,9 +16,18 @@ use std::time::Duration;
 
 const A: PeerId = PeerId(0xa);
 const B: PeerId = PeerId(0xb);
-const EPOCH: Epoch = Epoch { number: 3, incarnation: 1 };
-const OLDER: Epoch = Epoch { number: 2, incarnation: 1 };
-const NEWER: Epoch = Epoch { number: 4, incarnation: 1 };
+const EPOCH: Epoch = Epoch {
+    number: 3,
+    incarnation: 1,
+};
+const OLDER: Epoch = Epoch {
+    number: 2,
+    incarnation: 1,
+};
+const NEWER: Epoch = Epoch {
+    number: 4,
+    incarnation: 1,
+};
 
 /// A test that waits so long has failed: the slowest step is a connection, which has 20 s itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,6 +69,17 @@ macro_rules! contract_suite {
     };
 }
 
+/// What only holds where the peer cannot be held back.
+#[cfg(target_arch = "wasm32")]
+macro_rules! contract_of_channels_that_cannot_pause {
+    (#[$attribute:meta] $connectors:path) => {
+        contract_suite! {
+            #[$attribute] $connectors:
+            a_reader_that_stops_loses_the_link_and_not_its_memory
+        }
+    };
+}
+
 /// What only holds where the peer can be held back.
 macro_rules! contract_of_back_pressure {
     (#[$attribute:meta] $connectors:path) => {
@@ -73,23 +93,55 @@ macro_rules! contract_of_back_pressure {
 async fn frames_of_every_length_arrive_whole_and_in_order(a: Connector, b: Connector) {
     let (_a, _b, mut link_a, mut link_b) = connected(a, b).await;
     let chunk = CHUNK_BYTES_MAX;
-    let tensors = [1, 2, chunk - 6, chunk - 5, chunk - 4, chunk, 2 * chunk - 6, 2 * chunk - 5, 5 * 1024 * 1024 + 1, 3];
+    let tensors = [
+        1,
+        2,
+        chunk - 6,
+        chunk - 5,
+        chunk - 4,
+        chunk,
+        2 * chunk - 6,
+        2 * chunk - 5,
+        5 * 1024 * 1024 + 1,
+        3,
+    ];
     let control = [1, 100, chunk - 5, chunk];
     let mut sent = Vec::new();
     for (lane, lengths) in [(Lane::Tensors, &tensors[..]), (Lane::Control, &control[..])] {
         for (index, length) in lengths.iter().enumerate() {
             let frame = pattern(*length, index);
-            link_a.sender.queue(lane, frame.clone()).expect("within bounds");
-            link_b.sender.queue(lane, frame.clone()).expect("within bounds");
+            link_a
+                .sender
+                .queue(lane, frame.clone())
+                .expect("within bounds");
+            link_b
+                .sender
+                .queue(lane, frame.clone())
+                .expect("within bounds");
             sent.push((lane, frame));
         }
     }
-    let both = join(receive(&mut link_a.receiver, sent.len()), receive(&mut link_b.receiver, sent.len()));
+    let both = join(
+        receive(&mut link_a.receiver, sent.len()),
+        receive(&mut link_b.receiver, sent.len()),
+    );
     let (at_a, at_b) = within(both).await;
     for lane in Lane::ALL {
-        let of_lane = |frames: &[(Lane, Vec<u8>)]| frames.iter().filter(|f| f.0 == lane).cloned().collect::<Vec<_>>();
-        assert!(of_lane(&at_a) == of_lane(&sent), "lane {lane:?} from B to A");
-        assert!(of_lane(&at_b) == of_lane(&sent), "lane {lane:?} from A to B");
+        let of_lane = |frames: &[(Lane, Vec<u8>)]| {
+            frames
+                .iter()
+                .filter(|f| f.0 == lane)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert!(
+            of_lane(&at_a) == of_lane(&sent),
+            "lane {lane:?} from B to A"
+        );
+        assert!(
+            of_lane(&at_b) == of_lane(&sent),
+            "lane {lane:?} from A to B"
+        );
     }
 }
 
@@ -97,11 +149,22 @@ async fn a_control_frame_overtakes_a_queue_of_tensors(a: Connector, b: Connector
     let (_a, _b, link_a, mut link_b) = connected(a, b).await;
     let (count, bytes) = (40, 1024 * 1024);
     for frame in vec![vec![7; bytes]; count] {
-        link_a.sender.queue(Lane::Tensors, frame).expect("within bounds");
+        link_a
+            .sender
+            .queue(Lane::Tensors, frame)
+            .expect("within bounds");
     }
-    link_a.sender.queue(Lane::Control, b"heartbeat".to_vec()).expect("within bounds");
+    link_a
+        .sender
+        .queue(Lane::Control, b"heartbeat".to_vec())
+        .expect("within bounds");
     let mut before = 0;
-    while within(link_b.receiver.receive()).await.expect("the link is open").0 == Lane::Tensors {
+    while within(link_b.receiver.receive())
+        .await
+        .expect("the link is open")
+        .0
+        == Lane::Tensors
+    {
         before += 1;
     }
     // Of the 40 MiB, only what the channels already carried may come first.
@@ -118,8 +181,14 @@ async fn an_empty_or_too_long_frame_is_refused_and_the_link_stays(a: Connector, 
             assert_eq!(refused, Err(LinkError::FrameLength { lane, size, limit }));
         }
     }
-    link_a.sender.queue(Lane::Control, vec![1]).expect("the link is open");
-    assert_eq!(within(link_b.receiver.receive()).await, Ok((Lane::Control, vec![1])));
+    link_a
+        .sender
+        .queue(Lane::Control, vec![1])
+        .expect("the link is open");
+    assert_eq!(
+        within(link_b.receiver.receive()).await,
+        Ok((Lane::Control, vec![1]))
+    );
 }
 
 async fn a_reader_that_stops_holds_the_sender_back_and_loses_nothing(a: Connector, b: Connector) {
@@ -133,10 +202,27 @@ async fn a_reader_that_stops_holds_the_sender_back_and_loses_nothing(a: Connecto
             Err(error) => break error,
         }
     };
-    assert!(matches!(stuck, LinkError::Stuck { lane: Lane::Tensors, limit: QUEUE_BYTES_MAX, .. }), "{stuck}");
+    assert!(
+        matches!(
+            stuck,
+            LinkError::Stuck {
+                lane: Lane::Tensors,
+                limit: QUEUE_BYTES_MAX,
+                ..
+            }
+        ),
+        "{stuck}"
+    );
     // The other lane has a bound of its own.
-    while link_a.sender.queue(Lane::Control, vec![7; CHUNK_BYTES_MAX]).is_ok() {
-        assert!(link_a.sender.traffic().queued <= (QUEUE_BYTES_MAX + CONTROL_QUEUE_BYTES_MAX + CHUNK_BYTES_MAX) as u64);
+    while link_a
+        .sender
+        .queue(Lane::Control, vec![7; CHUNK_BYTES_MAX])
+        .is_ok()
+    {
+        assert!(
+            link_a.sender.traffic().queued
+                <= (QUEUE_BYTES_MAX + CONTROL_QUEUE_BYTES_MAX + CHUNK_BYTES_MAX) as u64
+        );
     }
     // Wait until nothing moves any more: B takes no more than its bounds allow.
     let mut received = u64::MAX;
@@ -144,17 +230,56 @@ async fn a_reader_that_stops_holds_the_sender_back_and_loses_nothing(a: Connecto
         received = link_b.sender.traffic().received;
         platform::sleep(Duration::from_millis(300)).await;
     }
-    assert!(received < 16 * 1024 * 1024, "{received} bytes came although nobody reads");
+    assert!(
+        received < 16 * 1024 * 1024,
+        "{received} bytes came although nobody reads"
+    );
     // Now B reads, and everything comes.
     let mut next = 0;
     while next < queued {
-        let (lane, frame) = within(link_b.receiver.receive()).await.expect("the link is open");
+        let (lane, frame) = within(link_b.receiver.receive())
+            .await
+            .expect("the link is open");
         if lane == Lane::Tensors {
             assert!(frame == pattern(bytes, next), "frame {next}");
             next += 1;
         }
     }
-    link_a.sender.queue(Lane::Tensors, vec![1]).expect("there is space again");
+    link_a
+        .sender
+        .queue(Lane::Tensors, vec![1])
+        .expect("there is space again");
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn a_reader_that_stops_loses_the_link_and_not_its_memory(a: Connector, b: Connector) {
+    let (_a, _b, mut link_a, mut link_b) = connected(a, b).await;
+    // The control lane, whose bound is the smaller one.
+    while link_b.sender.queue(Lane::Control, vec![1]).is_ok() {
+        let _ = link_a.sender.queue(Lane::Control, vec![7; CHUNK_BYTES_MAX]);
+        platform::sleep(Duration::from_millis(1)).await;
+    }
+    let received = link_b.sender.traffic().received;
+    assert!(
+        received <= (2 * CONTROL_QUEUE_BYTES_MAX) as u64,
+        "{received} bytes came although nobody reads"
+    );
+    let error = loop {
+        if let Err(error) = within(link_b.receiver.receive()).await {
+            break error;
+        }
+    };
+    assert!(
+        matches!(
+            error,
+            LinkError::Overrun {
+                lane: Lane::Control,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    while within(link_a.receiver.receive()).await.is_ok() {}
 }
 
 async fn closing_is_noticed_at_the_other_end(a: Connector, b: Connector) {
@@ -173,26 +298,55 @@ async fn closing_is_noticed_at_the_other_end(a: Connector, b: Connector) {
 async fn dropping_the_receiver_closes_the_link(a: Connector, b: Connector) {
     let (_a, _b, link_a, mut link_b) = connected(a, b).await;
     drop(link_a.receiver);
-    assert_eq!(link_a.sender.queue(Lane::Control, vec![1]), Err(LinkError::Closed { by: ClosedBy::Us }));
-    assert_eq!(within(link_b.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Peer }));
+    assert_eq!(
+        link_a.sender.queue(Lane::Control, vec![1]),
+        Err(LinkError::Closed { by: ClosedBy::Us })
+    );
+    assert_eq!(
+        within(link_b.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Peer })
+    );
 }
 
 async fn disconnecting_and_dropping_the_connector_close_links(a: Connector, b: Connector) {
     let (a, b, mut link_a, mut link_b) = connected(a, b).await;
     a.disconnect(B);
-    assert_eq!(within(link_a.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Us }));
-    assert_eq!(within(link_b.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Peer }));
+    assert_eq!(
+        within(link_a.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Us })
+    );
+    assert_eq!(
+        within(link_b.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Peer })
+    );
     let (a, _b, mut link_a, mut link_b) = connected(a, b).await;
     drop(a);
-    assert_eq!(within(link_a.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Us }));
-    assert_eq!(within(link_b.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Peer }));
+    assert_eq!(
+        within(link_a.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Us })
+    );
+    assert_eq!(
+        within(link_b.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Peer })
+    );
 }
 
 async fn what_came_before_the_close_can_still_be_read(a: Connector, b: Connector) {
     let (_a, _b, link_a, mut link_b) = connected(a, b).await;
-    link_a.sender.queue(Lane::Control, vec![1]).expect("within bounds");
-    link_a.sender.queue(Lane::Tensors, vec![2]).expect("within bounds");
-    assert_eq!(within(link_b.receiver.receive()).await.map(|(_, frame)| frame.len()), Ok(1));
+    link_a
+        .sender
+        .queue(Lane::Control, vec![1])
+        .expect("within bounds");
+    link_a
+        .sender
+        .queue(Lane::Tensors, vec![2])
+        .expect("within bounds");
+    assert_eq!(
+        within(link_b.receiver.receive())
+            .await
+            .map(|(_, frame)| frame.len()),
+        Ok(1)
+    );
     while link_b.sender.traffic().received < 12 {
         platform::sleep(Duration::from_millis(5)).await;
     }
@@ -200,30 +354,50 @@ async fn what_came_before_the_close_can_still_be_read(a: Connector, b: Connector
     while link_b.sender.queue(Lane::Control, vec![1]).is_ok() {
         platform::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(within(link_b.receiver.receive()).await.map(|(_, frame)| frame.len()), Ok(1));
+    assert_eq!(
+        within(link_b.receiver.receive())
+            .await
+            .map(|(_, frame)| frame.len()),
+        Ok(1)
+    );
     assert!(within(link_b.receiver.receive()).await.is_err());
 }
 
 async fn chunks_in_a_wrong_order_close_the_link(a: Connector, b: Connector) {
     let error = after_raw_bytes(a, b, vec![1, 2, 3]).await;
-    assert!(matches!(error, LinkError::Wire(WireError::Chunks(_))), "{error}");
+    assert!(
+        matches!(error, LinkError::Wire(WireError::Chunks(_))),
+        "{error}"
+    );
 }
 
 async fn an_oversized_chunk_closes_the_link(a: Connector, b: Connector) {
     let error = after_raw_bytes(a, b, vec![0; CHUNK_BYTES_MAX + 1]).await;
-    assert!(matches!(error, LinkError::Wire(WireError::TooLarge { .. })), "{error}");
+    assert!(
+        matches!(error, LinkError::Wire(WireError::TooLarge { .. })),
+        "{error}"
+    );
 }
 
 async fn an_oversized_frame_closes_the_link_before_it_is_sent(a: Connector, b: Connector) {
     let error = after_raw_bytes(a, b, vec![0, 0xff, 0xff, 0xff, 0xff, 1]).await;
-    assert!(matches!(error, LinkError::Wire(WireError::TooLarge { .. })), "{error}");
+    assert!(
+        matches!(error, LinkError::Wire(WireError::TooLarge { .. })),
+        "{error}"
+    );
 }
 
 async fn traffic_counts_what_the_channels_carried(a: Connector, b: Connector) {
     let (_a, _b, link_a, mut link_b) = connected(a, b).await;
     let bytes = 3 * 1024 * 1024;
-    link_a.sender.queue(Lane::Tensors, pattern(bytes, 0)).expect("within bounds");
-    link_a.sender.queue(Lane::Control, vec![1]).expect("within bounds");
+    link_a
+        .sender
+        .queue(Lane::Tensors, pattern(bytes, 0))
+        .expect("within bounds");
+    link_a
+        .sender
+        .queue(Lane::Control, vec![1])
+        .expect("within bounds");
     receive(&mut link_b.receiver, 2).await;
     let (at_a, at_b) = (link_a.sender.traffic(), link_b.sender.traffic());
     assert_eq!((at_a.sent, at_a.queued), (at_b.received, 0));
@@ -236,11 +410,29 @@ async fn a_description_of_no_sense_fails_the_attempt(a: Connector, b: Connector)
     let (mut a, mut b) = (a, b);
     for sdp in ["", "v=0", "loopback 1234", "\u{0}\u{ffff}"] {
         a.connect(B, ConnectRole::Answer, EPOCH);
-        a.deliver(B, Signal::Offer { epoch: EPOCH, sdp: sdp.to_owned() });
-        assert!(matches!(failure(&mut a).await, LinkError::Signal { .. }), "offer {sdp:?}");
+        a.deliver(
+            B,
+            Signal::Offer {
+                epoch: EPOCH,
+                sdp: sdp.to_owned(),
+            },
+        );
+        assert!(
+            matches!(failure(&mut a).await, LinkError::Signal { .. }),
+            "offer {sdp:?}"
+        );
         b.connect(A, ConnectRole::Offer, EPOCH);
-        b.deliver(A, Signal::Answer { epoch: EPOCH, sdp: sdp.to_owned() });
-        assert!(matches!(failure(&mut b).await, LinkError::Signal { .. }), "answer {sdp:?}");
+        b.deliver(
+            A,
+            Signal::Answer {
+                epoch: EPOCH,
+                sdp: sdp.to_owned(),
+            },
+        );
+        assert!(
+            matches!(failure(&mut b).await, LinkError::Signal { .. }),
+            "answer {sdp:?}"
+        );
     }
     // Neither is the worse for it.
     connected(a, b).await;
@@ -249,8 +441,18 @@ async fn a_description_of_no_sense_fails_the_attempt(a: Connector, b: Connector)
 async fn a_candidate_of_no_sense_does_no_harm(a: Connector, b: Connector) {
     a.connect(B, ConnectRole::Offer, EPOCH);
     b.connect(A, ConnectRole::Answer, EPOCH);
-    for candidate in ["", "candidate:", "nonsense", "candidate:1 1 udp 1 x.local 9 typ host", "candidate:1 1 udp 1 1.1.1.1 99999 typ q"] {
-        let signal = Signal::Candidate { epoch: EPOCH, candidate: candidate.to_owned(), mid: Some("7".to_owned()) };
+    for candidate in [
+        "",
+        "candidate:",
+        "nonsense",
+        "candidate:1 1 udp 1 x.local 9 typ host",
+        "candidate:1 1 udp 1 1.1.1.1 99999 typ q",
+    ] {
+        let signal = Signal::Candidate {
+            epoch: EPOCH,
+            candidate: candidate.to_owned(),
+            mid: Some("7".to_owned()),
+        };
         a.deliver(B, signal.clone());
         b.deliver(A, signal);
     }
@@ -261,7 +463,14 @@ async fn too_many_signals_fail_the_attempt(a: Connector, _: Connector) {
     let mut a = a;
     a.connect(B, ConnectRole::Answer, EPOCH);
     for index in 0..1000 {
-        a.deliver(B, Signal::Candidate { epoch: EPOCH, candidate: format!("candidate:{index}"), mid: None });
+        a.deliver(
+            B,
+            Signal::Candidate {
+                epoch: EPOCH,
+                candidate: format!("candidate:{index}"),
+                mid: None,
+            },
+        );
     }
     assert!(matches!(failure(&mut a).await, LinkError::Signal { .. }));
 }
@@ -270,9 +479,28 @@ async fn signals_wait_until_connect_is_called(a: Connector, b: Connector) {
     let mut a = a;
     a.connect(B, ConnectRole::Offer, EPOCH);
     // An old offer, and noise of one who has no offer at all.
-    b.deliver(A, Signal::Offer { epoch: OLDER, sdp: "old".to_owned() });
-    b.deliver(A, Signal::Answer { epoch: EPOCH, sdp: "noise".to_owned() });
-    b.deliver(PeerId(0xc), Signal::Candidate { epoch: EPOCH, candidate: "noise".to_owned(), mid: None });
+    b.deliver(
+        A,
+        Signal::Offer {
+            epoch: OLDER,
+            sdp: "old".to_owned(),
+        },
+    );
+    b.deliver(
+        A,
+        Signal::Answer {
+            epoch: EPOCH,
+            sdp: "noise".to_owned(),
+        },
+    );
+    b.deliver(
+        PeerId(0xc),
+        Signal::Candidate {
+            epoch: EPOCH,
+            candidate: "noise".to_owned(),
+            mid: None,
+        },
+    );
     match within(a.next()).await {
         ConnectorEvent::Signal { to, signal } => {
             assert_eq!(to, B);
@@ -287,28 +515,55 @@ async fn signals_wait_until_connect_is_called(a: Connector, b: Connector) {
 async fn signals_of_an_older_epoch_are_ignored(a: Connector, b: Connector) {
     a.connect(B, ConnectRole::Offer, EPOCH);
     b.connect(A, ConnectRole::Answer, EPOCH);
-    a.deliver(B, Signal::Answer { epoch: OLDER, sdp: "nonsense".to_owned() });
-    b.deliver(A, Signal::Offer { epoch: OLDER, sdp: "nonsense".to_owned() });
+    a.deliver(
+        B,
+        Signal::Answer {
+            epoch: OLDER,
+            sdp: "nonsense".to_owned(),
+        },
+    );
+    b.deliver(
+        A,
+        Signal::Offer {
+            epoch: OLDER,
+            sdp: "nonsense".to_owned(),
+        },
+    );
     meet(a, b).await;
 }
 
 async fn a_newer_attempt_replaces_the_older_link(a: Connector, b: Connector) {
     let (mut a, b, mut old_a, mut old_b) = connected(a, b).await;
     a.connect(B, ConnectRole::Offer, NEWER);
-    assert_eq!(within(old_a.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Us }));
-    assert_eq!(within(old_b.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Peer }));
+    assert_eq!(
+        within(old_a.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Us })
+    );
+    assert_eq!(
+        within(old_b.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Peer })
+    );
     // The newer offer comes to B before B knows of the newer epoch.
     loop {
         match within(a.next()).await {
-            ConnectorEvent::Signal { signal: signal @ Signal::Offer { epoch: NEWER, .. }, .. } => break b.deliver(A, signal),
+            ConnectorEvent::Signal {
+                signal: signal @ Signal::Offer { epoch: NEWER, .. },
+                ..
+            } => break b.deliver(A, signal),
             ConnectorEvent::Signal { signal, .. } => b.deliver(A, signal),
             other => panic!("an offer comes first, not {other:?}"),
         }
     }
     b.connect(A, ConnectRole::Answer, NEWER);
     let (_a, _b, mut link_a, link_b) = meet(a, b).await;
-    link_b.sender.queue(Lane::Control, vec![1]).expect("the link is open");
-    assert_eq!(within(link_a.receiver.receive()).await, Ok((Lane::Control, vec![1])));
+    link_b
+        .sender
+        .queue(Lane::Control, vec![1])
+        .expect("the link is open");
+    assert_eq!(
+        within(link_a.receiver.receive()).await,
+        Ok((Lane::Control, vec![1]))
+    );
 }
 
 async fn a_peer_that_starts_again_is_understood(a: Connector, b: Connector) {
@@ -322,7 +577,10 @@ async fn a_peer_that_starts_again_is_understood(a: Connector, b: Connector) {
         }
     };
     b.deliver(A, offered);
-    assert_eq!(within(old_b.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Peer }));
+    assert_eq!(
+        within(old_b.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Peer })
+    );
     b.connect(A, ConnectRole::Answer, EPOCH);
     meet(a, b).await;
 }
@@ -364,9 +622,14 @@ fn take(event: ConnectorEvent, link: &mut Option<Link>, relay: impl FnOnce(Signa
 async fn after_raw_bytes(a: Connector, b: Connector, bytes: Vec<u8>) -> LinkError {
     let (_a, _b, mut link_a, mut link_b) = connected(a, b).await;
     link_a.sender.queue_raw(Lane::Tensors, bytes);
-    let error = within(link_b.receiver.receive()).await.expect_err("the bytes are no frame");
+    let error = within(link_b.receiver.receive())
+        .await
+        .expect_err("the bytes are no frame");
     assert_eq!(within(link_b.receiver.receive()).await, Err(error.clone()));
-    assert_eq!(within(link_a.receiver.receive()).await, Err(LinkError::Closed { by: ClosedBy::Peer }));
+    assert_eq!(
+        within(link_a.receiver.receive()).await,
+        Err(LinkError::Closed { by: ClosedBy::Peer })
+    );
     error
 }
 
@@ -390,7 +653,9 @@ async fn receive(receiver: &mut LinkReceiver, count: usize) -> Vec<(Lane, Vec<u8
 
 /// A frame whose bytes tell its index and every place in it.
 fn pattern(length: usize, index: usize) -> Vec<u8> {
-    (0..length).map(|place| (place / 251 + place * 7 + index * 31) as u8).collect()
+    (0..length)
+        .map(|place| (place / 251 + place * 7 + index * 31) as u8)
+        .collect()
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -409,6 +674,59 @@ async fn loopback_connectors() -> [Connector; 2] {
     eprintln!("RINGTMP_SEED={seed}");
     let network = crate::loopback::LoopbackNetwork::new(seed);
     [network.connector(A), network.connector(B)]
+}
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+#[cfg(target_arch = "wasm32")]
+mod over_loopback {
+    contract_suite! { #[wasm_bindgen_test::wasm_bindgen_test] super::loopback_connectors }
+    contract_of_back_pressure! { #[wasm_bindgen_test::wasm_bindgen_test] super::loopback_connectors }
+}
+
+#[cfg(target_arch = "wasm32")]
+mod over_transferred_channels {
+    use super::Connector;
+    use crate::browser::page::ChannelMode;
+
+    async fn connectors() -> [Connector; 2] {
+        super::browser_connectors(ChannelMode::Transfer)
+    }
+
+    contract_suite! { #[wasm_bindgen_test::wasm_bindgen_test] connectors }
+    contract_of_channels_that_cannot_pause! { #[wasm_bindgen_test::wasm_bindgen_test] connectors }
+}
+
+#[cfg(target_arch = "wasm32")]
+mod over_posted_channels {
+    use super::Connector;
+    use crate::browser::page::ChannelMode;
+
+    async fn connectors() -> [Connector; 2] {
+        super::browser_connectors(ChannelMode::Post)
+    }
+
+    contract_suite! { #[wasm_bindgen_test::wasm_bindgen_test] connectors }
+    contract_of_channels_that_cannot_pause! { #[wasm_bindgen_test::wasm_bindgen_test] connectors }
+}
+
+/// Connectors of a browser: both halves of both peers live on the test's page, each pair joined by a message channel.
+#[cfg(target_arch = "wasm32")]
+fn browser_connectors(mode: crate::browser::page::ChannelMode) -> [Connector; 2] {
+    use crate::browser::{connector, page::Connections};
+    use std::cell::RefCell;
+
+    thread_local! {
+        // The pages' halves of the running test.
+        static PAGES: RefCell<Vec<Connections>> = const { RefCell::new(Vec::new()) };
+    }
+    PAGES.with_borrow_mut(Vec::clear);
+    [(); 2].map(|()| {
+        let channel = web_sys::MessageChannel::new().expect("every browser has it");
+        PAGES.with_borrow_mut(|pages| pages.push(Connections::new(channel.port1(), mode)));
+        connector(channel.port2())
+    })
 }
 
 #[cfg(not(target_arch = "wasm32"))]

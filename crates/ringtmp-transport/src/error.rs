@@ -84,38 +84,56 @@ pub enum LinkError {
 impl LinkError {
     pub(crate) const CLOSED_BY_US: Self = Self::Closed { by: ClosedBy::Us };
     pub(crate) const CLOSED_BY_PEER: Self = Self::Closed { by: ClosedBy::Peer };
-    pub(crate) const LOST: Self = Self::Closed { by: ClosedBy::Network };
+    pub(crate) const LOST: Self = Self::Closed {
+        by: ClosedBy::Network,
+    };
 
     pub(crate) fn signal(detail: impl ToString) -> Self {
-        Self::Signal { detail: cut(detail) }
+        Self::Signal {
+            detail: cut(detail),
+        }
     }
 
     pub(crate) fn device(detail: impl ToString) -> Self {
-        Self::Device { detail: cut(detail) }
+        Self::Device {
+            detail: cut(detail),
+        }
     }
 
     pub(crate) fn unreachable_in_time() -> Self {
-        Self::Unreachable { detail: format!("no path was found within {} s", CONNECT_TIMEOUT.as_secs()) }
+        Self::Unreachable {
+            detail: format!("no path was found within {} s", CONNECT_TIMEOUT.as_secs()),
+        }
     }
 
     /// What the user can do about it, in a sentence or two; empty where there is nothing to do.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Closed { by: ClosedBy::Us | ClosedBy::Peer } => "",
-            Self::Closed { by: ClosedBy::Network } => {
-                "Look whether the other device is still on, awake and in the network."
-            }
+            Self::Closed {
+                by: ClosedBy::Us | ClosedBy::Peer,
+            } => "",
+            Self::Closed {
+                by: ClosedBy::Network,
+            } => "Look whether the other device is still on, awake and in the network.",
             Self::Wire(_) | Self::Signal { .. } => {
                 "Reload the page (or update the program) on both devices, so that they run the same version."
             }
-            Self::Stuck { .. } => "The other device is overloaded or its tab is frozen: bring the tab to the front, or leave it out.",
-            Self::Overrun { .. } => "This device is too slow for its part of the ring, or its tab was frozen: reload the page.",
-            Self::FrameLength { .. } => "This is a bug, or a model larger than planned for: use a smaller micro-batch, and report it.",
+            Self::Stuck { .. } => {
+                "The other device is overloaded or its tab is frozen: bring the tab to the front, or leave it out."
+            }
+            Self::Overrun { .. } => {
+                "This device is too slow for its part of the ring, or its tab was frozen: reload the page."
+            }
+            Self::FrameLength { .. } => {
+                "This is a bug, or a model larger than planned for: use a smaller micro-batch, and report it."
+            }
             Self::Unreachable { .. } => {
                 "Both devices must reach each other directly. Put them in one network, turn off VPNs, let the firewall pass UDP, and avoid \
                  guest Wi-Fi, which isolates its devices from each other."
             }
-            Self::Device { .. } => "Use a current browser with WebRTC enabled (some privacy extensions disable it), and check that a network is up.",
+            Self::Device { .. } => {
+                "Use a current browser with WebRTC enabled (some privacy extensions disable it), and check that a network is up."
+            }
         }
     }
 }
@@ -132,7 +150,9 @@ pub enum SignallingError {
         detail: String,
     },
     /// No server answers there.
-    #[error("the signalling server cannot be reached: {detail}; check the address, and that the server runs")]
+    #[error(
+        "the signalling server cannot be reached: {detail}; check the address, and that the server runs"
+    )]
     Unreachable {
         /// What the network said.
         detail: String,
@@ -144,13 +164,17 @@ pub enum SignallingError {
         detail: String,
     },
     /// The server sent something that is no message: it speaks another protocol, or a newer one.
-    #[error("the signalling server sent what cannot be read: {detail}; reload the page (or update the program)")]
+    #[error(
+        "the signalling server sent what cannot be read: {detail}; reload the page (or update the program)"
+    )]
     Malformed {
         /// What is wrong with it.
         detail: String,
     },
     /// A message to be sent is too long; it was not queued. The fault is this device's.
-    #[error("a message of {size} bytes is too long for the signalling server, which takes {SIGNAL_BYTES_MAX}")]
+    #[error(
+        "a message of {size} bytes is too long for the signalling server, which takes {SIGNAL_BYTES_MAX}"
+    )]
     TooLong {
         /// Its length in bytes.
         size: usize,
@@ -165,19 +189,28 @@ pub enum SignallingError {
 
 impl SignallingError {
     pub(crate) fn closed(detail: impl ToString) -> Self {
-        Self::Closed { detail: cut(detail) }
+        Self::Closed {
+            detail: cut(detail),
+        }
     }
 
     pub(crate) fn unreachable(detail: impl ToString) -> Self {
-        Self::Unreachable { detail: cut(detail) }
+        Self::Unreachable {
+            detail: cut(detail),
+        }
     }
 
     pub(crate) fn malformed(detail: impl ToString) -> Self {
-        Self::Malformed { detail: cut(detail) }
+        Self::Malformed {
+            detail: cut(detail),
+        }
     }
 
     pub(crate) fn address(url: &str, detail: impl ToString) -> Self {
-        Self::Address { url: cut(url), detail: cut(detail) }
+        Self::Address {
+            url: cut(url),
+            detail: cut(detail),
+        }
     }
 }
 

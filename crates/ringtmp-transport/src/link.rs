@@ -7,7 +7,9 @@
 
 use crate::error::LinkError;
 use futures::task::AtomicWaker;
-use ringtmp_core::wire::{Assembler, CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, Lane, chunks};
+use ringtmp_core::wire::{
+    Assembler, CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, Lane, chunks,
+};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -61,7 +63,10 @@ impl LinkSender {
     ///
     /// [`LinkError::Stuck`] while [`QUEUE_BYTES_MAX`] (or [`CONTROL_QUEUE_BYTES_MAX`]) would be exceeded, and
     /// [`LinkError::FrameLength`]: the frame is dropped, the link stays open. Otherwise the error that ended the link.
-    #[expect(clippy::needless_pass_by_value, reason = "the queue owns its frames, however it stores them")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the queue owns its frames, however it stores them"
+    )]
     pub fn queue(&self, lane: Lane, frame: Vec<u8>) -> Result<(), LinkError> {
         self.endpoint.queue(lane, &frame)
     }
@@ -154,8 +159,12 @@ impl Endpoint {
     /// The owner's halves.
     pub(crate) fn link(&self) -> Link {
         Link {
-            sender: LinkSender { endpoint: self.clone() },
-            receiver: LinkReceiver { endpoint: self.clone() },
+            sender: LinkSender {
+                endpoint: self.clone(),
+            },
+            receiver: LinkReceiver {
+                endpoint: self.clone(),
+            },
         }
     }
 
@@ -167,7 +176,9 @@ impl Endpoint {
             if state.end.is_some() {
                 return Poll::Ready(None);
             }
-            let Some(chunk) = state.lanes[slot(lane)].unqueue() else { return Poll::Pending };
+            let Some(chunk) = state.lanes[slot(lane)].unqueue() else {
+                return Poll::Pending;
+            };
             state.sent += chunk.len() as u64;
             Poll::Ready(Some(chunk))
         })
@@ -198,7 +209,11 @@ impl Endpoint {
             if state.end.is_some() {
                 return Poll::Ready(false);
             }
-            if state.lanes[slot(lane)].incoming_bytes < pause_bytes(lane) { Poll::Ready(true) } else { Poll::Pending }
+            if state.lanes[slot(lane)].incoming_bytes < pause_bytes(lane) {
+                Poll::Ready(true)
+            } else {
+                Poll::Pending
+            }
         })
         .await
     }
@@ -223,7 +238,11 @@ impl Endpoint {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         self.0.incoming.wake();
-        self.0.outgoing.iter().chain(&self.0.space).for_each(AtomicWaker::wake);
+        self.0
+            .outgoing
+            .iter()
+            .chain(&self.0.space)
+            .for_each(AtomicWaker::wake);
     }
 
     /// Waits for the end of the link, and says why it ended.
@@ -233,7 +252,11 @@ impl Endpoint {
             if let Some(reason) = &state.end {
                 return Poll::Ready(reason.clone());
             }
-            if !state.end_wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            if !state
+                .end_wakers
+                .iter()
+                .any(|waker| waker.will_wake(context.waker()))
+            {
                 state.end_wakers.push(context.waker().clone());
             }
             Poll::Pending
@@ -248,16 +271,27 @@ impl Endpoint {
     fn queue(&self, lane: Lane, frame: &[u8]) -> Result<(), LinkError> {
         let limit = lane.frame_bytes_max();
         if frame.is_empty() || frame.len() > limit {
-            return Err(LinkError::FrameLength { lane, size: frame.len(), limit });
+            return Err(LinkError::FrameLength {
+                lane,
+                size: frame.len(),
+                limit,
+            });
         }
         let mut state = self.lock();
         if let Some(reason) = &state.end {
             return Err(reason.clone());
         }
-        let (waiting, limit) = (state.lanes[slot(lane)].outgoing_bytes, queue_bytes_max(lane));
+        let (waiting, limit) = (
+            state.lanes[slot(lane)].outgoing_bytes,
+            queue_bytes_max(lane),
+        );
         // A lone frame always fits, so that the limit and the longest frame cannot contradict each other.
         if waiting > 0 && waiting + frame.len() > limit {
-            return Err(LinkError::Stuck { lane, waiting, limit });
+            return Err(LinkError::Stuck {
+                lane,
+                waiting,
+                limit,
+            });
         }
         state.lanes[slot(lane)].queue(chunks(frame));
         drop(state);
@@ -289,8 +323,16 @@ impl Endpoint {
 
 impl State {
     fn traffic(&self) -> Traffic {
-        let queued = self.lanes.iter().map(|lane| lane.outgoing_bytes as u64).sum();
-        Traffic { sent: self.sent, received: self.received, queued }
+        let queued = self
+            .lanes
+            .iter()
+            .map(|lane| lane.outgoing_bytes as u64)
+            .sum();
+        Traffic {
+            sent: self.sent,
+            received: self.received,
+            queued,
+        }
     }
 }
 
@@ -321,10 +363,16 @@ impl LaneState {
     /// Takes a chunk; true if it completed a frame.
     fn accept(&mut self, lane: Lane, chunk: &[u8]) -> Result<bool, LinkError> {
         let (waiting, limit) = (self.incoming_bytes, queue_bytes_max(lane));
-        let Some(frame) = self.assembler.push(chunk)? else { return Ok(false) };
+        let Some(frame) = self.assembler.push(chunk)? else {
+            return Ok(false);
+        };
         let cost = frame.len() + ENTRY_BYTES;
         if waiting > 0 && waiting + cost > limit {
-            return Err(LinkError::Overrun { lane, waiting, limit });
+            return Err(LinkError::Overrun {
+                lane,
+                waiting,
+                limit,
+            });
         }
         self.incoming_bytes += cost;
         self.incoming.push_back(frame);
@@ -340,7 +388,9 @@ impl LaneState {
 
 impl fmt::Debug for LinkSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LinkSender").field("traffic", &self.traffic()).finish()
+        f.debug_struct("LinkSender")
+            .field("traffic", &self.traffic())
+            .finish()
     }
 }
 
@@ -355,7 +405,7 @@ const fn slot(lane: Lane) -> usize {
 }
 
 /// The most bytes that may wait on a lane: to be sent, or, where the peer cannot be held back, to be read.
-const fn queue_bytes_max(lane: Lane) -> usize {
+pub(crate) const fn queue_bytes_max(lane: Lane) -> usize {
     match lane {
         Lane::Control => CONTROL_QUEUE_BYTES_MAX,
         Lane::Tensors => QUEUE_BYTES_MAX,

@@ -4,7 +4,10 @@
 //! that holds [`CHANNEL_CHUNKS`] chunks; each chunk waits a random number of turns, so that the lanes overtake each other
 //! differently for every seed and, on one thread, equally for equal seeds.
 
-use crate::connector::{Attempt, Backend as AnyBackend, ConnectRole, Connector, SignalSender, until_ended, within_limits};
+use crate::connector::{
+    Attempt, Backend as AnyBackend, ConnectRole, Connector, SignalSender, until_ended,
+    within_limits,
+};
 use crate::error::LinkError;
 use crate::link::Endpoint;
 use crate::negotiation::{Negotiation, Step};
@@ -49,13 +52,21 @@ struct Ends {
 impl LoopbackNetwork {
     /// A network whose order of delivery follows from `seed`.
     pub fn new(seed: u64) -> Self {
-        let state = State { random: SplitMix64(seed), offers: BTreeMap::new() };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let state = State {
+            random: SplitMix64(seed),
+            offers: BTreeMap::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// A connector for the peer `me`.
     pub fn connector(&self, me: PeerId) -> Connector {
-        Connector::new(AnyBackend::Loopback(Backend { network: self.clone(), me }))
+        Connector::new(AnyBackend::Loopback(Backend {
+            network: self.clone(),
+            me,
+        }))
     }
 
     /// Makes both ends of a connection; keeps one under a token.
@@ -65,14 +76,34 @@ impl LoopbackNetwork {
         let (to_answerer, from_offerer) = channels();
         let (to_offerer, from_answerer) = channels();
         let random = state.random.fork();
-        let ours = Ends { senders: to_answerer, receivers: from_answerer, random };
+        let ours = Ends {
+            senders: to_answerer,
+            receivers: from_answerer,
+            random,
+        };
         let random = state.random.fork();
-        state.offers.insert(token.clone(), Ends { senders: to_offerer, receivers: from_offerer, random });
-        (Offer { network: self.clone(), token }, ours)
+        state.offers.insert(
+            token.clone(),
+            Ends {
+                senders: to_offerer,
+                receivers: from_offerer,
+                random,
+            },
+        );
+        (
+            Offer {
+                network: self.clone(),
+                token,
+            },
+            ours,
+        )
     }
 
     fn fetch(&self, token: &str) -> Result<Ends, LinkError> {
-        self.lock().offers.remove(token).ok_or_else(|| LinkError::signal("a token of no offer"))
+        self.lock()
+            .offers
+            .remove(token)
+            .ok_or_else(|| LinkError::signal("a token of no offer"))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,7 +149,11 @@ async fn run(network: LoopbackNetwork, me: PeerId, mut attempt: Attempt) {
     }
 }
 
-async fn connect(network: &LoopbackNetwork, me: PeerId, attempt: &mut Attempt) -> Result<Ends, LinkError> {
+async fn connect(
+    network: &LoopbackNetwork,
+    me: PeerId,
+    attempt: &mut Attempt,
+) -> Result<Ends, LinkError> {
     let mut sender = attempt.signal_sender();
     let offer = match attempt.role {
         ConnectRole::Offer => {
@@ -130,7 +165,9 @@ async fn connect(network: &LoopbackNetwork, me: PeerId, attempt: &mut Attempt) -
     };
     let mut negotiation = Negotiation::new(attempt.role);
     loop {
-        let Some(signal) = attempt.signals.next().await else { std::future::pending().await };
+        let Some(signal) = attempt.signals.next().await else {
+            std::future::pending().await
+        };
         // Candidates mean nothing here; the description comes first in any list of steps.
         let described = negotiation.take(signal)?.into_iter().next();
         match (described, &offer) {
@@ -142,17 +179,27 @@ async fn connect(network: &LoopbackNetwork, me: PeerId, attempt: &mut Attempt) -
             (Some(Step::Finish(_) | Step::Candidate { .. }) | None, _) => {}
         }
     }
-    offer.map(|(_, ours)| ours).ok_or_else(|| LinkError::signal("an answer to no offer"))
+    offer
+        .map(|(_, ours)| ours)
+        .ok_or_else(|| LinkError::signal("an answer to no offer"))
 }
 
-async fn answer(network: &LoopbackNetwork, token: String, sender: &mut SignalSender) -> Result<Ends, LinkError> {
+async fn answer(
+    network: &LoopbackNetwork,
+    token: String,
+    sender: &mut SignalSender,
+) -> Result<Ends, LinkError> {
     let ends = network.fetch(&token)?;
     sender.answer(token).await;
     Ok(ends)
 }
 
 async fn pump(endpoint: &Endpoint, ends: Ends) {
-    let Ends { senders: [control_out, tensors_out], receivers: [control_in, tensors_in], mut random } = ends;
+    let Ends {
+        senders: [control_out, tensors_out],
+        receivers: [control_in, tensors_in],
+        mut random,
+    } = ends;
     join4(
         pump_out(endpoint, Lane::Control, control_out, random.fork()),
         pump_out(endpoint, Lane::Tensors, tensors_out, random.fork()),
@@ -162,7 +209,12 @@ async fn pump(endpoint: &Endpoint, ends: Ends) {
     .await;
 }
 
-async fn pump_out(endpoint: &Endpoint, lane: Lane, mut channel: mpsc::Sender<Vec<u8>>, mut random: SplitMix64) {
+async fn pump_out(
+    endpoint: &Endpoint,
+    lane: Lane,
+    mut channel: mpsc::Sender<Vec<u8>>,
+    mut random: SplitMix64,
+) {
     while let Some(chunk) = endpoint.next_outgoing(lane).await {
         turns(random.next() % (TURNS_MAX + 1)).await;
         if channel.send(chunk).await.is_err() {
@@ -197,7 +249,10 @@ async fn turns(count: u64) {
 fn channels() -> ([mpsc::Sender<Vec<u8>>; 2], [mpsc::Receiver<Vec<u8>>; 2]) {
     let (control_sender, control_receiver) = mpsc::channel(CHANNEL_CHUNKS);
     let (tensors_sender, tensors_receiver) = mpsc::channel(CHANNEL_CHUNKS);
-    ([control_sender, tensors_sender], [control_receiver, tensors_receiver])
+    (
+        [control_sender, tensors_sender],
+        [control_receiver, tensors_receiver],
+    )
 }
 
 /// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014: enough to shuffle deliveries.

@@ -34,7 +34,11 @@ impl Negotiation {
     const WAITING_MAX: usize = 64;
 
     pub(crate) fn new(role: ConnectRole) -> Self {
-        Self { role, described: false, waiting: Vec::new() }
+        Self {
+            role,
+            described: false,
+            waiting: Vec::new(),
+        }
     }
 
     /// Whether we describe the connection first.
@@ -48,8 +52,12 @@ impl Negotiation {
             (Signal::Offer { sdp, .. }, ConnectRole::Answer) => self.describe(Step::Answer(sdp)),
             (Signal::Answer { sdp, .. }, ConnectRole::Offer) => self.describe(Step::Finish(sdp)),
             (Signal::Candidate { candidate, mid, .. }, _) => self.candidate(candidate, mid),
-            (Signal::Offer { .. }, ConnectRole::Offer) => Err(LinkError::signal("an offer, where it was to answer")),
-            (Signal::Answer { .. }, ConnectRole::Answer) => Err(LinkError::signal("an answer, where it was to offer")),
+            (Signal::Offer { .. }, ConnectRole::Offer) => {
+                Err(LinkError::signal("an offer, where it was to answer"))
+            }
+            (Signal::Answer { .. }, ConnectRole::Answer) => {
+                Err(LinkError::signal("an answer, where it was to offer"))
+            }
         }
     }
 
@@ -62,7 +70,11 @@ impl Negotiation {
         Ok(std::iter::once(step).chain(waiting).collect())
     }
 
-    fn candidate(&mut self, candidate: String, mid: Option<String>) -> Result<Vec<Step>, LinkError> {
+    fn candidate(
+        &mut self,
+        candidate: String,
+        mid: Option<String>,
+    ) -> Result<Vec<Step>, LinkError> {
         if candidate.is_empty() {
             // Browsers mark the end of their candidates so; nothing depends on it.
             return Ok(Vec::new());
@@ -72,7 +84,9 @@ impl Negotiation {
             return Ok(vec![step]);
         }
         if self.waiting.len() >= Self::WAITING_MAX {
-            return Err(LinkError::signal("too many candidates before a description"));
+            return Err(LinkError::signal(
+                "too many candidates before a description",
+            ));
         }
         self.waiting.push(step);
         Ok(Vec::new())
@@ -85,24 +99,43 @@ mod tests {
     use ringtmp_core::ids::Epoch;
 
     fn candidate(text: &str) -> Signal {
-        Signal::Candidate { epoch: Epoch::default(), candidate: text.to_owned(), mid: None }
+        Signal::Candidate {
+            epoch: Epoch::default(),
+            candidate: text.to_owned(),
+            mid: None,
+        }
     }
 
     fn offer() -> Signal {
-        Signal::Offer { epoch: Epoch::default(), sdp: "sdp".to_owned() }
+        Signal::Offer {
+            epoch: Epoch::default(),
+            sdp: "sdp".to_owned(),
+        }
     }
 
     fn answer() -> Signal {
-        Signal::Answer { epoch: Epoch::default(), sdp: "sdp".to_owned() }
+        Signal::Answer {
+            epoch: Epoch::default(),
+            sdp: "sdp".to_owned(),
+        }
     }
 
     #[test]
     fn candidates_wait_for_the_description() {
         let mut negotiation = Negotiation::new(ConnectRole::Answer);
         assert_eq!(negotiation.take(candidate("one")), Ok(vec![]));
-        let first = Step::Candidate { candidate: "one".to_owned(), mid: None };
-        assert_eq!(negotiation.take(offer()), Ok(vec![Step::Answer("sdp".to_owned()), first]));
-        let second = Step::Candidate { candidate: "two".to_owned(), mid: None };
+        let first = Step::Candidate {
+            candidate: "one".to_owned(),
+            mid: None,
+        };
+        assert_eq!(
+            negotiation.take(offer()),
+            Ok(vec![Step::Answer("sdp".to_owned()), first])
+        );
+        let second = Step::Candidate {
+            candidate: "two".to_owned(),
+            mid: None,
+        };
         assert_eq!(negotiation.take(candidate("two")), Ok(vec![second]));
         assert_eq!(negotiation.take(candidate("")), Ok(vec![]));
     }
@@ -110,9 +143,16 @@ mod tests {
     #[test]
     fn a_description_of_the_wrong_kind_or_a_second_one_is_refused() {
         assert!(Negotiation::new(ConnectRole::Offer).take(offer()).is_err());
-        assert!(Negotiation::new(ConnectRole::Answer).take(answer()).is_err());
+        assert!(
+            Negotiation::new(ConnectRole::Answer)
+                .take(answer())
+                .is_err()
+        );
         let mut negotiation = Negotiation::new(ConnectRole::Offer);
-        assert_eq!(negotiation.take(answer()), Ok(vec![Step::Finish("sdp".to_owned())]));
+        assert_eq!(
+            negotiation.take(answer()),
+            Ok(vec![Step::Finish("sdp".to_owned())])
+        );
         assert!(negotiation.take(answer()).is_err());
     }
 

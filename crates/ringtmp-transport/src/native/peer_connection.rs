@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::error::Error;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateInit, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateInit,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
 };
 
 /// The most bytes of a lane that the crate holds unacknowledged. The tensors lane shares one queue with the control lane
@@ -39,7 +39,11 @@ const BIND_ADDRESSES: [&str; 2] = ["0.0.0.0:0", "127.0.0.1:0"];
 pub(super) async fn run(mut attempt: Attempt) {
     let endpoint = attempt.endpoint.clone();
     let (candidates_sender, candidates) = mpsc::channel(CANDIDATES_MAX);
-    let handler = Handler { peer: attempt.peer, endpoint: endpoint.clone(), candidates: Mutex::new(candidates_sender) };
+    let handler = Handler {
+        peer: attempt.peer,
+        endpoint: endpoint.clone(),
+        candidates: Mutex::new(candidates_sender),
+    };
     let connection = match open(handler).await {
         Ok(connection) => connection,
         Err(error) => {
@@ -74,9 +78,17 @@ async fn open(handler: Handler) -> Result<Connection, Error> {
         .build()
         .await?;
     let peer: Arc<dyn PeerConnection> = Arc::new(peer);
-    let channels = try_join(create_channel(&*peer, Lane::Control), create_channel(&*peer, Lane::Tensors)).await;
+    let channels = try_join(
+        create_channel(&*peer, Lane::Control),
+        create_channel(&*peer, Lane::Tensors),
+    )
+    .await;
     match channels {
-        Ok((control, tensors)) => Ok(Connection { peer, control, tensors }),
+        Ok((control, tensors)) => Ok(Connection {
+            peer,
+            control,
+            tensors,
+        }),
         Err(error) => {
             // The first error says more than one from closing.
             let _ = peer.close().await;
@@ -85,8 +97,14 @@ async fn open(handler: Handler) -> Result<Connection, Error> {
     }
 }
 
-async fn create_channel(peer: &dyn PeerConnection, lane: Lane) -> Result<Arc<dyn DataChannel>, Error> {
-    let options = RTCDataChannelInit { negotiated: Some(lane.channel_id()), ..RTCDataChannelInit::default() };
+async fn create_channel(
+    peer: &dyn PeerConnection,
+    lane: Lane,
+) -> Result<Arc<dyn DataChannel>, Error> {
+    let options = RTCDataChannelInit {
+        negotiated: Some(lane.channel_id()),
+        ..RTCDataChannelInit::default()
+    };
     peer.create_data_channel(lane.label(), Some(options)).await
 }
 
@@ -100,7 +118,13 @@ async fn drive(
     let negotiation = Negotiation::new(attempt.role);
     let signals = attempt.take_signals();
     // Negotiation goes on beside the open link: late candidates may be the better ones.
-    let mut negotiating = pin!(negotiate(negotiation, &*connection.peer, signals, candidates, attempt.signal_sender()));
+    let mut negotiating = pin!(negotiate(
+        negotiation,
+        &*connection.peer,
+        signals,
+        candidates,
+        attempt.signal_sender()
+    ));
     let opening = try_join(opened(&*connection.control), opened(&*connection.tensors));
     let connecting = async {
         match select(negotiating.as_mut(), pin!(opening)).await {
@@ -176,8 +200,13 @@ async fn apply(
     Ok(())
 }
 
-async fn answer(peer: &dyn PeerConnection, sdp: String, sender: &mut SignalSender) -> Result<(), Error> {
-    peer.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
+async fn answer(
+    peer: &dyn PeerConnection,
+    sdp: String,
+    sender: &mut SignalSender,
+) -> Result<(), Error> {
+    peer.set_remote_description(RTCSessionDescription::offer(sdp)?)
+        .await?;
     let description = peer.create_answer(None).await?;
     let sdp = description.sdp.clone();
     peer.set_local_description(description).await?;
@@ -186,11 +215,17 @@ async fn answer(peer: &dyn PeerConnection, sdp: String, sender: &mut SignalSende
 }
 
 async fn finish(peer: &dyn PeerConnection, sdp: String) -> Result<(), Error> {
-    peer.set_remote_description(RTCSessionDescription::answer(sdp)?).await
+    peer.set_remote_description(RTCSessionDescription::answer(sdp)?)
+        .await
 }
 
 async fn try_candidate(peer: &dyn PeerConnection, candidate: String, mid: Option<String>) {
-    let init = RTCIceCandidateInit { candidate, sdp_mid: mid, sdp_mline_index: Some(0), ..RTCIceCandidateInit::default() };
+    let init = RTCIceCandidateInit {
+        candidate,
+        sdp_mid: mid,
+        sdp_mline_index: Some(0),
+        ..RTCIceCandidateInit::default()
+    };
     // One good candidate is enough, and browsers send kinds that this crate does not know.
     if let Err(error) = peer.add_ice_candidate(init).await {
         tracing::debug!(%error, "a candidate of no use");
@@ -248,7 +283,10 @@ struct Handler {
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         let sent = event.candidate.to_json().map(|candidate| {
-            let mut candidates = self.candidates.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut candidates = self
+                .candidates
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             candidates.try_send(candidate)
         });
         if !matches!(sent, Ok(Ok(()))) {
@@ -268,6 +306,8 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_data_channel(&self, _: Arc<dyn DataChannel>) {
         // Both channels are negotiated. Nobody would read another one, so what it brings would pile up.
-        self.endpoint.end(LinkError::signal("it opened a channel that was not agreed on"));
+        self.endpoint.end(LinkError::signal(
+            "it opened a channel that was not agreed on",
+        ));
     }
 }

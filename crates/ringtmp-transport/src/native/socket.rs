@@ -30,7 +30,9 @@ pub(crate) async fn open(url: &str, ends: SocketEnds) -> Result<(), SignallingEr
     let connecting = connect_async_with_config(url, Some(limits), true);
     match tokio::time::timeout(SOCKET_TIMEOUT, connecting).await {
         Ok(Ok((socket, _))) => super::spawn(run(socket, ends)),
-        Ok(Err(error @ (Error::Url(_) | Error::HttpFormat(_)))) => return Err(SignallingError::address(url, error)),
+        Ok(Err(error @ (Error::Url(_) | Error::HttpFormat(_)))) => {
+            return Err(SignallingError::address(url, error));
+        }
         Ok(Err(error)) => return Err(SignallingError::unreachable(error)),
         Err(_) => return Err(SignallingError::unreachable("it does not answer")),
     }
@@ -40,7 +42,11 @@ pub(crate) async fn open(url: &str, ends: SocketEnds) -> Result<(), SignallingEr
 async fn run(socket: Socket, ends: SocketEnds) {
     let (mut sink, stream) = socket.split();
     // Whichever way ends first ends the other. A goodbye is a courtesy; the server copes without.
-    select(pin!(write(&mut sink, ends.outgoing)), pin!(read(stream, ends.incoming))).await;
+    select(
+        pin!(write(&mut sink, ends.outgoing)),
+        pin!(read(stream, ends.incoming)),
+    )
+    .await;
     let _ = tokio::time::timeout(SOCKET_TIMEOUT, sink.close()).await;
 }
 
@@ -54,19 +60,27 @@ async fn write(sink: &mut SplitSink<Socket, Message>, mut outgoing: mpsc::Receiv
     }
 }
 
-async fn read(mut stream: SplitStream<Socket>, mut incoming: mpsc::Sender<Result<String, SignallingError>>) {
+async fn read(
+    mut stream: SplitStream<Socket>,
+    mut incoming: mpsc::Sender<Result<String, SignallingError>>,
+) {
     loop {
-        let text = match stream.next().await {
-            Some(Ok(Message::Text(text))) => Ok(text.as_str().to_owned()),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-            Some(Ok(Message::Binary(_))) => Err(SignallingError::malformed("a message that is no text")),
-            Some(Ok(Message::Close(Some(close)))) => {
-                Err(SignallingError::closed(format_args!("{} {}", u16::from(close.code), close.reason)))
-            }
-            Some(Ok(Message::Close(None))) | None => Err(SignallingError::closed("the server ended it")),
-            Some(Err(error @ Error::Capacity(_))) => Err(SignallingError::malformed(error)),
-            Some(Err(error)) => Err(SignallingError::closed(error)),
-        };
+        let text =
+            match stream.next().await {
+                Some(Ok(Message::Text(text))) => Ok(text.as_str().to_owned()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Binary(_))) => {
+                    Err(SignallingError::malformed("a message that is no text"))
+                }
+                Some(Ok(Message::Close(Some(close)))) => Err(SignallingError::closed(
+                    format_args!("{} {}", u16::from(close.code), close.reason),
+                )),
+                Some(Ok(Message::Close(None))) | None => {
+                    Err(SignallingError::closed("the server ended it"))
+                }
+                Some(Err(error @ Error::Capacity(_))) => Err(SignallingError::malformed(error)),
+                Some(Err(error)) => Err(SignallingError::closed(error)),
+            };
         let over = text.is_err();
         if incoming.send(text).await.is_err() || over {
             return;

@@ -50,7 +50,10 @@ impl Signalling {
     }
 
     /// A connection through channels in memory, to a lobby in the same process.
-    pub fn from_channels(outgoing: mpsc::Sender<ClientMessage>, incoming: mpsc::Receiver<ServerMessage>) -> Self {
+    pub fn from_channels(
+        outgoing: mpsc::Sender<ClientMessage>,
+        incoming: mpsc::Receiver<ServerMessage>,
+    ) -> Self {
         Self {
             outgoing: Mutex::new(Outgoing::Messages(outgoing)),
             incoming: Incoming::Messages(incoming),
@@ -72,10 +75,14 @@ impl Signalling {
         let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
         let full = match &mut *outgoing {
             Outgoing::Texts(sender) => sender.try_send(text).map_err(|error| error.is_full()),
-            Outgoing::Messages(sender) => sender.try_send(message.clone()).map_err(|error| error.is_full()),
+            Outgoing::Messages(sender) => sender
+                .try_send(message.clone())
+                .map_err(|error| error.is_full()),
         };
         full.map_err(|full| match full {
-            true => SignallingError::Stuck { waiting: SIGNALLING_QUEUE_MAX },
+            true => SignallingError::Stuck {
+                waiting: SIGNALLING_QUEUE_MAX,
+            },
             false => SignallingError::closed("it has ended"),
         })
     }
@@ -93,7 +100,8 @@ impl Signalling {
             Incoming::Texts(receiver) => receiver.next().await.map(|text| parse(&text?)),
             Incoming::Messages(receiver) => receiver.next().await.map(Ok),
         };
-        let message = received.unwrap_or_else(|| Err(SignallingError::closed("the server ended it")));
+        let message =
+            received.unwrap_or_else(|| Err(SignallingError::closed("the server ended it")));
         self.end = message.as_ref().err().cloned();
         message
     }
@@ -101,13 +109,18 @@ impl Signalling {
 
 impl fmt::Debug for Signalling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signalling").field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("Signalling")
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }
 
 fn parse(text: &str) -> Result<ServerMessage, SignallingError> {
     if text.len() > SIGNAL_BYTES_MAX {
-        return Err(SignallingError::malformed(format_args!("a message of {} bytes", text.len())));
+        return Err(SignallingError::malformed(format_args!(
+            "a message of {} bytes",
+            text.len()
+        )));
     }
     serde_json::from_str(text).map_err(SignallingError::malformed)
 }

@@ -14,7 +14,9 @@ async fn pair() -> (Signalling, ServerSocket) {
     let address = listener.local_addr().expect("it is bound");
     let accept = async {
         let (stream, _) = listener.accept().await.expect("a client comes");
-        tokio_tungstenite::accept_async(stream).await.expect("it speaks WebSocket")
+        tokio_tungstenite::accept_async(stream)
+            .await
+            .expect("it speaks WebSocket")
     };
     let url = format!("ws://{address}/ws");
     let (signalling, server) = futures::future::join(Signalling::connect(&url), accept).await;
@@ -22,22 +24,33 @@ async fn pair() -> (Signalling, ServerSocket) {
 }
 
 fn created() -> ServerMessage {
-    ServerMessage::Created { room: RoomCode::from_random([7; 10]) }
+    ServerMessage::Created {
+        room: RoomCode::from_random([7; 10]),
+    }
 }
 
 #[tokio::test]
 async fn messages_arrive_both_ways_and_the_end_is_said_again_and_again() {
     let (mut signalling, mut server) = pair().await;
-    signalling.send(&ClientMessage::Start).expect("the queue is empty");
+    signalling
+        .send(&ClientMessage::Start)
+        .expect("the queue is empty");
     let text = server.next().await.expect("open").expect("a message");
-    let message: ClientMessage = serde_json::from_str(text.to_text().expect("text")).expect("a client message");
+    let message: ClientMessage =
+        serde_json::from_str(text.to_text().expect("text")).expect("a client message");
     assert_eq!(message, ClientMessage::Start);
     let text = serde_json::to_string(&created()).expect("it can be written");
-    server.send(Message::text(text)).await.expect("the client reads");
+    server
+        .send(Message::text(text))
+        .await
+        .expect("the client reads");
     assert_eq!(signalling.receive().await, Ok(created()));
     server.close(None).await.expect("the client is there");
     for _ in 0..2 {
-        assert!(matches!(signalling.receive().await, Err(SignallingError::Closed { .. })));
+        assert!(matches!(
+            signalling.receive().await,
+            Err(SignallingError::Closed { .. })
+        ));
     }
 }
 
@@ -56,7 +69,10 @@ async fn what_is_no_message_or_too_long_is_refused_with_the_servers_fault() {
         let _ = server.send(message).await;
         for _ in 0..2 {
             let error = signalling.receive().await.expect_err("that was no message");
-            assert!(matches!(error, SignallingError::Malformed { .. }), "{error}");
+            assert!(
+                matches!(error, SignallingError::Malformed { .. }),
+                "{error}"
+            );
             assert!(error.to_string().len() < 500, "{error}");
         }
     }
@@ -66,8 +82,14 @@ async fn what_is_no_message_or_too_long_is_refused_with_the_servers_fault() {
 async fn a_server_that_stops_reading_makes_the_queue_full_and_not_longer() {
     let (signalling, _server) = pair().await;
     let sdp = "x".repeat(SIGNAL_BYTES_MAX / 2);
-    let signal = Signal::Offer { epoch: Default::default(), sdp };
-    let message = ClientMessage::Signal { to: PeerId(1), signal };
+    let signal = Signal::Offer {
+        epoch: Default::default(),
+        sdp,
+    };
+    let message = ClientMessage::Signal {
+        to: PeerId(1),
+        signal,
+    };
     let mut sent = 0;
     // The system's own buffers take some megabytes first.
     let error = loop {
@@ -86,8 +108,14 @@ async fn a_server_that_stops_reading_makes_the_queue_full_and_not_longer() {
 #[tokio::test]
 async fn a_message_over_the_limit_is_refused_and_the_connection_stays() {
     let (signalling, _server) = pair().await;
-    let signal = Signal::Offer { epoch: Default::default(), sdp: "x".repeat(SIGNAL_BYTES_MAX) };
-    let refused = signalling.send(&ClientMessage::Signal { to: PeerId(1), signal });
+    let signal = Signal::Offer {
+        epoch: Default::default(),
+        sdp: "x".repeat(SIGNAL_BYTES_MAX),
+    };
+    let refused = signalling.send(&ClientMessage::Signal {
+        to: PeerId(1),
+        signal,
+    });
     assert!(matches!(refused, Err(SignallingError::TooLong { .. })));
     assert_eq!(signalling.send(&ClientMessage::Start), Ok(()));
 }
@@ -103,13 +131,21 @@ async fn dropping_it_says_goodbye_to_the_server() {
 async fn an_address_of_no_server_is_told_apart_from_a_mistyped_one() {
     for mistyped in ["", "nonsense", "http://127.0.0.1/", "wss://127.0.0.1/ws"] {
         let error = Signalling::connect(mistyped).await.expect_err("no address");
-        assert!(matches!(error, SignallingError::Address { .. }), "{mistyped:?}: {error}");
+        assert!(
+            matches!(error, SignallingError::Address { .. }),
+            "{mistyped:?}: {error}"
+        );
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
-    let error = Signalling::connect(&format!("ws://{address}/ws")).await.expect_err("nobody listens");
-    assert!(matches!(error, SignallingError::Unreachable { .. }), "{error}");
+    let error = Signalling::connect(&format!("ws://{address}/ws"))
+        .await
+        .expect_err("nobody listens");
+    assert!(
+        matches!(error, SignallingError::Unreachable { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -118,11 +154,20 @@ async fn channels_in_memory_behave_like_a_socket() {
     let (mut from_server, incoming) = mpsc::channel(4);
     let mut signalling = Signalling::from_channels(to_server, incoming);
     assert_eq!(signalling.send(&ClientMessage::Start), Ok(()));
-    assert!(matches!(signalling.send(&ClientMessage::Stop), Err(SignallingError::Stuck { .. })));
+    assert!(matches!(
+        signalling.send(&ClientMessage::Stop),
+        Err(SignallingError::Stuck { .. })
+    ));
     assert_eq!(at_server.next().await, Some(ClientMessage::Start));
     from_server.try_send(created()).expect("there is space");
     assert_eq!(signalling.receive().await, Ok(created()));
     drop((from_server, at_server));
-    assert!(matches!(signalling.receive().await, Err(SignallingError::Closed { .. })));
-    assert!(matches!(signalling.send(&ClientMessage::Stop), Err(SignallingError::Closed { .. })));
+    assert!(matches!(
+        signalling.receive().await,
+        Err(SignallingError::Closed { .. })
+    ));
+    assert!(matches!(
+        signalling.send(&ClientMessage::Stop),
+        Err(SignallingError::Closed { .. })
+    ));
 }

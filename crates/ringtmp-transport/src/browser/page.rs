@@ -1,0 +1,460 @@
+//! The page's half: peer connections, made for the worker.
+
+use super::event::{Changes, Listener, describe};
+use super::port::{AttemptId, Ending, ToPage, ToWorker, post, read, tell};
+use super::posted::PostedLane;
+use super::spawn;
+use crate::connector::ConnectRole;
+use crate::negotiation::{Negotiation, Step};
+use futures::StreamExt;
+use futures::channel::mpsc;
+use futures::future::{join, select};
+use js_sys::{Function, Promise, Reflect};
+use ringtmp_core::ids::Epoch;
+use ringtmp_core::signal::Signal;
+use ringtmp_core::wire::Lane;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::rc::Rc;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    Event, MessagePort, RtcDataChannel, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnection,
+    RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+};
+
+/// The most signals of an attempt that wait to be applied; the connector counts them as well.
+const SIGNALS_MAX: usize = 64;
+
+/// Where the data channels live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelMode {
+    /// In the worker, if the browser can move them there; else as in [`ChannelMode::Post`].
+    Transfer,
+    /// On the page, which posts bytes to and fro.
+    Post,
+}
+
+/// The connections of this page, made for the connector at the other end of a port. Dropping it closes them all, as does
+/// the end of the page, so that neighbours notice at once.
+pub struct Connections {
+    half: Rc<Half>,
+    _listeners: Vec<Listener>,
+}
+
+impl Connections {
+    /// Serves the [`connector`](super::connector) at the other end of `port`.
+    pub fn new(port: MessagePort, mode: ChannelMode) -> Self {
+        let half = Rc::new(Half {
+            port,
+            mode: Cell::new(mode),
+            connections: RefCell::default(),
+        });
+        let (hears, leaves) = (Rc::downgrade(&half), Rc::downgrade(&half));
+        let mut listeners = vec![Listener::new(&half.port, "message", move |event| {
+            if let Some(half) = hears.upgrade() {
+                half.hear(&event);
+            }
+        })];
+        if let Some(window) = web_sys::window() {
+            listeners.push(Listener::new(&window, "pagehide", move |_| {
+                if let Some(half) = leaves.upgrade() {
+                    half.close_all();
+                }
+            }));
+        }
+        half.port.start();
+        Self {
+            half,
+            _listeners: listeners,
+        }
+    }
+
+    /// How channels are used now: [`ChannelMode::Post`] once this browser has shown that it cannot transfer them.
+    pub fn mode(&self) -> ChannelMode {
+        self.half.mode.get()
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.half.close_all();
+    }
+}
+
+struct Half {
+    port: MessagePort,
+    mode: Cell<ChannelMode>,
+    /// One for each attempt or link of the worker.
+    connections: RefCell<BTreeMap<AttemptId, Rc<Connection>>>,
+}
+
+impl Half {
+    fn hear(self: &Rc<Self>, event: &Event) {
+        let Some((message, attachments)) = read::<ToPage>(event) else {
+            return;
+        };
+        let connection = |attempt| self.connections.borrow().get(&attempt).cloned();
+        // An attempt that has failed here is still spoken of for a while.
+        match message {
+            ToPage::Connect {
+                attempt,
+                role,
+                epoch,
+            } => self.connect(attempt, role, epoch),
+            ToPage::Signal { attempt, signal } => {
+                if let Some(connection) = connection(attempt) {
+                    connection.deliver(signal);
+                }
+            }
+            ToPage::Close { attempt } => {
+                if let Some(connection) = self.connections.borrow_mut().remove(&attempt) {
+                    connection.close();
+                }
+            }
+            ToPage::Data { attempt, lane } => {
+                if let Some(lane) =
+                    connection(attempt).and_then(|connection| connection.posted(lane.lane()))
+                {
+                    lane.queue(&attachments);
+                }
+            }
+            ToPage::Credit {
+                attempt,
+                lane,
+                bytes,
+            } => {
+                if let Some(lane) =
+                    connection(attempt).and_then(|connection| connection.posted(lane.lane()))
+                {
+                    lane.credit(bytes);
+                }
+            }
+            ToPage::PostOnly => self.mode.set(ChannelMode::Post),
+        }
+    }
+
+    fn connect(self: &Rc<Self>, attempt: AttemptId, role: ConnectRole, epoch: Epoch) {
+        match Connection::open(self, attempt, epoch) {
+            Ok((connection, signals)) => {
+                let connection = Rc::new(connection);
+                self.connections
+                    .borrow_mut()
+                    .insert(attempt, Rc::clone(&connection));
+                spawn(run(connection, Negotiation::new(role), signals));
+            }
+            Err(thrown) => {
+                let ending = Ending::Browser {
+                    detail: describe(&thrown),
+                };
+                tell(&self.port, &ToWorker::Ended { attempt, ending });
+            }
+        }
+    }
+
+    /// Makes the channels, and moves them to the worker in this very task; or keeps them.
+    fn place(
+        &self,
+        attempt: AttemptId,
+        peer: &RtcPeerConnection,
+    ) -> Result<Option<[Rc<PostedLane>; 2]>, JsValue> {
+        if self.mode.get() == ChannelMode::Transfer {
+            let [control, tensors] = channels(peer)?;
+            let moved = post(
+                &self.port,
+                &ToWorker::Channels { attempt },
+                &[control.clone().into(), tensors.clone().into()],
+            );
+            let Err(thrown) = moved else { return Ok(None) };
+            tracing::info!(
+                reason = describe(&thrown),
+                "data channels cannot move to a worker here; posting instead"
+            );
+            self.mode.set(ChannelMode::Post);
+            return Ok(Some(self.keep(attempt, [control, tensors])));
+        }
+        Ok(Some(self.keep(attempt, channels(peer)?)))
+    }
+
+    fn keep(&self, attempt: AttemptId, channels: [RtcDataChannel; 2]) -> [Rc<PostedLane>; 2] {
+        tell(&self.port, &ToWorker::Posting { attempt });
+        let [control, tensors] = channels;
+        [(Lane::Control, control), (Lane::Tensors, tensors)]
+            .map(|(lane, channel)| PostedLane::new(self.port.clone(), attempt, lane, channel))
+    }
+
+    fn close_all(&self) {
+        for connection in std::mem::take(&mut *self.connections.borrow_mut()).into_values() {
+            connection.close();
+        }
+    }
+}
+
+/// One peer connection.
+struct Connection {
+    port: MessagePort,
+    attempt: AttemptId,
+    epoch: Epoch,
+    peer: RtcPeerConnection,
+    /// The lanes, where the page keeps them.
+    posted: Option<[Rc<PostedLane>; 2]>,
+    signals: RefCell<mpsc::Sender<Signal>>,
+    closed: Cell<bool>,
+    changes: Changes,
+    _listeners: Vec<Listener>,
+}
+
+impl Connection {
+    fn open(
+        half: &Half,
+        attempt: AttemptId,
+        epoch: Epoch,
+    ) -> Result<(Self, mpsc::Receiver<Signal>), JsValue> {
+        let peer = RtcPeerConnection::new()?;
+        let posted = half.place(attempt, &peer).inspect_err(|_| peer.close())?;
+        let (sender, signals) = mpsc::channel(SIGNALS_MAX);
+        let connection = Self {
+            _listeners: listeners(&half.port, attempt, epoch, &peer),
+            port: half.port.clone(),
+            attempt,
+            epoch,
+            peer,
+            posted,
+            signals: RefCell::new(sender),
+            closed: Cell::new(false),
+            changes: Changes::default(),
+        };
+        Ok((connection, signals))
+    }
+
+    fn posted(&self, lane: Lane) -> Option<Rc<PostedLane>> {
+        self.posted
+            .as_ref()
+            .map(|lanes| Rc::clone(&lanes[usize::from(lane.channel_id())]))
+    }
+
+    fn deliver(&self, signal: Signal) {
+        if self
+            .signals
+            .borrow_mut()
+            .try_send(signal)
+            .is_err_and(|error| error.is_full())
+        {
+            self.ended(Ending::Signal {
+                detail: "more of them than a connection needs".to_owned(),
+            });
+        }
+    }
+
+    fn say(&self, signal: Signal) {
+        tell(
+            &self.port,
+            &ToWorker::Signal {
+                attempt: self.attempt,
+                signal,
+            },
+        );
+    }
+
+    fn ended(&self, ending: Ending) {
+        tell(
+            &self.port,
+            &ToWorker::Ended {
+                attempt: self.attempt,
+                ending,
+            },
+        );
+    }
+
+    fn close(&self) {
+        self.closed.set(true);
+        self.peer.close();
+        self.changes.notify();
+    }
+}
+
+/// Negotiates, and moves bytes where the page keeps the channels, until the connection is closed.
+async fn run(
+    connection: Rc<Connection>,
+    mut negotiation: Negotiation,
+    signals: mpsc::Receiver<Signal>,
+) {
+    let negotiating = async {
+        if let Err(ending) = negotiate(&connection, &mut negotiation, signals).await {
+            connection.ended(ending);
+        }
+    };
+    let closed = pin!(
+        connection
+            .changes
+            .until(|| connection.closed.get().then_some(()))
+    );
+    select(closed, pin!(join(negotiating, pump(&connection)))).await;
+}
+
+async fn pump(connection: &Connection) {
+    let Some([control, tensors]) = &connection.posted else {
+        return;
+    };
+    let opened = async {
+        if join(control.opened(), tensors.opened()).await == (true, true) {
+            tell(
+                &connection.port,
+                &ToWorker::Open {
+                    attempt: connection.attempt,
+                },
+            );
+        }
+    };
+    join(opened, join(control.pump_out(), tensors.pump_out())).await;
+}
+
+/// Applies what the peer says and answers; ends when the connection is given up, or by an error.
+async fn negotiate(
+    connection: &Connection,
+    negotiation: &mut Negotiation,
+    mut signals: mpsc::Receiver<Signal>,
+) -> Result<(), Ending> {
+    let (peer, epoch) = (&connection.peer, connection.epoch);
+    let ours = |thrown: JsValue| Ending::Browser {
+        detail: describe(&thrown),
+    };
+    let theirs = |thrown: JsValue| Ending::Signal {
+        detail: describe(&thrown),
+    };
+    if negotiation.offers() {
+        let sdp = describe_locally(peer, peer.create_offer())
+            .await
+            .map_err(ours)?;
+        connection.say(Signal::Offer { epoch, sdp });
+    }
+    while let Some(signal) = signals.next().await {
+        let steps = negotiation.take(signal).map_err(|error| Ending::Signal {
+            detail: error.to_string(),
+        })?;
+        for step in steps {
+            match step {
+                Step::Answer(sdp) => {
+                    describe_remotely(peer, RtcSdpType::Offer, &sdp)
+                        .await
+                        .map_err(theirs)?;
+                    let sdp = describe_locally(peer, peer.create_answer())
+                        .await
+                        .map_err(ours)?;
+                    connection.say(Signal::Answer { epoch, sdp });
+                }
+                Step::Finish(sdp) => describe_remotely(peer, RtcSdpType::Answer, &sdp)
+                    .await
+                    .map_err(theirs)?,
+                Step::Candidate { candidate, mid } => {
+                    try_candidate(peer, &candidate, mid.as_deref()).await
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Applies the description that `describing` makes; gives its text.
+async fn describe_locally(
+    peer: &RtcPeerConnection,
+    describing: Promise,
+) -> Result<String, JsValue> {
+    let description: RtcSessionDescriptionInit = JsFuture::from(describing).await?.unchecked_into();
+    JsFuture::from(peer.set_local_description(&description)).await?;
+    description
+        .get_sdp()
+        .ok_or_else(|| JsValue::from_str("a description without a text"))
+}
+
+async fn describe_remotely(
+    peer: &RtcPeerConnection,
+    kind: RtcSdpType,
+    sdp: &str,
+) -> Result<(), JsValue> {
+    let description = RtcSessionDescriptionInit::new(kind);
+    description.set_sdp(sdp);
+    JsFuture::from(peer.set_remote_description(&description))
+        .await
+        .map(|_| ())
+}
+
+async fn try_candidate(peer: &RtcPeerConnection, candidate: &str, mid: Option<&str>) {
+    let init = RtcIceCandidateInit::new(candidate);
+    // The only media section is the first.
+    init.set_sdp_m_line_index(Some(0));
+    init.set_sdp_mid(mid.filter(|mid| !mid.is_empty()));
+    let adding = peer.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init));
+    // One good candidate is enough, and other programs send kinds that this browser does not know.
+    if let Err(thrown) = JsFuture::from(adding).await {
+        tracing::debug!(reason = describe(&thrown), "a candidate of no use");
+    }
+}
+
+/// Makes the channels of both lanes, as agreed with the peer beforehand.
+fn channels(peer: &RtcPeerConnection) -> Result<[RtcDataChannel; 2], JsValue> {
+    // Called by name, so that what it throws is caught.
+    let create: Function =
+        Reflect::get(peer, &JsValue::from_str("createDataChannel"))?.dyn_into()?;
+    let channel = |lane: Lane| {
+        let options = RtcDataChannelInit::new();
+        options.set_negotiated(true);
+        options.set_id(lane.channel_id());
+        create
+            .call2(peer, &JsValue::from_str(lane.label()), &options)?
+            .dyn_into()
+    };
+    Ok([channel(Lane::Control)?, channel(Lane::Tensors)?])
+}
+
+fn listeners(
+    port: &MessagePort,
+    attempt: AttemptId,
+    epoch: Epoch,
+    peer: &RtcPeerConnection,
+) -> Vec<Listener> {
+    let (to_worker, state_of) = (port.clone(), peer.clone());
+    let candidates = Listener::new(peer, "icecandidate", {
+        let port = port.clone();
+        move |event| {
+            let found = event
+                .dyn_ref::<RtcPeerConnectionIceEvent>()
+                .and_then(RtcPeerConnectionIceEvent::candidate);
+            if let Some(found) = found.filter(|found| !found.candidate().is_empty()) {
+                let signal = Signal::Candidate {
+                    epoch,
+                    candidate: found.candidate(),
+                    mid: found.sdp_mid(),
+                };
+                tell(&port, &ToWorker::Signal { attempt, signal });
+            }
+        }
+    });
+    let states = Listener::new(peer, "connectionstatechange", {
+        let port = port.clone();
+        move |_| {
+            // A disconnected peer may come back; who has waited long enough closes the link.
+            if state_of.connection_state() == RtcPeerConnectionState::Failed {
+                tell(
+                    &port,
+                    &ToWorker::Ended {
+                        attempt,
+                        ending: Ending::Failed,
+                    },
+                );
+            }
+        }
+    });
+    let intruders = Listener::new(peer, "datachannel", move |_| {
+        let detail = "it opened a channel that was not agreed on".to_owned();
+        tell(
+            &to_worker,
+            &ToWorker::Ended {
+                attempt,
+                ending: Ending::Signal { detail },
+            },
+        );
+    });
+    vec![candidates, states, intruders]
+}
