@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The tab.
+//!
+//! A tab is two halves of one module. The **worker** (`worker`) runs the peer: it computes, keeps its links and talks to
+//! the server, and goes on when the tab is hidden. The **page** (`page`) shows what the worker reports and sends back what the user
+//! presses; besides that it only makes the connections, since a browser gives them to pages alone, and hands them over.
+//! [`messages`] is what the halves say to each other.
+//!
+//! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
+//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`] and [`curves`] lay out the drawings, [`format`] and [`rate`]
+//! deal with numbers, and [`words`] holds every text. `page` and `worker` exist on wasm only.
+
+pub mod address;
+pub mod agent;
+pub mod curves;
+pub mod format;
+pub mod messages;
+pub mod rate;
+pub mod ring;
+pub mod shown;
+pub mod words;
+
+#[cfg(target_arch = "wasm32")]
+pub mod page;
+#[cfg(target_arch = "wasm32")]
+pub mod worker;

@@ -1,0 +1,290 @@
+//! What the address of the page asks for.
+
+use crate::messages::{Channels, Entry, Executor, RunWish};
+use crate::words;
+use ringtmp_core::ids::RoomCode;
+
+/// The longest device name taken from an address; the room keeps less.
+const NAME_CHARS_MAX: usize = 80;
+
+/// The page's address, understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Address {
+    /// Where it leads.
+    pub place: Place,
+    /// `executor=auto|gpu|cpu`
+    pub executor: Executor,
+    /// `name=...`
+    pub name: Option<String>,
+    /// `channels=transfer|post`
+    pub channels: Channels,
+    /// `watch`
+    pub watch: bool,
+    /// `steps=...`, `peers=...`, `data=...`
+    pub run: RunWish,
+    /// What could not be understood, in words.
+    pub problems: Vec<String>,
+}
+
+/// Where an address leads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// `/`: the form.
+    Home,
+    /// `/?create`: a new room at once.
+    Create,
+    /// `/r/CODE`: a room.
+    Room(RoomCode),
+    /// `/r/` and something that is no code.
+    Nowhere {
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Address {
+    /// Reads a path and the (decoded) pairs of a query. Never fails: what is not understood becomes a problem in words.
+    pub fn read(path: &str, query: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut address = Self {
+            place: place(path),
+            executor: Executor::default(),
+            name: None,
+            channels: Channels::default(),
+            watch: false,
+            run: RunWish::default(),
+            problems: Vec::new(),
+        };
+        for (name, value) in query {
+            address.take(&name, &value);
+        }
+        address
+    }
+
+    /// What the worker is to enter; nothing at the form or where there is no room.
+    pub fn entry(&self) -> Option<Entry> {
+        match &self.place {
+            Place::Create => Some(Entry::Create(self.run.clone())),
+            Place::Room(code) => Some(Entry::Join(*code)),
+            Place::Home | Place::Nowhere { .. } => None,
+        }
+    }
+
+    /// The address that leads to the same room with the same settings of this device, to be shown in the browser's bar.
+    pub fn to_path_and_query(&self) -> String {
+        let path = match &self.place {
+            Place::Room(code) => format!("/r/{code}"),
+            Place::Home | Place::Create | Place::Nowhere { .. } => "/".to_owned(),
+        };
+        let mut query = Vec::new();
+        match self.executor {
+            Executor::Auto => {}
+            Executor::Gpu => query.push("executor=gpu".to_owned()),
+            Executor::Cpu => query.push("executor=cpu".to_owned()),
+        }
+        match self.channels {
+            Channels::Transfer => {}
+            Channels::Post => query.push("channels=post".to_owned()),
+        }
+        if self.watch {
+            query.push("watch".to_owned());
+        }
+        query.extend(
+            self.name
+                .as_deref()
+                .map(|name| format!("name={}", escape(name))),
+        );
+        if query.is_empty() {
+            path
+        } else {
+            format!("{path}?{}", query.join("&"))
+        }
+    }
+
+    /// Takes one pair of the query. Names that are not ours are left alone.
+    fn take(&mut self, name: &str, value: &str) {
+        match name {
+            "create" if self.place == Place::Home && is_on(value) => self.place = Place::Create,
+            "watch" => self.watch = is_on(value),
+            "name" => self.name = readable_name(value),
+            "data" => self.run.data = Some(value.to_owned()),
+            "executor" => match value {
+                "auto" => self.executor = Executor::Auto,
+                "gpu" => self.executor = Executor::Gpu,
+                "cpu" => self.executor = Executor::Cpu,
+                _ => self.problem(name, value, "auto, gpu or cpu"),
+            },
+            "channels" => match value {
+                "transfer" => self.channels = Channels::Transfer,
+                "post" => self.channels = Channels::Post,
+                _ => self.problem(name, value, "transfer or post"),
+            },
+            "steps" => match value.parse() {
+                Ok(steps) if steps > 0 => self.run.steps = Some(steps),
+                _ => self.problem(name, value, "a number from 1"),
+            },
+            "peers" => match value.parse() {
+                Ok(peers) => self.run.peers = Some(peers),
+                Err(_) => self.problem(name, value, "a number from 0 to 65535"),
+            },
+            _ => {}
+        }
+    }
+
+    fn problem(&mut self, name: &str, value: &str, allowed: &str) {
+        let value: String = value.chars().take(24).collect();
+        self.problems
+            .push(words::parameter_unreadable(name, &value, allowed));
+    }
+}
+
+/// `?watch`, `?watch=1` and `?watch=true` mean yes.
+fn is_on(value: &str) -> bool {
+    !matches!(value, "0" | "false" | "no")
+}
+
+/// A name without control characters and blanks around it, unless nothing is left.
+fn readable_name(value: &str) -> Option<String> {
+    let name: String = value
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(NAME_CHARS_MAX)
+        .collect();
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Percent-encodes everything that is not a letter, a digit or one of `-._~` (RFC 3986, section 2.3).
+fn escape(text: &str) -> String {
+    let escaped = text.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    });
+    escaped.collect()
+}
+
+fn place(path: &str) -> Place {
+    match path.strip_prefix("/r/") {
+        None => Place::Home,
+        Some(code) => match code.trim_end_matches('/').parse() {
+            Ok(code) => Place::Room(code),
+            Err(error) => Place::Nowhere {
+                reason: error.to_string(),
+            },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CODE: &str = "0123456789abcdef";
+
+    fn read(path: &str, query: &[(&str, &str)]) -> Address {
+        Address::read(
+            path,
+            query
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
+    }
+
+    #[test]
+    fn a_bare_address_is_the_form() {
+        let address = read("/", &[]);
+        assert_eq!(address.place, Place::Home);
+        assert_eq!(address.entry(), None);
+    }
+
+    #[test]
+    fn a_room_address_joins_with_the_settings_it_names() {
+        let path = format!("/r/{CODE}");
+        let address = read(
+            &path,
+            &[
+                ("executor", "cpu"),
+                ("channels", "post"),
+                ("watch", ""),
+                ("name", " Ada's phone\n"),
+            ],
+        );
+        assert_eq!(
+            address.entry(),
+            Some(Entry::Join(CODE.parse().expect("a code")))
+        );
+        assert_eq!(
+            (address.executor, address.channels, address.watch),
+            (Executor::Cpu, Channels::Post, true)
+        );
+        assert_eq!(address.name.as_deref(), Some("Ada's phone"));
+        assert_eq!(address.problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_room_can_be_created_by_address() {
+        let address = read(
+            "/",
+            &[
+                ("steps", "40"),
+                ("create", ""),
+                ("peers", "2"),
+                ("data", "idx:/data"),
+            ],
+        );
+        let run = RunWish {
+            data: Some("idx:/data".to_owned()),
+            steps: Some(40),
+            peers: Some(2),
+        };
+        assert_eq!(address.entry(), Some(Entry::Create(run)));
+    }
+
+    #[test]
+    fn an_address_made_for_a_new_room_names_the_room_and_this_devices_settings() {
+        let mut address = read(
+            "/",
+            &[
+                ("create", ""),
+                ("name", "Ä & b"),
+                ("executor", "cpu"),
+                ("steps", "5"),
+            ],
+        );
+        address.place = Place::Room(CODE.parse().expect("a code"));
+        assert_eq!(
+            address.to_path_and_query(),
+            format!("/r/{CODE}?executor=cpu&name=%C3%84%20%26%20b")
+        );
+        address.name = None;
+        address.executor = Executor::Auto;
+        assert_eq!(address.to_path_and_query(), format!("/r/{CODE}"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said_and_the_default_kept() {
+        let address = read(
+            "/",
+            &[
+                ("executor", "abacus"),
+                ("steps", "0"),
+                ("peers", "-1"),
+                ("utm_source", "x"),
+            ],
+        );
+        assert_eq!(address.problems.len(), 3);
+        assert!(address.problems[0].contains("abacus"));
+        assert_eq!(
+            (address.executor, address.run),
+            (Executor::Auto, RunWish::default())
+        );
+    }
+
+    #[test]
+    fn a_path_that_names_no_room_leads_nowhere() {
+        let address = read("/r/nonsense", &[("create", "")]);
+        assert!(matches!(address.place, Place::Nowhere { .. }));
+        assert_eq!(address.entry(), None);
+    }
+}

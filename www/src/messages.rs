@@ -1,0 +1,148 @@
+//! What the page and its worker say to each other, as JSON text.
+//!
+//! The page starts the worker and waits for [`FromWorker::Awake`]; only then does it send [`Start`], together with the port
+//! over which connections travel. (A data channel can only be handed to a worker that runs.) From then on the
+//! page sends [`Command`]s and the worker sends [`FromWorker`] messages, the last of which is [`FromWorker::Ended`].
+
+use ringtmp_core::ids::RoomCode;
+use ringtmp_peer::{Command, View};
+use serde::{Deserialize, Serialize};
+
+/// The page's first message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// The address of the signalling server: the page's own origin.
+    pub server: String,
+    /// Which room.
+    pub entry: Entry,
+    /// Only watch.
+    pub watch: bool,
+    /// What people call this device.
+    pub name: String,
+    /// What is to compute.
+    pub executor: Executor,
+}
+
+/// Which room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// A new one.
+    Create(RunWish),
+    /// One that is there.
+    Join(RoomCode),
+}
+
+/// What the user says about a run; what is not said is the shell's default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunWish {
+    /// Where samples come from, as in a run file.
+    pub data: Option<String>,
+    /// Updates to make; at least 1.
+    pub steps: Option<u32>,
+    /// Devices to wait for; 0 to wait for somebody to press start.
+    pub peers: Option<u16>,
+}
+
+/// What is to compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Executor {
+    /// Whatever is faster.
+    #[default]
+    Auto,
+    /// WGSL compute shaders.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+/// How data channels reach the worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channels {
+    /// They are handed to it; where a browser cannot, bytes are posted.
+    #[default]
+    Transfer,
+    /// They stay on the page and bytes are posted.
+    Post,
+}
+
+/// The worker's messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromWorker {
+    /// The worker runs.
+    Awake,
+    /// What there is to show.
+    View {
+        /// The view. Boxed because it is much larger than the other messages.
+        view: Box<View>,
+    },
+    /// The peer has ended; nothing follows.
+    Ended {
+        /// Why, unless the user left.
+        failure: Option<Failure>,
+    },
+}
+
+/// Why a peer has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What happened.
+    pub text: String,
+    /// What to do about it; may be empty.
+    pub advice: String,
+}
+
+/// The most commands that wait for the peer: a person presses a few buttons a second at most.
+pub const COMMANDS_MAX: usize = 16;
+
+/// Reads a command that a program hands to the page.
+pub fn read_command(json: &str) -> Result<Command, serde_json::Error> {
+    serde_json::from_str(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_read_back_as_they_were_written() {
+        let start = Start {
+            server: "http://localhost:8080".to_owned(),
+            entry: Entry::Create(RunWish {
+                steps: Some(20),
+                ..RunWish::default()
+            }),
+            watch: false,
+            name: "a device".to_owned(),
+            executor: Executor::Cpu,
+        };
+        let json = serde_json::to_string(&start).expect("it is plain data");
+        assert_eq!(
+            serde_json::from_str::<Start>(&json).expect("it was written here"),
+            start
+        );
+        let ended = FromWorker::Ended {
+            failure: Some(Failure {
+                text: "no".to_owned(),
+                advice: String::new(),
+            }),
+        };
+        let json = serde_json::to_string(&ended).expect("it is plain data");
+        assert_eq!(
+            serde_json::from_str::<FromWorker>(&json).expect("it was written here"),
+            ended
+        );
+    }
+
+    #[test]
+    fn a_command_is_read_and_nonsense_is_refused() {
+        assert_eq!(
+            read_command(r#"{"command":"pause"}"#).expect("a command"),
+            Command::Pause
+        );
+        assert!(read_command(r#"{"command":"dance"}"#).is_err());
+    }
+}

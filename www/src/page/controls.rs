@@ -1,0 +1,76 @@
+//! The buttons.
+
+use super::dom::{Dom, listen, show};
+use crate::shown;
+use crate::words;
+use ringtmp_peer::Command;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::{Element, HtmlElement, Window};
+
+/// The buttons of a room. Those that do nothing now are not shown.
+pub(super) struct Controls {
+    start: HtmlElement,
+    pause: HtmlElement,
+    resume: HtmlElement,
+    stop: HtmlElement,
+    leave: HtmlElement,
+    reload: HtmlElement,
+    home: HtmlElement,
+}
+
+impl Controls {
+    /// `act` is called with what the user asks for.
+    pub(super) fn new(
+        dom: &Dom,
+        parent: &Element,
+        window: &Window,
+        act: Rc<dyn Fn(Command)>,
+    ) -> Result<Self, JsValue> {
+        let row = dom.child(parent, "div", "controls")?;
+        let button = |text: &str, class: &str, command: Command| {
+            let button: HtmlElement = dom.text(&row, "button", class, text)?.dyn_into()?;
+            button.set_attribute("type", "button")?;
+            let act = Rc::clone(&act);
+            listen(&button, "click", move |_| act(command.clone()))?;
+            Ok::<_, JsValue>(button)
+        };
+        let start = button(words::BUTTON_START, "primary", Command::Start)?;
+        let resume = button(words::BUTTON_RESUME, "primary", Command::Resume)?;
+        let pause = button(words::BUTTON_PAUSE, "", Command::Pause)?;
+        let stop = button(words::BUTTON_STOP, "", Command::Stop)?;
+        let leave = button(words::BUTTON_LEAVE, "quiet", Command::Leave)?;
+        let reload: HtmlElement = dom
+            .text(&row, "button", "primary", words::BUTTON_RELOAD)?
+            .dyn_into()?;
+        reload.set_attribute("type", "button")?;
+        let location = window.location();
+        listen(&reload, "click", move |_| {
+            // Reloading the page one is on is never refused.
+            let _ = location.reload();
+        })?;
+        let home: HtmlElement = dom
+            .text(&row, "a", "button", words::BUTTON_HOME)?
+            .dyn_into()?;
+        home.set_attribute("href", "/")?;
+        Ok(Self {
+            start,
+            pause,
+            resume,
+            stop,
+            leave,
+            reload,
+            home,
+        })
+    }
+
+    pub(super) fn update(&self, controls: shown::Controls) {
+        show(&self.start, controls.start);
+        show(&self.pause, controls.pause);
+        show(&self.resume, controls.resume);
+        show(&self.stop, controls.stop);
+        show(&self.leave, controls.leave);
+        show(&self.reload, controls.again);
+        show(&self.home, controls.again);
+    }
+}

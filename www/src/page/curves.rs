@@ -1,0 +1,155 @@
+//! The two curves.
+
+use super::dom::{Dom, clear, set_text};
+use crate::curves::{Curve, Palette, Quantity};
+use crate::{format, words};
+use ringtmp_core::signal::Point;
+use std::cell::RefCell;
+use wasm_bindgen::prelude::*;
+use web_sys::{Element, Window};
+
+/// Milliseconds between two drawings of a curve while it grows.
+const REDRAW_MS: f64 = 250.0;
+/// The height of a curve in pixels.
+const HEIGHT: u32 = 200;
+
+/// The curves of loss and accuracy.
+pub(super) struct Curves {
+    window: Window,
+    figures: [Figure; 2],
+}
+
+struct Figure {
+    quantity: Quantity,
+    plot: Element,
+    summary: Element,
+    /// What is drawn, at which width, in which colours.
+    drawn: RefCell<Option<(Curve, u32, Palette)>>,
+    drawn_at: RefCell<f64>,
+}
+
+impl Curves {
+    pub(super) fn new(dom: &Dom, parent: &Element, window: &Window) -> Result<Self, JsValue> {
+        let section = dom.child(parent, "div", "curves")?;
+        let figures = [
+            Figure::new(dom, &section, Quantity::Loss)?,
+            Figure::new(dom, &section, Quantity::Accuracy)?,
+        ];
+        Ok(Self {
+            window: window.clone(),
+            figures,
+        })
+    }
+
+    /// Draws what has changed; while points keep coming, at most every [`REDRAW_MS`].
+    pub(super) fn update(
+        &self,
+        points: &[Point],
+        steps: u32,
+        growing: bool,
+    ) -> Result<(), JsValue> {
+        let Some(palette) = self.palette()? else {
+            return Ok(());
+        };
+        let now = self
+            .window
+            .performance()
+            .map_or(0.0, |performance| performance.now());
+        for figure in &self.figures {
+            if !growing || now - *figure.drawn_at.borrow() >= REDRAW_MS {
+                figure.update(Curve::new(figure.quantity, points, steps), palette)?;
+                *figure.drawn_at.borrow_mut() = now;
+            }
+        }
+        Ok(())
+    }
+
+    /// The colours of the style sheet, as they are in the present colour scheme.
+    fn palette(&self) -> Result<Option<Palette>, JsValue> {
+        let root = self
+            .window
+            .document()
+            .and_then(|document| document.document_element());
+        let Some(root) = root else { return Ok(None) };
+        let Some(style) = self.window.get_computed_style(&root)? else {
+            return Ok(None);
+        };
+        let read = |name: &str| Ok::<_, JsValue>(read_color(&style.get_property_value(name)?));
+        let (accent, text, grid) = (read("--accent")?, read("--ink-soft")?, read("--line")?);
+        Ok(accent
+            .zip(text)
+            .zip(grid)
+            .map(|((accent, text), grid)| Palette { accent, text, grid }))
+    }
+}
+
+impl Figure {
+    fn new(dom: &Dom, parent: &Element, quantity: Quantity) -> Result<Self, JsValue> {
+        let (name, empty) = match quantity {
+            Quantity::Loss => (words::CURVE_LOSS, words::CURVE_EMPTY),
+            Quantity::Accuracy => (words::CURVE_ACCURACY, words::CURVE_EMPTY_ACCURACY),
+        };
+        let figure = dom.child(parent, "figure", "curve")?;
+        let caption = dom.child(&figure, "figcaption", "")?;
+        dom.text(&caption, "h2", "", name)?;
+        let summary = dom.child(&caption, "p", "visually-hidden")?;
+        let plot = dom.child(&figure, "div", "plot")?;
+        plot.set_attribute("aria-hidden", "true")?;
+        dom.text(&plot, "p", "empty", empty)?;
+        Ok(Self {
+            quantity,
+            plot,
+            summary,
+            drawn: RefCell::default(),
+            drawn_at: RefCell::new(f64::NEG_INFINITY),
+        })
+    }
+
+    fn update(&self, curve: Curve, palette: Palette) -> Result<(), JsValue> {
+        let width = u32::try_from(self.plot.client_width()).unwrap_or(0);
+        let wanted = Some((curve, width, palette));
+        if *self.drawn.borrow() == wanted {
+            return Ok(());
+        }
+        if let Some((curve, width, palette)) = &wanted
+            && let Some(svg) = curve.draw((*width, HEIGHT), palette)
+        {
+            clear(&self.plot);
+            // Made here from numbers alone.
+            self.plot.insert_adjacent_html("beforeend", &svg)?;
+            set_text(&self.summary, &summary(curve));
+        }
+        *self.drawn.borrow_mut() = wanted;
+        Ok(())
+    }
+}
+
+/// The curve in a sentence, for those who do not see it.
+fn summary(curve: &Curve) -> String {
+    let (Some(first), Some(last)) = (curve.points.first(), curve.points.last()) else {
+        return String::new();
+    };
+    let (name, value): (_, fn(f64) -> String) = match curve.quantity {
+        Quantity::Loss => (words::CURVE_LOSS, |value| format::loss(value as f32)),
+        Quantity::Accuracy => (words::CURVE_ACCURACY, |value| format::percent(value as f32)),
+    };
+    let step = |step: u32| format::count(u64::from(step));
+    words::curve_summary(
+        name,
+        &value(first.1),
+        &step(first.0),
+        &value(last.1),
+        &step(last.0),
+    )
+}
+
+/// `#rrggbb`.
+fn read_color(text: &str) -> Option<[u8; 3]> {
+    let digits = text
+        .trim()
+        .strip_prefix('#')
+        .filter(|digits| digits.len() == 6)?;
+    let value = u32::from_str_radix(digits, 16).ok()?;
+    let [_, red, green, blue] = value.to_be_bytes();
+    Some([red, green, blue])
+}

@@ -1,0 +1,181 @@
+//! The first page: what this is, and the form that opens a room.
+
+use super::dom::{Dom, listen};
+use crate::address::Address;
+use crate::messages::{Executor, RunWish};
+use crate::words;
+use ringtmp_peer::RunFile;
+use wasm_bindgen::prelude::*;
+use web_sys::{Element, Event, HtmlInputElement, HtmlSelectElement};
+
+/// The most steps the form offers; a run file may say more.
+const STEPS_MAX: u32 = 1_000_000;
+/// Devices the form waits for unless told otherwise: the smallest ring that looks like one.
+const PEERS: u16 = 3;
+/// The most devices the form offers to wait for.
+const PEERS_MAX: u16 = 64;
+
+/// What the form was filled in with.
+pub(super) struct Choice {
+    pub(super) run: RunWish,
+    pub(super) executor: Executor,
+}
+
+/// Shows the first page. `create` is called when the form is sent.
+pub(super) fn show(
+    dom: &Dom,
+    parent: &Element,
+    address: &Address,
+    create: impl Fn(Choice) + 'static,
+) -> Result<(), JsValue> {
+    let home = dom.child(parent, "div", "home")?;
+    let purpose = dom.child(&home, "section", "purpose")?;
+    dom.text(&purpose, "h1", "", words::PURPOSE)?;
+    dom.text(&purpose, "p", "", words::PURPOSE_DETAIL)?;
+    for problem in &address.problems {
+        dom.text(&purpose, "p", "problem", problem)?;
+    }
+
+    let form = dom.child(&home, "form", "panel")?;
+    dom.text(&form, "h2", "", words::FORM_TITLE)?;
+    let fields = Fields::new(dom, &form, address)?;
+    let submit = dom.text(&form, "button", "primary", words::FORM_CREATE)?;
+    submit.set_attribute("type", "submit")?;
+    listen(&form, "submit", move |event: Event| {
+        event.prevent_default();
+        create(fields.read());
+    })
+}
+
+struct Fields {
+    data: HtmlSelectElement,
+    steps: HtmlInputElement,
+    peers: HtmlInputElement,
+    executor: HtmlSelectElement,
+}
+
+impl Fields {
+    fn new(dom: &Dom, form: &Element, address: &Address) -> Result<Self, JsValue> {
+        let run = RunFile::default();
+        select(
+            dom,
+            form,
+            ("model", words::FORM_MODEL),
+            &[(&run.preset, words::FORM_MODEL_MLP)],
+            &run.preset,
+        )?;
+        let mut data = vec![(run.data.as_str(), words::FORM_DATA_DIGITS)];
+        let chosen = address.run.data.as_deref().unwrap_or(&run.data);
+        if chosen != run.data {
+            data.push((chosen, chosen));
+        }
+        let executors = [
+            ("auto", words::FORM_EXECUTOR_AUTO),
+            ("gpu", words::FORM_EXECUTOR_GPU),
+            ("cpu", words::FORM_EXECUTOR_CPU),
+        ];
+        let executor = match address.executor {
+            Executor::Auto => "auto",
+            Executor::Gpu => "gpu",
+            Executor::Cpu => "cpu",
+        };
+        let data = select(dom, form, ("data", words::FORM_DATA), &data, chosen)?;
+        let steps = address.run.steps.unwrap_or(run.steps);
+        let steps = number(
+            dom,
+            form,
+            ("steps", words::FORM_STEPS),
+            steps,
+            (1, STEPS_MAX),
+        )?;
+        let peers = u32::from(address.run.peers.unwrap_or(PEERS));
+        let peers = number(
+            dom,
+            form,
+            ("peers", words::FORM_PEERS),
+            peers,
+            (0, u32::from(PEERS_MAX)),
+        )?;
+        dom.text(form, "p", "hint", words::FORM_PEERS_HINT)?
+            .set_id("hint-peers");
+        peers.set_attribute("aria-describedby", "hint-peers")?;
+        let executor = select(
+            dom,
+            form,
+            ("executor", words::FORM_EXECUTOR),
+            &executors,
+            executor,
+        )?;
+        Ok(Self {
+            data,
+            steps,
+            peers,
+            executor,
+        })
+    }
+
+    /// The browser has checked the numbers against their limits before it sends a form.
+    fn read(&self) -> Choice {
+        Choice {
+            run: RunWish {
+                data: Some(self.data.value()),
+                steps: self.steps.value().parse().ok(),
+                peers: self.peers.value().parse().ok(),
+            },
+            executor: match self.executor.value().as_str() {
+                "gpu" => Executor::Gpu,
+                "cpu" => Executor::Cpu,
+                _ => Executor::Auto,
+            },
+        }
+    }
+}
+
+/// A labelled field; returns the element that holds its control.
+fn field(dom: &Dom, form: &Element, name: &str, label: &str) -> Result<Element, JsValue> {
+    let field = dom.child(form, "div", "field")?;
+    dom.text(&field, "label", "", label)?
+        .set_attribute("for", name)?;
+    Ok(field)
+}
+
+fn number(
+    dom: &Dom,
+    form: &Element,
+    (name, label): (&str, &str),
+    value: u32,
+    (from, to): (u32, u32),
+) -> Result<HtmlInputElement, JsValue> {
+    let field = field(dom, form, name, label)?;
+    let input: HtmlInputElement = dom.typed(&field, "input", "")?;
+    input.set_id(name);
+    for (attribute, value) in [
+        ("type", "number"),
+        ("inputmode", "numeric"),
+        ("required", ""),
+        ("min", &from.to_string()),
+        ("max", &to.to_string()),
+        ("value", &value.to_string()),
+    ] {
+        input.set_attribute(attribute, value)?;
+    }
+    Ok(input)
+}
+
+fn select(
+    dom: &Dom,
+    form: &Element,
+    (name, label): (&str, &str),
+    options: &[(&str, &str)],
+    chosen: &str,
+) -> Result<HtmlSelectElement, JsValue> {
+    let field = field(dom, form, name, label)?;
+    let select: HtmlSelectElement = dom.typed(&field, "select", "")?;
+    select.set_id(name);
+    for (value, text) in options {
+        dom.text(&select, "option", "", text)?
+            .set_attribute("value", value)?;
+    }
+    select.set_value(chosen);
+    Ok(select)
+}

@@ -1,0 +1,438 @@
+//! The page half: shows what the worker reports, and sends back what the user presses.
+
+mod controls;
+mod curves;
+mod dom;
+mod form;
+mod members;
+mod notices;
+mod numbers;
+mod ring;
+mod room;
+mod session;
+mod share;
+
+use crate::address::{Address, Place};
+use crate::messages::{Channels, Failure, FromWorker, read_command};
+use crate::rate::Meter;
+use crate::shown::{self, Ending, Phase, Progress};
+use crate::words;
+use dom::{Dom, clear, set_attribute, set_text};
+use js_sys::{Object, Reflect};
+use numbers::Figures;
+use ringtmp_peer::{Command, Notice, NoticeLevel, ServerState, View};
+use room::{Content, Room};
+use session::{Report, Session, describe};
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::{Element, HtmlElement, UrlSearchParams, Window};
+
+/// Milliseconds after which a worker that does not answer is spoken of; a slow phone on a slow network needs some.
+const AWAKE_MS_MAX: i32 = 20_000;
+
+/// Starts the page: the form, or the room that the address names. Called once, by `page.js`.
+///
+/// # Errors
+/// If this is no page, or the browser lacks what every browser has.
+#[wasm_bindgen]
+pub fn start_page() -> Result<(), JsValue> {
+    let window = web_sys::window().ok_or_else(|| JsError::new("this is no page"))?;
+    let location = window.location();
+    let query = UrlSearchParams::new_with_str(&location.search()?)?;
+    let address = Address::read(&location.pathname()?, pairs(&query));
+    let app = Rc::new(App::new(window, address)?);
+    app.publish_hooks()?;
+    app.listen()?;
+    app.open()
+}
+
+/// The page.
+struct App {
+    window: Window,
+    body: HtmlElement,
+    main: Element,
+    server: Element,
+    dom: Dom,
+    address: RefCell<Address>,
+    state: RefCell<State>,
+    room: RefCell<Option<Room>>,
+    session: RefCell<Option<Session>>,
+}
+
+/// What is known.
+#[derive(Default)]
+struct State {
+    view: Option<View>,
+    ending: Option<Ending>,
+    awake: bool,
+    own_notices: Vec<Notice>,
+    /// Counts samples trained on.
+    samples: Meter,
+    /// Counts bytes on all links.
+    bytes: Meter,
+}
+
+impl App {
+    fn new(window: Window, address: Address) -> Result<Self, JsValue> {
+        let document = window
+            .document()
+            .ok_or_else(|| JsError::new("this is no page"))?;
+        let body = document
+            .body()
+            .ok_or_else(|| JsError::new("the page has no body"))?;
+        let root = document
+            .get_element_by_id("app")
+            .ok_or_else(|| JsError::new("index.html has no #app"))?;
+        let dom = Dom::new(document);
+        let top = dom.child(&root, "header", "top")?;
+        let home = dom.text(&top, "a", "wordmark", words::PRODUCT)?;
+        home.set_attribute("href", "/")?;
+        let server = dom.child(&top, "span", "server")?;
+        let main = dom.child(&root, "main", "")?;
+        let own_notices = address
+            .problems
+            .iter()
+            .map(|problem| shown::notice(NoticeLevel::Warning, problem, ""));
+        let state = State {
+            own_notices: own_notices.collect(),
+            ..State::default()
+        };
+        Ok(Self {
+            window,
+            body,
+            main,
+            server,
+            dom,
+            address: RefCell::new(address),
+            state: RefCell::new(state),
+            room: RefCell::default(),
+            session: RefCell::default(),
+        })
+    }
+
+    /// Shows what the address asks for.
+    fn open(self: &Rc<Self>) -> Result<(), JsValue> {
+        let place = self.address.borrow().place.clone();
+        match place {
+            Place::Home => self.open_form(),
+            Place::Create | Place::Room(_) => self.open_room(),
+            Place::Nowhere { reason } => {
+                self.show_room()?;
+                let text = words::room_unreadable(&reason);
+                self.end(Ending::Failed(Failure {
+                    text,
+                    advice: words::REFUSED_ADVICE.to_owned(),
+                }));
+                Ok(())
+            }
+        }
+    }
+
+    fn open_form(self: &Rc<Self>) -> Result<(), JsValue> {
+        set_attribute(&self.body, "data-state", "home")?;
+        let app = Rc::clone(self);
+        form::show(
+            &self.dom,
+            &self.main,
+            &self.address.borrow(),
+            move |choice| {
+                {
+                    let mut address = app.address.borrow_mut();
+                    address.place = Place::Create;
+                    address.run = choice.run;
+                    address.executor = choice.executor;
+                }
+                clear(&app.main);
+                if let Err(error) = app.open_room() {
+                    app.broken(&describe(&error));
+                }
+            },
+        )
+    }
+
+    /// Starts the worker and shows the room it enters.
+    fn open_room(self: &Rc<Self>) -> Result<(), JsValue> {
+        self.show_room()?;
+        let address = self.address.borrow().clone();
+        let Some(entry) = address.entry() else {
+            return Ok(());
+        };
+        let app = Rc::downgrade(self);
+        let session = Session::start(&self.window, &address, entry, move |report| {
+            let Some(app) = app.upgrade() else { return };
+            match report {
+                Report::Said(message) => app.hear(message),
+                Report::Broken(detail) => app.broken(&detail),
+            }
+        });
+        match session {
+            Ok(session) => *self.session.borrow_mut() = Some(session),
+            Err(error) => self.broken(&describe(&error)),
+        }
+        self.render();
+        self.watch_over_start()
+    }
+
+    fn show_room(self: &Rc<Self>) -> Result<(), JsValue> {
+        let app = Rc::downgrade(self);
+        let act = move |command| {
+            if let Some(app) = app.upgrade() {
+                app.command(&command);
+            }
+        };
+        let room = Room::new(&self.dom, &self.main, &self.window, Rc::new(act))?;
+        *self.room.borrow_mut() = Some(room);
+        self.render();
+        Ok(())
+    }
+
+    /// Says so if the worker does not answer in time. It may still come.
+    fn watch_over_start(self: &Rc<Self>) -> Result<(), JsValue> {
+        let app = Rc::downgrade(self);
+        let late = Closure::once_into_js(move || {
+            let Some(app) = app.upgrade() else { return };
+            if !app.state.borrow().awake {
+                let notice = shown::notice(
+                    NoticeLevel::Warning,
+                    words::UNANSWERED,
+                    words::WORKER_FAILED_ADVICE,
+                );
+                app.state.borrow_mut().own_notices.push(notice);
+                app.render();
+            }
+        });
+        self.window
+            .set_timeout_with_callback_and_timeout_and_arguments_0(
+                late.unchecked_ref(),
+                AWAKE_MS_MAX,
+            )?;
+        Ok(())
+    }
+
+    /// Takes in what the worker says.
+    fn hear(&self, message: FromWorker) {
+        match message {
+            FromWorker::Awake => {
+                let mut state = self.state.borrow_mut();
+                state.awake = true;
+                state
+                    .own_notices
+                    .retain(|notice| notice.text != words::UNANSWERED);
+            }
+            FromWorker::View { view } => self.take_view(*view),
+            FromWorker::Ended { failure: None } => return self.end(Ending::Left),
+            FromWorker::Ended {
+                failure: Some(failure),
+            } => return self.end(Ending::Failed(failure)),
+        }
+        self.render();
+    }
+
+    fn take_view(&self, view: View) {
+        let seconds = self
+            .window
+            .performance()
+            .map_or(0.0, |performance| performance.now() / 1000.0);
+        let mut state = self.state.borrow_mut();
+        if let Some(run) = &view.run {
+            let samples = u64::from(Progress::of(&view).done) * u64::from(run.batch);
+            state.samples.observe(seconds, samples);
+        }
+        if let Some(room) = &view.room {
+            state.bytes.observe(seconds, shown::bytes_sent(room));
+            self.name_room_in_address(room.code);
+        }
+        state.view = Some(view);
+    }
+
+    /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
+    fn name_room_in_address(&self, code: ringtmp_core::ids::RoomCode) {
+        let mut address = self.address.borrow_mut();
+        if address.place != Place::Create {
+            return;
+        }
+        address.place = Place::Room(code);
+        let path = address.to_path_and_query();
+        // A page may always name a path of its own origin.
+        let _ = self
+            .window
+            .history()
+            .and_then(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(&path)));
+    }
+
+    fn broken(&self, detail: &str) {
+        let text = words::worker_failed(detail);
+        self.end(Ending::Failed(Failure {
+            text,
+            advice: words::WORKER_FAILED_ADVICE.to_owned(),
+        }));
+    }
+
+    /// The first ending counts.
+    fn end(&self, ending: Ending) {
+        self.state.borrow_mut().ending.get_or_insert(ending);
+        self.render();
+        // Not while its own listener runs: it is freed with the session.
+        let session = self.session.borrow_mut().take();
+        wasm_bindgen_futures::spawn_local(async move { drop(session) });
+    }
+
+    fn command(&self, command: &Command) {
+        if let Some(session) = &*self.session.borrow() {
+            // A worker that cannot be posted to has ended, and says so itself.
+            let _ = session.send(command);
+        }
+    }
+
+    /// Brings the page up to date.
+    fn render(&self) {
+        if let Err(error) = self.try_render() {
+            wasm_bindgen::throw_val(error);
+        }
+    }
+
+    fn try_render(&self) -> Result<(), JsValue> {
+        let state = self.state.borrow();
+        let view = state.view.as_ref();
+        let phase = Phase::of(view, state.ending.as_ref());
+        let room = self.room.borrow();
+        let Some(room) = room.as_ref() else {
+            return Ok(());
+        };
+        let training = phase == Phase::Training;
+        let finished = phase == Phase::Finished;
+        let rate = |meter: &Meter| match (training, finished) {
+            (true, _) => meter.per_second(),
+            (_, true) => meter.average_per_second(),
+            _ => None,
+        };
+        let url = view
+            .and_then(|view| view.room.as_ref())
+            .map(|room| self.room_url(room.code))
+            .transpose()?;
+        let progress = view.map_or(
+            Progress {
+                done: 0,
+                of: 0,
+                loss: None,
+                accuracy: None,
+            },
+            Progress::of,
+        );
+        room.update(Content {
+            view,
+            ending: state.ending.as_ref(),
+            own_notices: &state.own_notices,
+            figures: Figures {
+                progress,
+                samples: rate(&state.samples),
+                bytes: rate(&state.bytes),
+            },
+            url: url.as_deref(),
+        })?;
+        set_attribute(&self.body, "data-state", phase.key())?;
+        let (key, text) = match view.map(|view| &view.server) {
+            None => ("none", ""),
+            Some(ServerState::Connecting) => ("connecting", words::SERVER_CONNECTING),
+            Some(ServerState::Connected) => ("connected", words::SERVER_CONNECTED),
+            Some(ServerState::Lost { .. }) => ("lost", words::SERVER_LOST),
+        };
+        set_attribute(
+            &self.server,
+            "data-server",
+            if state.ending.is_some() { "none" } else { key },
+        )?;
+        set_text(&self.server, if state.ending.is_some() { "" } else { text });
+        self.dom
+            .document()
+            .set_title(&words::page_title(phase.headline()));
+        Ok(())
+    }
+
+    fn room_url(&self, code: ringtmp_core::ids::RoomCode) -> Result<String, JsValue> {
+        Ok(format!("{}/r/{code}", self.window.location().origin()?))
+    }
+
+    /// Renders anew when the width or the colours change.
+    fn listen(self: &Rc<Self>) -> Result<(), JsValue> {
+        let app = Rc::downgrade(self);
+        let again = move |_| {
+            if let Some(app) = app.upgrade() {
+                app.render();
+            }
+        };
+        dom::listen(&self.window, "resize", again.clone())?;
+        if let Some(scheme) = self.window.match_media("(prefers-color-scheme: dark)")? {
+            // Held by its listener, which would otherwise go with it.
+            let keep = scheme.clone();
+            dom::listen(&scheme, "change", move |event| {
+                let _ = &keep;
+                again(event);
+            })?;
+        }
+        // A page that comes back from the browser's cache has lost its connections.
+        let location = self.window.location();
+        dom::listen(&self.window, "pageshow", move |event| {
+            if Reflect::get(&event, &"persisted".into())
+                .is_ok_and(|persisted| persisted.is_truthy())
+            {
+                // Reloading the page one is on is never refused.
+                let _ = location.reload();
+            }
+        })
+    }
+
+    /// `globalThis.ringtmp`: the page for programs and tests. `view()` gives the view as JSON, `command(json)` passes a
+    /// command on, `channels()` says how data channels reach the worker. They also keep the app alive, as long as the page.
+    fn publish_hooks(self: &Rc<Self>) -> Result<(), JsValue> {
+        let hooks = Object::new();
+        let app = Rc::clone(self);
+        let view = Closure::<dyn Fn() -> JsValue>::new(move || {
+            let json = app
+                .state
+                .borrow()
+                .view
+                .as_ref()
+                .and_then(|view| serde_json::to_string(view).ok());
+            json.map_or(JsValue::NULL, JsValue::from)
+        });
+        let app = Rc::clone(self);
+        let command = Closure::<dyn Fn(String) -> Result<(), JsValue>>::new(move |json: String| {
+            let command = read_command(&json).map_err(|error| JsError::new(&error.to_string()))?;
+            app.command(&command);
+            Ok(())
+        });
+        let app = Rc::clone(self);
+        let channels = Closure::<dyn Fn() -> JsValue>::new(move || {
+            match app.session.borrow().as_ref().map(Session::channels) {
+                Some(Channels::Transfer) => "transfer".into(),
+                Some(Channels::Post) => "post".into(),
+                None => JsValue::NULL,
+            }
+        });
+        for (name, function) in [
+            ("view", view.into_js_value()),
+            ("command", command.into_js_value()),
+            ("channels", channels.into_js_value()),
+        ] {
+            Reflect::set(&hooks, &name.into(), &function)?;
+        }
+        Reflect::set(&js_sys::global(), &"ringtmp".into(), &hooks)?;
+        Ok(())
+    }
+}
+
+/// The pairs of a query.
+fn pairs(query: &UrlSearchParams) -> Vec<(String, String)> {
+    let entries = js_sys::try_iter(query).ok().flatten();
+    let pair = |entry: JsValue| {
+        let entry = entry.dyn_into::<js_sys::Array>().ok()?;
+        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
+    };
+    entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| pair(entry.ok()?))
+        .collect()
+}

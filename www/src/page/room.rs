@@ -1,0 +1,142 @@
+//! The page of a room.
+
+use super::controls::Controls;
+use super::curves::Curves;
+use super::dom::{Dom, set_text, show};
+use super::members::Members;
+use super::notices::Notices;
+use super::numbers::{Figures, Numbers};
+use super::ring::Ring;
+use super::share::Share;
+use crate::ring::RingDrawing;
+use crate::shown::{self, Ending, Phase, Progress};
+use crate::{format, words};
+use ringtmp_core::plan::Plan;
+use ringtmp_peer::{Command, Notice, View};
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::{Element, HtmlElement, Window};
+
+/// Everything on the page of a room.
+pub(super) struct Room {
+    headline: Element,
+    sentence: Element,
+    run: HtmlElement,
+    notices: Notices,
+    numbers: Numbers,
+    controls: Controls,
+    share: Share,
+    ring: Ring,
+    curves: Curves,
+    members: Members,
+    /// What is of no use before there is a room.
+    of_room: [HtmlElement; 2],
+}
+
+/// What a room's page is made of.
+pub(super) struct Content<'a> {
+    pub(super) view: Option<&'a View>,
+    pub(super) ending: Option<&'a Ending>,
+    /// Notices of the page's own.
+    pub(super) own_notices: &'a [Notice],
+    pub(super) figures: Figures,
+    /// The link to the room.
+    pub(super) url: Option<&'a str>,
+}
+
+impl Room {
+    pub(super) fn new(
+        dom: &Dom,
+        parent: &Element,
+        window: &Window,
+        act: Rc<dyn Fn(Command)>,
+    ) -> Result<Self, JsValue> {
+        let top: HtmlElement = dom.typed(parent, "div", "room")?;
+        let story: HtmlElement = dom.typed(&top, "div", "story")?;
+        let state = dom.child(&story, "div", "state")?;
+        state.set_attribute("role", "status")?;
+        let headline = dom.text(&state, "h1", "", words::JOINING)?;
+        let sentence = dom.text(&state, "p", "sentence", "")?;
+        let run = dom.typed(&story, "p", "run")?;
+        let notices = Notices::new(dom, &story)?;
+        let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
+        let numbers = Numbers::new(dom, &numbers_place)?;
+        let controls = Controls::new(dom, &story, window, act)?;
+        let share = Share::new(dom, &story, window)?;
+        let ring = Ring::new(dom, &top)?;
+        let details: HtmlElement = dom.typed(parent, "div", "details")?;
+        let curves = Curves::new(dom, &details, window)?;
+        let members = Members::new(dom, &details)?;
+        let of_room = [numbers_place, details];
+        Ok(Self {
+            headline,
+            sentence,
+            run,
+            notices,
+            numbers,
+            controls,
+            share,
+            ring,
+            curves,
+            members,
+            of_room,
+        })
+    }
+
+    pub(super) fn update(&self, content: Content<'_>) -> Result<(), JsValue> {
+        let Content {
+            view,
+            ending,
+            own_notices,
+            figures,
+            url,
+        } = content;
+        let phase = Phase::of(view, ending);
+        set_text(&self.headline, phase.headline());
+        set_text(&self.sentence, &shown::sentence(phase, view));
+        let run = view.and_then(|view| view.run.as_ref());
+        show(&self.run, run.is_some());
+        set_text(&self.run, &run.map_or_else(String::new, shown::run_line));
+        let mut notices = shown::notices(view, ending);
+        notices.extend_from_slice(own_notices);
+        self.notices.update(notices)?;
+        self.controls.update(phase.controls(view));
+        self.share.update(url);
+        for part in &self.of_room {
+            show(part, view.is_some_and(|view| view.room.is_some()));
+        }
+        self.numbers.update(&figures)?;
+        let Some(view) = view else { return Ok(()) };
+        let lines = shown::member_lines(view);
+        self.members.update(&lines)?;
+        let centre = centre(phase, &figures.progress, view);
+        self.ring.update(RingDrawing::new(
+            view,
+            &lines,
+            centre,
+            self.ring.is_narrow(),
+        ))?;
+        self.curves
+            .update(&view.points, figures.progress.of, phase == Phase::Training)
+    }
+}
+
+/// What stands in the middle of the ring.
+fn centre(phase: Phase, progress: &Progress, view: &View) -> [String; 3] {
+    let room = view.room.as_ref();
+    let stages = room.and_then(|room| room.plan.as_ref()).map(Plan::stages);
+    if stages.is_none() || phase == Phase::WarmingUp {
+        let here = room.map_or(0, shown::participants);
+        return [
+            String::new(),
+            here.to_string(),
+            words::devices_word(here).to_owned(),
+        ];
+    }
+    let count = |value: u32| format::count(u64::from(value));
+    [
+        words::CENTRE_STEP.to_owned(),
+        count(progress.done),
+        words::centre_of(&count(progress.of)),
+    ]
+}

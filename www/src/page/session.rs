@@ -1,0 +1,144 @@
+//! The page's end of the worker: starts it, gives it the port of the connections, passes commands on.
+
+use crate::address::Address;
+use crate::messages::{Channels, Entry, FromWorker, Start};
+use crate::words;
+use js_sys::Array;
+use ringtmp_peer::Command;
+use ringtmp_transport::browser::page::{ChannelMode, Connections};
+use std::cell::RefCell;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::{
+    ErrorEvent, MessageChannel, MessageEvent, Window, Worker, WorkerOptions, WorkerType,
+};
+
+/// A worker that runs a peer. Dropping it ends the worker and closes its connections.
+pub(super) struct Session {
+    worker: Worker,
+    connections: Rc<RefCell<Option<Connections>>>,
+    channels: Channels,
+    /// They live as long as the worker may call them.
+    _listeners: [Closure<dyn FnMut(JsValue)>; 2],
+}
+
+/// What the session reports.
+pub(super) enum Report {
+    /// The worker says something.
+    Said(FromWorker),
+    /// The worker is broken, in words.
+    Broken(String),
+}
+
+impl Session {
+    /// Starts a worker for `entry`. `report` is called with whatever comes from it.
+    pub(super) fn start(
+        window: &Window,
+        address: &Address,
+        entry: Entry,
+        report: impl Fn(Report) + 'static,
+    ) -> Result<Self, JsValue> {
+        let start = Start {
+            server: window.location().origin()?,
+            entry,
+            watch: address.watch,
+            name: address.name.clone().map_or_else(|| own_name(window), Ok)?,
+            executor: address.executor,
+        };
+        let options = WorkerOptions::new();
+        options.set_type(WorkerType::Module);
+        let worker = Worker::new_with_options("/worker.js", &options)?;
+        let connections = Rc::new(RefCell::new(None));
+        let channels = address.channels;
+        let report = Rc::new(report);
+
+        let hear = {
+            let (worker, connections, report) =
+                (worker.clone(), Rc::clone(&connections), Rc::clone(&report));
+            Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
+                let message = read(&event);
+                if let Ok(FromWorker::Awake) = message {
+                    match connect(&worker, &start, channels) {
+                        Ok(made) => *connections.borrow_mut() = Some(made),
+                        Err(error) => report(Report::Broken(describe(&error))),
+                    }
+                }
+                report(message.map_or_else(Report::Broken, Report::Said));
+            })
+        };
+        let fail = Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
+            // A script that cannot be loaded gives a bare event without a message.
+            let said = event
+                .dyn_ref::<ErrorEvent>()
+                .map(ErrorEvent::message)
+                .filter(|text| !text.is_empty());
+            report(Report::Broken(
+                said.unwrap_or_else(|| words::WORKER_NOT_LOADED.to_owned()),
+            ));
+        });
+        worker.set_onmessage(Some(hear.as_ref().unchecked_ref()));
+        worker.set_onerror(Some(fail.as_ref().unchecked_ref()));
+        worker.set_onmessageerror(Some(fail.as_ref().unchecked_ref()));
+        Ok(Self {
+            worker,
+            connections,
+            channels,
+            _listeners: [hear, fail],
+        })
+    }
+
+    /// Passes a command on to the peer.
+    pub(super) fn send(&self, command: &Command) -> Result<(), JsValue> {
+        let json =
+            serde_json::to_string(command).map_err(|error| JsError::new(&error.to_string()))?;
+        self.worker.post_message(&json.into())
+    }
+
+    /// How data channels reach the worker.
+    pub(super) fn channels(&self) -> Channels {
+        self.channels
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.worker.set_onmessage(None);
+        self.worker.set_onerror(None);
+        self.worker.set_onmessageerror(None);
+        self.worker.terminate();
+        self.connections.borrow_mut().take();
+    }
+}
+
+/// Makes the page's half of the connections and hands the other half to the worker, with its first message.
+fn connect(worker: &Worker, start: &Start, channels: Channels) -> Result<Connections, JsValue> {
+    let mode = match channels {
+        Channels::Transfer => ChannelMode::Transfer,
+        Channels::Post => ChannelMode::Post,
+    };
+    let pair = MessageChannel::new()?;
+    let json = serde_json::to_string(start).map_err(|error| JsError::new(&error.to_string()))?;
+    let connections = Connections::new(pair.port1(), mode);
+    let port = pair.port2();
+    worker.post_message_with_transfer(&Array::of2(&json.into(), &port), &Array::of1(&port))?;
+    Ok(connections)
+}
+
+fn read(event: &JsValue) -> Result<FromWorker, String> {
+    let json = event
+        .dyn_ref::<MessageEvent>()
+        .and_then(|event| event.data().as_string());
+    serde_json::from_str(&json.unwrap_or_default()).map_err(|error| error.to_string())
+}
+
+fn own_name(window: &Window) -> Result<String, JsValue> {
+    Ok(crate::agent::device_name(&window.navigator().user_agent()?))
+}
+
+/// A JavaScript exception in words.
+pub(super) fn describe(error: &JsValue) -> String {
+    match error.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.message()),
+        None => error.as_string().unwrap_or_else(|| format!("{error:?}")),
+    }
+}

@@ -1,0 +1,454 @@
+//! What is to be shown, in words, made from a [`View`]. No browser here: the page only carries it out.
+
+use crate::messages::Failure;
+use crate::{format, words};
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::plan::Plan;
+use ringtmp_core::signal::{
+    Device, DeviceKind, ExecutorKind, MemberStatus, MemberView, Role, RoomState, RoomView,
+};
+use ringtmp_peer::{LinkState, LinkView, Notice, NoticeLevel, RunSummary, ServerState, View};
+
+/// How this peer ended, if it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The user left.
+    Left,
+    /// It could not go on.
+    Failed(Failure),
+}
+
+/// The state that the whole page is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not in a room yet.
+    Joining,
+    /// In a room that waits.
+    Waiting,
+    /// Stages and links are being made.
+    WarmingUp,
+    /// Steps are made.
+    Training,
+    /// No new step begins.
+    Paused,
+    /// All steps are made.
+    Finished,
+    /// The run ended early.
+    Stopped,
+    /// Never got into the room.
+    Refused,
+    /// Was in the room and fell out of it.
+    Broken,
+    /// The user left.
+    Left,
+}
+
+impl Phase {
+    /// The phase of a page.
+    pub fn of(view: Option<&View>, ending: Option<&Ending>) -> Self {
+        let room = view.and_then(|view| view.room.as_ref());
+        match (ending, room) {
+            (Some(Ending::Left), _) => Self::Left,
+            (Some(Ending::Failed(_)), None) => Self::Refused,
+            (Some(Ending::Failed(_)), Some(_)) => Self::Broken,
+            (None, None) => Self::Joining,
+            (None, Some(room)) => match room.state {
+                RoomState::Waiting => Self::Waiting,
+                RoomState::WarmingUp => Self::WarmingUp,
+                RoomState::Training => Self::Training,
+                RoomState::Paused => Self::Paused,
+                RoomState::Finished => Self::Finished,
+                RoomState::Stopped { .. } => Self::Stopped,
+            },
+        }
+    }
+
+    /// Its name for programs: the page's `data-state`.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Waiting => "waiting",
+            Self::WarmingUp => "warming_up",
+            Self::Training => "training",
+            Self::Paused => "paused",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+            Self::Refused => "refused",
+            Self::Broken => "broken",
+            Self::Left => "left",
+        }
+    }
+
+    /// Its name for people.
+    pub const fn headline(self) -> &'static str {
+        match self {
+            Self::Joining => words::JOINING,
+            Self::Waiting => words::WAITING,
+            Self::WarmingUp => words::WARMING_UP,
+            Self::Training => words::TRAINING,
+            Self::Paused => words::PAUSED,
+            Self::Finished => words::FINISHED,
+            Self::Stopped => words::STOPPED,
+            Self::Refused => words::REFUSED,
+            Self::Broken => words::BROKEN,
+            Self::Left => words::LEFT,
+        }
+    }
+
+    /// Which buttons do something.
+    pub fn controls(self, view: Option<&View>) -> Controls {
+        let participants = view
+            .and_then(|view| view.room.as_ref())
+            .map_or(0, participants);
+        Controls {
+            start: self == Self::Waiting && participants > 0,
+            pause: self == Self::Training,
+            resume: self == Self::Paused,
+            stop: matches!(self, Self::WarmingUp | Self::Training | Self::Paused),
+            leave: !matches!(self, Self::Refused | Self::Broken | Self::Left),
+            again: matches!(self, Self::Refused | Self::Broken | Self::Left),
+        }
+    }
+}
+
+/// Which buttons do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controls {
+    /// Start with the members there are.
+    pub start: bool,
+    /// Begin no new step.
+    pub pause: bool,
+    /// Go on.
+    pub resume: bool,
+    /// End the run.
+    pub stop: bool,
+    /// Leave the room.
+    pub leave: bool,
+    /// Load the page again, or open another room.
+    pub again: bool,
+}
+
+/// The sentence under the headline.
+pub fn sentence(phase: Phase, view: Option<&View>) -> String {
+    let Some((view, room)) = view.and_then(|view| Some((view, view.room.as_ref()?))) else {
+        return match (phase, view.map(|view| &view.server)) {
+            (Phase::Joining, None) => words::JOINING_STARTING.to_owned(),
+            (Phase::Joining, Some(ServerState::Connected)) => words::JOINING_ROOM.to_owned(),
+            (Phase::Joining, Some(_)) => words::JOINING_SERVER.to_owned(),
+            (Phase::Left, _) => words::LEFT_DETAIL.to_owned(),
+            _ => String::new(),
+        };
+    };
+    match phase {
+        Phase::Joining => words::JOINING_ROOM.to_owned(),
+        Phase::Waiting => words::waiting(participants(room)),
+        Phase::WarmingUp => words::WARMING_UP_DETAIL.to_owned(),
+        Phase::Training => words::training(
+            room.plan.as_ref().map_or(0, Plan::stages),
+            own_part(view, room).as_deref(),
+        ),
+        Phase::Paused => words::PAUSED_DETAIL.to_owned(),
+        Phase::Finished => finished(room),
+        Phase::Stopped => match &room.state {
+            RoomState::Stopped { reason } => words::stopped(reason.trim_end_matches('.')),
+            _ => String::new(),
+        },
+        Phase::Refused | Phase::Broken => String::new(),
+        Phase::Left => words::LEFT_DETAIL.to_owned(),
+    }
+}
+
+/// The run in a line.
+pub fn run_line(run: &RunSummary) -> String {
+    let parameters = format::count(run.parameters.iter().sum());
+    words::run_line(
+        &run.name,
+        &run.data,
+        run.layers.len(),
+        &parameters,
+        run.batch,
+        run.micro_batch,
+    )
+}
+
+/// How far the run is and how well it does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Updates made.
+    pub done: u32,
+    /// Updates to make; 0 while unknown.
+    pub of: u32,
+    /// The newest loss.
+    pub loss: Option<f32>,
+    /// The newest accuracy, 0 to 1.
+    pub accuracy: Option<f32>,
+}
+
+impl Progress {
+    /// Reads it off the curves, or off the result once there is one.
+    pub fn of(view: &View) -> Self {
+        let newest_loss = view
+            .points
+            .iter()
+            .rev()
+            .find_map(|point| Some((point.step, point.loss?)));
+        let newest_accuracy = view
+            .points
+            .iter()
+            .rev()
+            .find_map(|point| Some((point.step, point.accuracy?)));
+        // A loss names the step it is of, an accuracy the updates before it.
+        let by_loss = newest_loss.map_or(0, |(step, _)| step.saturating_add(1));
+        let by_accuracy = newest_accuracy.map_or(0, |(updates, _)| updates);
+        let result = view.room.as_ref().and_then(|room| room.result.as_ref());
+        Self {
+            done: result.map_or(by_loss.max(by_accuracy), |result| result.steps),
+            of: view.run.as_ref().map_or(0, |run| run.steps),
+            loss: result
+                .and_then(|result| result.loss_last)
+                .or(newest_loss.map(|(_, loss)| loss)),
+            accuracy: result
+                .and_then(|result| result.test_accuracy)
+                .or(newest_accuracy.map(|(_, accuracy)| accuracy)),
+        }
+    }
+
+    /// The share that is done, 0 to 1.
+    pub fn share(&self) -> f64 {
+        if self.of == 0 {
+            0.0
+        } else {
+            (f64::from(self.done) / f64::from(self.of)).min(1.0)
+        }
+    }
+}
+
+/// Bytes that all members have sent to their neighbours.
+pub fn bytes_sent(room: &RoomView) -> u64 {
+    room.members
+        .iter()
+        .flat_map(|member| &member.links)
+        .fold(0, |sum, link| sum.saturating_add(link.bytes))
+}
+
+/// One line of the table of devices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberLine {
+    /// Who.
+    pub peer: PeerId,
+    /// Its number in the ring, from 1; nothing without a stage.
+    pub number: Option<usize>,
+    /// Its name.
+    pub name: String,
+    /// Whether it is this device.
+    pub mine: bool,
+    /// Tab or program, GPU or CPU, adapter.
+    pub device: String,
+    /// Which layers, as a range.
+    pub layers: String,
+    /// Which layers, in words; may be empty.
+    pub layers_detail: String,
+    /// What it does, for people.
+    pub status: &'static str,
+    /// What it does, for style sheets.
+    pub status_key: &'static str,
+    /// Its traffic and its link with this device, a text each.
+    pub links: Vec<String>,
+    /// Whether its link with this device is down.
+    pub link_failed: bool,
+}
+
+/// The table of devices: the ring in its order, then everybody else.
+pub fn member_lines(view: &View) -> Vec<MemberLine> {
+    let Some(room) = &view.room else {
+        return Vec::new();
+    };
+    let mut lines: Vec<MemberLine> = room
+        .members
+        .iter()
+        .map(|member| member_line(view, room, member))
+        .collect();
+    // Stable: those without a number keep the order they came in.
+    lines.sort_by_key(|line| line.number.unwrap_or(usize::MAX));
+    lines
+}
+
+fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine {
+    let (status, status_key) = status(member.status);
+    let (layers, layers_detail) = held_layers(view, room, member);
+    let link = view.links.iter().find(|link| link.peer == member.peer);
+    MemberLine {
+        peer: member.peer,
+        number: stage_number(room, member.peer),
+        name: device_name(&member.device).to_owned(),
+        mine: view.me == Some(member.peer),
+        device: device_words(&member.device),
+        layers,
+        layers_detail,
+        status,
+        status_key,
+        links: link_words(room, member, link),
+        link_failed: link.is_some_and(|link| matches!(link.state, LinkState::Failed { .. })),
+    }
+}
+
+/// A device's place in the ring, counted from 1.
+fn stage_number(room: &RoomView, peer: PeerId) -> Option<usize> {
+    Some(usize::from(room.plan.as_ref()?.stage_of(peer)?.0) + 1)
+}
+
+fn device_name(device: &Device) -> &str {
+    if device.name.trim().is_empty() {
+        words::UNNAMED
+    } else {
+        &device.name
+    }
+}
+
+fn device_words(device: &Device) -> String {
+    let kind = match device.kind {
+        DeviceKind::Tab => words::KIND_TAB,
+        DeviceKind::Native => words::KIND_NATIVE,
+    };
+    let executor = match device.executor {
+        ExecutorKind::Gpu => words::EXECUTOR_GPU,
+        ExecutorKind::Cpu => words::EXECUTOR_CPU,
+    };
+    let parts = [kind, executor, device.adapter.trim()];
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" · ")
+}
+
+/// The layers of a member: as a range, and in words.
+fn held_layers(view: &View, room: &RoomView, member: &MemberView) -> (String, String) {
+    let held = room
+        .plan
+        .as_ref()
+        .and_then(|plan| plan.layers_of(member.peer));
+    let Some(held) = held else {
+        let why = match member.status {
+            MemberStatus::Watching => words::LAYERS_WATCHING,
+            MemberStatus::Spare => words::LAYERS_SPARE,
+            _ if member.role == Role::Spectator => words::LAYERS_WATCHING,
+            _ => words::LAYERS_UNPLANNED,
+        };
+        return (why.to_owned(), String::new());
+    };
+    let range = words::layer_range(u32::from(held.start.0) + 1, u32::from(held.end.0));
+    let indices = usize::from(held.start.0)..usize::from(held.end.0);
+    let detail = view.run.as_ref().and_then(|run| {
+        let layers = run.layers.get(indices.clone())?.join(", ");
+        let parameters = format::count(run.parameters.get(indices)?.iter().sum());
+        Some(format!("{layers} · {}", words::parameters(&parameters)))
+    });
+    (range, detail.unwrap_or_default())
+}
+
+const fn status(status: MemberStatus) -> (&'static str, &'static str) {
+    match status {
+        MemberStatus::Waiting => (words::STATUS_WAITING, "waiting"),
+        MemberStatus::Preparing => (words::STATUS_PREPARING, "preparing"),
+        MemberStatus::Ready => (words::STATUS_READY, "ready"),
+        MemberStatus::Training => (words::STATUS_TRAINING, "training"),
+        MemberStatus::Spare => (words::STATUS_SPARE, "spare"),
+        MemberStatus::Watching => (words::STATUS_WATCHING, "watching"),
+        MemberStatus::Done => (words::STATUS_DONE, "done"),
+    }
+}
+
+fn link_words(room: &RoomView, member: &MemberView, link: Option<&LinkView>) -> Vec<String> {
+    let mut texts: Vec<String> = member
+        .links
+        .iter()
+        .map(|traffic| {
+            let to = match stage_number(room, traffic.to) {
+                Some(number) => words::device_number(number),
+                None => words::UNNAMED.to_owned(),
+            };
+            words::sent_to(&format::bytes(traffic.bytes), &to)
+        })
+        .collect();
+    texts.extend(link.map(|link| match &link.state {
+        LinkState::Connecting => words::LINK_CONNECTING.to_owned(),
+        LinkState::Open => words::LINK_OPEN.to_owned(),
+        LinkState::Failed { reason } => words::link_failed(reason),
+    }));
+    texts
+}
+
+/// Everything said to the user: the ending first, then the server, then the peer's own notices, newest first.
+pub fn notices(view: Option<&View>, ending: Option<&Ending>) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    let mut failed = "";
+    if let Some(Ending::Failed(failure)) = ending {
+        failed = &failure.text;
+        notices.push(notice(NoticeLevel::Error, &failure.text, &failure.advice));
+    }
+    let Some(view) = view else { return notices };
+    if let (ServerState::Lost { reason }, None) = (&view.server, ending) {
+        let text = words::server_lost(reason.trim_end_matches('.'));
+        notices.push(notice(
+            NoticeLevel::Warning,
+            &text,
+            words::SERVER_LOST_ADVICE,
+        ));
+    }
+    // A peer that ends says why in its last notice as well.
+    notices.extend(
+        view.notices
+            .iter()
+            .rev()
+            .filter(|notice| notice.text != failed)
+            .cloned(),
+    );
+    notices
+}
+
+/// A notice of the page's own.
+pub fn notice(level: NoticeLevel, text: &str, advice: &str) -> Notice {
+    Notice {
+        level,
+        text: text.to_owned(),
+        advice: advice.to_owned(),
+    }
+}
+
+/// Members who train.
+pub fn participants(room: &RoomView) -> usize {
+    room.members
+        .iter()
+        .filter(|member| member.role == Role::Participant)
+        .count()
+}
+
+/// What this device does in the run, as a sentence.
+fn own_part(view: &View, room: &RoomView) -> Option<String> {
+    let plan = room.plan.as_ref()?;
+    match plan.layers_of(view.me?) {
+        Some(_) if plan.stages() == 1 => None,
+        Some(held) => Some(words::holds(&words::layer_range(
+            u32::from(held.start.0) + 1,
+            u32::from(held.end.0),
+        ))),
+        None if view.role == Role::Spectator => Some(words::this_watches()),
+        None => Some(words::this_is_spare()),
+    }
+}
+
+fn finished(room: &RoomView) -> String {
+    let Some(result) = &room.result else {
+        return String::new();
+    };
+    let accuracy = result.test_accuracy.map(format::percent);
+    words::finished(
+        &format::count(u64::from(result.steps)),
+        accuracy.as_deref(),
+        &format::duration(result.seconds),
+    )
+}
+
+#[cfg(test)]
+mod tests;

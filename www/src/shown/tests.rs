@@ -1,0 +1,249 @@
+use super::*;
+use ringtmp_core::ids::Epoch;
+use ringtmp_core::signal::{LinkTraffic, Point, RunResult};
+
+fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
+    let device = Device {
+        kind: DeviceKind::Tab,
+        name: format!("tab {peer}"),
+        executor: ExecutorKind::Cpu,
+        adapter: "wasm".to_owned(),
+    };
+    MemberView {
+        peer: PeerId(peer),
+        role,
+        device,
+        status,
+        links: Vec::new(),
+    }
+}
+
+/// Three members: 2 then 1 in the ring of three layers, and 3, which watches. We are 1.
+fn view() -> View {
+    let plan = Plan {
+        epoch: Epoch::default(),
+        order: vec![PeerId(2), PeerId(1)],
+        cuts: vec![0, 1, 3],
+    };
+    let mut members = vec![
+        member(1, Role::Participant, MemberStatus::Training),
+        member(2, Role::Participant, MemberStatus::Training),
+        member(3, Role::Spectator, MemberStatus::Watching),
+    ];
+    members[1].links = vec![LinkTraffic {
+        to: PeerId(1),
+        bytes: 1_230_000,
+    }];
+    View {
+        me: Some(PeerId(1)),
+        role: Role::Participant,
+        device: members[0].device.clone(),
+        server: ServerState::Connected,
+        run: Some(RunSummary {
+            name: "mlp".to_owned(),
+            data: "digits".to_owned(),
+            steps: 100,
+            batch: 64,
+            micro_batch: 16,
+            layers: vec![
+                "linear 4 → 3".to_owned(),
+                "relu".to_owned(),
+                "linear 3 → 2".to_owned(),
+            ],
+            parameters: vec![15, 0, 8],
+        }),
+        room: Some(RoomView {
+            code: "0123456789abcdef".parse().expect("a code"),
+            state: RoomState::Training,
+            members,
+            plan: Some(plan),
+            result: None,
+        }),
+        points: vec![
+            Point {
+                step: 0,
+                loss: Some(2.3),
+                accuracy: None,
+            },
+            Point {
+                step: 1,
+                loss: None,
+                accuracy: Some(0.25),
+            },
+            Point {
+                step: 9,
+                loss: Some(1.5),
+                accuracy: None,
+            },
+        ],
+        links: vec![LinkView {
+            peer: PeerId(2),
+            state: LinkState::Open,
+            sent: 10,
+            received: 20,
+        }],
+        notices: vec![
+            notice(NoticeLevel::Information, "first", ""),
+            notice(NoticeLevel::Warning, "second", ""),
+        ],
+    }
+}
+
+fn room(view: &mut View) -> &mut RoomView {
+    view.room.as_mut().expect("it has a room")
+}
+
+fn failure() -> Ending {
+    Ending::Failed(Failure {
+        text: "gone".to_owned(),
+        advice: "reload".to_owned(),
+    })
+}
+
+#[test]
+fn the_phase_is_the_rooms_state_until_the_peer_ends() {
+    let mut training = view();
+    assert_eq!(Phase::of(None, None), Phase::Joining);
+    assert_eq!(Phase::of(Some(&training), None), Phase::Training);
+    assert_eq!(Phase::of(Some(&training), Some(&failure())), Phase::Broken);
+    assert_eq!(Phase::of(Some(&training), Some(&Ending::Left)), Phase::Left);
+    room(&mut training).state = RoomState::Stopped {
+        reason: "a device left".to_owned(),
+    };
+    assert_eq!(Phase::of(Some(&training), None).key(), "stopped");
+    training.room = None;
+    assert_eq!(Phase::of(Some(&training), None), Phase::Joining);
+    assert_eq!(Phase::of(Some(&training), Some(&failure())), Phase::Refused);
+}
+
+#[test]
+fn every_phase_offers_a_way_on() {
+    let view = view();
+    for phase in [
+        Phase::Joining,
+        Phase::Waiting,
+        Phase::WarmingUp,
+        Phase::Training,
+        Phase::Paused,
+        Phase::Finished,
+        Phase::Stopped,
+        Phase::Refused,
+        Phase::Broken,
+        Phase::Left,
+    ] {
+        let controls = phase.controls(Some(&view));
+        assert!(controls.leave != controls.again, "{phase:?}");
+    }
+    assert!(
+        !Phase::Waiting.controls(None).start,
+        "nobody is there to start with"
+    );
+    assert!(Phase::Waiting.controls(Some(&view)).start);
+    assert!(Phase::Paused.controls(Some(&view)).resume);
+}
+
+#[test]
+fn the_table_follows_the_ring_and_then_names_the_others() {
+    let lines = member_lines(&view());
+    let numbers: Vec<_> = lines
+        .iter()
+        .map(|line| (line.peer.0, line.number))
+        .collect();
+    assert_eq!(numbers, [(2, Some(1)), (1, Some(2)), (3, None)]);
+    assert_eq!(
+        (lines[0].layers.as_str(), lines[0].layers_detail.as_str()),
+        ("layer 1", "linear 4 → 3 · 15 parameters")
+    );
+    assert_eq!(lines[1].layers, "layers 2–3");
+    assert_eq!(lines[1].layers_detail, "relu, linear 3 → 2 · 8 parameters");
+    assert_eq!(lines[0].links, ["1.23 MB to device 2", words::LINK_OPEN]);
+    assert_eq!(lines[2].layers, words::LAYERS_WATCHING);
+    assert_eq!(
+        lines.iter().map(|line| line.mine).collect::<Vec<_>>(),
+        [false, true, false]
+    );
+    assert_eq!(lines[0].device, "browser tab · CPU · wasm");
+}
+
+#[test]
+fn a_plan_that_reaches_beyond_the_known_layers_is_shown_without_words() {
+    let mut view = view();
+    room(&mut view).plan.as_mut().expect("it has a plan").cuts = vec![0, 1, 900];
+    assert_eq!(member_lines(&view)[1].layers, "layers 2–900");
+    assert_eq!(member_lines(&view)[1].layers_detail, "");
+}
+
+#[test]
+fn progress_counts_updates_by_the_newest_loss_or_accuracy() {
+    let mut view = view();
+    let progress = Progress::of(&view);
+    assert_eq!((progress.done, progress.of), (10, 100));
+    assert_eq!((progress.loss, progress.accuracy), (Some(1.5), Some(0.25)));
+    view.points.push(Point {
+        step: 12,
+        loss: None,
+        accuracy: Some(0.5),
+    });
+    assert_eq!(Progress::of(&view).done, 12);
+    view.points.push(Point {
+        step: u32::MAX,
+        loss: Some(0.0),
+        accuracy: None,
+    });
+    assert_eq!(Progress::of(&view).share(), 1.0);
+}
+
+#[test]
+fn the_result_has_the_last_word() {
+    let mut view = view();
+    let room = room(&mut view);
+    room.state = RoomState::Finished;
+    room.result = Some(RunResult {
+        steps: 100,
+        loss_first: Some(2.3),
+        loss_last: Some(0.1),
+        test_accuracy: Some(0.971),
+        seconds: 38.0,
+        digests: Vec::new(),
+    });
+    let progress = Progress::of(&view);
+    assert_eq!(
+        (progress.done, progress.loss, progress.accuracy),
+        (100, Some(0.1), Some(0.971))
+    );
+    let sentence = sentence(Phase::Finished, Some(&view));
+    assert_eq!(
+        sentence,
+        "100 steps, 97.1% of unseen samples right, 38 s after the room was opened."
+    );
+}
+
+#[test]
+fn notices_put_what_is_worst_and_newest_first() {
+    let mut view = view();
+    view.server = ServerState::Lost {
+        reason: "no answer.".to_owned(),
+    };
+    let texts = |view: &View, ending: Option<&Ending>| -> Vec<String> {
+        notices(Some(view), ending)
+            .into_iter()
+            .map(|notice| notice.text)
+            .collect()
+    };
+    assert_eq!(
+        texts(&view, None),
+        [
+            "The connection to the server is gone: no answer.",
+            "second",
+            "first"
+        ]
+    );
+    assert_eq!(texts(&view, Some(&failure())), ["gone", "second", "first"]);
+    view.notices
+        .push(notice(NoticeLevel::Error, "gone", "reload"));
+    assert_eq!(
+        notices(Some(&view), Some(&failure())).len(),
+        3,
+        "the reason of the end is said once"
+    );
+}

@@ -1,0 +1,267 @@
+//! Every text the page shows. Another language is another module with these names.
+//!
+//! Two texts lie elsewhere because nothing else can show them: `static/index.html` says that a browser is too old to
+//! run this module at all, and errors of the crates below carry their own words.
+
+#![expect(
+    missing_docs,
+    reason = "the name of a text says where it stands, the text says the rest"
+)]
+
+pub const PRODUCT: &str = "RingTMP";
+pub const PURPOSE: &str = "Train one neural network across the devices around you.";
+pub const PURPOSE_DETAIL: &str = "Every device opens one link. Its browser tab holds a few of the layers, computes them, and \
+    hands the result to its neighbour, until the ring closes. The devices talk to each other directly: the server only introduces them.";
+
+pub const FORM_TITLE: &str = "Open a room";
+pub const FORM_MODEL: &str = "Model";
+pub const FORM_MODEL_MLP: &str = "mlp: a small classifier";
+pub const FORM_DATA: &str = "Data";
+pub const FORM_DATA_DIGITS: &str = "digits, drawn by this device";
+pub const FORM_STEPS: &str = "Steps";
+pub const FORM_PEERS: &str = "Devices to wait for";
+pub const FORM_PEERS_HINT: &str =
+    "Training starts by itself when they are there, this one included. With 0 it waits for Start.";
+pub const FORM_EXECUTOR: &str = "This device computes on";
+pub const FORM_EXECUTOR_AUTO: &str = "the best it has";
+pub const FORM_EXECUTOR_GPU: &str = "its GPU";
+pub const FORM_EXECUTOR_CPU: &str = "its CPU";
+pub const FORM_CREATE: &str = "Create room";
+
+pub const BUTTON_START: &str = "Start now";
+pub const BUTTON_PAUSE: &str = "Pause";
+pub const BUTTON_RESUME: &str = "Resume";
+pub const BUTTON_STOP: &str = "Stop";
+pub const BUTTON_LEAVE: &str = "Leave";
+pub const BUTTON_RELOAD: &str = "Try again";
+pub const BUTTON_HOME: &str = "Open another room";
+
+pub const SHARE_TITLE: &str = "Open this link on the next device";
+pub const SHARE_COPY: &str = "Copy link";
+pub const SHARE_COPIED: &str = "Copied";
+pub const SHARE_COPY_BY_HAND: &str = "Selected: copy it";
+pub const SHARE_LOCAL: &str = "This address works on this computer only: open it in more tabs here. For other devices, serve on an address they can reach.";
+
+pub const SERVER_CONNECTING: &str = "connecting to the server";
+pub const SERVER_CONNECTED: &str = "server connected";
+pub const SERVER_LOST: &str = "server lost";
+
+pub const JOINING: &str = "Joining";
+pub const WAITING: &str = "Waiting for devices";
+pub const WARMING_UP: &str = "Warming up";
+pub const TRAINING: &str = "Training";
+pub const PAUSED: &str = "Paused";
+pub const FINISHED: &str = "Finished";
+pub const STOPPED: &str = "Stopped";
+pub const REFUSED: &str = "Could not join";
+pub const BROKEN: &str = "This device dropped out";
+pub const LEFT: &str = "You left the room";
+
+pub const JOINING_STARTING: &str = "Starting this device.";
+pub const JOINING_SERVER: &str = "Looking for the server.";
+pub const JOINING_ROOM: &str = "The server is there. Entering the room.";
+pub const WARMING_UP_DETAIL: &str =
+    "The devices build their layers, connect to their neighbours and prepare their kernels.";
+pub const PAUSED_DETAIL: &str = "No new step begins until somebody presses Resume.";
+pub const LEFT_DETAIL: &str = "The others go on without this device. Reload the page to come back.";
+
+pub const NUMBER_STEP: &str = "Step";
+pub const NUMBER_LOSS: &str = "Loss";
+pub const NUMBER_ACCURACY: &str = "Accuracy";
+pub const NUMBER_SAMPLES: &str = "Samples/s";
+pub const NUMBER_BYTES: &str = "Data/s";
+pub const NUMBER_NONE: &str = "–";
+
+pub const RING_TITLE: &str = "The ring";
+pub const RING_CLOSING: &str = "closing link";
+pub const CENTRE_STEP: &str = "step";
+
+pub const CURVE_LOSS: &str = "Loss";
+pub const CURVE_ACCURACY: &str = "Accuracy on unseen samples";
+pub const CURVE_EMPTY: &str = "The curve begins with the first step.";
+pub const CURVE_EMPTY_ACCURACY: &str = "The curve begins with the first evaluation.";
+
+pub const MEMBERS_TITLE: &str = "Devices";
+pub const MEMBERS_NONE: &str = "Nobody is here yet.";
+pub const COLUMN_DEVICE: &str = "Device";
+pub const COLUMN_LAYERS: &str = "Layers";
+pub const COLUMN_STATUS: &str = "Status";
+pub const COLUMN_LINKS: &str = "Links";
+pub const THIS_DEVICE: &str = "this device";
+pub const KIND_TAB: &str = "browser tab";
+pub const KIND_NATIVE: &str = "program";
+pub const EXECUTOR_GPU: &str = "GPU";
+pub const EXECUTOR_CPU: &str = "CPU";
+pub const UNNAMED: &str = "unnamed device";
+
+pub const STATUS_WAITING: &str = "waiting";
+pub const STATUS_PREPARING: &str = "preparing";
+pub const STATUS_READY: &str = "ready";
+pub const STATUS_TRAINING: &str = "training";
+pub const STATUS_SPARE: &str = "spare";
+pub const STATUS_WATCHING: &str = "watching";
+pub const STATUS_DONE: &str = "done";
+
+pub const LAYERS_SPARE: &str = "none: there are more devices than stages";
+pub const LAYERS_WATCHING: &str = "none: it only watches";
+pub const LAYERS_UNPLANNED: &str = "not dealt yet";
+
+pub const LINK_CONNECTING: &str = "link to this device is being made";
+pub const LINK_OPEN: &str = "linked with this device";
+
+pub const LEVEL_INFORMATION: &str = "Note";
+pub const LEVEL_WARNING: &str = "Warning";
+pub const LEVEL_ERROR: &str = "Error";
+
+pub const SERVER_LOST_ADVICE: &str =
+    "Devices that are linked train on. New devices cannot join until the server is back.";
+pub const WORKER_FAILED_ADVICE: &str = "Reload the page. If it happens again, close other tabs to free memory, or try another browser.";
+pub const SIGNALLING_ADVICE: &str =
+    "Check that the server runs and that this device is on its network, then try again.";
+pub const COMPUTE_ADVICE: &str = "Add executor=cpu to the address to train on the CPU.";
+pub const REFUSED_ADVICE: &str = "Check the link with whoever sent it, or open a room of your own.";
+pub const WORKER_NOT_LOADED: &str = "its script could not be loaded";
+pub const START_UNREADABLE: &str = "The training part of the page cannot read its first message.";
+pub const UNANSWERED: &str = "The training part of the page does not start.";
+
+pub fn page_title(phase: &str) -> String {
+    format!("{phase} · {PRODUCT}")
+}
+
+pub fn worker_failed(detail: &str) -> String {
+    format!("The training part of the page has failed: {detail}")
+}
+
+pub fn server_lost(reason: &str) -> String {
+    format!("The connection to the server is gone: {reason}.")
+}
+
+pub fn room_unreadable(reason: &str) -> String {
+    format!("This link does not lead to a room: {reason}.")
+}
+
+pub fn parameter_unreadable(name: &str, value: &str, allowed: &str) -> String {
+    format!(
+        "The address says {name}={value}, which is not understood. It takes {allowed}; the default is used."
+    )
+}
+
+pub fn waiting(participants: usize) -> String {
+    match participants {
+        0 => "No device to train on is here yet. Share the link.".to_owned(),
+        1 => "One device is here. Share the link, or start with this one alone.".to_owned(),
+        n => format!("{n} devices are here. Share the link, or start with these."),
+    }
+}
+
+pub fn training(stages: usize, role: Option<&str>) -> String {
+    let ring = match stages {
+        0 | 1 => "One device trains the whole model.".to_owned(),
+        n => format!("{n} devices train one model; each holds a part of it."),
+    };
+    match role {
+        Some(role) => format!("{ring} {role}"),
+        None => ring,
+    }
+}
+
+pub fn holds(layers: &str) -> String {
+    format!("This one holds {layers}.")
+}
+
+pub fn this_is_spare() -> String {
+    "This one is a spare: there are more devices than stages.".to_owned()
+}
+
+pub fn this_watches() -> String {
+    "This one only watches.".to_owned()
+}
+
+pub fn stopped(reason: &str) -> String {
+    format!("The run ended before its last step: {reason}.")
+}
+
+pub fn finished(steps: &str, accuracy: Option<&str>, duration: &str) -> String {
+    match accuracy {
+        Some(accuracy) => format!(
+            "{steps} steps, {accuracy} of unseen samples right, {duration} after the room was opened."
+        ),
+        None => format!("{steps} steps, {duration} after the room was opened."),
+    }
+}
+
+pub fn run_line(
+    name: &str,
+    data: &str,
+    layers: usize,
+    parameters: &str,
+    batch: u32,
+    micro_batch: u32,
+) -> String {
+    format!(
+        "{name} on {data} · {layers} layers · {parameters} parameters · {batch} samples a step, {micro_batch} at a time"
+    )
+}
+
+/// Layers are counted from 1 for people.
+pub fn layer_range(first: u32, last: u32) -> String {
+    if first == last {
+        format!("layer {first}")
+    } else {
+        format!("layers {first}–{last}")
+    }
+}
+
+pub fn parameters(count: &str) -> String {
+    format!("{count} parameters")
+}
+
+pub fn step_of(done: &str, of: &str) -> String {
+    format!("{done} of {of}")
+}
+
+pub fn centre_of(of: &str) -> String {
+    format!("of {of}")
+}
+
+pub fn devices(count: usize) -> String {
+    format!("{count} {}", devices_word(count))
+}
+
+pub const fn devices_word(count: usize) -> &'static str {
+    if count == 1 { "device" } else { "devices" }
+}
+
+pub fn sent_to(bytes: &str, to: &str) -> String {
+    format!("{bytes} to {to}")
+}
+
+pub fn device_number(number: usize) -> String {
+    format!("device {number}")
+}
+
+pub fn link_failed(reason: &str) -> String {
+    format!("no link with this device: {reason}")
+}
+
+pub fn ring_summary(stages: usize, layers: usize) -> String {
+    format!("{stages} stages in a ring share {layers} layers")
+}
+
+pub fn curve_summary(
+    name: &str,
+    first: &str,
+    first_step: &str,
+    last: &str,
+    last_step: &str,
+) -> String {
+    format!("{name}: {first} at step {first_step}, {last} at step {last_step}")
+}
+
+pub fn device_name(browser: Option<&str>, system: Option<&str>) -> String {
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(name), None) | (None, Some(name)) => name.to_owned(),
+        (None, None) => "Browser".to_owned(),
+    }
+}

@@ -1,0 +1,137 @@
+//! The worker half: runs the peer and reports to the page.
+
+use crate::messages::{self, COMMANDS_MAX, Entry, Executor, Failure, FromWorker, Start};
+use crate::words;
+use futures::channel::mpsc;
+use js_sys::{Array, global};
+use ringtmp_core::signal::Role;
+use ringtmp_peer::{Command, ExecutorChoice, PeerError, RunFile, Setup, View};
+use ringtmp_transport::browser;
+use std::cell::RefCell;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, MessagePort};
+
+/// Starts the worker: it says that it is awake and waits for the page's first message. Called once, by `worker.js`.
+///
+/// # Errors
+/// If this is no dedicated worker.
+#[wasm_bindgen]
+pub fn start_worker() -> Result<(), JsValue> {
+    let scope: DedicatedWorkerGlobalScope = global().dyn_into()?;
+    let commands: RefCell<Option<mpsc::Sender<Command>>> = RefCell::new(None);
+    let listen = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
+        let mut commands = commands.borrow_mut();
+        match commands.as_mut() {
+            None => match read_start(&event.data()) {
+                Some((start, port)) => {
+                    let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+                    *commands = Some(sender);
+                    spawn_local(run(start, port, receiver));
+                }
+                None => report_failure(words::START_UNREADABLE, words::WORKER_FAILED_ADVICE),
+            },
+            Some(sender) => {
+                let command = event
+                    .data()
+                    .as_string()
+                    .and_then(|json| messages::read_command(&json).ok());
+                if let Some(command) = command {
+                    // Full: a button pressed sixteen times faster than it can be obeyed. Closed: the peer has ended.
+                    let _ = sender.try_send(command);
+                }
+            }
+        }
+    });
+    scope.set_onmessage(Some(listen.as_ref().unchecked_ref()));
+    // The worker listens as long as it lives.
+    listen.forget();
+    report(&FromWorker::Awake);
+    Ok(())
+}
+
+/// The page's first message: `[json, port]`.
+fn read_start(data: &JsValue) -> Option<(Start, MessagePort)> {
+    let parts = data.dyn_ref::<Array>()?;
+    let start = serde_json::from_str(&parts.get(0).as_string()?).ok()?;
+    Some((start, parts.get(1).dyn_into().ok()?))
+}
+
+async fn run(start: Start, port: MessagePort, commands: mpsc::Receiver<Command>) {
+    let setup = Setup {
+        server: start.server,
+        entry: match start.entry {
+            Entry::Join(room) => ringtmp_peer::Entry::Join(room),
+            Entry::Create(wish) => ringtmp_peer::Entry::Create(run_file(wish)),
+        },
+        role: if start.watch {
+            Role::Spectator
+        } else {
+            Role::Participant
+        },
+        name: start.name,
+        executor: match start.executor {
+            Executor::Auto => ExecutorChoice::Auto,
+            Executor::Gpu => ExecutorChoice::Gpu,
+            Executor::Cpu => ExecutorChoice::Cpu,
+        },
+        connector: browser::connector(port),
+    };
+    let publish = |view: View| {
+        report(&FromWorker::View {
+            view: Box::new(view),
+        })
+    };
+    match ringtmp_peer::run(setup, commands, publish).await {
+        Ok(()) => report(&FromWorker::Ended { failure: None }),
+        Err(error) => report_failure(&error.to_string(), advice(&error)),
+    }
+}
+
+/// What the user can do about an error that does not say it itself.
+const fn advice(error: &PeerError) -> &'static str {
+    match error {
+        PeerError::Refused(_) => words::REFUSED_ADVICE,
+        PeerError::Signalling(_) => words::SIGNALLING_ADVICE,
+        PeerError::Compute(_) => words::COMPUTE_ADVICE,
+        PeerError::RunFile(_) => "",
+    }
+}
+
+fn run_file(wish: messages::RunWish) -> RunFile {
+    let mut run = RunFile::default();
+    if let Some(data) = wish.data {
+        run.data = data;
+    }
+    if let Some(steps) = wish.steps {
+        run.steps = steps;
+    }
+    if let Some(peers) = wish.peers {
+        run.start_at_peers = peers;
+    }
+    run
+}
+
+fn report_failure(text: &str, advice: &str) {
+    let failure = Failure {
+        text: text.to_owned(),
+        advice: advice.to_owned(),
+    };
+    report(&FromWorker::Ended {
+        failure: Some(failure),
+    });
+}
+
+/// Posts a message to the page.
+fn report(message: &FromWorker) {
+    let Ok(scope) = global().dyn_into::<DedicatedWorkerGlobalScope>() else {
+        return;
+    };
+    match serde_json::to_string(message) {
+        // Posting text fails only when the page is gone, and with it whoever could be told.
+        Ok(json) => drop(scope.post_message(&json.into())),
+        Err(error) => {
+            wasm_bindgen::throw_str(&format!("a message to the page cannot be written: {error}"))
+        }
+    }
+}
