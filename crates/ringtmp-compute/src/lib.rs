@@ -35,7 +35,7 @@ pub mod tensor;
 
 pub use error::{ComputeError, ParameterError};
 pub use executor::{Executor, ExecutorChoice, ExecutorKind};
-pub use loss::LossReport;
+pub use loss::{IGNORED_LABEL, LossReport};
 pub use model::{LayerOutline, ModelError, ModelSpec};
 pub use optimizer::OptimizerSpec;
 pub use stage::{Parameter, Stage, StageConfig};

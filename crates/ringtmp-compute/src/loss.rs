@@ -2,6 +2,10 @@
 
 use crate::recording::{Operation, Recording, View};
 
+/// The label of a row that is only padding: it has no loss and no gradient, and is not counted
+/// (`ignore_index` of `torch.nn.CrossEntropyLoss`).
+pub const IGNORED_LABEL: u32 = u32::MAX;
+
 /// The loss of one micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossReport {
@@ -9,7 +13,7 @@ pub struct LossReport {
     pub loss_sum: f32,
     /// Samples whose largest logit is the label's.
     pub correct: u32,
-    /// Samples.
+    /// Samples, those with [`IGNORED_LABEL`] aside.
     pub samples: u32,
 }
 
@@ -40,12 +44,15 @@ pub(crate) fn record(site: &LossSite, batch: usize, recording: &mut Recording) {
     });
 }
 
-/// Sums `losses` (R, 2) in the order of rows. In double precision, so that the sum of many losses keeps its last digits.
-pub(crate) fn report(losses: &[f32]) -> LossReport {
+/// Sums `losses` (R, 2) of rows with these `labels` (R), in the order of rows. In double precision, so that the sum of many losses keeps its last digits.
+pub(crate) fn report(losses: &[f32], labels: &[u32]) -> LossReport {
     let (rows, _) = losses.as_chunks::<2>();
     LossReport {
         loss_sum: rows.iter().map(|row| f64::from(row[0])).sum::<f64>() as f32,
         correct: rows.iter().filter(|row| row[1] > 0.0).count() as u32,
-        samples: rows.len() as u32,
+        samples: labels
+            .iter()
+            .filter(|label| **label != IGNORED_LABEL)
+            .count() as u32,
     }
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Numbers, assert_near, cpu, gpu, suite};
-use ringtmp_compute::Executor;
+use ringtmp_compute::{Executor, IGNORED_LABEL};
 use ringtmp_compute::recording::{
     Lifetime, MatrixProduct, Operation, Plan, Recording, RecordingId, View,
 };
@@ -164,7 +164,11 @@ suite! {
             };
             let fill = |numbers: &mut Numbers, view: usize, count: usize| match view {
                 0 => numbers.floats(count).into_iter().map(|logit| (height * logit).to_bits()).collect(),
-                1 => numbers.labels(count, classes as u32),
+                1 => {
+                    let labels = numbers.labels(count, classes as u32);
+                    let padded = |(row, label)| if row % 5 == 3 { IGNORED_LABEL } else { label };
+                    labels.into_iter().enumerate().map(padded).collect()
+                }
                 _ => random(numbers, view, count),
             };
             let sizes = [rows * classes, rows, rows * classes, 2 * rows];

@@ -1,6 +1,8 @@
 //! Opens the data of a run at the peer that draws from it.
 
-use ringtmp_data::{DataSpec, Dataset, IDX_FILE_BYTES_MAX, IdxError, IdxFiles};
+use ringtmp_data::{
+    DataSpec, Dataset, IDX_BYTES_MAX, IDX_TEST, IDX_TRAIN, IdxError, IdxFiles, IdxNames,
+};
 
 /// Why the data cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +51,8 @@ pub(crate) async fn open(spec: &DataSpec, server: &str, seed: u64) -> Result<Dat
         DataSpec::Idx { location } => {
             let location = format!("{server}{location}");
             let files = IdxFiles {
-                train: pair(&location, "train").await?,
-                test: pair(&location, "t10k").await?,
+                train: pair(&location, &IDX_TRAIN).await?,
+                test: pair(&location, &IDX_TEST).await?,
             };
             if files.train.is_none() && files.test.is_none() {
                 return Err(DataError::Missing { location });
@@ -60,17 +62,17 @@ pub(crate) async fn open(spec: &DataSpec, server: &str, seed: u64) -> Result<Dat
     }
 }
 
-async fn pair(location: &str, set: &str) -> Result<Option<(Vec<u8>, Vec<u8>)>, DataError> {
-    let Some(images) = file(location, &format!("{set}-images-idx3-ubyte")).await? else {
+async fn pair(location: &str, names: &IdxNames) -> Result<Option<(Vec<u8>, Vec<u8>)>, DataError> {
+    let Some(images) = first(location, names.images).await? else {
         return Ok(None);
     };
-    let labels = file(location, &format!("{set}-labels-idx1-ubyte")).await?;
+    let labels = first(location, names.labels).await?;
     Ok(labels.map(|labels| (images, labels)))
 }
 
-/// The file as it is or gzipped, whichever is there.
-async fn file(location: &str, name: &str) -> Result<Option<Vec<u8>>, DataError> {
-    for name in [format!("{name}.gz"), name.to_owned()] {
+/// The first of these files that is there.
+async fn first(location: &str, names: &[&str]) -> Result<Option<Vec<u8>>, DataError> {
+    for name in names {
         if let Some(bytes) = fetch(format!("{location}/{name}")).await? {
             return Ok(Some(bytes));
         }
@@ -94,11 +96,9 @@ async fn fetch(url: String) -> Result<Option<Vec<u8>>, DataError> {
         .map_err(|error| failed(error.to_string()))?;
     if response
         .content_length()
-        .is_some_and(|length| length > IDX_FILE_BYTES_MAX)
+        .is_some_and(|length| length > IDX_BYTES_MAX)
     {
-        return Err(failed(format!(
-            "it is longer than {IDX_FILE_BYTES_MAX} bytes"
-        )));
+        return Err(failed(format!("it is longer than {IDX_BYTES_MAX} bytes")));
     }
     let bytes = response
         .bytes()

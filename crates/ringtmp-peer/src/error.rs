@@ -17,6 +17,9 @@ pub enum PeerError {
     /// The server cannot be reached, or was lost before the room let us in.
     #[error(transparent)]
     Signalling(#[from] SignallingError),
+    /// The server answered something else than was asked.
+    #[error("the server answered \"{0}\" to something else: it is broken, or no RingTMP server")]
+    Unexpected(&'static str),
     /// There is nothing to compute with.
     #[error(transparent)]
     Compute(#[from] ComputeError),

@@ -18,5 +18,5 @@ mod workshop;
 pub use error::PeerError;
 pub use ringtmp_compute::ExecutorChoice;
 pub use run_file::{Run, RunFile, RunFileError};
-pub use shell::{Entry, Setup, run, run_over};
+pub use shell::{ConnectorSource, Entry, Setup, run, run_over};
 pub use view::*;

@@ -21,6 +21,7 @@ use ringtmp_core::signal::{
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Frame, WireError};
+use ringtmp_transport::loopback::LoopbackNetwork;
 use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent, Signalling, SignallingError};
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -49,7 +50,37 @@ pub struct Setup {
     /// What is to compute.
     pub executor: ExecutorChoice,
     /// What makes links.
-    pub connector: Connector,
+    pub connector: ConnectorSource,
+}
+
+/// What makes links: between devices, or in memory.
+#[derive(Debug)]
+pub enum ConnectorSource {
+    /// This platform's own.
+    Device(Connector),
+    /// In memory, among the peers of one process.
+    Loopback(LoopbackNetwork),
+}
+
+impl From<Connector> for ConnectorSource {
+    fn from(connector: Connector) -> Self {
+        Self::Device(connector)
+    }
+}
+
+impl From<LoopbackNetwork> for ConnectorSource {
+    fn from(network: LoopbackNetwork) -> Self {
+        Self::Loopback(network)
+    }
+}
+
+impl ConnectorSource {
+    fn connector(self, me: PeerId) -> Connector {
+        match self {
+            Self::Device(connector) => connector,
+            Self::Loopback(network) => network.connector(me),
+        }
+    }
 }
 
 /// Which room to enter.
@@ -163,8 +194,8 @@ async fn enter(
         device,
     })?;
     let welcome = next_message(&mut signalling).await?;
-    let run = match &welcome {
-        ServerMessage::Welcome { run, .. } => Run::of(run)?,
+    let (me, run) = match &welcome {
+        ServerMessage::Welcome { peer, run, .. } => (*peer, Run::of(run)?),
         other => return Err(unexpected(other)),
     };
     progress.heard(&welcome);
@@ -177,7 +208,7 @@ async fn enter(
         node,
         clock,
         signalling: Some(signalling),
-        connector: setup.connector,
+        connector: setup.connector.connector(me),
         links: Links::default(),
         payloads: Payloads::default(),
         workshop: executor.map(|executor| Workshop::new(executor, run, server)),
@@ -234,7 +265,7 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Progress { .. } => "progress",
         ServerMessage::Refused { .. } => "refused",
     };
-    SignallingError::Unexpected { message: name }.into()
+    PeerError::Unexpected(name)
 }
 
 /// A job that is done, and the workshop back.
@@ -319,6 +350,7 @@ impl Shell {
             work,
             ..
         } = self;
+        let mut work = work;
         let server = async {
             match signalling {
                 Some(signalling) => signalling.receive().await,

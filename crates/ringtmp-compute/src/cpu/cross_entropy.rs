@@ -1,7 +1,11 @@
 //! Softmax cross entropy.
 
+use crate::loss::IGNORED_LABEL;
+
 /// For each row x of logits (R, C) with label y: loss = log(sum exp(x - max)) - (x\[y\] - max), whether the first largest
 /// logit is the label's, and gradient = (softmax(x) - onehot(y)) * scale.
+///
+/// A row whose label is [`IGNORED_LABEL`] has loss 0 and gradient 0.
 ///
 /// Subtracting the maximum keeps the exponentials from overflowing and changes nothing else.
 pub(super) fn cross_entropy(
@@ -17,6 +21,11 @@ pub(super) fn cross_entropy(
         .zip(gradient.chunks_exact_mut(classes));
     let (losses, _) = losses.as_chunks_mut::<2>();
     for (((logits, gradient), label), report) in rows.zip(labels).zip(losses) {
+        if *label == IGNORED_LABEL {
+            gradient.fill(0.0);
+            *report = [0.0, 0.0];
+            continue;
+        }
         let label = *label as usize;
         let mut best = 0;
         for (class, logit) in logits.iter().enumerate() {

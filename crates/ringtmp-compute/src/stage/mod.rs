@@ -11,6 +11,7 @@ use crate::optimizer::OptimizerSpec;
 use crate::recording::View;
 use crate::tensor::{Format, Packed};
 use plan::StagePlan;
+use std::fmt;
 use std::ops::Range;
 
 /// What a stage is to be.
@@ -67,6 +68,14 @@ enum SlotState {
     AwaitsBackwardWeights,
 }
 
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Stage {
     /// Plans and allocates every buffer, compiles and tries every kernel, and draws the first weights.
     ///
@@ -104,7 +113,7 @@ impl Stage {
         )?)
     }
 
-    /// F and the loss, at the tail: one label for each row of logits.
+    /// F and the loss, at the tail: one label for each row of logits, [`crate::IGNORED_LABEL`] for padding.
     pub async fn forward_loss(
         &mut self,
         slot: usize,
@@ -126,7 +135,7 @@ impl Stage {
         self.write_input("loss", slot, input)?;
         self.program.write(site.labels, slot, labels);
         let words = self.program.run(recording, slot, &[site.losses]).await?;
-        let report = loss::report(bytemuck::cast_slice(&first(words)));
+        let report = loss::report(bytemuck::cast_slice(&first(words)), labels);
         if !report.loss_sum.is_finite() {
             let layer = self.config.layers.end - 1;
             let description = self.config.model.layers[layer].layer().describe();
@@ -312,7 +321,8 @@ fn check_labels(labels: &[u32], rows: usize, classes: usize) -> Result<(), Compu
         let (expected, actual) = (vec![rows], vec![labels.len()]);
         return Err(crate::tensor::TensorError::Shape { expected, actual }.into());
     }
-    match labels.iter().position(|label| *label as usize >= classes) {
+    let is_class = |label: u32| label == loss::IGNORED_LABEL || (label as usize) < classes;
+    match labels.iter().position(|label| !is_class(*label)) {
         Some(sample) => Err(ComputeError::Label {
             sample,
             label: labels[sample],

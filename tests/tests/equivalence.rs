@@ -1,0 +1,246 @@
+//! A ring computes exactly what one process computes: bit for bit on the CPU executor with 32-bit floats on the wire.
+//!
+//! The yardstick is a loop over one whole-model stage, written without the ring's protocol, transport or shell.
+
+use futures::channel::mpsc;
+use futures::executor::block_on;
+use ringtmp_compute::{Executor, ExecutorChoice, Packed, Stage, StageConfig};
+use ringtmp_core::signal::{LayerDigest, Role, RoomState, RunResult};
+use ringtmp_data::{Dataset, Order};
+use ringtmp_peer::{ConnectorSource, Entry, PeerError, Run, RunFile, Setup, View};
+use ringtmp_transport::loopback::LoopbackNetwork;
+use signaling_server::{Config, Server};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+const STEPS: u32 = 50;
+
+/// A ring of native peers takes about a second; a machine under load some more.
+const RUN_MAX: Duration = Duration::from_secs(120);
+
+fn run_file(peers: u16) -> RunFile {
+    RunFile {
+        steps: STEPS,
+        evaluate_every: 20,
+        evaluation_samples: 100,
+        start_at_peers: peers,
+        ..RunFile::default()
+    }
+}
+
+/// Digests after [`STEPS`] steps of plain training in one process, and the first and last mean loss.
+fn alone() -> (Vec<LayerDigest>, f32, f32) {
+    let run = run_file(1).check().expect("the run is sound");
+    block_on(train_alone(&run)).expect("the CPU always trains")
+}
+
+async fn train_alone(
+    run: &Run,
+) -> Result<(Vec<LayerDigest>, f32, f32), ringtmp_compute::ComputeError> {
+    let file = &run.file;
+    let config = StageConfig {
+        model: run.model.clone(),
+        layers: 0..run.model.layers.len(),
+        micro_batch: file.micro_batch as usize,
+        batch: file.batch as usize,
+        slots: 1,
+        seed: file.seed,
+        optimizer: run.optimizer(),
+    };
+    let mut stage = Stage::new(config, Executor::open(ExecutorChoice::Cpu).await?).await?;
+    let data = Dataset::digits(file.seed);
+    let mut losses = Vec::new();
+    for step in 0..file.steps {
+        let mut sum = 0.0;
+        for micro_batch in 0..file.batch / file.micro_batch {
+            let first = u64::from(step * file.batch + micro_batch * file.micro_batch);
+            let batch = data.train(Order::Shuffled, file.seed, first, file.micro_batch);
+            let samples = Packed::from_f32(&[file.micro_batch as usize, 784], &batch.inputs)?;
+            sum += f64::from(
+                stage
+                    .forward_loss(0, &samples, &batch.labels)
+                    .await?
+                    .loss_sum,
+            );
+            stage.backward_input(0, None).await?;
+            stage.backward_weights(0).await?;
+        }
+        stage.update().await?;
+        losses.push((sum / f64::from(file.batch)) as f32);
+    }
+    let digest = |(layer, sha256): (usize, String)| LayerDigest {
+        layer: layer as u16,
+        sha256,
+    };
+    let digests = stage.digests().await?.into_iter().map(digest).collect();
+    Ok((digests, losses[0], losses[losses.len() - 1]))
+}
+
+enum Over {
+    Loopback { seed: u64 },
+    WebRtc,
+}
+
+impl Over {
+    fn connectors(&self, count: u16) -> Vec<ConnectorSource> {
+        match self {
+            Self::Loopback { seed } => {
+                let network = LoopbackNetwork::new(*seed);
+                (0..count).map(|_| network.clone().into()).collect()
+            }
+            Self::WebRtc => (0..count)
+                .map(|_| ringtmp_transport::native::connector().into())
+                .collect(),
+        }
+    }
+}
+
+/// One peer until its room has a result (which it gives) or stops.
+async fn peer(setup: Setup) -> Result<View, PeerError> {
+    let (mut leave, commands) = mpsc::channel(1);
+    let mut last = None;
+    ringtmp_peer::run(setup, commands, |view: View| {
+        let state = view.room.as_ref().map(|room| &room.state);
+        if matches!(state, Some(RoomState::Finished | RoomState::Stopped { .. })) {
+            leave.try_send(ringtmp_peer::Command::Leave).ok();
+        }
+        // What is published on leaving still shows the room as it was.
+        last = Some(view);
+    })
+    .await?;
+    Ok(last.expect("a view is published before a peer ends"))
+}
+
+/// Trains a ring of `peers` native peers, CPU executor, and gives the room's result and every peer's last view.
+async fn ring(peers: u16, over: Over) -> (RunResult, Vec<View>) {
+    let server = Server::bind(Config {
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        ..Config::default()
+    })
+    .expect("a free port");
+    let address = format!("http://{}", server.address());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let setup = |entry, role, connector| Setup {
+        server: address.clone(),
+        entry,
+        role,
+        name: "test".to_owned(),
+        executor: ExecutorChoice::Cpu,
+        connector,
+    };
+    let (room_sender, room) = oneshot::channel();
+    let mut room_sender = Some(room_sender);
+    let watcher = setup(
+        Entry::Create(run_file(peers)),
+        Role::Spectator,
+        LoopbackNetwork::new(0).into(),
+    );
+    let (mut leave, commands) = mpsc::channel(1);
+    let (result_sender, result) = oneshot::channel();
+    let mut result_sender = Some(result_sender);
+    let watching = ringtmp_peer::run(watcher, commands, move |view: View| {
+        let Some(room) = view.room else { return };
+        if let Some(sender) = room_sender.take() {
+            sender.send(room.code).expect("the test waits for the code");
+        }
+        let ended = match room.state {
+            RoomState::Finished => room.result.ok_or_else(|| "no result".to_owned()),
+            RoomState::Stopped { reason } => Err(reason),
+            RoomState::Waiting | RoomState::WarmingUp | RoomState::Training | RoomState::Paused => {
+                return;
+            }
+        };
+        if let Some(sender) = result_sender.take() {
+            sender.send(ended).expect("the test waits for the result");
+            leave.try_send(ringtmp_peer::Command::Leave).ok();
+        }
+    });
+    let training = async {
+        let code = room.await.expect("a room");
+        let setups = over
+            .connectors(peers)
+            .into_iter()
+            .map(|connector| setup(Entry::Join(code), Role::Participant, connector));
+        futures::future::try_join_all(setups.map(peer)).await
+    };
+    let (watched, views) = futures::join!(watching, training);
+    watched.expect("the watcher ends well");
+    let result = result.await.expect("a result").expect("the run finishes");
+    drop(stop);
+    server
+        .await
+        .expect("the server runs")
+        .expect("the server ends well");
+    (result, views.expect("the peers end well"))
+}
+
+async fn bounded_ring(peers: u16, over: Over) -> (RunResult, Vec<View>) {
+    let all = LocalSet::new();
+    let ring = all.run_until(ring(peers, over));
+    tokio::time::timeout(RUN_MAX, Box::pin(ring))
+        .await
+        .expect("the run ends in time")
+}
+
+fn assert_equal_to_alone(result: &RunResult) {
+    let (digests, loss_first, loss_last) = alone();
+    assert_eq!(result.digests, digests);
+    assert_eq!(
+        (result.loss_first, result.loss_last),
+        (Some(loss_first), Some(loss_last))
+    );
+    assert!(
+        loss_last < loss_first,
+        "nothing was learnt: {loss_first} to {loss_last}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_native_peer_equals_a_plain_loop_bit_for_bit() {
+    let (result, _) = bounded_ring(1, Over::Loopback { seed: 1 }).await;
+    assert_equal_to_alone(&result);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_of_three_over_loopback_equals_one_process_bit_for_bit() {
+    for seed in [1, 2, 3] {
+        let (result, views) = bounded_ring(3, Over::Loopback { seed }).await;
+        assert_equal_to_alone(&result);
+        for view in views {
+            let plan = view.room.and_then(|room| room.plan).expect("a plan");
+            assert_eq!(plan.cuts, [0, 1, 3, 5], "no peer holds the whole model");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_of_three_over_webrtc_equals_one_process_bit_for_bit() {
+    let (result, views) = bounded_ring(3, Over::WebRtc).await;
+    assert_equal_to_alone(&result);
+    for view in views {
+        let sent: u64 = view.links.iter().map(|link| link.sent).sum();
+        assert!(sent > 0, "nothing went over the links: {:?}", view.links);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_peers_share_one_connection_and_equal_one_process() {
+    let (result, views) = bounded_ring(2, Over::WebRtc).await;
+    assert_equal_to_alone(&result);
+    assert!(views.iter().all(|view| view.links.len() == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_beyond_the_layers_are_spares() {
+    let (result, views) = bounded_ring(7, Over::Loopback { seed: 4 }).await;
+    assert_equal_to_alone(&result);
+    let holding = views.iter().filter(|view| {
+        let room = view.room.as_ref().expect("in a room");
+        let me = view.me.expect("has an id");
+        room.plan.as_ref().expect("a plan").layers_of(me).is_some()
+    });
+    assert_eq!(holding.count(), 5);
+}
