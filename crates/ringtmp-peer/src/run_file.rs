@@ -247,6 +247,7 @@ impl Run {
                 .map(|layer| layer.description.clone())
                 .collect(),
             parameters: self.layers.iter().map(|layer| layer.parameters).collect(),
+            start_at_peers: self.file.start_at_peers,
         }
     }
 

@@ -62,6 +62,8 @@ pub struct RunSummary {
     pub layers: Vec<String>,
     /// Numbers the model learns, by layer.
     pub parameters: Vec<u64>,
+    /// It starts by itself when so many devices are there; 0 if it waits for somebody to press start.
+    pub start_at_peers: u16,
 }
 
 /// One of our links.
