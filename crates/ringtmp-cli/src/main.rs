@@ -1,2 +1,67 @@
-//! Placeholder.
-fn main() {}
+//! The program `ringtmp`: the signalling server, native peers, a view of a room in the terminal, and the demo that puts
+//! them all together with real browser tabs.
+//!
+//! What moves is drawn on standard error; what another program may want to read goes to standard output or to a file.
+
+mod arguments;
+mod browser;
+mod commands;
+mod exit;
+mod interrupt;
+mod peer;
+mod process;
+mod result;
+mod room_url;
+mod terminal;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log(&arguments);
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let quiet = arguments.quiet;
+    runtime.block_on(async move {
+        match arguments.command {
+            Command::Serve(serve) => commands::serve::run(serve).await,
+            Command::Join(join) => commands::join::run(join, quiet).await,
+            Command::Watch(watch) => commands::watch::run(watch, quiet).await,
+            Command::Demo(demo) => Box::pin(commands::demo::run(demo, quiet)).await,
+            Command::Guard => commands::guard::run(std::io::stdin().lock()),
+        }
+    })
+}
+
+/// Sends the log to standard error. `RUST_LOG` wins over `-v` and `-q`.
+fn log(arguments: &Arguments) {
+    let level = match (arguments.quiet, arguments.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, 2) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let filter = EnvFilter::builder()
+        .with_default_directive(level.into())
+        .from_env_lossy();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && !no_color)
+        .with_writer(std::io::stderr)
+        .init();
+}

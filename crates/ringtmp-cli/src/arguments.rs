@@ -1,0 +1,168 @@
+//! The command line.
+
+use crate::exit;
+use crate::room_url::RoomUrl;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use ringtmp_peer::ExecutorChoice;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  ringtmp demo                          three tabs of a browser train a network as a ring
+  ringtmp demo --tabs 2 --natives 1     two tabs and a native process
+  ringtmp serve                         the page at http://127.0.0.1:8080
+  ringtmp join http://localhost:8080/r/CODE
+  ringtmp watch http://localhost:8080/r/CODE";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  ringtmp demo --tabs 3 --steps 500
+  ringtmp demo --tabs 2 --natives 1 --executor cpu
+  ringtmp demo --data idx:path/to/mnist
+  ringtmp demo --headless --json result.json";
+
+/// Train one neural network on several devices, as a ring of browser tabs and native processes.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit::EXIT_CODES))]
+pub(crate) struct Arguments {
+    /// Log more; repeat for more still. RUST_LOG overrides it
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// Draw no progress and log errors only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the signalling server, which also serves the page
+    Serve(Serve),
+    /// Join a room as a native device
+    Join(Join),
+    /// Watch a room in the terminal
+    Watch(Watch),
+    /// Start a server, open browser tabs, train, and show it
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(Demo),
+    /// End the process groups named on standard input once it is closed
+    #[command(hide = true)]
+    Guard,
+}
+
+/// Where a server listens and where its page is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Listen {
+    /// The address to listen on; 0.0.0.0 lets other devices in
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) bind: IpAddr,
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The folder of the built page
+    #[arg(long, value_name = "DIR", default_value = "dist/www")]
+    pub(crate) www: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    /// A folder of IDX files to serve at /data, for runs whose data is idx:/data
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Join {
+    /// The room's address, such as http://localhost:8080/r/CODE
+    pub(crate) url: RoomUrl,
+    /// What computes: auto, gpu or cpu
+    #[arg(long, default_value = "auto")]
+    pub(crate) executor: ExecutorChoice,
+    /// The device's name for people
+    #[arg(long, default_value_t = default_name())]
+    pub(crate) name: String,
+    /// Leave when the run has finished
+    #[arg(long)]
+    pub(crate) exit_when_finished: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Watch {
+    /// The room's address, such as http://localhost:8080/r/CODE
+    pub(crate) url: RoomUrl,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// How many browser tabs take part
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=16))]
+    pub(crate) tabs: u16,
+    /// How many native processes take part
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=16))]
+    pub(crate) natives: u16,
+    /// Steps to train; the default is the run file's
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) steps: Option<u32>,
+    /// What computes in every device: auto, gpu or cpu
+    #[arg(long, default_value = "auto")]
+    pub(crate) executor: ExecutorChoice,
+    /// What to train on: digits, or idx:DIR with IDX files such as MNIST's
+    #[arg(long, value_name = "SPEC", default_value = "digits")]
+    pub(crate) data: String,
+    /// Write the result to this file ("-" for standard output) and exit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+    /// Show the browser's windows
+    #[arg(long, conflicts_with = "headless")]
+    pub(crate) headed: bool,
+    /// Do not show the browser's windows; the default where there is no display
+    #[arg(long)]
+    pub(crate) headless: bool,
+}
+
+fn default_name() -> String {
+    format!("native on {}", std::env::consts::OS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_its_help_has_examples() {
+        let mut command = Arguments::command();
+        command.clone().debug_assert();
+        assert!(
+            command
+                .render_help()
+                .to_string()
+                .contains("ringtmp demo --tabs 2 --natives 1")
+        );
+        assert!(
+            command
+                .render_long_help()
+                .to_string()
+                .contains("Exit codes")
+        );
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused() {
+        let refused = |line: &str| Arguments::try_parse_from(line.split(' ')).is_err();
+        assert!(refused("ringtmp"));
+        assert!(refused("ringtmp join not-an-address"));
+        assert!(refused("ringtmp demo --tabs 17"));
+        assert!(refused("ringtmp demo --steps 0"));
+        assert!(refused("ringtmp demo --headed --headless"));
+        assert!(refused("ringtmp demo --executor tpu"));
+        assert!(!refused("ringtmp demo --tabs 0 --natives 2 -q"));
+        assert!(!refused("ringtmp serve --bind 0.0.0.0 --port 0 -vv"));
+    }
+}

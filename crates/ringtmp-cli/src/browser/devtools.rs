@@ -1,0 +1,166 @@
+//! The little of the DevTools protocol that opens tabs and hears of their crashes.
+//! <https://chromedevtools.github.io/devtools-protocol/tot/Target/>
+
+use crate::browser::Show;
+use anyhow::{Context, Result, bail};
+use futures::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+/// How long the browser may take to answer: it opens tabs in tens of milliseconds, more on a loaded machine.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+
+/// Messages about targets are a few hundred bytes.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Windows of the demo, in CSS pixels: three fit side by side on most screens.
+const WINDOW: (u32, u32) = (480, 860);
+
+/// How many windows stand in a row before the next row begins, and how far that one is shifted.
+const WINDOWS_A_ROW: usize = 3;
+const ROW_SHIFT: u32 = 40;
+
+/// A socket to a browser.
+pub(super) struct DevTools {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    last_id: u64,
+}
+
+/// What the browser says: an answer (with an id) or an event (with a method).
+#[derive(Debug, Deserialize)]
+struct Said {
+    id: Option<u64>,
+    method: Option<String>,
+    #[serde(default)]
+    params: Value,
+    #[serde(default)]
+    result: Value,
+    error: Option<Value>,
+}
+
+impl DevTools {
+    pub(super) async fn connect(address: &str) -> Result<Self> {
+        let limits = WebSocketConfig::default().max_message_size(Some(MESSAGE_BYTES_MAX));
+        let connecting = connect_async_with_config(address, Some(limits), true);
+        let connected = tokio::time::timeout(ANSWER_MAX, connecting).await;
+        let (socket, _) = connected
+            .context("the browser does not answer")?
+            .context("the browser cannot be spoken to")?;
+        Ok(Self { socket, last_id: 0 })
+    }
+
+    /// Opens each address, in windows side by side or in tabs of none, in place of the empty tab that is there.
+    pub(super) async fn open(&mut self, urls: &[String], show: Show) -> Result<()> {
+        self.call("Target.setDiscoverTargets", json!({ "discover": true }))
+            .await?;
+        let before = self.call("Target.getTargets", json!({})).await?;
+        for (index, url) in urls.iter().enumerate() {
+            self.call("Target.createTarget", target(url, index, show))
+                .await?;
+        }
+        let infos = before["targetInfos"].as_array().into_iter().flatten();
+        let empty: Vec<Value> = infos
+            .filter(|target| target["type"] == "page" && target["url"] == "about:blank")
+            .map(|target| target["targetId"].clone())
+            .collect();
+        // Closing the last tab would end a browser with windows.
+        for id in empty.into_iter().filter(|_| !urls.is_empty()) {
+            self.call("Target.closeTarget", json!({ "targetId": id }))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Done, with words, when a tab has crashed; never done once the socket is closed.
+    pub(super) async fn crash(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Ok(said) if said.method.as_deref() == Some("Target.targetCrashed") => {
+                    let status = said.params["status"].as_str().unwrap_or("no reason given");
+                    return format!("a tab has crashed ({status})");
+                }
+                Ok(_) => {}
+                // The browser's end is noticed at its process.
+                Err(_) => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Asks for something and waits for the answer; events that come between are no concern of the callers.
+    async fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let text = json!({ "id": id, "method": method, "params": params }).to_string();
+        let answer = async {
+            self.socket.send(Message::text(text)).await?;
+            loop {
+                let said = self.next().await?;
+                if said.id == Some(id) {
+                    return anyhow::Ok(said);
+                }
+            }
+        };
+        let answer = tokio::time::timeout(ANSWER_MAX, answer).await;
+        let answer = answer.with_context(|| format!("the browser does not answer {method}"))??;
+        match answer.error {
+            None => Ok(answer.result),
+            Some(error) => bail!("the browser refuses {method}: {error}"),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Said> {
+        loop {
+            let message = self
+                .socket
+                .next()
+                .await
+                .context("the browser has hung up")??;
+            if let Message::Text(text) = message {
+                return serde_json::from_str(&text).context("the browser speaks another protocol");
+            }
+        }
+    }
+}
+
+/// What to open: a window of its own in its place on the screen, or a tab.
+fn target(url: &str, index: usize, show: Show) -> Value {
+    match show {
+        Show::Headless => json!({ "url": url }),
+        Show::Headed => {
+            let (column, row) = (index % WINDOWS_A_ROW, index / WINDOWS_A_ROW);
+            let (column, row) = (
+                u32::try_from(column).unwrap_or(0),
+                u32::try_from(row).unwrap_or(0),
+            );
+            json!({
+                "url": url,
+                "newWindow": true,
+                "left": column * WINDOW.0 + row * ROW_SHIFT,
+                "top": row * ROW_SHIFT,
+                "width": WINDOW.0,
+                "height": WINDOW.1,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_do_not_cover_each_other_and_tabs_have_none() {
+        let windows: Vec<Value> = (0..5).map(|i| target("u", i, Show::Headed)).collect();
+        let places: std::collections::BTreeSet<String> = windows
+            .iter()
+            .map(|window| format!("{}/{}", window["left"], window["top"]))
+            .collect();
+        assert_eq!(places.len(), windows.len());
+        assert_eq!(target("u", 1, Show::Headless), json!({ "url": "u" }));
+    }
+}

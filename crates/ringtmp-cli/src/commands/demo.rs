@@ -1,0 +1,221 @@
+//! `ringtmp demo`: a server, a room, tabs of a real browser and native processes, watched from the terminal.
+
+mod cast;
+mod patience;
+
+use crate::arguments::Demo;
+use crate::browser::{self, Show};
+use crate::commands::serve;
+use crate::exit::Failure;
+use crate::interrupt::interrupted;
+use crate::peer::{Part, Peer, room_url};
+use crate::result::RunReport;
+use crate::terminal::Screen;
+use anyhow::{Context, Result};
+use cast::Cast;
+use patience::Patience;
+use ringtmp_core::signal::RoomState;
+use ringtmp_peer::{RunFile, View};
+use signaling_server::{BUILD_COMMAND, Server};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long our own server, in this very process, may take to open a room. It takes milliseconds.
+const ROOM_MAX: Duration = Duration::from_secs(20);
+
+/// Runs the demo to its end. Whatever was started is ended on every way out.
+pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
+    let (data, folder) = data(&demo.data);
+    let peers = demo.tabs + demo.natives;
+    if peers == 0 {
+        return Err(Failure::Missing("a ring needs at least one tab or native".to_owned()).into());
+    }
+    let program = if demo.tabs > 0 {
+        Some(browser::find()?)
+    } else {
+        None
+    };
+    let server = serve::bind(&demo.listen, folder).context("the demo's server does not start")?;
+    if demo.tabs > 0 && !server.has_page() {
+        let www = demo.listen.www.display();
+        let words = format!(
+            "there is no page in {www}: build it with `{BUILD_COMMAND}`, or use `cargo xtask demo`"
+        );
+        return Err(Failure::Missing(words).into());
+    }
+    let (server, address) = Running::start(server);
+    let run = RunFile {
+        data,
+        start_at_peers: peers,
+        steps: demo.steps.unwrap_or(RunFile::default().steps),
+        ..RunFile::default()
+    };
+    let mut peer = Peer::start(Part::creator(&address, run))?;
+    let mut screen = Screen::new(quiet);
+    let outcome = {
+        let play = play(&demo, &address, program.as_deref(), &mut peer, &mut screen);
+        tokio::select! {
+            outcome = play => outcome,
+            error = server.failed => Err(error),
+        }
+    };
+    screen.leave();
+    peer.leave().await;
+    // Its goodbye lets pages say that the server has ended rather than that it was lost.
+    drop(server.stop);
+    let _ended = server.ended.await;
+    outcome
+}
+
+/// The server on a task of its own.
+struct Running<F> {
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<()>,
+    /// Done when the server has ended of itself.
+    failed: F,
+}
+
+impl Running<()> {
+    fn start(server: Server) -> (Running<impl Future<Output = anyhow::Error>>, String) {
+        let address = serve::url(server.address());
+        let (stop, stopped) = oneshot::channel();
+        let (fail, failed) = oneshot::channel();
+        let ended = tokio::spawn(async move {
+            let stopped = async {
+                let _dropped: Result<(), _> = stopped.await;
+            };
+            if let Err(error) = server.run(stopped).await {
+                let _unheard = fail.send(error);
+            }
+        });
+        let failed = async move {
+            match failed.await {
+                Ok(error) => anyhow::Error::from(error),
+                Err(_) => anyhow::anyhow!("the demo's server has ended; its message is above"),
+            }
+        };
+        let running = Running {
+            stop,
+            ended,
+            failed,
+        };
+        (running, address)
+    }
+}
+
+/// What the run file says of the data, and the folder that the server shows for it.
+fn data(spec: &str) -> (String, Option<PathBuf>) {
+    match spec.strip_prefix("idx:") {
+        Some(folder) => ("idx:/data".to_owned(), Some(PathBuf::from(folder))),
+        None => (spec.to_owned(), None),
+    }
+}
+
+/// Opens the room, lets everybody in, and watches until the result is there; then, without `--json`, until Ctrl-C.
+async fn play(
+    demo: &Demo,
+    address: &str,
+    program: Option<&Path>,
+    peer: &mut Peer,
+    screen: &mut Screen,
+) -> Result<()> {
+    let mut interrupt = pin!(interrupted());
+    let code = peer.view_until(|view| Some(view.room.as_ref()?.code));
+    let code = tokio::select! {
+        code = tokio::time::timeout(ROOM_MAX, code) => code.context("the demo's server opens no room")??,
+        () = &mut interrupt => return Err(Failure::Interrupted.into()),
+    };
+    let url = room_url(address, code).to_string();
+    // Standard output belongs to the result where that goes there.
+    match &demo.json {
+        Some(file) if file.as_os_str() == "-" => eprintln!("{url}"),
+        _ => println!("{url}"),
+    }
+    let show = match (demo.headed, demo.headless) {
+        (true, _) => Show::Headed,
+        (_, true) => Show::Headless,
+        (false, false) => Show::where_possible(),
+    };
+    let mut cast = tokio::select! {
+        cast = Cast::start(demo, program, &url, show) => cast?,
+        () = &mut interrupt => return Err(Failure::Interrupted.into()),
+    };
+    let view = tokio::select! {
+        view = until_finished(peer, &mut cast, screen) => view?,
+        () = &mut interrupt => return Err(Failure::Interrupted.into()),
+    };
+    if let Some(file) = &demo.json {
+        let report = RunReport::of(&view).context("the room has finished without a result")?;
+        return report.write(file);
+    }
+    screen.say(&format!("The room stays open at {url} until Ctrl-C."));
+    tokio::select! {
+        error = keep_showing(peer, &mut cast, screen) => Err(error),
+        () = &mut interrupt => Ok(()),
+    }
+}
+
+/// Draws until the room has finished. Every wait has an end: see [`Patience`].
+async fn until_finished(peer: &mut Peer, cast: &mut Cast, screen: &mut Screen) -> Result<View> {
+    let mut patience = Patience::new();
+    loop {
+        if let Some(view) = peer.view() {
+            screen.show(&view);
+            patience.see(&view);
+            match view.room.as_ref().map(|room| &room.state) {
+                Some(RoomState::Finished) => return Ok(view),
+                Some(RoomState::Stopped { reason }) => {
+                    return Err(Failure::Unfinished(reason.clone()).into());
+                }
+                Some(
+                    RoomState::Waiting
+                    | RoomState::WarmingUp
+                    | RoomState::Training
+                    | RoomState::Paused,
+                )
+                | None => {}
+            }
+        }
+        tokio::select! {
+            changed = peer.changed() => changed?,
+            trouble = cast.trouble() => return Err(Failure::Unfinished(trouble).into()),
+            words = patience.lost() => return Err(Failure::Unfinished(words).into()),
+        }
+    }
+}
+
+/// Goes on drawing after the end, as devices leave; a browser that is closed then is nothing to complain about.
+async fn keep_showing(peer: &mut Peer, cast: &mut Cast, screen: &mut Screen) -> anyhow::Error {
+    let mut trouble = false;
+    loop {
+        tokio::select! {
+            changed = peer.changed() => match changed {
+                Ok(()) => {}
+                Err(error) => return error,
+            },
+            words = cast.trouble(), if !trouble => {
+                trouble = true;
+                screen.say(&words);
+            }
+        }
+        if let Some(view) = peer.view() {
+            screen.show(&view);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_files_is_served_and_the_run_reads_it_there() {
+        assert_eq!(data("digits"), ("digits".to_owned(), None));
+        assert_eq!(
+            data("idx:my/mnist"),
+            ("idx:/data".to_owned(), Some("my/mnist".into()))
+        );
+    }
+}

@@ -1,0 +1,48 @@
+//! `ringtmp join`.
+
+use crate::arguments::Join;
+use crate::exit::Failure;
+use crate::interrupt::interrupted;
+use crate::peer::{Part, Peer};
+use crate::terminal::Screen;
+use anyhow::Result;
+use ringtmp_core::signal::{Role, RoomState};
+use ringtmp_peer::{Entry, View};
+
+/// Takes part until it is interrupted, or, if asked to, until the run ends.
+pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
+    let mut peer = Peer::start(Part {
+        server: join.url.server.clone(),
+        entry: Entry::Join(join.url.room),
+        role: Role::Participant,
+        name: join.name,
+        executor: join.executor,
+    })?;
+    let mut screen = Screen::new(quiet);
+    let mut interrupt = std::pin::pin!(interrupted());
+    let outcome = loop {
+        tokio::select! {
+            changed = peer.changed() => changed?,
+            () = &mut interrupt => break Ok(()),
+        }
+        let Some(view) = peer.view() else { continue };
+        screen.show(&view);
+        if join.exit_when_finished
+            && let Some(outcome) = outcome(&view)
+        {
+            break outcome;
+        }
+    };
+    screen.leave();
+    peer.leave().await;
+    outcome
+}
+
+/// How the run has ended, if it has.
+fn outcome(view: &View) -> Option<Result<()>> {
+    match &view.room.as_ref()?.state {
+        RoomState::Finished => Some(Ok(())),
+        RoomState::Stopped { reason } => Some(Err(Failure::Unfinished(reason.clone()).into())),
+        RoomState::Waiting | RoomState::WarmingUp | RoomState::Training | RoomState::Paused => None,
+    }
+}

@@ -1,0 +1,7 @@
+//! What each subcommand does.
+
+pub(crate) mod demo;
+pub(crate) mod guard;
+pub(crate) mod join;
+pub(crate) mod serve;
+pub(crate) mod watch;

@@ -1,0 +1,61 @@
+//! `ringtmp serve`.
+
+use crate::arguments::{Listen, Serve};
+use crate::interrupt::interrupted;
+use anyhow::Result;
+use signaling_server::{BUILD_COMMAND, Config, Server};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Serves until it is interrupted.
+pub(crate) async fn run(serve: Serve) -> Result<()> {
+    let server = bind(&serve.listen, serve.data)?;
+    println!("{}", url(server.address()));
+    if !server.has_page() {
+        let folder = serve.listen.www.display();
+        eprintln!(
+            "There is no page in {folder}: build it with `{BUILD_COMMAND}`. Native devices can join all the same."
+        );
+    }
+    if !server.address().ip().is_loopback() {
+        eprintln!(
+            "Browsers on other devices get no WebGPU from a page without HTTPS: they train on their CPUs."
+        );
+    }
+    eprintln!("Ctrl-C ends the server; devices that train already go on without it.");
+    Ok(server.run(interrupted()).await?)
+}
+
+/// Takes the port.
+pub(crate) fn bind(listen: &Listen, data: Option<PathBuf>) -> Result<Server> {
+    Ok(Server::bind(Config {
+        address: SocketAddr::new(listen.bind, listen.port),
+        www: listen.www.clone(),
+        data,
+        ..Config::default()
+    })?)
+}
+
+/// The address of a server for programs on this device: one that listens on every address is reached at the loopback one.
+/// A number and not `localhost`, which may lead to another program that listens on the other family's loopback address.
+pub(crate) fn url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_every_address_is_reached_at_the_loopback_one() {
+        let of = |text: &str| url(text.parse().expect("an address"));
+        assert_eq!(of("0.0.0.0:80"), "http://127.0.0.1:80");
+        assert_eq!(of("[::]:8080"), "http://[::1]:8080");
+        assert_eq!(of("192.168.1.7:8080"), "http://192.168.1.7:8080");
+    }
+}

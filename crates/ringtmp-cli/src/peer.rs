@@ -1,0 +1,142 @@
+//! A peer of this process, on a thread of its own.
+
+use crate::room_url::RoomUrl;
+use anyhow::{Context, anyhow};
+use futures::channel::mpsc;
+use ringtmp_core::ids::RoomCode;
+use ringtmp_core::signal::Role;
+use ringtmp_peer::{Command, Entry, ExecutorChoice, PeerError, RunFile, Setup, View};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
+
+/// Commands that wait for the peer, which takes one between two tasks. More than a person types ahead.
+const COMMANDS_MAX: usize = 8;
+
+/// How long a peer may take to say goodbye: it may be in the middle of a task.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+
+/// What a peer does.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) server: String,
+    pub(crate) entry: Entry,
+    pub(crate) role: Role,
+    pub(crate) name: String,
+    pub(crate) executor: ExecutorChoice,
+}
+
+impl Part {
+    /// Watches a room.
+    pub(crate) fn spectator(url: &RoomUrl) -> Self {
+        Self::new(&url.server, Entry::Join(url.room), Role::Spectator)
+    }
+
+    /// Opens a room and watches it.
+    pub(crate) fn creator(server: &str, run: RunFile) -> Self {
+        Self::new(server, Entry::Create(run), Role::Spectator)
+    }
+
+    fn new(server: &str, entry: Entry, role: Role) -> Self {
+        Self {
+            server: server.to_owned(),
+            entry,
+            role,
+            name: "terminal".to_owned(),
+            executor: ExecutorChoice::Cpu,
+        }
+    }
+}
+
+/// A running peer. It computes on its own thread, so that drawing, signals and links are never held up by it.
+pub(crate) struct Peer {
+    /// The newest view; none before the first.
+    views: watch::Receiver<Option<View>>,
+    commands: mpsc::Sender<Command>,
+    ended: oneshot::Receiver<Result<(), PeerError>>,
+}
+
+impl Peer {
+    /// Starts a peer. Must be called within a multi-threaded runtime.
+    pub(crate) fn start(part: Part) -> anyhow::Result<Self> {
+        let (show, views) = watch::channel(None);
+        let (commands, commands_queue) = mpsc::channel(COMMANDS_MAX);
+        let (end, ended) = oneshot::channel();
+        let runtime = Handle::current();
+        let run = move || {
+            let setup = Setup {
+                server: part.server,
+                entry: part.entry,
+                role: part.role,
+                name: part.name,
+                executor: part.executor,
+                connector: ringtmp_transport::native::connector().into(),
+            };
+            let publish = move |view| {
+                show.send_replace(Some(view));
+            };
+            let peer = ringtmp_peer::run(setup, commands_queue, publish);
+            let result = runtime.block_on(LocalSet::new().run_until(peer));
+            // Nobody listens when the program is ending.
+            let _unheard = end.send(result);
+        };
+        std::thread::Builder::new()
+            .name("peer".to_owned())
+            .spawn(run)
+            .context("the system gives no thread")?;
+        Ok(Self {
+            views,
+            commands,
+            ended,
+        })
+    }
+
+    /// The next view that satisfies `pick`; an error when the peer ends before.
+    pub(crate) async fn view_until<T>(
+        &mut self,
+        mut pick: impl FnMut(&View) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        loop {
+            let picked = self.views.borrow_and_update().as_ref().and_then(&mut pick);
+            match picked {
+                Some(picked) => return Ok(picked),
+                None => self.changed().await?,
+            }
+        }
+    }
+
+    /// The newest view.
+    pub(crate) fn view(&mut self) -> Option<View> {
+        self.views.borrow_and_update().clone()
+    }
+
+    /// Done when there is a new view; an error when there will be none.
+    pub(crate) async fn changed(&mut self) -> anyhow::Result<()> {
+        if self.views.changed().await.is_ok() {
+            return Ok(());
+        }
+        match (&mut self.ended).await {
+            Ok(Ok(())) => Err(anyhow!("this peer has left the room")),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(anyhow!(
+                "this peer's thread has panicked; its message is above"
+            )),
+        }
+    }
+
+    /// Leaves the room, waiting for the goodbye a little.
+    pub(crate) async fn leave(mut self) {
+        if self.commands.try_send(Command::Leave).is_ok() {
+            let _in_time = tokio::time::timeout(LEAVE_MAX, self.ended).await;
+        }
+    }
+}
+
+/// The address of a room on a server.
+pub(crate) fn room_url(server: &str, room: RoomCode) -> RoomUrl {
+    RoomUrl {
+        server: server.to_owned(),
+        room,
+    }
+}

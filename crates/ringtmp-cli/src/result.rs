@@ -1,0 +1,188 @@
+//! The result of a run as JSON, for other programs. Keys are added, never changed, within a version.
+
+use anyhow::{Context, Result};
+use ringtmp_core::signal::{Device, DeviceKind, ExecutorKind, LayerDigest, MemberView, RoomState};
+use ringtmp_peer::View;
+use serde::Serialize;
+use std::io::Write;
+use std::path::Path;
+
+/// The version of the form below.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What came out of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunReport {
+    schema_version: u32,
+    preset: String,
+    /// What carried the tensors.
+    transport: &'static str,
+    steps: u32,
+    loss_first: Option<f32>,
+    loss_last: Option<f32>,
+    /// 0 to 1.
+    test_accuracy: Option<f32>,
+    /// From room created to result.
+    seconds: f64,
+    /// The stages, head first.
+    peers: Vec<Peer>,
+    links: Vec<Link>,
+    /// By layer.
+    digests: Vec<LayerDigest>,
+}
+
+#[derive(Debug, Serialize)]
+struct Peer {
+    id: String,
+    kind: &'static str,
+    /// Half open.
+    layers: [u16; 2],
+    executor: &'static str,
+    adapter: String,
+    name: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Link {
+    from: String,
+    to: String,
+    bytes: u64,
+}
+
+impl RunReport {
+    /// The report of a finished run; none before.
+    pub(crate) fn of(view: &View) -> Option<Self> {
+        let room = view
+            .room
+            .as_ref()
+            .filter(|room| room.state == RoomState::Finished)?;
+        let (result, plan) = (room.result.as_ref()?, room.plan.as_ref()?);
+        let stages = plan.order.iter().zip(plan.cuts.windows(2));
+        let member = |id| {
+            room.members
+                .iter()
+                .find(|member: &&MemberView| member.peer == id)
+        };
+        let peers = stages.map(|(id, cuts)| {
+            Peer::of(
+                id.to_string(),
+                [cuts[0], cuts[1]],
+                member(*id).map(|m| &m.device),
+            )
+        });
+        let links = room.members.iter().flat_map(|member| {
+            member.links.iter().map(|link| Link {
+                from: member.peer.to_string(),
+                to: link.to.to_string(),
+                bytes: link.bytes,
+            })
+        });
+        Some(Self {
+            schema_version: SCHEMA_VERSION,
+            preset: view
+                .run
+                .as_ref()
+                .map(|run| run.name.clone())
+                .unwrap_or_default(),
+            transport: "webrtc",
+            steps: result.steps,
+            loss_first: result.loss_first,
+            loss_last: result.loss_last,
+            test_accuracy: result.test_accuracy,
+            seconds: result.seconds,
+            peers: peers.collect(),
+            links: links.collect(),
+            digests: result.digests.clone(),
+        })
+    }
+
+    /// Writes it to a file, or to standard output where the file is `-`.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        if path.as_os_str() == "-" {
+            std::io::stdout().write_all(text.as_bytes())?;
+            return Ok(());
+        }
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl Peer {
+    /// A peer that has left since is still named, by its id.
+    fn of(id: String, layers: [u16; 2], device: Option<&Device>) -> Self {
+        Self {
+            id,
+            kind: device.map_or("", |device| kind_word(device.kind)),
+            layers,
+            executor: device.map_or("", |device| executor_word(device.executor)),
+            adapter: device
+                .map(|device| device.adapter.clone())
+                .unwrap_or_default(),
+            name: device.map(|device| device.name.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// `tab` or `native`.
+pub(crate) fn kind_word(kind: DeviceKind) -> &'static str {
+    match kind {
+        DeviceKind::Tab => "tab",
+        DeviceKind::Native => "native",
+    }
+}
+
+/// `gpu` or `cpu`.
+pub(crate) fn executor_word(executor: ExecutorKind) -> &'static str {
+    match executor {
+        ExecutorKind::Gpu => "gpu",
+        ExecutorKind::Cpu => "cpu",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::sample;
+    use serde_json::Value;
+
+    #[test]
+    fn a_finished_run_is_reported_with_every_key() {
+        let report = RunReport::of(&sample::finished()).expect("a finished run");
+        let json: Value = serde_json::to_value(report).expect("JSON");
+        assert_eq!(json["schema_version"], 1);
+        assert_eq!(json["preset"], "mlp");
+        assert_eq!(json["transport"], "webrtc");
+        assert_eq!(json["steps"], 100);
+        assert_eq!(json["loss_first"], 2.5);
+        assert_eq!(json["loss_last"], 0.25);
+        assert_eq!(json["test_accuracy"], 0.9375);
+        assert_eq!(json["seconds"], 12.5);
+        assert_eq!(
+            json["peers"].as_array().map(Vec::len),
+            Some(2),
+            "spectators are no peers of the ring"
+        );
+        assert_eq!(json["peers"][0]["id"], "0000000000000001");
+        assert_eq!(json["peers"][0]["kind"], "tab");
+        assert_eq!(json["peers"][0]["layers"], serde_json::json!([0, 3]));
+        assert_eq!(json["peers"][0]["executor"], "gpu");
+        assert_eq!(json["peers"][1]["kind"], "native");
+        assert_eq!(json["peers"][1]["layers"], serde_json::json!([3, 5]));
+        let link = serde_json::json!({"from": "0000000000000001", "to": "0000000000000002", "bytes": 1_500_000});
+        assert_eq!(json["links"][0], link);
+        assert_eq!(json["digests"][0]["layer"], 0);
+        assert_eq!(json["digests"][0]["sha256"], "ab");
+    }
+
+    #[test]
+    fn a_run_that_has_not_finished_has_no_report() {
+        assert!(RunReport::of(&sample::training()).is_none());
+        let mut stopped = sample::finished();
+        let room = stopped.room.as_mut().expect("a room");
+        room.state = RoomState::Stopped {
+            reason: "a tab crashed".to_owned(),
+        };
+        assert!(RunReport::of(&stopped).is_none());
+    }
+}

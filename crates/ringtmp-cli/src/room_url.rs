@@ -1,0 +1,89 @@
+//! The address of a room, as the page shows it.
+
+use ringtmp_core::ids::RoomCode;
+use std::fmt;
+use std::str::FromStr;
+
+/// A server and a room on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoomUrl {
+    /// Scheme and authority, without a slash at the end.
+    pub(crate) server: String,
+    pub(crate) room: RoomCode,
+}
+
+/// What is wrong with an address.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RoomUrlError {
+    #[error("an address begins with http:// or https://, as in http://localhost:8080/r/CODE")]
+    Scheme,
+    #[error("the address of a room ends with /r/CODE: copy it from the page that shows it")]
+    Path,
+    #[error(transparent)]
+    Code(#[from] ringtmp_core::ids::IdError),
+}
+
+impl FromStr for RoomUrl {
+    type Err = RoomUrlError;
+
+    fn from_str(text: &str) -> Result<Self, RoomUrlError> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").ok_or(RoomUrlError::Scheme)?;
+        let scheme = scheme.to_ascii_lowercase();
+        if scheme != "http" && scheme != "https" {
+            return Err(RoomUrlError::Scheme);
+        }
+        let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+        let (authority, path) = rest.split_once('/').ok_or(RoomUrlError::Path)?;
+        let code = path.strip_prefix("r/").filter(|_| !authority.is_empty());
+        let code = code.ok_or(RoomUrlError::Path)?.trim_end_matches('/');
+        Ok(Self {
+            server: format!("{scheme}://{authority}"),
+            room: code.parse()?,
+        })
+    }
+}
+
+impl fmt::Display for RoomUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/r/{}", self.server, self.room)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_as_the_page_shows_it() {
+        let url: RoomUrl = " HTTP://localhost:8080/r/0123456789ABCDEF/?executor=cpu#x\n"
+            .parse()
+            .expect("an address");
+        assert_eq!(url.server, "http://localhost:8080");
+        assert_eq!(url.to_string(), "http://localhost:8080/r/0123456789abcdef");
+        let bracketed: RoomUrl = "https://[::1]:8080/r/0123456789abcdef"
+            .parse()
+            .expect("an address");
+        assert_eq!(bracketed.server, "https://[::1]:8080");
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_room_is_refused_in_words() {
+        let refused = |text: &str| text.parse::<RoomUrl>().expect_err("no address");
+        assert_eq!(
+            refused("localhost:8080/r/0123456789abcdef"),
+            RoomUrlError::Scheme
+        );
+        assert_eq!(
+            refused("ftp://localhost/r/0123456789abcdef"),
+            RoomUrlError::Scheme
+        );
+        assert_eq!(refused("http://localhost:8080"), RoomUrlError::Path);
+        assert_eq!(refused("http://localhost:8080/"), RoomUrlError::Path);
+        assert_eq!(refused("http:///r/0123456789abcdef"), RoomUrlError::Path);
+        assert!(matches!(
+            refused("http://localhost/r/short"),
+            RoomUrlError::Code(_)
+        ));
+    }
+}

@@ -1,0 +1,105 @@
+//! Views to test with.
+
+use ringtmp_core::ids::{Epoch, PeerId, RoomCode};
+use ringtmp_core::plan::Plan;
+use ringtmp_core::signal::{
+    Device, DeviceKind, ExecutorKind, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point,
+    Role, RoomState, RoomView, RunResult,
+};
+use ringtmp_peer::{RunSummary, ServerState, View};
+
+fn member(id: u64, kind: DeviceKind, name: &str, bytes: &[(u64, u64)]) -> MemberView {
+    let executor = match kind {
+        DeviceKind::Tab => ExecutorKind::Gpu,
+        DeviceKind::Native => ExecutorKind::Cpu,
+    };
+    let link = |(to, bytes): &(u64, u64)| LinkTraffic {
+        to: PeerId(*to),
+        bytes: *bytes,
+    };
+    MemberView {
+        peer: PeerId(id),
+        role: Role::Participant,
+        device: Device {
+            kind,
+            name: name.to_owned(),
+            executor,
+            adapter: "a processor".to_owned(),
+        },
+        status: MemberStatus::Training,
+        links: bytes.iter().map(link).collect(),
+    }
+}
+
+/// Two devices at step 40 of 100, and somebody who watches.
+pub(crate) fn training() -> View {
+    let mut watcher = member(3, DeviceKind::Native, "terminal", &[]);
+    watcher.role = Role::Spectator;
+    watcher.status = MemberStatus::Watching;
+    let device = watcher.device.clone();
+    let members = vec![
+        watcher,
+        member(1, DeviceKind::Tab, "Chromium on Linux", &[(2, 1_500_000)]),
+        member(2, DeviceKind::Native, "native 1", &[(1, 3000)]),
+    ];
+    let plan = Plan {
+        epoch: Epoch::default(),
+        order: vec![PeerId(1), PeerId(2)],
+        cuts: vec![0, 3, 5],
+    };
+    let point = |step, loss, accuracy| Point {
+        step,
+        loss,
+        accuracy,
+    };
+    View {
+        me: Some(PeerId(3)),
+        role: Role::Spectator,
+        device,
+        server: ServerState::Connected,
+        run: Some(RunSummary {
+            name: "mlp".to_owned(),
+            data: "digits".to_owned(),
+            steps: 100,
+            batch: 64,
+            micro_batch: 16,
+            layers: vec!["layer".to_owned(); 5],
+            parameters: vec![10; 5],
+            start_at_peers: 3,
+        }),
+        room: Some(RoomView {
+            code: RoomCode::from_random([0; 10]),
+            state: RoomState::Training,
+            members,
+            plan: Some(plan),
+            result: None,
+        }),
+        points: vec![
+            point(0, Some(2.5), None),
+            point(20, None, Some(0.5)),
+            point(39, Some(1.25), None),
+        ],
+        links: Vec::new(),
+        notices: Vec::new(),
+    }
+}
+
+/// The same at its end.
+pub(crate) fn finished() -> View {
+    let mut view = training();
+    if let Some(room) = &mut view.room {
+        room.state = RoomState::Finished;
+        room.result = Some(RunResult {
+            steps: 100,
+            loss_first: Some(2.5),
+            loss_last: Some(0.25),
+            test_accuracy: Some(0.9375),
+            seconds: 12.5,
+            digests: vec![LayerDigest {
+                layer: 0,
+                sha256: "ab".to_owned(),
+            }],
+        });
+    }
+    view
+}
