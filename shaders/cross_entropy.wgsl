@@ -3,6 +3,9 @@
 
 override WORKGROUP: u32 = 64;
 
+// A row of padding: loss 0, gradient 0.
+const IGNORED_LABEL: u32 = 0xffffffffu;
+
 struct Dimensions {
     rows: u32,    // R
     classes: u32, // C
@@ -27,6 +30,14 @@ fn main(
     }
     let start = row * dimensions.classes;
     let label = labels[row];
+    if label == IGNORED_LABEL {
+        for (var c = 0u; c < dimensions.classes; c++) {
+            gradient[start + c] = 0.0;
+        }
+        losses[2 * row] = 0.0;
+        losses[2 * row + 1] = 0.0;
+        return;
+    }
     var best = 0u;
     for (var c = 1u; c < dimensions.classes; c++) {
         if logits[start + c] > logits[start + best] {

@@ -5,8 +5,8 @@ mod common;
 use common::{Numbers, assert_near, config, cpu, gpu, say, small_model, suite};
 use ringtmp_compute::layers::LayerSpec;
 use ringtmp_compute::{
-    ComputeError, Executor, Format, LossReport, ModelSpec, OptimizerSpec, Packed, Parameter, Stage,
-    StageConfig,
+    ComputeError, Executor, Format, IGNORED_LABEL, LossReport, ModelSpec, OptimizerSpec, Packed,
+    Parameter, Stage, StageConfig,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -298,6 +298,33 @@ suite! {
         assert!(matches!(error, ComputeError::Tensor(_)), "{error}");
     }
 
+    async fn padding_has_no_loss_no_gradient_and_is_not_counted() {
+        let base = config(small_model(), 0..5);
+        let (input, labels) = sample(&mut Numbers::new(6), &base, 5);
+        for executor in [Some(cpu().await), gpu().await].into_iter().flatten() {
+            let mut stage = Stage::new(base.clone(), executor).await.expect("a stage");
+            let (mut sum, mut correct) = (0.0, 0);
+            for kept in 0..3 {
+                let mut alone = [IGNORED_LABEL; 3];
+                alone[kept] = labels[kept];
+                let report = stage.forward_loss(kept, &input, &alone).await.expect("a loss");
+                assert_eq!(report.samples, 1);
+                sum += report.loss_sum;
+                correct += report.correct;
+            }
+            let all = stage.forward_loss(0, &input, &labels).await.expect("a loss");
+            assert_near("losses", &[sum], &[all.loss_sum], 1e-6);
+            assert_eq!((all.correct, all.samples), (correct, 3));
+            let before = stage.digests().await.expect("digests");
+            let report = stage.forward_loss(0, &input, &[IGNORED_LABEL; 3]).await.expect("a loss");
+            assert_eq!(report, LossReport { loss_sum: 0.0, correct: 0, samples: 0 });
+            stage.backward_input(0, None).await.expect("B");
+            stage.backward_weights(0).await.expect("W");
+            stage.update().await.expect("an update");
+            assert_eq!(stage.digests().await.expect("digests"), before);
+        }
+    }
+
     async fn a_loss_that_is_no_number_is_an_error_that_names_the_layer() {
         let base = config(small_model(), 0..5);
         for value in [f32::NAN, f32::INFINITY] {
@@ -319,7 +346,7 @@ suite! {
         for _ in 0..5000 {
             let dimension = |numbers: &mut Numbers| match numbers.below(6) {
                 0 => numbers.below(20) as usize,
-                1 => usize::MAX >> numbers.below(64),
+                1 => usize::MAX >> numbers.below(usize::BITS),
                 2 | 3 => 13,
                 _ => 3,
             };
@@ -354,7 +381,7 @@ suite! {
             StageConfig { optimizer: sgd(-1.0), ..base.clone() },
         ];
         for config in wrong {
-            let error = Stage::new(config.clone(), cpu().await).await.err().expect("refused");
+            let error = Stage::new(config.clone(), cpu().await).await.expect_err("refused");
             assert!(matches!(error, ComputeError::Config(_)), "{config:?}: {error}");
         }
     }

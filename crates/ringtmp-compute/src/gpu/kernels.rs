@@ -352,13 +352,14 @@ mod tests {
     }
 
     #[test]
-    fn the_tile_of_the_matrix_product_is_the_shaders() {
-        let source = SHADERS
-            .iter()
-            .find(|(name, _)| *name == "matrix_product")
-            .expect("it is there")
-            .1;
-        let module = parse("matrix_product", source);
+    fn numbers_that_rust_and_a_shader_both_know_are_the_same() {
+        let module = |name| {
+            let found = SHADERS.iter().find(|(shader, _)| *shader == name);
+            parse(name, found.expect("it is there").1)
+        };
+        let ignored = constant(&module("cross_entropy"), "IGNORED_LABEL");
+        assert_eq!(ignored, Some(crate::IGNORED_LABEL as usize));
+        let module = module("matrix_product");
         assert_eq!(constant(&module, "TILE_ROWS"), Some(TILE_ROWS));
         assert_eq!(constant(&module, "TILE_COLUMNS"), Some(TILE_COLUMNS));
     }
