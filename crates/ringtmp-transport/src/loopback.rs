@@ -271,3 +271,106 @@ impl SplitMix64 {
         Self(self.next())
     }
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::connector::{CONNECT_TIMEOUT, ConnectorEvent};
+    use ringtmp_core::ids::Epoch;
+    use tokio::time::Instant;
+
+    const PEER: PeerId = PeerId(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_answers_is_unreachable_after_the_time_limit() {
+        let mut connector = LoopbackNetwork::new(1).connector(PeerId(1));
+        let start = Instant::now();
+        connector.connect(PEER, ConnectRole::Offer, Epoch::default());
+        assert!(matches!(
+            connector.next().await,
+            ConnectorEvent::Signal { to: PEER, .. }
+        ));
+        match connector.next().await {
+            ConnectorEvent::Failed {
+                peer: PEER,
+                error: error @ LinkError::Unreachable { .. },
+            } => {
+                assert!(error.advice().contains("firewall"));
+            }
+            other => panic!("there is nobody: {other:?}"),
+        }
+        assert_eq!(start.elapsed(), CONNECT_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_was_given_up_says_nothing_more() {
+        let network = LoopbackNetwork::new(1);
+        let mut connector = network.connector(PeerId(1));
+        connector.connect(PEER, ConnectRole::Answer, Epoch::default());
+        connector.disconnect(PEER);
+        let event = tokio::time::timeout(2 * CONNECT_TIMEOUT, connector.next()).await;
+        assert!(event.is_err(), "{event:?}");
+        connector.connect(PEER, ConnectRole::Offer, Epoch::default());
+        assert!(matches!(
+            connector.next().await,
+            ConnectorEvent::Signal { .. }
+        ));
+        assert_eq!(network.lock().offers.len(), 1);
+        connector.disconnect(PEER);
+        tokio::time::sleep(CONNECT_TIMEOUT).await;
+        assert!(
+            network.lock().offers.is_empty(),
+            "an offer that nobody will fetch stays"
+        );
+    }
+
+    #[tokio::test]
+    async fn equal_seeds_give_equal_orders_and_unequal_ones_differ() {
+        // One after another: who runs beside a test takes turns away from it.
+        let orders = [
+            order_of_arrival(7).await,
+            order_of_arrival(7).await,
+            order_of_arrival(8).await,
+        ];
+        assert_eq!(orders[0], orders[1]);
+        assert_ne!(orders[0], orders[2]);
+    }
+
+    /// The lanes of 40 frames as they arrive.
+    async fn order_of_arrival(seed: u64) -> Vec<Lane> {
+        let network = LoopbackNetwork::new(seed);
+        let (mut a, mut b) = (network.connector(PeerId(1)), network.connector(PEER));
+        a.connect(PEER, ConnectRole::Offer, Epoch::default());
+        b.connect(PeerId(1), ConnectRole::Answer, Epoch::default());
+        let ConnectorEvent::Signal { signal, .. } = a.next().await else {
+            panic!("an offer comes first")
+        };
+        b.deliver(PeerId(1), signal);
+        let ConnectorEvent::Signal { signal, .. } = b.next().await else {
+            panic!("an answer comes first")
+        };
+        a.deliver(PEER, signal);
+        let ConnectorEvent::Connected { link: link_a, .. } = a.next().await else {
+            panic!("it is answered")
+        };
+        let ConnectorEvent::Connected {
+            link: mut link_b, ..
+        } = b.next().await
+        else {
+            panic!("it has answered")
+        };
+        for _ in 0..20 {
+            for lane in Lane::ALL {
+                link_a
+                    .sender
+                    .queue(lane, vec![0; 100])
+                    .expect("within bounds");
+            }
+        }
+        let mut order = Vec::new();
+        while order.len() < 40 {
+            order.push(link_b.receiver.receive().await.expect("the link is open").0);
+        }
+        order
+    }
+}

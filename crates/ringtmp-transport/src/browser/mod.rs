@@ -27,6 +27,9 @@ pub fn connector(port: MessagePort) -> Connector {
     Connector::new(AnyBackend::Platform(Backend::new(port)))
 }
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
     wasm_bindgen_futures::spawn_local(task);
 }

@@ -75,6 +75,11 @@ impl Connections {
     pub fn mode(&self) -> ChannelMode {
         self.half.mode.get()
     }
+
+    /// Connections and attempts that live.
+    pub fn connections(&self) -> usize {
+        self.half.connections.borrow().len()
+    }
 }
 
 impl Drop for Connections {

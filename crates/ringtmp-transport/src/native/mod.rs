@@ -5,6 +5,8 @@
 
 mod peer_connection;
 pub(crate) mod socket;
+#[cfg(test)]
+mod tests;
 
 use crate::connector::{Attempt, Backend as AnyBackend, Connector};
 use std::time::Duration;
