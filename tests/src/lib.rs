@@ -12,6 +12,7 @@ mod driver;
 mod native;
 pub mod source;
 mod tab;
+pub mod terminal;
 mod theatre;
 
 pub use browser::{Browser, BrowserKind, Look};

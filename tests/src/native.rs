@@ -35,7 +35,7 @@ impl NativePeer {
                     role: Role::Participant,
                     name: "a native peer".to_owned(),
                     executor: ExecutorChoice::Cpu,
-                    connector: ringtmp_transport::native::connector()?,
+                    connector: ringtmp_transport::native::connector().into(),
                 };
                 ringtmp_peer::run(setup, wishes, |view| {
                     publish.send_replace(Some(view));

@@ -1,0 +1,143 @@
+//! Writes the pictures of `docs/images`: the page on a phone and on a desktop, light and dark, while it trains and at the
+//! end; and the demo in a terminal. `cargo xtask screenshots` builds what is needed and calls it.
+
+use anyhow::{Context, Result, ensure};
+use ringtmp_core::signal::RoomState;
+use ringtmp_tests::{Browser, BrowserKind, Look, Tab, Theatre, repository, terminal};
+use std::fs;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Long enough to take four pictures while it trains, and for a curve worth a picture.
+const STEPS: u32 = 1500;
+
+/// A picture while it trains is taken when the curve has so many points.
+const POINTS_SHOWN: usize = 60;
+
+const JOIN_MAX: Duration = Duration::from_secs(60);
+const RUN_MAX: Duration = Duration::from_secs(600);
+
+const TERMINAL_ROWS: NonZeroU16 = NonZeroU16::new(32).expect("not zero");
+const TERMINAL_COLUMNS: NonZeroU16 = NonZeroU16::new(108).expect("not zero");
+
+const PHONE: Look = Look {
+    width: 390,
+    height: 844,
+    scale: 2.0,
+    dark: false,
+};
+const DESKTOP: Look = Look {
+    width: 1280,
+    height: 800,
+    scale: 1.0,
+    dark: false,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let folder = std::env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .context("usage: screenshots FOLDER")?;
+    let theatre = Theatre::open(&[BrowserKind::Chromium])
+        .await?
+        .context("pictures need the built page, Chromium and its driver")?;
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    pictures_of_the_page(&theatre, &browser, &folder).await?;
+    picture_of_the_terminal(&browser, &folder).await
+}
+
+async fn pictures_of_the_page(theatre: &Theatre, browser: &Browser, folder: &Path) -> Result<()> {
+    let first = browser
+        .tab(&theatre.url(&format!("/?create&peers=3&steps={STEPS}&name=laptop")))
+        .await?;
+    let room = first.room(JOIN_MAX).await?;
+    let mut others = Vec::new();
+    for name in ["phone", "tablet"] {
+        let address = theatre.url(&format!("/r/{room}?name={name}"));
+        others.push(browser.tab(&address).await?);
+    }
+    let trains = |view: &ringtmp_peer::View| {
+        let state = view.room.as_ref().map(|room| &room.state);
+        state == Some(&RoomState::Training) && view.points.len() >= POINTS_SHOWN
+    };
+    first.wait_for(RUN_MAX, "training", trains).await?;
+    pictures(&first, folder, "training").await?;
+    first.finished(RUN_MAX).await?;
+    pictures(&first, folder, "finished").await
+}
+
+/// One moment in all sizes and colours.
+async fn pictures(tab: &Tab, folder: &Path, moment: &str) -> Result<()> {
+    for (device, look) in [("phone", PHONE), ("desktop", DESKTOP)] {
+        for (colours, dark) in [("light", false), ("dark", true)] {
+            tab.look(Look { dark, ..look }).await?;
+            save(
+                tab,
+                &folder.join(format!("{moment}-{device}-{colours}.png")),
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn save(tab: &Tab, path: &Path) -> Result<()> {
+    fs::write(path, tab.screenshot().await?)?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// Runs the demo in a terminal of its own, which `script` (util-linux) provides, and draws the last screen.
+async fn picture_of_the_terminal(browser: &Browser, folder: &Path) -> Result<()> {
+    let program = repository().join(format!(
+        "target/debug/ringtmp{}",
+        std::env::consts::EXE_SUFFIX
+    ));
+    let demo = format!(
+        "stty rows {TERMINAL_ROWS} cols {TERMINAL_COLUMNS}; exec '{}' demo --headless --port 0 --steps 300 --json /dev/null",
+        program.display()
+    );
+    let output = Command::new("script")
+        .args([
+            "--quiet",
+            "--return",
+            "--flush",
+            "--command",
+            &demo,
+            "/dev/null",
+        ])
+        .current_dir(repository())
+        .env("TERM", "xterm-256color")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .context("`script` (of util-linux) is needed for the picture of the terminal")?;
+    ensure!(
+        output.status.success(),
+        "the demo failed:\n{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let page = tempfile::Builder::new().suffix(".html").tempfile()?;
+    fs::write(
+        page.path(),
+        terminal::page(
+            "ringtmp demo",
+            &output.stdout,
+            TERMINAL_ROWS,
+            TERMINAL_COLUMNS,
+        ),
+    )?;
+    let tab = browser
+        .tab(&format!("file://{}", page.path().display()))
+        .await?;
+    tab.look(Look {
+        width: 960,
+        height: 600,
+        scale: 2.0,
+        dark: true,
+    })
+    .await?;
+    save(&tab, &folder.join("terminal.png")).await
+}

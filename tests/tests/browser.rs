@@ -1,0 +1,255 @@
+//! Rings of real browser tabs. Each test opens the built page in browsers of its own, as people would, and watches what
+//! the page shows. Run by `cargo xtask test browser`, which builds the page first.
+
+use anyhow::{Context, Result, ensure};
+use ringtmp_core::ids::RoomCode;
+use ringtmp_core::signal::{DeviceKind, ExecutorKind, LayerDigest, RunResult};
+use ringtmp_peer::{LinkState, View};
+use ringtmp_tests::{Browser, BrowserKind, NativePeer, Tab, Theatre};
+use std::time::Duration;
+
+/// Until a page is in a room: the page loads, its worker starts, the server answers. Seconds on two busy cores.
+const JOIN_MAX: Duration = Duration::from_secs(60);
+
+/// Until a short run has finished: links, kernels (up to 2.5 s each on a software GPU), and tens of steps.
+const RUN_MAX: Duration = Duration::from_secs(180);
+
+/// Updates of a run: enough for the loss to fall below where it began whatever the seed, few enough to take a second.
+const STEPS: u32 = 30;
+
+/// Opens a room in the first browser's tab and joins it from the others'.
+async fn ring(
+    theatre: &Theatre,
+    browsers: &[&Browser],
+    settings: &str,
+    others: usize,
+) -> Result<(Vec<Tab>, RoomCode)> {
+    let peers = browsers.len() + others;
+    let (first, rest) = browsers
+        .split_first()
+        .context("a ring has at least one tab")?;
+    let address = theatre.url(&format!("/?create&peers={peers}&steps={STEPS}&{settings}"));
+    let tab = first.tab(&address).await?;
+    let room = tab.room(JOIN_MAX).await?;
+    let mut tabs = vec![tab];
+    for browser in rest {
+        tabs.push(
+            browser
+                .tab(&theatre.url(&format!("/r/{room}?{settings}")))
+                .await?,
+        );
+    }
+    Ok((tabs, room))
+}
+
+/// Trains to the end and checks what every page then shows. All pages must show the same result.
+async fn train(tabs: &[Tab]) -> Result<RunResult> {
+    let mut results = Vec::new();
+    for tab in tabs {
+        results.push(tab.finished(RUN_MAX).await?);
+        ensure!(
+            tab.state().await? == "finished",
+            "the page's data-state is {:?}",
+            tab.state().await?
+        );
+    }
+    let result = results.pop().context("there is a tab")?;
+    ensure!(
+        results.iter().all(|other| *other == result),
+        "pages show different results"
+    );
+    ensure!(result.steps == STEPS, "{} steps were made", result.steps);
+    let (first, last) = (
+        result.loss_first.context("no first loss")?,
+        result.loss_last.context("no last loss")?,
+    );
+    ensure!(
+        first.is_finite() && last < 0.9 * first,
+        "the loss went from {first} to {last}"
+    );
+    Ok(result)
+}
+
+async fn view(tab: &Tab) -> Result<View> {
+    tab.view().await?.context("the page shows something")
+}
+
+/// The digests of a run in one tab, on the CPU.
+async fn digests_of_one_tab(theatre: &Theatre, browser: &Browser) -> Result<Vec<LayerDigest>> {
+    let (tabs, _) = ring(theatre, &[browser], "executor=cpu", 0).await?;
+    Ok(train(&tabs).await?.digests)
+}
+
+#[tokio::test]
+async fn three_tabs_train_and_end_with_the_weights_that_one_tab_gets() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let (tabs, room) = ring(&theatre, &[&browser; 3], "executor=cpu", 0).await?;
+    let result = train(&tabs).await?;
+
+    let mut stages = Vec::new();
+    for tab in &tabs {
+        let view = view(tab).await?;
+        let shown = view.room.context("the page is in a room")?;
+        let plan = shown.plan.context("a finished room has a plan")?;
+        ensure!(
+            shown.code == room && plan.stages() == 3,
+            "the plan is {plan:?}"
+        );
+        stages.push(
+            plan.stage_of(view.me.context("it has an id")?)
+                .context("every tab holds a stage")?,
+        );
+        ensure!(
+            view.links.len() == 2,
+            "a stage of three has two neighbours, not {:?}",
+            view.links
+        );
+        let used = view
+            .links
+            .iter()
+            .all(|link| link.sent > 0 && link.received > 0);
+        ensure!(used, "all links carry bytes both ways: {:?}", view.links);
+        let failed = view
+            .links
+            .iter()
+            .any(|link| matches!(link.state, LinkState::Failed { .. }));
+        ensure!(!failed, "no link has failed: {:?}", view.links);
+    }
+    stages.sort();
+    stages.dedup();
+    ensure!(
+        stages.len() == 3,
+        "each tab holds another stage, not {stages:?}"
+    );
+
+    drop(tabs);
+    ensure!(
+        !result.digests.is_empty(),
+        "a result has a digest for each layer"
+    );
+    ensure!(
+        digests_of_one_tab(&theatre, &browser).await? == result.digests,
+        "bit for bit, as one tab"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn bytes_that_are_posted_to_the_worker_give_the_same_weights() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let (tabs, _) = ring(&theatre, &[&browser; 2], "executor=cpu&channels=post", 0).await?;
+    let result = train(&tabs).await?;
+    drop(tabs);
+    ensure!(
+        digests_of_one_tab(&theatre, &browser).await? == result.digests,
+        "bit for bit, as one tab"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn tabs_train_on_webgpu_as_on_the_cpu_but_for_rounding() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let (tabs, _) = ring(&theatre, &[&browser; 2], "executor=gpu", 0).await?;
+    let on_gpu = train(&tabs).await?;
+    for tab in &tabs {
+        ensure!(
+            view(tab).await?.device.executor == ExecutorKind::Gpu,
+            "the page says what computes"
+        );
+    }
+    drop(tabs);
+    let (tabs, _) = ring(&theatre, &[&browser], "executor=cpu", 0).await?;
+    let on_cpu = train(&tabs).await?;
+    for (gpu, cpu) in [
+        (on_gpu.loss_first, on_cpu.loss_first),
+        (on_gpu.loss_last, on_cpu.loss_last),
+    ] {
+        let (gpu, cpu) = (gpu.context("no loss")?, cpu.context("no loss")?);
+        ensure!(
+            (gpu - cpu).abs() <= 1e-3 * cpu.abs(),
+            "loss {gpu} on the GPU, {cpu} on the CPU"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_tabs_and_a_native_peer_are_one_ring() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let (tabs, room) = ring(&theatre, &[&browser; 2], "executor=cpu", 1).await?;
+    let native = NativePeer::join(&theatre.url(""), room)?;
+    train(&tabs).await?;
+    let shown = view(&tabs[0])
+        .await?
+        .room
+        .context("the page is in a room")?;
+    let plan = shown.plan.context("a finished room has a plan")?;
+    ensure!(plan.stages() == 3, "all three hold layers: {plan:?}");
+    let natives = shown
+        .members
+        .iter()
+        .filter(|member| member.device.kind == DeviceKind::Native);
+    ensure!(
+        natives.count() == 1,
+        "the page shows the native peer: {:?}",
+        shown.members
+    );
+    let links = native
+        .view()
+        .context("the native peer shows something")?
+        .links;
+    ensure!(
+        links.iter().all(|link| link.sent > 0 && link.received > 0),
+        "it has worked: {links:?}"
+    );
+    native.leave()
+}
+
+#[tokio::test]
+async fn firefox_and_chromium_are_one_ring() -> Result<()> {
+    let kinds = [BrowserKind::Chromium, BrowserKind::Firefox];
+    let Some(theatre) = Theatre::open(&kinds).await? else {
+        return Ok(());
+    };
+    let chromium = theatre.browser(BrowserKind::Chromium).await?;
+    let firefox = theatre.browser(BrowserKind::Firefox).await?;
+    let (tabs, _) = ring(&theatre, &[&chromium, &firefox], "executor=cpu", 0).await?;
+    train(&tabs).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_link_to_a_room_that_is_gone_says_so_and_what_to_do() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let gone = RoomCode::from_random([7; 10]);
+    let tab = browser.tab(&theatre.url(&format!("/r/{gone}"))).await?;
+    let text = tab
+        .wait_for_text(JOIN_MAX, &format!("there is no room {gone}"))
+        .await?;
+    ensure!(
+        tab.state().await? == "refused",
+        "the page's data-state is {:?}",
+        tab.state().await?
+    );
+    ensure!(
+        text.contains("open a room of your own"),
+        "the page gives advice:\n{text}"
+    );
+    Ok(())
+}
