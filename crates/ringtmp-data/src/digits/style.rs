@@ -418,7 +418,7 @@ mod tests {
                         .map(|[_, y]| y)
                 };
                 assert!(
-                    heights().min() <= Some(4) && heights().max() >= Some(99),
+                    heights().min() <= Some(6) && heights().max() >= Some(96),
                     "{digit}: {style:?}"
                 );
             }
