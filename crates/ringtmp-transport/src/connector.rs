@@ -246,7 +246,7 @@ impl Book {
                 }
             }
             Signal::Offer { .. } => {
-                tracing::warn!(%from, "too many peers offer a connection that nobody expects")
+                tracing::warn!(%from, "too many peers offer a connection that nobody expects");
             }
             Signal::Answer { .. } => tracing::debug!(%from, "an answer to no offer"),
         }

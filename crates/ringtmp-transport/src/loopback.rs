@@ -41,11 +41,17 @@ struct State {
     offers: BTreeMap<String, Ends>,
 }
 
+/// Where chunks go, by lane.
+type Senders = [mpsc::Sender<Vec<u8>>; 2];
+
+/// Where chunks come from, by lane.
+type Receivers = [mpsc::Receiver<Vec<u8>>; 2];
+
 /// One end's halves of the channels of both lanes.
 #[derive(Debug)]
 struct Ends {
-    senders: [mpsc::Sender<Vec<u8>>; 2],
-    receivers: [mpsc::Receiver<Vec<u8>>; 2],
+    senders: Senders,
+    receivers: Receivers,
     random: SplitMix64,
 }
 
@@ -246,7 +252,7 @@ async fn turns(count: u64) {
     .await;
 }
 
-fn channels() -> ([mpsc::Sender<Vec<u8>>; 2], [mpsc::Receiver<Vec<u8>>; 2]) {
+fn channels() -> (Senders, Receivers) {
     let (control_sender, control_receiver) = mpsc::channel(CHANNEL_CHUNKS);
     let (tensors_sender, tensors_receiver) = mpsc::channel(CHANNEL_CHUNKS);
     (

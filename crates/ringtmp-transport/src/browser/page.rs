@@ -353,7 +353,7 @@ async fn negotiate(
                     .await
                     .map_err(theirs)?,
                 Step::Candidate { candidate, mid } => {
-                    try_candidate(peer, &candidate, mid.as_deref()).await
+                    try_candidate(peer, &candidate, mid.as_deref()).await;
                 }
             }
         }

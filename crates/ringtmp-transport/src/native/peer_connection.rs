@@ -44,7 +44,7 @@ pub(super) async fn run(mut attempt: Attempt) {
         endpoint: endpoint.clone(),
         candidates: Mutex::new(candidates_sender),
     };
-    let connection = match open(handler).await {
+    let connection = match Box::pin(open(handler)).await {
         Ok(connection) => connection,
         Err(error) => {
             attempt.report(Err(LinkError::device(error))).await;
@@ -70,14 +70,14 @@ async fn open(handler: Handler) -> Result<Connection, Error> {
         // We send our real addresses, so a tab that hides its own is still found: it dials us.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .build();
-    let peer = PeerConnectionBuilder::new()
+    let building = PeerConnectionBuilder::new()
         .with_setting_engine(settings)
         .with_handler(Arc::new(handler))
         .with_udp_addrs(BIND_ADDRESSES.to_vec())
         .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
-        .build()
-        .await?;
-    let peer: Arc<dyn PeerConnection> = Arc::new(peer);
+        .build();
+    // Boxed: it is a future of 20 kB, needed once.
+    let peer: Arc<dyn PeerConnection> = Arc::new(Box::pin(building).await?);
     let channels = try_join(
         create_channel(&*peer, Lane::Control),
         create_channel(&*peer, Lane::Tensors),

@@ -55,7 +55,7 @@ async fn write(sink: &mut SplitSink<Socket, Message>, mut outgoing: mpsc::Receiv
         if let Err(error) = sink.send(Message::text(text)).await {
             tracing::debug!(%error, "writing to the signalling server");
             // Reading says why it ended.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
