@@ -20,7 +20,7 @@ const MARGIN: u32 = 8;
 /// The height of the letters, in pixels. The backend divides the size it is given by 1.24.
 const LETTERS: f64 = 12.0 * 1.24;
 /// The most ticks on the vertical axis, and pixels for one on the horizontal.
-const TICKS_VERTICAL: usize = 5;
+const TICKS_VERTICAL: usize = 7;
 const TICK_WIDTH: u32 = 70;
 
 /// What a curve shows.

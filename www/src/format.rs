@@ -95,6 +95,21 @@ pub fn shorten(text: &str, characters_max: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
+/// A text as a sentence of its own: with a capital letter in front and a full stop at the end.
+pub fn sentence(text: &str) -> String {
+    let text = text.trim();
+    let mut letters = text.chars();
+    let Some(first) = letters.next() else {
+        return String::new();
+    };
+    let stop = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{}{}{stop}", first.to_uppercase(), letters.as_str())
+}
+
 /// A number under 1000 with three significant digits.
 fn three_digits(value: f64) -> String {
     match value {
@@ -177,6 +192,14 @@ mod tests {
             assert_eq!(duration(seconds), text);
         }
         assert_eq!(duration(f64::NAN), "an unknown time");
+    }
+
+    #[test]
+    fn an_errors_words_become_a_sentence() {
+        assert_eq!(sentence("there is no room"), "There is no room.");
+        assert_eq!(sentence("Is it full?"), "Is it full?");
+        assert_eq!(sentence(" 2 devices. "), "2 devices.");
+        assert_eq!(sentence(""), "");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::f64::consts::{FRAC_PI_2, PI, TAU};
 use std::fmt::Write as _;
 
 /// A drawing with names beside the devices, and one without for narrow screens (the table carries the same numbers).
-const WIDE: (f64, f64) = (460.0, 380.0);
+const WIDE: (f64, f64) = (520.0, 380.0);
 const NARROW: (f64, f64) = (300.0, 300.0);
 /// From the centre to the middle of a device.
 const RADIUS: f64 = 118.0;
@@ -30,7 +30,7 @@ const LABELS_MAX: usize = 10;
 /// The most layers of one device drawn as segments of their own; more would be thinner than their gaps.
 const SEGMENTS_MAX: usize = 24;
 /// Mean width of a letter of a label.
-const LETTER_WIDTH: f64 = 7.0;
+const LETTER_WIDTH: f64 = 8.2;
 
 /// Everything there is to draw.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +43,6 @@ pub struct RingDrawing {
     pub segments: Vec<Segment>,
     /// The devices.
     pub discs: Vec<Disc>,
-    /// Large text in the middle, and the small lines above and under it.
-    pub centre: [String; 3],
     /// The drawing in a sentence.
     pub summary: String,
 }
@@ -136,8 +134,8 @@ pub struct Label {
 }
 
 impl RingDrawing {
-    /// Draws a view whose table is `lines`. `centre` is what the middle says.
-    pub fn new(view: &View, lines: &[MemberLine], centre: [String; 3], narrow: bool) -> Self {
+    /// Draws a view whose table is `lines`.
+    pub fn new(view: &View, lines: &[MemberLine], narrow: bool) -> Self {
         let on_ring = devices_on_ring(view, lines);
         let circle = Circle::new(on_ring.len(), narrow);
         let layers = view.run.as_ref().map_or(0, |run| run.layers.len());
@@ -147,12 +145,42 @@ impl RingDrawing {
             links: circle.link_arcs(view, &on_ring),
             segments: circle.segments(view, &on_ring),
             discs: circle.discs(&on_ring, narrow),
-            centre,
             summary: if planned {
                 words::ring_summary(on_ring.len(), layers)
             } else {
                 words::devices(on_ring.len())
             },
+        }
+    }
+
+    /// A ring without names, to show what this is about: `devices` of them, each with `layers_each` layers.
+    pub fn emblem(devices: usize, layers_each: usize) -> Self {
+        let circle = Circle::new(devices, true);
+        let (mut links, mut segments, mut discs) = (Vec::new(), Vec::new(), Vec::new());
+        for i in 0..devices {
+            let mine = i == 0;
+            links.push(circle.link_arc(i, ArcState::Busy, false, String::new()));
+            segments.extend(circle.band(i, layers_each).into_iter().map(|path| Segment {
+                path,
+                mine,
+                title: String::new(),
+            }));
+            discs.push(Disc {
+                at: circle.point(circle.angle(i), RADIUS),
+                radius: circle.disc,
+                number: String::new(),
+                mine,
+                status: "training",
+                title: String::new(),
+                label: None,
+            });
+        }
+        Self {
+            size: circle.size,
+            links,
+            segments,
+            discs,
+            summary: words::ring_summary(devices, devices * layers_each),
         }
     }
 }
@@ -232,27 +260,48 @@ impl Circle {
         if self.count == 0 || (self.count == 1 && planned) {
             return Vec::new();
         }
-        let clear = (self.disc + ARC_GAP) / RADIUS;
         (0..self.count)
             .map(|i| {
                 let (from, to) = (devices[i], devices[(i + 1) % self.count]);
-                let (start, end) = (
-                    self.angle(i) + clear,
-                    self.angle(i) + TAU / self.count as f64 - clear,
-                );
                 let state = if planned {
                     arc_state(view, from, to)
                 } else {
                     ArcState::Imagined
                 };
-                LinkArc {
-                    path: self.arc(start, end - ARROW / RADIUS, RADIUS),
-                    arrow: self.arrow(end),
-                    state,
-                    closing: planned && i + 1 == self.count,
-                    title: arc_title(from, to, planned && i + 1 == self.count),
-                }
+                let closing = planned && i + 1 == self.count;
+                self.link_arc(i, state, closing, arc_title(from, to, closing))
             })
+            .collect()
+    }
+
+    /// The arc from a device to the next.
+    fn link_arc(&self, index: usize, state: ArcState, closing: bool, title: String) -> LinkArc {
+        let clear = (self.disc + ARC_GAP) / RADIUS;
+        let start = self.angle(index) + clear;
+        let end = self.angle(index) + TAU / self.count as f64 - clear;
+        LinkArc {
+            path: self.arc(start, end - ARROW / RADIUS, RADIUS),
+            arrow: self.arrow(end),
+            state,
+            closing,
+            title,
+        }
+    }
+
+    /// A device's part of the band of layers, cut into `count` equal paths.
+    fn band(&self, index: usize, count: usize) -> Vec<String> {
+        let sector = TAU / self.count.max(1) as f64;
+        let margin = (sector * 0.08).min(0.07);
+        let begin = self.angle(index) - sector / 2.0 + margin;
+        let each = (sector - 2.0 * margin) / count.max(1) as f64;
+        let gap = if count > 1 {
+            (each * 0.1).min(0.02)
+        } else {
+            0.0
+        };
+        let from = |i: usize| begin + i as f64 * each;
+        (0..count)
+            .map(|i| self.arc(from(i) + gap, from(i) + each - gap, BAND_RADIUS))
             .collect()
     }
 
@@ -262,8 +311,6 @@ impl Circle {
         let (Some(plan), Some(run)) = (plan, view.run.as_ref()) else {
             return Vec::new();
         };
-        let sector = TAU / self.count.max(1) as f64;
-        let margin = (sector * 0.08).min(0.07);
         let mut segments = Vec::new();
         for (i, device) in devices.iter().enumerate() {
             let Some(held) = plan.layers_of(device.peer) else {
@@ -273,35 +320,20 @@ impl Circle {
             let Some(layers) = run.layers.get(held.clone()) else {
                 continue;
             };
-            let single = [format!("{} · {}", device.layers, device.layers_detail)];
             let titles: Vec<String> = if layers.len() > SEGMENTS_MAX {
-                single.to_vec()
+                vec![format!("{} · {}", device.layers, device.layers_detail)]
             } else {
-                layers
-                    .iter()
-                    .zip(held)
-                    .map(|(layer, index)| {
-                        format!(
-                            "{} · {layer}",
-                            words::layer_range(index as u32 + 1, index as u32 + 1)
-                        )
-                    })
-                    .collect()
+                let title = |(layer, index): (&String, usize)| {
+                    let number = index as u32 + 1;
+                    format!("{} · {layer}", words::layer_range(number, number))
+                };
+                layers.iter().zip(held).map(title).collect()
             };
-            let begin = self.angle(i) - sector / 2.0 + margin;
-            let each = (sector - 2.0 * margin) / titles.len() as f64;
-            let gap = if titles.len() > 1 {
-                (each * 0.1).min(0.02)
-            } else {
-                0.0
-            };
-            segments.extend(titles.into_iter().enumerate().map(|(j, title)| {
-                let from = begin + j as f64 * each;
-                Segment {
-                    path: self.arc(from + gap, from + each - gap, BAND_RADIUS),
-                    mine: device.mine,
-                    title,
-                }
+            let paths = self.band(i, titles.len());
+            segments.extend(paths.into_iter().zip(titles).map(|(path, title)| Segment {
+                path,
+                mine: device.mine,
+                title,
             }));
         }
         segments

@@ -107,6 +107,10 @@ impl Phase {
             stop: matches!(self, Self::WarmingUp | Self::Training | Self::Paused),
             leave: !matches!(self, Self::Refused | Self::Broken | Self::Left),
             again: matches!(self, Self::Refused | Self::Broken | Self::Left),
+            another: matches!(
+                self,
+                Self::Finished | Self::Stopped | Self::Refused | Self::Broken | Self::Left
+            ),
         }
     }
 }
@@ -124,8 +128,10 @@ pub struct Controls {
     pub stop: bool,
     /// Leave the room.
     pub leave: bool,
-    /// Load the page again, or open another room.
+    /// Load the page again.
     pub again: bool,
+    /// Open another room.
+    pub another: bool,
 }
 
 /// The sentence under the headline.
@@ -141,7 +147,10 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
     };
     match phase {
         Phase::Joining => words::JOINING_ROOM.to_owned(),
-        Phase::Waiting => words::waiting(participants(room)),
+        Phase::Waiting => {
+            let wanted = view.run.as_ref().map_or(0, |run| run.start_at_peers);
+            words::waiting(participants(room), usize::from(wanted))
+        }
         Phase::WarmingUp => words::WARMING_UP_DETAIL.to_owned(),
         Phase::Training => words::training(
             room.plan.as_ref().map_or(0, Plan::stages),

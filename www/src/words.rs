@@ -17,7 +17,7 @@ pub const FORM_TITLE: &str = "Open a room";
 pub const FORM_MODEL: &str = "Model";
 pub const FORM_MODEL_MLP: &str = "mlp: a small classifier";
 pub const FORM_DATA: &str = "Data";
-pub const FORM_DATA_DIGITS: &str = "digits, drawn by this device";
+pub const FORM_DATA_DIGITS: &str = "digits, drawn as they are needed";
 pub const FORM_STEPS: &str = "Steps";
 pub const FORM_PEERS: &str = "Devices to wait for";
 pub const FORM_PEERS_HINT: &str =
@@ -146,11 +146,16 @@ pub fn parameter_unreadable(name: &str, value: &str, allowed: &str) -> String {
     )
 }
 
-pub fn waiting(participants: usize) -> String {
-    match participants {
-        0 => "No device to train on is here yet. Share the link.".to_owned(),
-        1 => "One device is here. Share the link, or start with this one alone.".to_owned(),
-        n => format!("{n} devices are here. Share the link, or start with these."),
+pub fn waiting(participants: usize, wanted: usize) -> String {
+    let here = match participants {
+        0 => "No device that trains is here yet.".to_owned(),
+        1 => "One device is here.".to_owned(),
+        n => format!("{n} devices are here."),
+    };
+    match wanted.saturating_sub(participants) {
+        0 => format!("{here} Share the link, or start now."),
+        1 => format!("{here} Training starts with one more."),
+        n => format!("{here} Training starts with {n} more."),
     }
 }
 

@@ -75,7 +75,7 @@ async fn run(start: Start, port: MessagePort, commands: mpsc::Receiver<Command>)
             Executor::Gpu => ExecutorChoice::Gpu,
             Executor::Cpu => ExecutorChoice::Cpu,
         },
-        connector: browser::connector(port),
+        connector: browser::connector(port).into(),
     };
     let publish = |view: View| {
         report(&FromWorker::View {
@@ -92,7 +92,7 @@ async fn run(start: Start, port: MessagePort, commands: mpsc::Receiver<Command>)
 const fn advice(error: &PeerError) -> &'static str {
     match error {
         PeerError::Refused(_) => words::REFUSED_ADVICE,
-        PeerError::Signalling(_) => words::SIGNALLING_ADVICE,
+        PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE,
         PeerError::Compute(_) => words::COMPUTE_ADVICE,
         PeerError::RunFile(_) => "",
     }

@@ -39,7 +39,7 @@ impl Controls {
         let resume = button(words::BUTTON_RESUME, "primary", Command::Resume)?;
         let pause = button(words::BUTTON_PAUSE, "", Command::Pause)?;
         let stop = button(words::BUTTON_STOP, "", Command::Stop)?;
-        let leave = button(words::BUTTON_LEAVE, "quiet", Command::Leave)?;
+        let leave = button(words::BUTTON_LEAVE, "", Command::Leave)?;
         let reload: HtmlElement = dom
             .text(&row, "button", "primary", words::BUTTON_RELOAD)?
             .dyn_into()?;
@@ -71,6 +71,6 @@ impl Controls {
         show(&self.stop, controls.stop);
         show(&self.leave, controls.leave);
         show(&self.reload, controls.again);
-        show(&self.home, controls.again);
+        show(&self.home, controls.another);
     }
 }

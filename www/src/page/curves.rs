@@ -4,12 +4,12 @@ use super::dom::{Dom, clear, set_text};
 use crate::curves::{Curve, Palette, Quantity};
 use crate::{format, words};
 use ringtmp_core::signal::Point;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use wasm_bindgen::prelude::*;
 use web_sys::{Element, Window};
 
 /// Milliseconds between two drawings of a curve while it grows.
-const REDRAW_MS: f64 = 250.0;
+pub(super) const REDRAW_MS: i32 = 250;
 /// The height of a curve in pixels.
 const HEIGHT: u32 = 200;
 
@@ -17,6 +17,8 @@ const HEIGHT: u32 = 200;
 pub(super) struct Curves {
     window: Window,
     figures: [Figure; 2],
+    /// When the last drawing was made, in milliseconds.
+    drawn_at: Cell<f64>,
 }
 
 struct Figure {
@@ -25,7 +27,6 @@ struct Figure {
     summary: Element,
     /// What is drawn, at which width, in which colours.
     drawn: RefCell<Option<(Curve, u32, Palette)>>,
-    drawn_at: RefCell<f64>,
 }
 
 impl Curves {
@@ -38,30 +39,32 @@ impl Curves {
         Ok(Self {
             window: window.clone(),
             figures,
+            drawn_at: Cell::new(f64::NEG_INFINITY),
         })
     }
 
-    /// Draws what has changed; while points keep coming, at most every [`REDRAW_MS`].
+    /// Draws what has changed; while points keep coming, at most every [`REDRAW_MS`]. Says whether something was put off.
     pub(super) fn update(
         &self,
         points: &[Point],
         steps: u32,
         growing: bool,
-    ) -> Result<(), JsValue> {
+    ) -> Result<bool, JsValue> {
         let Some(palette) = self.palette()? else {
-            return Ok(());
+            return Ok(false);
         };
         let now = self
             .window
             .performance()
             .map_or(0.0, |performance| performance.now());
-        for figure in &self.figures {
-            if !growing || now - *figure.drawn_at.borrow() >= REDRAW_MS {
-                figure.update(Curve::new(figure.quantity, points, steps), palette)?;
-                *figure.drawn_at.borrow_mut() = now;
-            }
+        if growing && now - self.drawn_at.get() < f64::from(REDRAW_MS) {
+            return Ok(true);
         }
-        Ok(())
+        self.drawn_at.set(now);
+        for figure in &self.figures {
+            figure.update(Curve::new(figure.quantity, points, steps), palette)?;
+        }
+        Ok(false)
     }
 
     /// The colours of the style sheet, as they are in the present colour scheme.
@@ -101,7 +104,6 @@ impl Figure {
             plot,
             summary,
             drawn: RefCell::default(),
-            drawn_at: RefCell::new(f64::NEG_INFINITY),
         })
     }
 

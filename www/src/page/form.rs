@@ -1,8 +1,10 @@
 //! The first page: what this is, and the form that opens a room.
 
 use super::dom::{Dom, listen};
+use super::ring::Canvas;
 use crate::address::Address;
 use crate::messages::{Executor, RunWish};
+use crate::ring::RingDrawing;
 use crate::words;
 use ringtmp_peer::RunFile;
 use wasm_bindgen::prelude::*;
@@ -14,6 +16,9 @@ const STEPS_MAX: u32 = 1_000_000;
 const PEERS: u16 = 3;
 /// The most devices the form offers to wait for.
 const PEERS_MAX: u16 = 64;
+
+/// The ring beside the form: devices, and layers of each.
+const EMBLEM: (usize, usize) = (5, 2);
 
 /// What the form was filled in with.
 pub(super) struct Choice {
@@ -35,6 +40,9 @@ pub(super) fn show(
     for problem in &address.problems {
         dom.text(&purpose, "p", "problem", problem)?;
     }
+
+    let emblem = dom.child(&purpose, "div", "emblem")?;
+    Canvas::new(dom, &emblem)?.draw(RingDrawing::emblem(EMBLEM.0, EMBLEM.1))?;
 
     let form = dom.child(&home, "form", "panel")?;
     dom.text(&form, "h2", "", words::FORM_TITLE)?;
@@ -147,6 +155,7 @@ fn number(
     (from, to): (u32, u32),
 ) -> Result<HtmlInputElement, JsValue> {
     let field = field(dom, form, name, label)?;
+    field.set_class_name("field short");
     let input: HtmlInputElement = dom.typed(&field, "input", "")?;
     input.set_id(name);
     for (attribute, value) in [

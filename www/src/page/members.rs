@@ -111,7 +111,7 @@ impl Row {
             cell.set_attribute("role", "cell")?;
             Ok::<_, JsValue>(cell)
         };
-        let device_cell = cell("device")?;
+        let device_cell = dom.child(&*cell("who-cell")?, "div", "device")?;
         let number = dom.child(&device_cell, "span", "number")?;
         let who = dom.child(&device_cell, "div", "who")?;
         let title = dom.child(&who, "div", "title")?;

@@ -18,15 +18,15 @@ use crate::rate::Meter;
 use crate::shown::{self, Ending, Phase, Progress};
 use crate::words;
 use dom::{Dom, clear, set_attribute, set_text};
-use js_sys::{Object, Reflect};
+use js_sys::{Function, Object, Reflect};
 use numbers::Figures;
 use ringtmp_peer::{Command, Notice, NoticeLevel, ServerState, View};
 use room::{Content, Room};
 use session::{Report, Session, describe};
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{Element, HtmlElement, UrlSearchParams, Window};
+use web_sys::{Element, HtmlElement, MediaQueryList, UrlSearchParams, Window};
 
 /// Milliseconds after which a worker that does not answer is spoken of; a slow phone on a slow network needs some.
 const AWAKE_MS_MAX: i32 = 20_000;
@@ -58,6 +58,11 @@ struct App {
     state: RefCell<State>,
     room: RefCell<Option<Room>>,
     session: RefCell<Option<Session>>,
+    /// Whether a timer will render.
+    render_due: Cell<bool>,
+    /// Renders, for timers and listeners of the browser.
+    render_again: OnceCell<Function>,
+    scheme: OnceCell<MediaQueryList>,
 }
 
 /// What is known.
@@ -89,6 +94,7 @@ impl App {
         let home = dom.text(&top, "a", "wordmark", words::PRODUCT)?;
         home.set_attribute("href", "/")?;
         let server = dom.child(&top, "span", "server")?;
+        server.set_attribute("data-server", "none")?;
         let main = dom.child(&root, "main", "")?;
         let own_notices = address
             .problems
@@ -108,6 +114,9 @@ impl App {
             state: RefCell::new(state),
             room: RefCell::default(),
             session: RefCell::default(),
+            render_due: Cell::new(false),
+            render_again: OnceCell::new(),
+            scheme: OnceCell::new(),
         })
     }
 
@@ -320,7 +329,7 @@ impl App {
             },
             Progress::of,
         );
-        room.update(Content {
+        let put_off = room.update(Content {
             view,
             ending: state.ending.as_ref(),
             own_notices: &state.own_notices,
@@ -331,6 +340,9 @@ impl App {
             },
             url: url.as_deref(),
         })?;
+        if put_off {
+            self.render_later()?;
+        }
         set_attribute(&self.body, "data-state", phase.key())?;
         let (key, text) = match view.map(|view| &view.server) {
             None => ("none", ""),
@@ -350,26 +362,39 @@ impl App {
         Ok(())
     }
 
+    /// Renders again when the curves may be drawn again.
+    fn render_later(&self) -> Result<(), JsValue> {
+        if self.render_due.replace(true) {
+            return Ok(());
+        }
+        let Some(render) = self.render_again.get() else {
+            return Ok(());
+        };
+        self.window
+            .set_timeout_with_callback_and_timeout_and_arguments_0(render, curves::REDRAW_MS)?;
+        Ok(())
+    }
+
     fn room_url(&self, code: ringtmp_core::ids::RoomCode) -> Result<String, JsValue> {
         Ok(format!("{}/r/{code}", self.window.location().origin()?))
     }
 
     /// Renders anew when the width or the colours change.
     fn listen(self: &Rc<Self>) -> Result<(), JsValue> {
-        let app = Rc::downgrade(self);
-        let again = move |_| {
-            if let Some(app) = app.upgrade() {
-                app.render();
-            }
-        };
-        dom::listen(&self.window, "resize", again.clone())?;
+        let app = Rc::clone(self);
+        let render = Closure::<dyn Fn()>::new(move || {
+            app.render_due.set(false);
+            app.render();
+        });
+        let render = self
+            .render_again
+            .get_or_init(|| render.into_js_value().unchecked_into());
+        self.window
+            .add_event_listener_with_callback("resize", render)?;
         if let Some(scheme) = self.window.match_media("(prefers-color-scheme: dark)")? {
-            // Held by its listener, which would otherwise go with it.
-            let keep = scheme.clone();
-            dom::listen(&scheme, "change", move |event| {
-                let _ = &keep;
-                again(event);
-            })?;
+            scheme.add_event_listener_with_callback("change", render)?;
+            // A query that nobody holds may be collected with its listeners.
+            self.scheme.set(scheme).ok();
         }
         // A page that comes back from the browser's cache has lost its connections.
         let location = self.window.location();

@@ -1,7 +1,7 @@
 //! What is said to the user.
 
 use super::dom::{Dom, clear, show};
-use crate::words;
+use crate::{format, words};
 use ringtmp_peer::{Notice, NoticeLevel};
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
@@ -43,7 +43,8 @@ impl Notices {
             item.set_attribute("data-level", key)?;
             self.dom.text(&item, "span", "level", level)?;
             let body = self.dom.child(&item, "p", "")?;
-            self.dom.text(&body, "strong", "", &notice.text)?;
+            self.dom
+                .text(&body, "strong", "", &format::sentence(&notice.text))?;
             if !notice.advice.is_empty() {
                 self.dom
                     .text(&body, "span", "", &format!(" {}", notice.advice))?;

@@ -1,6 +1,6 @@
 //! Carries out a [`RingDrawing`].
 
-use super::dom::{Dom, clear};
+use super::dom::{Dom, clear, set_text};
 use crate::ring::{Disc, RingDrawing};
 use crate::words;
 use std::cell::RefCell;
@@ -12,22 +12,15 @@ const NARROW_PIXELS: i32 = 430;
 
 /// The drawing of the ring.
 pub(super) struct Ring {
-    dom: Dom,
     section: Element,
-    svg: Element,
-    shown: RefCell<Option<RingDrawing>>,
+    canvas: Canvas,
 }
 
 impl Ring {
     pub(super) fn new(dom: &Dom, parent: &Element) -> Result<Self, JsValue> {
         let section = dom.section(parent, "ring", words::RING_TITLE)?;
-        let svg = dom.svg(&section, "svg", &[("role", "img")])?;
-        Ok(Self {
-            dom: dom.clone(),
-            section,
-            svg,
-            shown: RefCell::default(),
-        })
+        let canvas = Canvas::new(dom, &section)?;
+        Ok(Self { section, canvas })
     }
 
     /// Whether there is too little width for names. An element that is not laid out yet counts as wide.
@@ -35,86 +28,112 @@ impl Ring {
         (1..NARROW_PIXELS).contains(&self.section.client_width())
     }
 
-    pub(super) fn update(&self, drawing: RingDrawing) -> Result<(), JsValue> {
+    /// Shows a drawing, with three lines of text in its middle.
+    pub(super) fn update(&self, drawing: RingDrawing, centre: [String; 3]) -> Result<(), JsValue> {
+        self.canvas.draw(drawing)?;
+        for (line, text) in self.canvas.centre.iter().zip(centre) {
+            set_text(line, &text);
+        }
+        Ok(())
+    }
+}
+
+/// Where a ring is drawn.
+pub(super) struct Canvas {
+    dom: Dom,
+    svg: Element,
+    shapes: Element,
+    /// The lines in the middle. They change with every step, the shapes hardly ever.
+    centre: [Element; 3],
+    shown: RefCell<Option<RingDrawing>>,
+}
+
+impl Canvas {
+    pub(super) fn new(dom: &Dom, parent: &Element) -> Result<Self, JsValue> {
+        let svg = dom.svg(parent, "svg", &[("role", "img")])?;
+        let shapes = dom.svg(&svg, "g", &[])?;
+        let line = |class: &str| {
+            let attributes = [
+                ("class", class),
+                ("dy", "0.35em"),
+                ("text-anchor", "middle"),
+            ];
+            dom.svg(&svg, "text", &attributes)
+        };
+        let centre = [
+            line("centre above")?,
+            line("centre large")?,
+            line("centre below")?,
+        ];
+        Ok(Self {
+            dom: dom.clone(),
+            svg,
+            shapes,
+            centre,
+            shown: RefCell::default(),
+        })
+    }
+
+    /// Draws, unless it is drawn already.
+    pub(super) fn draw(&self, drawing: RingDrawing) -> Result<(), JsValue> {
         if self.shown.borrow().as_ref() == Some(&drawing) {
             return Ok(());
         }
-        let (dom, svg) = (&self.dom, &self.svg);
-        clear(svg);
-        svg.set_attribute(
-            "viewBox",
-            &format!("0 0 {} {}", drawing.size.0, drawing.size.1),
-        )?;
-        svg.set_attribute("aria-label", &drawing.summary)?;
+        let (width, height) = drawing.size;
+        clear(&self.shapes);
+        self.svg
+            .set_attribute("viewBox", &format!("0 0 {width} {height}"))?;
+        self.svg.set_attribute("aria-label", &drawing.summary)?;
+        for (line, shift) in self.centre.iter().zip([-26.0, 2.0, 28.0]) {
+            line.set_attribute("x", &length(width / 2.0))?;
+            line.set_attribute("y", &length(height / 2.0 + shift))?;
+        }
         for segment in &drawing.segments {
             let class = if segment.mine {
                 "segment mine"
             } else {
                 "segment"
             };
-            let path = dom.svg(svg, "path", &[("class", class), ("d", &segment.path)])?;
+            let path = self.path(&self.shapes, class, &segment.path)?;
             self.title(&path, &segment.title)?;
         }
         for link in &drawing.links {
             let closing = if link.closing { " closing" } else { "" };
-            let class = format!("link {}{closing}", link.state.key());
-            let group = dom.svg(svg, "g", &[("class", &class)])?;
+            let group = self.group(&format!("link {}{closing}", link.state.key()))?;
             self.title(&group, &link.title)?;
-            dom.svg(&group, "path", &[("class", "arc"), ("d", &link.path)])?;
-            dom.svg(&group, "path", &[("class", "arrow"), ("d", &link.arrow)])?;
+            self.path(&group, "arc", &link.path)?;
+            self.path(&group, "arrow", &link.arrow)?;
         }
         for disc in &drawing.discs {
             self.draw_disc(disc)?;
-        }
-        let (x, y) = (drawing.size.0 / 2.0, drawing.size.1 / 2.0);
-        for ((text, class), shift) in drawing
-            .centre
-            .iter()
-            .zip(["above", "large", "below"])
-            .zip([-26.0, 2.0, 28.0])
-        {
-            self.write(
-                svg,
-                text,
-                &format!("centre {class}"),
-                (x, y + shift),
-                "middle",
-            )?;
         }
         *self.shown.borrow_mut() = Some(drawing);
         Ok(())
     }
 
     fn draw_disc(&self, disc: &Disc) -> Result<(), JsValue> {
-        let class = format!(
-            "disc {}{}",
-            disc.status,
-            if disc.mine { " mine" } else { "" }
-        );
-        let group = self.dom.svg(&self.svg, "g", &[("class", &class)])?;
+        let mine = if disc.mine { " mine" } else { "" };
+        let group = self.group(&format!("disc {}{mine}", disc.status))?;
         self.title(&group, &disc.title)?;
-        let (x, y) = (format!("{:.2}", disc.at.0), format!("{:.2}", disc.at.1));
-        self.dom.svg(
-            &group,
-            "circle",
-            &[
-                ("cx", &x),
-                ("cy", &y),
-                ("r", &format!("{:.2}", disc.radius)),
-            ],
-        )?;
-        self.write(&group, &disc.number, "number", disc.at, "middle")?;
+        let ((x, y), radius) = (disc.at, length(disc.radius));
+        let place = [("cx", &*length(x)), ("cy", &*length(y)), ("r", &*radius)];
+        self.dom.svg(&group, "circle", &place)?;
+        self.write(&group, &disc.number, "number", (x, y), "middle")?;
         if let Some(label) = &disc.label {
-            self.write(&group, &label.name, "name", label.at, label.anchor)?;
-            self.write(
-                &group,
-                &label.layers,
-                "layers",
-                (label.at.0, label.at.1 + 16.0),
-                label.anchor,
-            )?;
+            let (x, y) = label.at;
+            self.write(&group, &label.name, "name", (x, y), label.anchor)?;
+            self.write(&group, &label.layers, "layers", (x, y + 16.0), label.anchor)?;
         }
         Ok(())
+    }
+
+    fn group(&self, class: &str) -> Result<Element, JsValue> {
+        self.dom.svg(&self.shapes, "g", &[("class", class)])
+    }
+
+    fn path(&self, parent: &Element, class: &str, path: &str) -> Result<Element, JsValue> {
+        self.dom
+            .svg(parent, "path", &[("class", class), ("d", path)])
     }
 
     fn write(
@@ -122,28 +141,28 @@ impl Ring {
         parent: &Element,
         text: &str,
         class: &str,
-        at: (f64, f64),
+        (x, y): (f64, f64),
         anchor: &str,
     ) -> Result<(), JsValue> {
-        let (x, y) = (format!("{:.2}", at.0), format!("{:.2}", at.1));
         let attributes = [
             ("class", class),
-            ("x", &x),
-            ("y", &y),
+            ("x", &*length(x)),
+            ("y", &*length(y)),
             ("dy", "0.35em"),
             ("text-anchor", anchor),
         ];
-        self.dom
-            .svg(parent, "text", &attributes)?
-            .set_text_content(Some(text));
+        set_text(&self.dom.svg(parent, "text", &attributes)?, text);
         Ok(())
     }
 
     /// What the pointer reads when it rests on a shape.
     fn title(&self, shape: &Element, text: &str) -> Result<(), JsValue> {
-        self.dom
-            .svg(shape, "title", &[])?
-            .set_text_content(Some(text));
+        set_text(&self.dom.svg(shape, "title", &[])?, text);
         Ok(())
     }
+}
+
+/// A length in units of the drawing.
+fn length(value: f64) -> String {
+    format!("{value:.2}")
 }

@@ -62,8 +62,8 @@ impl Room {
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
         let controls = Controls::new(dom, &story, window, act)?;
-        let share = Share::new(dom, &story, window)?;
         let ring = Ring::new(dom, &top)?;
+        let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let curves = Curves::new(dom, &details, window)?;
         let members = Members::new(dom, &details)?;
@@ -83,7 +83,8 @@ impl Room {
         })
     }
 
-    pub(super) fn update(&self, content: Content<'_>) -> Result<(), JsValue> {
+    /// Brings everything up to date. Says whether drawing the curves was put off.
+    pub(super) fn update(&self, content: Content<'_>) -> Result<bool, JsValue> {
         let Content {
             view,
             ending,
@@ -106,16 +107,12 @@ impl Room {
             show(part, view.is_some_and(|view| view.room.is_some()));
         }
         self.numbers.update(&figures)?;
-        let Some(view) = view else { return Ok(()) };
+        let Some(view) = view else { return Ok(false) };
         let lines = shown::member_lines(view);
         self.members.update(&lines)?;
         let centre = centre(phase, &figures.progress, view);
-        self.ring.update(RingDrawing::new(
-            view,
-            &lines,
-            centre,
-            self.ring.is_narrow(),
-        ))?;
+        let drawing = RingDrawing::new(view, &lines, self.ring.is_narrow());
+        self.ring.update(drawing, centre)?;
         self.curves
             .update(&view.points, figures.progress.of, phase == Phase::Training)
     }

@@ -94,9 +94,13 @@ impl Session {
         self.worker.post_message(&json.into())
     }
 
-    /// How data channels reach the worker.
+    /// How data channels reach the worker: what was asked for, or what the browser has shown to be possible.
     pub(super) fn channels(&self) -> Channels {
-        self.channels
+        match self.connections.borrow().as_ref().map(Connections::mode) {
+            Some(ChannelMode::Transfer) => Channels::Transfer,
+            Some(ChannelMode::Post) => Channels::Post,
+            None => self.channels,
+        }
     }
 }
 

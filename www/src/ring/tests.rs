@@ -48,6 +48,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
             micro_batch: 4,
             layers: vec!["linear".to_owned(); layers],
             parameters: vec![1; layers],
+            start_at_peers: 0,
         }),
         room: Some(room),
         points: Vec::new(),
@@ -57,12 +58,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
 }
 
 fn draw(view: &View, narrow: bool) -> RingDrawing {
-    RingDrawing::new(
-        view,
-        &crate::shown::member_lines(view),
-        Default::default(),
-        narrow,
-    )
+    RingDrawing::new(view, &crate::shown::member_lines(view), narrow)
 }
 
 #[test]

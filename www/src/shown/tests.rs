@@ -51,6 +51,7 @@ fn view() -> View {
                 "linear 3 → 2".to_owned(),
             ],
             parameters: vec![15, 0, 8],
+            start_at_peers: 0,
         }),
         room: Some(RoomView {
             code: "0123456789abcdef".parse().expect("a code"),
@@ -114,6 +115,27 @@ fn the_phase_is_the_rooms_state_until_the_peer_ends() {
     training.room = None;
     assert_eq!(Phase::of(Some(&training), None), Phase::Joining);
     assert_eq!(Phase::of(Some(&training), Some(&failure())), Phase::Refused);
+}
+
+#[test]
+fn waiting_says_how_many_are_missing() {
+    let mut view = view();
+    let mut wanted = |peers| {
+        view.run.as_mut().expect("it has a run").start_at_peers = peers;
+        sentence(Phase::Waiting, Some(&view))
+    };
+    assert_eq!(
+        wanted(0),
+        "2 devices are here. Share the link, or start now."
+    );
+    assert_eq!(
+        wanted(3),
+        "2 devices are here. Training starts with one more."
+    );
+    assert_eq!(
+        wanted(9),
+        "2 devices are here. Training starts with 7 more."
+    );
 }
 
 #[test]
