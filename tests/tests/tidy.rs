@@ -116,9 +116,9 @@ fn sources() -> Result<Vec<Source>> {
             .replace('\\', "/");
         let code = code_only(&text);
         tests.extend(test_modules(&path, &code));
-        let is_end = |line: &&str| line.trim() == "#[cfg(test)]";
-        let lines = code.lines().take_while(|line| !is_end(line)).count();
         let code = without_tests(&code);
+        // Tests come last in a file.
+        let lines = code.trim_end().lines().count();
         sources.push(Source { path, code, lines });
     }
     sources.retain(|source| {
