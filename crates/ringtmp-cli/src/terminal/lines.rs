@@ -25,7 +25,7 @@ pub(crate) fn state(view: &View) -> String {
         };
     };
     let words = match &room.state {
-        RoomState::Waiting => format!("waiting for devices ({} here)", participants(room).count()),
+        RoomState::Waiting => waiting(view, room),
         RoomState::WarmingUp => "warming up: stages, links and kernels are made".to_owned(),
         RoomState::Training => "training".to_owned(),
         RoomState::Paused => "paused".to_owned(),
@@ -37,6 +37,14 @@ pub(crate) fn state(view: &View) -> String {
             format!("{words} (the server is gone; links between devices do not need it)")
         }
         ServerState::Connecting | ServerState::Connected => words,
+    }
+}
+
+fn waiting(view: &View, room: &RoomView) -> String {
+    let here = participants(room).count();
+    match view.run.as_ref().map(|run| run.start_at_peers) {
+        None | Some(0) => format!("waiting for somebody to start it ({here} devices here)"),
+        Some(wanted) => format!("waiting for devices ({here} of {wanted} here)"),
     }
 }
 
@@ -319,7 +327,13 @@ mod tests {
         let mut waiting = sample::training();
         let room = waiting.room.as_mut().expect("a room");
         room.state = RoomState::Waiting;
-        assert_eq!(state(&waiting), "waiting for devices (2 here)");
+        waiting.run.as_mut().expect("a run").start_at_peers = 3;
+        assert_eq!(state(&waiting), "waiting for devices (2 of 3 here)");
+        waiting.run.as_mut().expect("a run").start_at_peers = 0;
+        assert_eq!(
+            state(&waiting),
+            "waiting for somebody to start it (2 devices here)"
+        );
     }
 
     #[test]

@@ -1,0 +1,273 @@
+//! The program as its users meet it: what it prints, how it ends, and what it leaves behind.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
+
+fn ringtmp(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringtmp"));
+    command
+        .args(line.split_whitespace())
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end. The program bounds its own waits; a hang here is a bug there.
+fn ended(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn help_has_examples_and_wrong_arguments_end_with_2() {
+    let (code, help, _) = ended(&mut ringtmp("--help"));
+    assert_eq!(code, Some(0));
+    assert!(
+        help.contains("Examples:") && help.contains("Exit codes:"),
+        "{help}"
+    );
+    let (code, _, words) = ended(&mut ringtmp("join http://localhost:8080"));
+    assert_eq!(code, Some(2));
+    assert!(words.contains("/r/CODE"), "{words}");
+}
+
+#[test]
+fn a_demo_of_native_devices_trains_and_reports_as_json_on_standard_output() {
+    let (code, out, err) = ended(&mut ringtmp(
+        "demo --tabs 0 --natives 2 --steps 60 --executor cpu --port 0 --json -",
+    ));
+    assert_eq!(code, Some(0), "{err}");
+    let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
+    assert_eq!(report["schema_version"], 1);
+    assert_eq!(report["transport"], "webrtc");
+    assert_eq!(report["steps"], 60);
+    let (first, last) = (&report["loss_first"], &report["loss_last"]);
+    assert!(
+        last.as_f64() < first.as_f64() && last.as_f64() > Some(0.0),
+        "{out}"
+    );
+    assert!(report["test_accuracy"].as_f64() > Some(0.3), "{out}");
+    let peers = report["peers"].as_array().expect("peers");
+    assert_eq!(peers.len(), 2);
+    assert!(
+        peers
+            .iter()
+            .all(|peer| peer["kind"] == "native" && peer["executor"] == "cpu")
+    );
+    assert_eq!(peers[0]["layers"][1], peers[1]["layers"][0], "shards meet");
+    assert_eq!(
+        report["digests"].as_array().map(Vec::len),
+        peers[1]["layers"][1].as_u64().map(|n| n as usize)
+    );
+    let links = report["links"].as_array().expect("links");
+    assert!(
+        links.len() == 2 && links.iter().all(|link| link["bytes"].as_u64() > Some(0)),
+        "{out}"
+    );
+    assert!(
+        err.contains("finished  step 60 of 60"),
+        "progress goes to standard error:\n{err}"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_said_and_ends_with_5() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    for command in ["serve", "demo --tabs 0 --natives 1"] {
+        let (code, out, err) = ended(&mut ringtmp(&format!("{command} --port {port}")));
+        assert_eq!(code, Some(5), "{err}");
+        assert!(
+            err.contains(&port.to_string()) && err.contains("in use"),
+            "{err}"
+        );
+        assert_eq!(out, "");
+    }
+}
+
+#[test]
+fn a_missing_browser_page_or_data_folder_is_said_and_ends_with_5() {
+    let (code, _, err) = ended(ringtmp("demo --port 0").env("CHROME", "/no/such/browser"));
+    assert_eq!(code, Some(5));
+    assert!(err.contains("/no/such/browser"), "{err}");
+    // Any file will do for a browser that is not reached.
+    let this = env!("CARGO_BIN_EXE_ringtmp");
+    let (code, _, err) = ended(ringtmp("demo --port 0 --www no/such/folder").env("CHROME", this));
+    assert_eq!(code, Some(5));
+    assert!(err.contains("cargo xtask"), "{err}");
+    let (code, _, err) = ended(&mut ringtmp("serve --port 0 --data no/such/folder"));
+    assert_eq!(code, Some(5));
+    assert!(err.contains("no/such/folder"), "{err}");
+}
+
+#[test]
+fn a_browser_that_is_none_is_said_with_its_last_words() {
+    let www = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(www.path().join("index.html"), "<title>RingTMP</title>").expect("written");
+    let line = format!("demo --port 0 --headless --www {}", www.path().display());
+    let (code, _, err) = ended(ringtmp(&line).env("CHROME", env!("CARGO_BIN_EXE_ringtmp")));
+    assert_eq!(code, Some(5), "{err}");
+    assert!(
+        err.contains("ended at once") && err.contains("--user-data-dir"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_server_that_is_not_there_ends_with_3() {
+    // A port that nobody listens on: taken and given back.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr());
+    let port = port.expect("a free port").port();
+    let url = format!("http://127.0.0.1:{port}/r/0123456789abcdef");
+    for command in ["join --executor cpu", "watch"] {
+        let (code, _, err) = ended(&mut ringtmp(&format!("{command} {url}")));
+        assert_eq!(code, Some(3), "{err}");
+        assert!(err.contains("cannot be reached"), "{err}");
+    }
+}
+
+/// A running program that is killed when the test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// Starts it and waits for the address it prints first.
+fn started(line: &str) -> (Running, String, BufReader<impl Read>) {
+    let mut command = ringtmp(line);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    let err = BufReader::new(child.stderr.take().expect("piped"));
+    let mut url = String::new();
+    out.read_line(&mut url).expect("it prints its address");
+    (Running(child), url.trim().to_owned(), err)
+}
+
+#[test]
+fn a_room_that_does_not_exist_ends_with_3_and_the_server_goes_on() {
+    let (server, url, _err) = started("serve --port 0 --www no/such/folder");
+    let (code, _, err) = ended(&mut ringtmp(&format!("watch {url}/r/0123456789abcdef")));
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.contains("there is no room"), "{err}");
+    drop(server);
+}
+
+/// What is left of the program when it is ended from outside; on Linux, where processes can be looked up.
+#[cfg(target_os = "linux")]
+mod ends {
+    use super::{Running, started};
+    use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+    use std::fs;
+    use std::io::BufRead;
+    use std::time::{Duration, Instant};
+
+    /// How long processes may take to vanish after what ended them.
+    const VANISH_MAX: Duration = Duration::from_secs(10);
+
+    fn children(of: u32) -> Vec<Pid> {
+        let tasks = fs::read_dir(format!("/proc/{of}/task")).expect("it runs");
+        let lists = tasks
+            .flatten()
+            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let ids: Vec<i32> = lists
+            .flat_map(|list| {
+                list.split_whitespace()
+                    .filter_map(|id| id.parse().ok())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        ids.into_iter().filter_map(Pid::from_raw).collect()
+    }
+
+    /// A demo that would train for hours, once it trains, and the processes it has started.
+    fn training() -> (Running, Vec<Pid>) {
+        let (demo, _, mut err) =
+            started("demo --tabs 0 --natives 2 --steps 1000000 --executor cpu --port 0");
+        let mut seen = String::new();
+        while !seen.contains("training") {
+            assert!(
+                err.read_line(&mut seen).expect("its words") > 0,
+                "it ended:\n{seen}"
+            );
+        }
+        let children = children(demo.0.id());
+        assert_eq!(children.len(), 3, "two devices and the guard");
+        // Its words are read no more; they must not stop it.
+        std::thread::spawn(move || for _ in err.lines() {});
+        (demo, children)
+    }
+
+    fn signal(demo: &Running, signal: Signal) {
+        let id = i32::try_from(demo.0.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("an id");
+        kill_process(id, signal).expect("it runs");
+    }
+
+    /// Nothing tells when a process that is not our child ends, so they are looked up again and again.
+    fn all_vanish(processes: &[Pid]) {
+        let started = Instant::now();
+        while processes
+            .iter()
+            .any(|id| test_kill_process(*id).is_ok() && !is_zombie(*id))
+        {
+            assert!(started.elapsed() < VANISH_MAX, "left behind: {processes:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// One that has ended, where nobody reaps orphans (a container without an init).
+    fn is_zombie(id: Pid) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero()));
+        stat.is_ok_and(|stat| {
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.trim_start().starts_with('Z'))
+        })
+    }
+
+    #[test]
+    fn ctrl_c_ends_every_process_and_is_reported() {
+        for ending in [Signal::INT, Signal::TERM] {
+            let (mut demo, children) = training();
+            signal(&demo, ending);
+            let status = demo.0.wait().expect("it ends");
+            assert_eq!(status.code(), Some(130));
+            all_vanish(&children);
+        }
+    }
+
+    #[test]
+    fn even_when_the_demo_is_killed_its_devices_are_ended() {
+        let (mut demo, children) = training();
+        signal(&demo, Signal::KILL);
+        demo.0.wait().expect("it ends");
+        all_vanish(&children);
+    }
+
+    #[test]
+    fn a_device_that_dies_ends_the_demo_with_4_and_its_name() {
+        let (mut demo, children) = training();
+        // The guard was started first.
+        kill_process(children[1], Signal::KILL).expect("it runs");
+        let status = demo.0.wait().expect("it ends");
+        assert_eq!(status.code(), Some(4));
+        all_vanish(&children);
+    }
+}
