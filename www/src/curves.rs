@@ -145,7 +145,7 @@ impl Curve {
             .points
             .iter()
             .map(|(step, value)| (f64::from(*step), *value));
-        let last = points.clone().last();
+        let last = points.clone().next_back();
         chart.draw_series(LineSeries::new(
             points,
             accent.stroke_width(2 * UNITS_PER_PIXEL),

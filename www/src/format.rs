@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_loss_keeps_its_leading_digits_and_names_what_is_no_number() {
         let cases = [
-            (2.302_585, "2.303"),
+            (2.3456, "2.346"),
             (0.0, "0.000"),
             (0.012_34, "0.0123"),
             (0.000_012, "1.2e-5"),

@@ -78,9 +78,8 @@ async fn run(start: Start, port: MessagePort, commands: mpsc::Receiver<Command>)
         connector: browser::connector(port).into(),
     };
     let publish = |view: View| {
-        report(&FromWorker::View {
-            view: Box::new(view),
-        })
+        let view = Box::new(view);
+        report(&FromWorker::View { view });
     };
     match ringtmp_peer::run(setup, commands, publish).await {
         Ok(()) => report(&FromWorker::Ended { failure: None }),
