@@ -365,6 +365,10 @@ impl World {
                     let lane = frame.lane();
                     let bytes = frame.encode().expect("within the limits");
                     let to = self.index(to);
+                    if self.peers[to].links_up.contains(&from) {
+                        // Lost: the other end does not have it open yet.
+                        continue;
+                    }
                     self.peers[to]
                         .from_links
                         .entry((from, lane))
@@ -385,7 +389,7 @@ impl World {
         }
     }
 
-    /// A link is up once both ends have asked for it.
+    /// A link is up once both ends have asked for it. What one end sends before the other end has it open is lost.
     fn connect(&mut self, me: PeerId, other: PeerId) {
         if self.asked.remove(&(other, me)) {
             let (i, j) = (self.index(me), self.index(other));
@@ -465,11 +469,10 @@ impl World {
 
 impl Peer {
     fn take_frame(&mut self) -> Option<Input> {
-        // A link is used only once both ends have it; before that its frames wait.
         let (&(from, lane), _) = self
             .from_links
             .iter()
-            .find(|((from, _), frames)| !frames.is_empty() && !self.links_up.contains(from))?;
+            .find(|(_, frames)| !frames.is_empty())?;
         let (bytes, value) = self.from_links.get_mut(&(from, lane))?.pop_front()?;
         let Frame { epoch, body, .. } =
             Frame::decode(&bytes).expect("nodes write frames that nodes can read");

@@ -580,11 +580,15 @@ impl Shell {
                     outcome: Outcome { payload, loss },
                 }
             }
-            Ok(Done::Digests(digests)) => Input::Digested {
-                epoch,
-                digests,
-                links: self.links.traffic(),
-            },
+            Ok(Done::Digests(digests)) => {
+                // The last count, so that what is shown in the end is all there was.
+                self.traffic_due = Time::ZERO;
+                Input::Digested {
+                    epoch,
+                    digests,
+                    links: self.links.traffic(),
+                }
+            }
             Err(error) => Input::Failed {
                 epoch,
                 reason: error.to_string(),

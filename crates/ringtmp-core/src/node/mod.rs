@@ -23,6 +23,7 @@ use crate::time::Time;
 use crate::wire::{Body, Hello, Purpose, TensorKind, WireError};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::time::Duration;
 use training::Training;
 
 /// What happens to a peer.
@@ -261,10 +262,17 @@ struct Identity {
     outline: RunOutline,
 }
 
+/// A greeting that was not answered is repeated after this time. A data channel can open at one end earlier than at the other,
+/// and what is sent in between may be lost (seen with `rtc` 0.21).
+const HELLO_INTERVAL: Duration = Duration::from_millis(200);
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct LinkProgress {
     up: bool,
+    /// The other end has greeted us: it is there, and hears us.
     greeted: bool,
+    /// When to greet again.
+    hello_due: Option<Time>,
 }
 
 /// A plan at work.
@@ -286,6 +294,12 @@ impl Active {
             .filter(|peer| *peer != me)
             .map(|peer| (peer, LinkProgress::default()))
             .collect()
+    }
+
+    /// When something is due without an input.
+    fn due(&self) -> Option<Time> {
+        let hellos = self.links.values().map(|link| link.hello_due);
+        hellos.chain([self.training.points_due()]).flatten().min()
     }
 
     fn is_prepared(&self) -> bool {
@@ -313,7 +327,7 @@ impl Node {
         match input {
             Input::Room(message) => self.room(message),
             Input::ServerLost | Input::Tick => {}
-            Input::LinkUp { peer } => self.link_up(peer),
+            Input::LinkUp { peer } => self.link_up(now, peer),
             Input::LinkLost { peer, reason } => self.link_lost(peer, reason),
             Input::Control { from, epoch, body } => self.control(from, epoch, body),
             Input::Tensor {
@@ -371,6 +385,7 @@ impl Node {
             }
             Input::Ask(message) => self.output.push_back(Output::ToRoom(message)),
         }
+        self.greet_again(now);
         self.advance(now);
     }
 
@@ -378,11 +393,7 @@ impl Node {
     pub fn poll_output(&mut self) -> Polled {
         match self.output.pop_front() {
             Some(output) => Polled::Do(output),
-            None => Polled::Wait(
-                self.active
-                    .as_ref()
-                    .and_then(|active| active.training.points_due()),
-            ),
+            None => Polled::Wait(self.active.as_ref().and_then(Active::due)),
         }
     }
 
@@ -523,14 +534,26 @@ impl Node {
         }
     }
 
-    fn link_up(&mut self, peer: PeerId) {
-        let (Some(identity), Some(active)) = (&self.identity, &mut self.active) else {
+    fn link_up(&mut self, now: Time, peer: PeerId) {
+        match self
+            .active
+            .as_mut()
+            .and_then(|active| active.links.get_mut(&peer))
+        {
+            Some(link) => {
+                link.up = true;
+                link.hello_due = Some(now + HELLO_INTERVAL);
+                self.greet(peer);
+                self.say_ready();
+            }
+            None => self.output.push_back(Output::Disconnect { peer }),
+        }
+    }
+
+    fn greet(&mut self, peer: PeerId) {
+        let (Some(identity), Some(active)) = (&self.identity, &self.active) else {
             return;
         };
-        let Some(link) = active.links.get_mut(&peer) else {
-            return self.output.push_back(Output::Disconnect { peer });
-        };
-        link.up = true;
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
             room: identity.room,
@@ -543,7 +566,22 @@ impl Node {
             body: Body::Hello(hello),
             payload: None,
         });
-        self.say_ready();
+    }
+
+    /// Greets again whoever has not answered.
+    fn greet_again(&mut self, now: Time) {
+        let links = self
+            .active
+            .iter_mut()
+            .flat_map(|active| active.links.iter_mut());
+        let due = links.filter(|(_, link)| link.hello_due.is_some_and(|due| now >= due));
+        let peers: Vec<PeerId> = due
+            .map(|(peer, link)| {
+                link.hello_due = Some(now + HELLO_INTERVAL);
+                *peer
+            })
+            .collect();
+        peers.into_iter().for_each(|peer| self.greet(peer));
     }
 
     fn link_lost(&mut self, peer: PeerId, reason: String) {
@@ -602,6 +640,9 @@ impl Node {
         };
         if !link.greeted {
             link.greeted = true;
+            link.hello_due = None;
+            // It is there now, so this greeting cannot be lost as an earlier one may have been.
+            self.greet(from);
             self.output
                 .push_back(Output::Event(Event::LinkOpen { peer: from }));
             self.say_ready();
