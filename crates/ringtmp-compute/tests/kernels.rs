@@ -195,6 +195,23 @@ suite! {
         }
     }
 
+    async fn a_program_begins_with_zeros_although_its_kernels_were_tried() {
+        let mut plan = Plan { slots: 2, ..Plan::default() };
+        let mut buffer = |words| plan.buffer("test", words, Lifetime::Slot);
+        let (logits, labels, gradient, losses) = (buffer(12), buffer(4), buffer(12), buffer(8));
+        let (rows, classes, scale) = (4, 3, 1.0);
+        let operation =
+            Operation::CrossEntropy { logits, labels, gradient, losses, rows, classes, scale };
+        plan.record(Recording { label: "test", operations: vec![operation] });
+        for executor in [Some(cpu().await), gpu().await].into_iter().flatten() {
+            let program = executor.prepare(plan.clone()).await.expect("a plan");
+            for slot in 0..2 {
+                let read = program.read(slot, &[gradient, losses]).await.expect("it can be read");
+                assert_eq!(read, [vec![0; 12], vec![0; 8]], "{}, slot {slot}", executor.adapter());
+            }
+        }
+    }
+
     /// Beyond 65,535 work-groups a dispatch fails or is dropped unless its grid is folded.
     async fn a_grid_of_more_than_65535_work_groups_reaches_its_last_element() {
         let Some(gpu) = gpu().await else { return };

@@ -151,6 +151,33 @@ suite! {
         assert_eq!(other.digests().await, ring.digests().await);
     }
 
+    /// A rectifier does not need the gradient of its output after B, but the loss leaves it there for B.
+    async fn losses_of_several_micro_batches_before_their_backwards_do_not_mix() {
+        let layers = vec![LayerSpec::linear(6, 5), LayerSpec::relu()];
+        let base = config(ModelSpec { input: vec![6], layers }, 0..2);
+        let mut digests = Vec::new();
+        for together in [false, true] {
+            let mut ring = Ring::new(&cpu().await, &base, &[0, 2]).await;
+            let mut numbers = Numbers::new(12);
+            for slot in 0..3 {
+                let (input, labels) = sample(&mut numbers, &base, 5);
+                ring.forward(slot, &input, &labels).await;
+                if !together {
+                    ring.backward(slot).await;
+                }
+            }
+            for slot in 0..3 {
+                if together {
+                    ring.backward(slot).await;
+                }
+                ring.weights(slot).await;
+            }
+            ring.update().await;
+            digests.push(ring.digests().await);
+        }
+        assert_eq!(digests[0], digests[1]);
+    }
+
     async fn gradients_accumulate_in_the_order_of_calls() {
         // Were the order lost, this test would hold nothing: so the sum of another order must differ in some bit.
         let base = config(small_model(), 0..5);
