@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (y, line) in picture.chunks(columns).enumerate() {
             let start = (row * cell_height + y) * width + column * cell_width;
             for (pixel, ink) in sheet[start..start + columns].iter_mut().zip(line) {
-                *pixel = (ink * 255.0) as u8;
+                *pixel = (ink * 255.0).round() as u8;
             }
         }
     }

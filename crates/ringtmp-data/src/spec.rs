@@ -112,6 +112,9 @@ mod tests {
             let spec: DataSpec = text.parse().expect("a good spec");
             assert_eq!(spec.to_string(), text);
         }
+        let spec: DataSpec = serde_json::from_str("\"idx:x\"").expect("a good spec");
+        assert_eq!(serde_json::to_string(&spec).expect("text"), "\"idx:x\"");
+        assert!(serde_json::from_str::<DataSpec>("\"idx:\"").is_err());
         assert_eq!(" digits ".parse(), Ok(DataSpec::Digits));
     }
 

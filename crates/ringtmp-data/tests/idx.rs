@@ -133,6 +133,8 @@ fn a_shuffled_pass_holds_every_image_once_and_differs_from_the_next() {
         passes[0],
         which(&set.train(Order::Shuffled, 6, 0, 100).inputs)
     );
+    let last = set.train(Order::Shuffled, 5, u64::MAX, 2);
+    assert_eq!(last.len(), 2, "sample numbers wrap");
     let across = set.train(Order::Shuffled, 5, 95, 10);
     assert_eq!(
         which(&across.inputs),

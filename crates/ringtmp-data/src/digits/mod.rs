@@ -193,7 +193,7 @@ impl Hand {
         let taper = 0.3 * draws.bell();
         let width = draws.between(width[0], width[1]) * (1.0 + 0.13 * draws.bell());
         let slant = 0.09 + 0.25 * draws.bell();
-        // Half of the angle's tangent: a rotation without sine and cosine.
+        // The tangent of half the angle gives a rotation without calling sine and cosine.
         let half = 0.06 * draws.bell();
         let unit = 1.0 / (1.0 + half * half);
         let (cosine, sine) = ((1.0 - half * half) * unit, 2.0 * half * unit);
