@@ -50,27 +50,26 @@ pub struct Curve {
     pub quantity: Quantity,
     /// (updates made, value), rising; only finite values.
     pub points: Vec<(u32, f64)>,
-    /// The last update of the run: the axis ends there.
-    pub steps: u32,
+    /// Where the horizontal axis ends.
+    pub end: u32,
 }
 
 impl Curve {
     /// Picks one quantity out of the points of a run. Steps are counted from 1 for people.
     pub fn new(quantity: Quantity, points: &[Point], steps: u32) -> Self {
+        let updates = |point: &Point| point.step.saturating_add(u32::from(point.loss.is_some()));
         let pick = |point: &Point| match quantity {
-            Quantity::Loss => Some((point.step.saturating_add(1), f64::from(point.loss?))),
+            Quantity::Loss => Some((updates(point), f64::from(point.loss?))),
             Quantity::Accuracy => Some((point.step, f64::from(point.accuracy?))),
         };
-        let points: Vec<(u32, f64)> = points
-            .iter()
-            .filter_map(pick)
-            .filter(|(_, value)| value.is_finite())
-            .collect();
-        let last = points.last().map_or(1, |(step, _)| *step);
+        // Both curves end at the same step.
+        let last = points.last().map_or(1, updates);
+        let points = points.iter().filter_map(pick);
+        let points = points.filter(|(_, value)| value.is_finite()).collect();
         Self {
             quantity,
             points,
-            steps: steps.max(last),
+            end: axis_end(last, steps),
         }
     }
 
@@ -108,14 +107,14 @@ impl Curve {
             .margin(units(MARGIN))
             .set_label_area_size(LabelAreaPosition::Left, units(LEFT))
             .set_label_area_size(LabelAreaPosition::Bottom, units(BOTTOM))
-            .build_cartesian_2d(0.0..f64::from(self.steps), 0.0..self.top())?;
+            .build_cartesian_2d(0.0..f64::from(self.end), 0.0..self.top())?;
         let grid = color(palette.grid).stroke_width(UNITS_PER_PIXEL);
         let text = color(palette.text);
         let size = LETTERS * f64::from(UNITS_PER_PIXEL);
         let style = |pos: Pos| TextStyle::from(("inherit", size)).color(&text).pos(pos);
         for tick in vertical_ticks(0.0..self.top()) {
             chart.draw_series([PathElement::new(
-                [(0.0, tick), (f64::from(self.steps), tick)],
+                [(0.0, tick), (f64::from(self.end), tick)],
                 grid,
             )])?;
             let (x, y) = chart.backend_coord(&(0.0, tick));
@@ -126,10 +125,10 @@ impl Curve {
                 style(Pos::new(HPos::Right, VPos::Center)),
             ))?;
         }
-        for tick in horizontal_ticks(self.steps, width) {
+        for tick in horizontal_ticks(self.end, width) {
             let (x, y) = chart.backend_coord(&(f64::from(tick), 0.0));
             let at = (x, y + units(MARGIN).cast_signed());
-            let place = if tick == self.steps {
+            let place = if tick == self.end {
                 HPos::Right
             } else {
                 HPos::Center
@@ -174,6 +173,17 @@ type Failure = DrawingAreaErrorKind<std::io::Error>;
 
 fn color([red, green, blue]: [u8; 3]) -> RGBColor {
     RGBColor(red, green, blue)
+}
+
+/// The first of 20, 50, 100, 200, ... that `last` does not pass, so that a young curve is not squeezed into a corner and
+/// the axis moves seldom; at most the run's last step.
+fn axis_end(last: u32, steps: u32) -> u32 {
+    let decades = (1..).map(|exponent| 10_u32.checked_pow(exponent));
+    let ends = decades.flat_map(|decade| [2, 5, 10].map(|factor| decade?.checked_mul(factor)));
+    let end = ends
+        .map(|end| end.unwrap_or(u32::MAX))
+        .find(|end| *end >= last);
+    end.unwrap_or(u32::MAX).min(steps.max(last))
 }
 
 fn vertical_ticks(range: Range<f64>) -> Vec<f64> {
@@ -283,6 +293,24 @@ mod tests {
                 assert!(ticks.len() <= 9, "{ticks:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_axis_grows_with_the_curve_up_to_the_end_of_the_run() {
+        let cases = [
+            (1, 20),
+            (20, 20),
+            (21, 50),
+            (101, 200),
+            (1100, 1500),
+            (1500, 1500),
+        ];
+        for (last, end) in cases {
+            assert_eq!(axis_end(last, 1500), end, "after {last}");
+        }
+        assert_eq!(axis_end(1, 5), 5, "a short run");
+        assert_eq!(axis_end(9, 5), 9, "a room that goes beyond its run");
+        assert_eq!(axis_end(u32::MAX - 1, u32::MAX), u32::MAX);
     }
 
     #[test]

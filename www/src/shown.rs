@@ -102,6 +102,7 @@ impl Phase {
             .map_or(0, participants);
         Controls {
             start: self == Self::Waiting && participants > 0,
+            start_again: matches!(self, Self::Finished | Self::Stopped) && participants > 0,
             pause: self == Self::Training,
             resume: self == Self::Paused,
             stop: matches!(self, Self::WarmingUp | Self::Training | Self::Paused),
@@ -120,6 +121,8 @@ impl Phase {
 pub struct Controls {
     /// Start with the members there are.
     pub start: bool,
+    /// Start anew after an end.
+    pub start_again: bool,
     /// Begin no new step.
     pub pause: bool,
     /// Go on.
@@ -388,29 +391,33 @@ fn link_words(room: &RoomView, member: &MemberView, link: Option<&LinkView>) -> 
     texts
 }
 
-/// Everything said to the user: the ending first, then the server, then the peer's own notices, newest first.
+/// Everything said to the user: the ending first, then the server, then the peer's own notices, newest first. What the
+/// headline says already is left out, and after the end what was merely good to know.
 pub fn notices(view: Option<&View>, ending: Option<&Ending>) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let mut failed = "";
-    if let Some(Ending::Failed(failure)) = ending {
-        failed = &failure.text;
-        notices.push(notice(NoticeLevel::Error, &failure.text, &failure.advice));
+    let mut said = None;
+    match (ending, view.map(|view| &view.server)) {
+        (Some(Ending::Left), _) => return notices,
+        (Some(Ending::Failed(failure)), _) => {
+            said = Some(failure.text.as_str());
+            notices.push(notice(NoticeLevel::Error, &failure.text, &failure.advice));
+        }
+        (None, Some(ServerState::Lost { reason })) => {
+            let text = words::server_lost(reason.trim_end_matches('.'));
+            let advice = words::SERVER_LOST_ADVICE;
+            notices.push(notice(NoticeLevel::Warning, &text, advice));
+        }
+        (None, _) => {}
     }
     let Some(view) = view else { return notices };
-    if let (ServerState::Lost { reason }, None) = (&view.server, ending) {
-        let text = words::server_lost(reason.trim_end_matches('.'));
-        notices.push(notice(
-            NoticeLevel::Warning,
-            &text,
-            words::SERVER_LOST_ADVICE,
-        ));
+    if let Some(RoomState::Stopped { reason }) = view.room.as_ref().map(|room| &room.state) {
+        said = said.or(Some(reason));
     }
-    // A peer that ends says why in its last notice as well.
+    let is_said = |notice: &Notice| said.is_some_and(|said| notice.text.contains(said));
+    let is_idle = |notice: &Notice| ending.is_some() && notice.level == NoticeLevel::Information;
+    let news = view.notices.iter().rev();
     notices.extend(
-        view.notices
-            .iter()
-            .rev()
-            .filter(|notice| notice.text != failed)
+        news.filter(|notice| !is_said(notice) && !is_idle(notice))
             .cloned(),
     );
     notices

@@ -29,6 +29,7 @@ pub const FORM_EXECUTOR_CPU: &str = "its CPU";
 pub const FORM_CREATE: &str = "Create room";
 
 pub const BUTTON_START: &str = "Start now";
+pub const BUTTON_START_AGAIN: &str = "Train again";
 pub const BUTTON_PAUSE: &str = "Pause";
 pub const BUTTON_RESUME: &str = "Resume";
 pub const BUTTON_STOP: &str = "Stop";
@@ -148,6 +149,7 @@ pub fn parameter_unreadable(name: &str, value: &str, allowed: &str) -> String {
 
 pub fn waiting(participants: usize, wanted: usize) -> String {
     let here = match participants {
+        0 if wanted == 0 => return "No device that trains is here yet. Share the link.".to_owned(),
         0 => "No device that trains is here yet.".to_owned(),
         1 => "One device is here.".to_owned(),
         n => format!("{n} devices are here."),

@@ -11,6 +11,7 @@ use web_sys::{Element, HtmlElement, Window};
 /// The buttons of a room. Those that do nothing now are not shown.
 pub(super) struct Controls {
     start: HtmlElement,
+    start_again: HtmlElement,
     pause: HtmlElement,
     resume: HtmlElement,
     stop: HtmlElement,
@@ -36,6 +37,7 @@ impl Controls {
             Ok::<_, JsValue>(button)
         };
         let start = button(words::BUTTON_START, "primary", Command::Start)?;
+        let start_again = button(words::BUTTON_START_AGAIN, "primary", Command::Start)?;
         let resume = button(words::BUTTON_RESUME, "primary", Command::Resume)?;
         let pause = button(words::BUTTON_PAUSE, "", Command::Pause)?;
         let stop = button(words::BUTTON_STOP, "", Command::Stop)?;
@@ -55,6 +57,7 @@ impl Controls {
         home.set_attribute("href", "/")?;
         Ok(Self {
             start,
+            start_again,
             pause,
             resume,
             stop,
@@ -66,6 +69,7 @@ impl Controls {
 
     pub(super) fn update(&self, controls: shown::Controls) {
         show(&self.start, controls.start);
+        show(&self.start_again, controls.start_again);
         show(&self.pause, controls.pause);
         show(&self.resume, controls.resume);
         show(&self.stop, controls.stop);

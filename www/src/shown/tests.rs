@@ -260,12 +260,31 @@ fn notices_put_what_is_worst_and_newest_first() {
             "first"
         ]
     );
-    assert_eq!(texts(&view, Some(&failure())), ["gone", "second", "first"]);
-    view.notices
-        .push(notice(NoticeLevel::Error, "gone", "reload"));
-    assert_eq!(
-        notices(Some(&view), Some(&failure())).len(),
-        3,
-        "the reason of the end is said once"
-    );
+    assert_eq!(texts(&view, Some(&failure())), ["gone", "second"]);
+    assert!(texts(&view, Some(&Ending::Left)).is_empty());
+}
+
+#[test]
+fn nothing_is_said_twice() {
+    let mut view = view();
+    view.notices = vec![notice(NoticeLevel::Error, "it is gone", "reload")];
+    assert_eq!(notices(Some(&view), None).len(), 1);
+    assert_eq!(notices(Some(&view), Some(&failure())).len(), 1);
+    let reason = "gone".to_owned();
+    room(&mut view).state = RoomState::Stopped { reason };
+    assert_eq!(notices(Some(&view), None), []);
+    assert!(sentence(Phase::Stopped, Some(&view)).contains("gone"));
+}
+
+#[test]
+fn a_run_that_has_ended_can_be_started_again_by_whoever_is_there() {
+    let mut view = view();
+    for phase in [Phase::Finished, Phase::Stopped] {
+        assert!(phase.controls(Some(&view)).start_again);
+    }
+    assert!(!Phase::Training.controls(Some(&view)).start_again);
+    room(&mut view)
+        .members
+        .retain(|member| member.role == Role::Spectator);
+    assert!(!Phase::Finished.controls(Some(&view)).start_again);
 }
