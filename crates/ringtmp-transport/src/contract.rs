@@ -347,13 +347,9 @@ async fn what_came_before_the_close_can_still_be_read(a: Connector, b: Connector
             .map(|(_, frame)| frame.len()),
         Ok(1)
     );
-    while link_b.sender.traffic().received < 12 {
-        platform::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| link_b.sender.traffic().received == 12).await;
     link_a.sender.close();
-    while link_b.sender.queue(Lane::Control, vec![1]).is_ok() {
-        platform::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| link_b.sender.queue(Lane::Control, vec![1]).is_err()).await;
     assert_eq!(
         within(link_b.receiver.receive())
             .await
@@ -656,6 +652,16 @@ fn pattern(length: usize, index: usize) -> Vec<u8> {
     (0..length)
         .map(|place| (place / 251 + place * 7 + index * 31) as u8)
         .collect()
+}
+
+/// Waits for what no event tells.
+async fn until(mut reached: impl FnMut() -> bool) {
+    within(async {
+        while !reached() {
+            platform::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {

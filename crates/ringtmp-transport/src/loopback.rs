@@ -1,7 +1,7 @@
 //! Links in memory: the same signals, chunks and bounds as the real ones, with a seeded order of delivery.
 //!
 //! The session description is a token by which the answering end finds the offering one. Each lane has a channel each way
-//! that holds [`CHANNEL_CHUNKS`] chunks; each chunk waits a random number of turns, so that the lanes overtake each other
+//! that holds a few chunks; each chunk waits a random number of turns, so that the lanes overtake each other
 //! differently for every seed and, on one thread, equally for equal seeds.
 
 use crate::connector::{

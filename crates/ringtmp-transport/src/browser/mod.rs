@@ -2,7 +2,7 @@
 //!
 //! The peer runs in a dedicated worker, because a hidden page's timers and tasks are slowed down. But only a page has
 //! `RTCPeerConnection`. So the page keeps a [`page::Connections`], the worker has a [`connector`], and a `MessagePort` joins
-//! them with the messages in [`port`]. Data channels take one of two ways ([`page::ChannelMode`]):
+//! them with messages of their own. Data channels take one of two ways ([`page::ChannelMode`]):
 //!
 //! - *transfer*: the page makes them and hands them to the worker in the same task; tensors never pass the page;
 //! - *post*: where a browser cannot transfer them, the page keeps them and posts each chunk over, under credits.
@@ -22,7 +22,8 @@ pub(crate) use worker::Backend;
 use crate::connector::{Backend as AnyBackend, Connector};
 use web_sys::MessagePort;
 
-/// A connector in a worker, whose connections are made by the [`page::Connections`] at the other end of `port`.
+/// A connector in a worker, whose connections are made by the [`page::Connections`] at the other end of `port`. It asks for
+/// them itself, so the page can never hand channels to a worker that does not run yet.
 pub fn connector(port: MessagePort) -> Connector {
     Connector::new(AnyBackend::Platform(Backend::new(port)))
 }

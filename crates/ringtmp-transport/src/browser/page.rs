@@ -1,7 +1,7 @@
 //! The page's half: peer connections, made for the worker.
 
 use super::event::{Changes, Listener, describe};
-use super::port::{AttemptId, Ending, ToPage, ToWorker, post, read, tell};
+use super::port::{AttemptId, Ending, ToPage, ToWorker, package, read, tell};
 use super::posted::PostedLane;
 use super::spawn;
 use crate::connector::ConnectRole;
@@ -22,6 +22,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     Event, MessagePort, RtcDataChannel, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnection,
     RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+    Worker,
 };
 
 /// The most signals of an attempt that wait to be applied; the connector counts them as well.
@@ -44,10 +45,23 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Serves the [`connector`](super::connector) at the other end of `port`.
+    /// Serves the [`connector`](super::connector) at the other end of `port`. Channels are moved through `port` as well,
+    /// which Chromium can do; prefer [`Connections::with_worker`].
     pub fn new(port: MessagePort, mode: ChannelMode) -> Self {
+        Self::serve(port, None, mode)
+    }
+
+    /// Serves the [`connector`](super::connector) at the other end of `port`, in `worker`. Firefox moves channels only by way
+    /// of the worker itself: messages come there that are arrays with channels in them, which the worker's own listener is
+    /// to ignore.
+    pub fn with_worker(port: MessagePort, worker: Worker, mode: ChannelMode) -> Self {
+        Self::serve(port, Some(worker), mode)
+    }
+
+    fn serve(port: MessagePort, worker: Option<Worker>, mode: ChannelMode) -> Self {
         let half = Rc::new(Half {
             port,
+            worker,
             mode: Cell::new(mode),
             connections: RefCell::default(),
         });
@@ -90,6 +104,8 @@ impl Drop for Connections {
 
 struct Half {
     port: MessagePort,
+    /// Where channels are moved to, if not through the port.
+    worker: Option<Worker>,
     mode: Cell<ChannelMode>,
     /// One for each attempt or link of the worker.
     connections: RefCell<BTreeMap<AttemptId, Rc<Connection>>>,
@@ -103,6 +119,7 @@ impl Half {
         let connection = |attempt| self.connections.borrow().get(&attempt).cloned();
         // An attempt that has failed here is still spoken of for a while.
         match message {
+            ToPage::Hello => self.probe(),
             ToPage::Connect {
                 attempt,
                 role,
@@ -158,28 +175,60 @@ impl Half {
         }
     }
 
+    /// Finds out whether channels can be moved, with two that nobody needs.
+    fn probe(&self) {
+        let trying = || {
+            let peer = RtcPeerConnection::new()?;
+            let tried =
+                channels(&peer).and_then(|channels| self.hand_over(&ToWorker::Probe, &channels));
+            peer.close();
+            tried
+        };
+        if self.mode.get() == ChannelMode::Transfer {
+            match trying() {
+                // The worker says whether they have arrived.
+                Ok(()) => return,
+                Err(thrown) => self.post_from_now_on(&thrown),
+            }
+        }
+        tell(&self.port, &ToWorker::NoProbe);
+    }
+
+    fn post_from_now_on(&self, thrown: &JsValue) {
+        tracing::info!(
+            reason = describe(thrown),
+            "data channels cannot move to a worker here; posting instead"
+        );
+        self.mode.set(ChannelMode::Post);
+    }
+
+    /// Moves channels to the worker; nothing has happened to them if it fails.
+    fn hand_over(
+        &self,
+        message: &ToWorker,
+        [control, tensors]: &[RtcDataChannel; 2],
+    ) -> Result<(), JsValue> {
+        let (all, list) = package(message, &[control.into(), tensors.into()])?;
+        match &self.worker {
+            Some(worker) => worker.post_message_with_transfer(&all, &list),
+            None => self.port.post_message_with_transferable(&all, &list),
+        }
+    }
+
     /// Makes the channels, and moves them to the worker in this very task; or keeps them.
     fn place(
         &self,
         attempt: AttemptId,
         peer: &RtcPeerConnection,
     ) -> Result<Option<[Rc<PostedLane>; 2]>, JsValue> {
+        let channels = channels(peer)?;
         if self.mode.get() == ChannelMode::Transfer {
-            let [control, tensors] = channels(peer)?;
-            let moved = post(
-                &self.port,
-                &ToWorker::Channels { attempt },
-                &[control.clone().into(), tensors.clone().into()],
-            );
-            let Err(thrown) = moved else { return Ok(None) };
-            tracing::info!(
-                reason = describe(&thrown),
-                "data channels cannot move to a worker here; posting instead"
-            );
-            self.mode.set(ChannelMode::Post);
-            return Ok(Some(self.keep(attempt, [control, tensors])));
+            match self.hand_over(&ToWorker::Channels { attempt }, &channels) {
+                Ok(()) => return Ok(None),
+                Err(thrown) => self.post_from_now_on(&thrown),
+            }
         }
-        Ok(Some(self.keep(attempt, channels(peer)?)))
+        Ok(Some(self.keep(attempt, channels)))
     }
 
     fn keep(&self, attempt: AttemptId, channels: [RtcDataChannel; 2]) -> [Rc<PostedLane>; 2] {
@@ -192,6 +241,7 @@ impl Half {
     fn close_all(&self) {
         for connection in std::mem::take(&mut *self.connections.borrow_mut()).into_values() {
             connection.close();
+            connection.ended(Ending::Page);
         }
     }
 }

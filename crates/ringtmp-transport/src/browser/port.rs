@@ -23,6 +23,8 @@ pub(super) struct AttemptId(pub(super) u32);
 /// From the worker to the page.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToPage {
+    /// The worker is there; try whether channels can be moved to it.
+    Hello,
     /// Make a connection and its channels.
     Connect {
         attempt: AttemptId,
@@ -48,6 +50,10 @@ pub(super) enum ToPage {
 /// From the page to the worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToWorker {
+    /// Channels that nobody needs (attached), to see whether they arrive. If not, say [`ToPage::PostOnly`].
+    Probe,
+    /// There is nothing to be seen: the page posts.
+    NoProbe,
     /// The channels (attached, in the order of the lanes).
     Channels { attempt: AttemptId },
     /// The page keeps the channels.
@@ -75,6 +81,8 @@ pub(super) enum Ending {
     Failed,
     /// A channel was closed.
     Closed,
+    /// The page goes away.
+    Page,
     /// The browser cannot make connections, or took offence at one.
     Browser { detail: String },
     /// The peer's connection message cannot be used.
@@ -107,16 +115,24 @@ impl LaneTag {
     }
 }
 
+/// A message as JavaScript sees it, with what is to be moved.
+pub(super) fn package(
+    message: &impl Serialize,
+    attachments: &[JsValue],
+) -> Result<(Array, Array), JsValue> {
+    let text =
+        serde_json::to_string(message).map_err(|error| JsValue::from_str(&error.to_string()))?;
+    let list: Array = attachments.iter().collect();
+    Ok((Array::of1(&JsValue::from_str(&text)).concat(&list), list))
+}
+
 /// Posts a message; `attachments` move to the other side.
 pub(super) fn post(
     port: &MessagePort,
     message: &impl Serialize,
     attachments: &[JsValue],
 ) -> Result<(), JsValue> {
-    let text =
-        serde_json::to_string(message).map_err(|error| JsValue::from_str(&error.to_string()))?;
-    let list: Array = attachments.iter().collect();
-    let all = Array::of1(&JsValue::from_str(&text)).concat(&list);
+    let (all, list) = package(message, attachments)?;
     port.post_message_with_transferable(&all, &list)
 }
 

@@ -21,38 +21,46 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
-use web_sys::{Event, MessagePort, RtcDataChannel};
+use web_sys::{
+    DedicatedWorkerGlobalScope, Event, EventTarget, MessageEvent, MessagePort, RtcDataChannel,
+};
 
 /// The most signals of an attempt that wait to be passed on: a description and a few candidates.
 const SIGNALS_MAX: usize = 64;
 
 pub(crate) struct Backend {
     half: Rc<Half>,
-    _listeners: [Listener; 2],
+    _listeners: Vec<Listener>,
 }
 
 impl Backend {
     pub(super) fn new(port: MessagePort) -> Self {
         let half = Rc::new(Half {
             port,
+            changes: Changes::default(),
+            probed: Cell::new(false),
             routes: RefCell::default(),
             attempts: Cell::new(0),
         });
-        let (hears, cannot_read) = (Rc::downgrade(&half), Rc::downgrade(&half));
-        let on_message = Listener::new(&half.port, "message", move |event| {
-            if let Some(half) = hears.upgrade() {
-                half.hear(&event);
-            }
-        });
-        let on_error = Listener::new(&half.port, "messageerror", move |_| {
-            if let Some(half) = cannot_read.upgrade() {
-                half.cannot_read();
-            }
-        });
+        let mut listeners = vec![
+            half.listener(&half.port, "message", |half, event| half.hear(event)),
+            half.listener(&half.port, "messageerror", |half, _| half.cannot_transfer()),
+        ];
+        // Some browsers move channels only by way of the worker itself.
+        if let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() {
+            listeners.push(half.listener(&scope, "message", |half, event| {
+                // What the page and the worker say to each other besides is none of our business.
+                if carries_channels(event) {
+                    half.hear(event);
+                }
+            }));
+            listeners.push(half.listener(&scope, "messageerror", |half, _| half.cannot_transfer()));
+        }
         half.port.start();
+        tell(&half.port, &ToPage::Hello);
         Self {
             half,
-            _listeners: [on_message, on_error],
+            _listeners: listeners,
         }
     }
 
@@ -63,6 +71,9 @@ impl Backend {
 
 struct Half {
     port: MessagePort,
+    changes: Changes,
+    /// Whether it is known if channels can be transferred.
+    probed: Cell<bool>,
     /// Where messages of an attempt go; one for each attempt or link that lives.
     routes: RefCell<BTreeMap<AttemptId, Rc<Route>>>,
     attempts: Cell<u32>,
@@ -98,6 +109,8 @@ impl Half {
         let route = |attempt| self.routes.borrow().get(&attempt).cloned();
         // An attempt that we have given up is still spoken of for a while.
         match message {
+            ToWorker::Probe => self.probe(&attachments),
+            ToWorker::NoProbe => self.probed(),
             ToWorker::Channels { attempt } => adopt(route(attempt), &attachments),
             ToWorker::Posting { attempt } => route(attempt)
                 .into_iter()
@@ -126,19 +139,44 @@ impl Half {
         }
     }
 
-    /// A channel was transferred, but this worker cannot have it.
-    fn cannot_read(&self) {
-        tell(&self.port, &ToPage::PostOnly);
-        let detail =
-            "this browser cannot move data channels to a worker; the next attempt does without";
-        for route in self
-            .routes
-            .borrow()
-            .values()
-            .filter(|route| route.lanes.borrow().is_none())
-        {
-            route.endpoint.end(LinkError::device(detail));
+    fn listener(
+        self: &Rc<Self>,
+        target: &EventTarget,
+        name: &'static str,
+        heard: fn(&Self, &Event),
+    ) -> Listener {
+        let half = Rc::downgrade(self);
+        Listener::new(target, name, move |event| {
+            if let Some(half) = half.upgrade() {
+                heard(&half, &event);
+            }
+        })
+    }
+
+    /// The page has tried to move channels that nobody needs.
+    fn probe(&self, attachments: &Array) {
+        let channels: Vec<RtcDataChannel> = attachments
+            .iter()
+            .filter_map(|channel| channel.dyn_into().ok())
+            .collect();
+        channels.iter().for_each(RtcDataChannel::close);
+        if channels.len() == Lane::ALL.len() {
+            self.probed();
+        } else {
+            self.cannot_transfer();
         }
+    }
+
+    /// A channel was moved, but this worker cannot have it.
+    fn cannot_transfer(&self) {
+        tell(&self.port, &ToPage::PostOnly);
+        self.probed();
+    }
+
+    /// From now on the page knows how to use channels.
+    fn probed(&self) {
+        self.probed.set(true);
+        self.changes.notify();
     }
 
     fn next_attempt(&self) -> AttemptId {
@@ -146,6 +184,13 @@ impl Half {
         self.attempts.set(id.wrapping_add(1));
         AttemptId(id)
     }
+}
+
+/// Whether a message is one of ours that brings channels.
+fn carries_channels(event: &Event) -> bool {
+    let data = event.dyn_ref::<MessageEvent>().map(MessageEvent::data);
+    let all = data.and_then(|data| data.dyn_into::<Array>().ok());
+    all.is_some_and(|all| all.get(0).is_string() && all.get(1).is_instance_of::<RtcDataChannel>())
 }
 
 /// Takes the channels over, in the task in which they came.
@@ -244,6 +289,7 @@ impl Route {
                 detail: "the browser found no path".to_owned(),
             },
             Ending::Closed => LinkError::CLOSED_BY_PEER,
+            Ending::Page => LinkError::CLOSED_BY_US,
             Ending::Browser { detail } => LinkError::device(detail),
             Ending::Signal { detail } => LinkError::signal(detail),
             Ending::Overrun {
@@ -279,21 +325,20 @@ async fn run(half: Rc<Half>, mut attempt: Attempt) {
     });
     let id = half.next_attempt();
     half.routes.borrow_mut().insert(id, Rc::clone(&route));
-    tell(
-        &half.port,
-        &ToPage::Connect {
-            attempt: id,
-            role: attempt.role,
-            epoch: attempt.epoch,
-        },
-    );
-    let mut relaying = pin!(relay(
-        &half.port,
-        id,
-        attempt.take_signals(),
-        from_page,
-        attempt.signal_sender()
-    ));
+    let (role, epoch) = (attempt.role, attempt.epoch);
+    let (to_page, sender) = (attempt.take_signals(), attempt.signal_sender());
+    let mut relaying = pin!(async {
+        half.changes.until(|| half.probed.get().then_some(())).await;
+        tell(
+            &half.port,
+            &ToPage::Connect {
+                attempt: id,
+                role,
+                epoch,
+            },
+        );
+        relay(&half.port, id, to_page, from_page, sender).await;
+    });
     let connecting = async {
         match select(relaying.as_mut(), pin!(opened(&route))).await {
             // Relaying does not end; this attempt is given up.
