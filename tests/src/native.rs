@@ -36,6 +36,7 @@ impl NativePeer {
                     name: "a native peer".to_owned(),
                     executor: ExecutorChoice::Cpu,
                     connector: ringtmp_transport::native::connector().into(),
+                    weights: None,
                 };
                 ringtmp_peer::run(setup, wishes, |view| {
                     publish.send_replace(Some(view));

@@ -2,9 +2,10 @@
 //!
 //! The yardstick is a loop over one whole-model stage, written without the ring's protocol, transport or shell.
 
+use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::executor::block_on;
-use ringtmp_compute::{Executor, ExecutorChoice, Packed, Stage, StageConfig};
+use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter, Stage, StageConfig};
 use ringtmp_core::signal::{LayerDigest, Role, RoomState, RunResult};
 use ringtmp_data::{Dataset, Order};
 use ringtmp_peer::{ConnectorSource, Entry, PeerError, Run, RunFile, Setup, View};
@@ -16,6 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 const STEPS: u32 = 50;
+
+const CPU: ExecutorChoice = ExecutorChoice::Cpu;
 
 /// A ring of native peers takes about a second; a machine under load some more.
 const RUN_MAX: Duration = Duration::from_secs(120);
@@ -30,15 +33,19 @@ fn run_file(peers: u16) -> RunFile {
     }
 }
 
-/// Digests after [`STEPS`] steps of plain training in one process, and the first and last mean loss.
-fn alone() -> (Vec<LayerDigest>, f32, f32) {
+/// What [`STEPS`] steps of plain training in one process give.
+struct Alone {
+    digests: Vec<LayerDigest>,
+    weights: Vec<Parameter>,
+    losses: Vec<f32>,
+}
+
+fn alone() -> Alone {
     let run = run_file(1).check().expect("the run is sound");
     block_on(train_alone(&run)).expect("the CPU always trains")
 }
 
-async fn train_alone(
-    run: &Run,
-) -> Result<(Vec<LayerDigest>, f32, f32), ringtmp_compute::ComputeError> {
+async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> {
     let file = &run.file;
     let config = StageConfig {
         model: run.model.clone(),
@@ -75,7 +82,12 @@ async fn train_alone(
         sha256,
     };
     let digests = stage.digests().await?.into_iter().map(digest).collect();
-    Ok((digests, losses[0], losses[losses.len() - 1]))
+    let weights = stage.parameters().await?;
+    Ok(Alone {
+        digests,
+        weights,
+        losses,
+    })
 }
 
 enum Over {
@@ -113,8 +125,18 @@ async fn peer(setup: Setup) -> Result<View, PeerError> {
     Ok(last.expect("a view is published before a peer ends"))
 }
 
-/// Trains a ring of `peers` native peers, CPU executor, and gives the room's result and every peer's last view.
-async fn ring(peers: u16, over: Over) -> (RunResult, Vec<View>) {
+/// What a ring gives.
+struct Trained {
+    result: RunResult,
+    /// Every peer's last view.
+    views: Vec<View>,
+    /// All layers', in order.
+    weights: Vec<Parameter>,
+}
+
+/// Trains a ring of native peers with these executors.
+async fn ring(executors: &[ExecutorChoice], over: Over) -> Trained {
+    let peers = u16::try_from(executors.len()).expect("a few peers");
     let server = Server::bind(Config {
         address: (Ipv4Addr::LOCALHOST, 0).into(),
         ..Config::default()
@@ -123,19 +145,22 @@ async fn ring(peers: u16, over: Over) -> (RunResult, Vec<View>) {
     let address = format!("http://{}", server.address());
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(server.run(async { drop(stopped.await) }));
-    let setup = |entry, role, connector| Setup {
+    let (weights_sender, weights) = mpsc::channel(executors.len());
+    let setup = |entry, role, executor, connector| Setup {
         server: address.clone(),
         entry,
         role,
         name: "test".to_owned(),
-        executor: ExecutorChoice::Cpu,
+        executor,
         connector,
+        weights: Some(weights_sender.clone()),
     };
     let (room_sender, room) = oneshot::channel();
     let mut room_sender = Some(room_sender);
     let watcher = setup(
         Entry::Create(run_file(peers)),
         Role::Spectator,
+        ExecutorChoice::Cpu,
         LoopbackNetwork::new(0).into(),
     );
     let (mut leave, commands) = mpsc::channel(1);
@@ -160,10 +185,13 @@ async fn ring(peers: u16, over: Over) -> (RunResult, Vec<View>) {
     });
     let training = async {
         let code = room.await.expect("a room");
-        let setups = over
-            .connectors(peers)
-            .into_iter()
-            .map(|connector| setup(Entry::Join(code), Role::Participant, connector));
+        let setups =
+            over.connectors(peers)
+                .into_iter()
+                .zip(executors)
+                .map(|(connector, executor)| {
+                    setup(Entry::Join(code), Role::Participant, *executor, connector)
+                });
         futures::future::try_join_all(setups.map(peer)).await
     };
     let (watched, views) = futures::join!(watching, training);
@@ -174,40 +202,45 @@ async fn ring(peers: u16, over: Over) -> (RunResult, Vec<View>) {
         .await
         .expect("the server runs")
         .expect("the server ends well");
-    (result, views.expect("the peers end well"))
+    drop(weights_sender);
+    let mut weights = weights.collect::<Vec<_>>().await.concat();
+    weights.sort_by_key(|parameter| parameter.layer);
+    Trained {
+        result,
+        views: views.expect("the peers end well"),
+        weights,
+    }
 }
 
-async fn bounded_ring(peers: u16, over: Over) -> (RunResult, Vec<View>) {
+async fn bounded_ring(executors: &[ExecutorChoice], over: Over) -> Trained {
     let all = LocalSet::new();
-    let ring = all.run_until(ring(peers, over));
+    let ring = all.run_until(ring(executors, over));
     tokio::time::timeout(RUN_MAX, Box::pin(ring))
         .await
         .expect("the run ends in time")
 }
 
 fn assert_equal_to_alone(result: &RunResult) {
-    let (digests, loss_first, loss_last) = alone();
-    assert_eq!(result.digests, digests);
+    let alone = alone();
+    assert_eq!(result.digests, alone.digests);
+    let (first, last) = (alone.losses[0], alone.losses[alone.losses.len() - 1]);
     assert_eq!(
         (result.loss_first, result.loss_last),
-        (Some(loss_first), Some(loss_last))
+        (Some(first), Some(last))
     );
-    assert!(
-        loss_last < loss_first,
-        "nothing was learnt: {loss_first} to {loss_last}"
-    );
+    assert!(last < first, "nothing was learnt: {first} to {last}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_native_peer_equals_a_plain_loop_bit_for_bit() {
-    let (result, _) = bounded_ring(1, Over::Loopback { seed: 1 }).await;
+    let Trained { result, .. } = bounded_ring(&[CPU; 1], Over::Loopback { seed: 1 }).await;
     assert_equal_to_alone(&result);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_of_three_over_loopback_equals_one_process_bit_for_bit() {
     for seed in [1, 2, 3] {
-        let (result, views) = bounded_ring(3, Over::Loopback { seed }).await;
+        let Trained { result, views, .. } = bounded_ring(&[CPU; 3], Over::Loopback { seed }).await;
         assert_equal_to_alone(&result);
         for view in views {
             let plan = view.room.and_then(|room| room.plan).expect("a plan");
@@ -218,7 +251,7 @@ async fn a_ring_of_three_over_loopback_equals_one_process_bit_for_bit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_of_three_over_webrtc_equals_one_process_bit_for_bit() {
-    let (result, views) = bounded_ring(3, Over::WebRtc).await;
+    let Trained { result, views, .. } = bounded_ring(&[CPU; 3], Over::WebRtc).await;
     assert_equal_to_alone(&result);
     for view in views {
         let sent: u64 = view.links.iter().map(|link| link.sent).sum();
@@ -228,14 +261,14 @@ async fn a_ring_of_three_over_webrtc_equals_one_process_bit_for_bit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_peers_share_one_connection_and_equal_one_process() {
-    let (result, views) = bounded_ring(2, Over::WebRtc).await;
+    let Trained { result, views, .. } = bounded_ring(&[CPU; 2], Over::WebRtc).await;
     assert_equal_to_alone(&result);
     assert!(views.iter().all(|view| view.links.len() == 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_beyond_the_layers_are_spares() {
-    let (result, views) = bounded_ring(7, Over::Loopback { seed: 4 }).await;
+    let Trained { result, views, .. } = bounded_ring(&[CPU; 7], Over::Loopback { seed: 4 }).await;
     assert_equal_to_alone(&result);
     let holding = views.iter().filter(|view| {
         let room = view.room.as_ref().expect("in a room");
@@ -243,4 +276,30 @@ async fn peers_beyond_the_layers_are_spares() {
         room.plan.as_ref().expect("a plan").layers_of(me).is_some()
     });
     assert_eq!(holding.count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_of_cpu_and_gpu_stays_within_one_ten_thousandth_of_one_process() {
+    if let Err(error) = Executor::open(ExecutorChoice::Gpu).await {
+        eprintln!("SKIP: no ring of CPU and GPU: {error}");
+        return;
+    }
+    for gpu in 0..3 {
+        let mut executors = [CPU; 3];
+        executors[gpu] = ExecutorChoice::Gpu;
+        let ring = bounded_ring(&executors, Over::Loopback { seed: 5 }).await;
+        let alone = alone().weights;
+        assert_eq!(ring.weights.len(), alone.len());
+        for (ours, expected) in ring.weights.iter().zip(&alone) {
+            assert_eq!((&ours.name, &ours.shape), (&expected.name, &expected.shape));
+            for (i, (a, b)) in ours.values.iter().zip(&expected.values).enumerate() {
+                let near = (a - b).abs() <= 1e-4;
+                assert!(
+                    near,
+                    "{}[{i}]: {a} in the ring, {b} alone; GPU at {gpu}",
+                    ours.name
+                );
+            }
+        }
+    }
 }

@@ -76,6 +76,7 @@ async fn run(start: Start, port: MessagePort, commands: mpsc::Receiver<Command>)
             Executor::Cpu => ExecutorChoice::Cpu,
         },
         connector: browser::connector(port).into(),
+        weights: None,
     };
     let publish = |view: View| {
         let view = Box::new(view);

@@ -72,6 +72,7 @@ impl Peer {
                 name: part.name,
                 executor: part.executor,
                 connector: ringtmp_transport::native::connector().into(),
+                weights: None,
             };
             let publish = move |view| {
                 show.send_replace(Some(view));

@@ -83,7 +83,7 @@ mod imp {
             return sleep(Duration::ZERO).await;
         };
         let (sender, receiver) = oneshot::channel();
-        let arrived = Closure::once_into_js(move || drop(sender.send(())));
+        let arrived = Closure::once_into_js(move || sender.send(()).is_ok());
         channel.port1().set_onmessage(Some(arrived.unchecked_ref()));
         if channel.port2().post_message(&JsValue::NULL).is_ok() {
             // The sender lives until the message has come.

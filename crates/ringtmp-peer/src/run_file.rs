@@ -44,11 +44,11 @@ impl Default for RunFile {
         Self {
             preset: "mlp".to_owned(),
             data: "digits".to_owned(),
-            steps: 1500,
+            steps: 2000,
             batch: 64,
             micro_batch: 16,
             seed: 1,
-            learning_rate: 0.1,
+            learning_rate: 0.2,
             evaluate_every: 100,
             evaluation_samples: 1000,
             start_at_peers: 0,

@@ -3,7 +3,8 @@
 use crate::datasets::{self, DataError};
 use crate::payloads::Tensors;
 use crate::run_file::Run;
-use ringtmp_compute::{ComputeError, Executor, Packed, Stage, StageConfig, TensorError};
+use futures::channel::mpsc;
+use ringtmp_compute::{ComputeError, Executor, Packed, Parameter, Stage, StageConfig, TensorError};
 use ringtmp_core::ids::{Epoch, MicroBatchId};
 use ringtmp_core::node::{Assignment, Loss};
 use ringtmp_core::schedule::Task;
@@ -69,6 +70,7 @@ pub(crate) struct Workshop {
     run: Run,
     /// An http URL without a path.
     server: String,
+    weights: Option<mpsc::Sender<Vec<Parameter>>>,
     bench: Option<Bench>,
 }
 
@@ -82,11 +84,17 @@ struct Bench {
 }
 
 impl Workshop {
-    pub(crate) fn new(executor: Executor, run: Run, server: String) -> Self {
+    pub(crate) fn new(
+        executor: Executor,
+        run: Run,
+        server: String,
+        weights: Option<mpsc::Sender<Vec<Parameter>>>,
+    ) -> Self {
         Self {
             executor,
             run,
             server,
+            weights,
             bench: None,
         }
     }
@@ -112,6 +120,10 @@ impl Workshop {
                     .as_ref()
                     .expect("the node asks for digests once the stage is built");
                 let digests = bench.stage.digests().await?;
+                if let Some(weights) = &mut self.weights {
+                    // Whoever asked for the weights and does not take them has no use for them.
+                    weights.try_send(bench.stage.parameters().await?).ok();
+                }
                 let digest = |(layer, sha256)| LayerDigest {
                     layer: u16::try_from(layer).unwrap_or(u16::MAX),
                     sha256,

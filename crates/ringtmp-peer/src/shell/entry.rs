@@ -1,0 +1,241 @@
+//! Into a room: connect, create or join, and run.
+
+use super::Shell;
+use crate::error::PeerError;
+use crate::progress::Progress;
+use crate::run_file::{Run, RunFile};
+use crate::view::{Command, NoticeLevel, ServerState, View};
+use crate::workshop::Workshop;
+use futures::channel::mpsc;
+use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
+use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::signal::{
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, ServerMessage,
+};
+use ringtmp_transport::loopback::LoopbackNetwork;
+use ringtmp_transport::{Connector, Signalling};
+
+/// How to begin.
+#[derive(Debug)]
+pub struct Setup {
+    /// The signalling server: an http or https URL without a path, such as `http://localhost:8080`.
+    pub server: String,
+    /// Which room.
+    pub entry: Entry,
+    /// Train or watch.
+    pub role: Role,
+    /// The device's name for people.
+    pub name: String,
+    /// What is to compute.
+    pub executor: ExecutorChoice,
+    /// What makes links.
+    pub connector: ConnectorSource,
+    /// Where to put the weights of this peer's layers once its part of a run is done; nowhere if none.
+    pub weights: Option<mpsc::Sender<Vec<Parameter>>>,
+}
+
+/// What makes links: between devices, or in memory.
+#[derive(Debug)]
+pub enum ConnectorSource {
+    /// This platform's own.
+    Device(Connector),
+    /// In memory, among the peers of one process.
+    Loopback(LoopbackNetwork),
+}
+
+impl From<Connector> for ConnectorSource {
+    fn from(connector: Connector) -> Self {
+        Self::Device(connector)
+    }
+}
+
+impl From<LoopbackNetwork> for ConnectorSource {
+    fn from(network: LoopbackNetwork) -> Self {
+        Self::Loopback(network)
+    }
+}
+
+impl ConnectorSource {
+    fn connector(self, me: PeerId) -> Connector {
+        match self {
+            Self::Device(connector) => connector,
+            Self::Loopback(network) => network.connector(me),
+        }
+    }
+}
+
+/// Which room to enter.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A new one, for this run.
+    Create(RunFile),
+    /// One that is there.
+    Join(RoomCode),
+}
+
+/// Runs a peer until its user leaves or the room can no longer be had. Every change is published as a [`View`], at most ten
+/// times a second, the last one before this returns.
+///
+/// # Errors
+///
+/// Why it could not begin or had to end; the reason is in the last view's notices as well.
+pub async fn run(
+    setup: Setup,
+    commands: mpsc::Receiver<Command>,
+    mut publish: impl FnMut(View),
+) -> Result<(), PeerError> {
+    let signalling = match Signalling::connect(&signal_url(&setup.server)).await {
+        Ok(signalling) => signalling,
+        Err(error) => {
+            let mut progress = Progress::new(setup.role, device(&setup.name, None));
+            progress.server(ServerState::Lost {
+                reason: error.to_string(),
+            });
+            progress.notice(NoticeLevel::Error, error.to_string(), "");
+            publish(progress.take());
+            return Err(error.into());
+        }
+    };
+    run_over(signalling, setup, commands, publish).await
+}
+
+/// Like [`run`], over a connection to a server that is there already.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_over(
+    signalling: Signalling,
+    setup: Setup,
+    commands: mpsc::Receiver<Command>,
+    mut publish: impl FnMut(View),
+) -> Result<(), PeerError> {
+    let mut progress = Progress::new(setup.role, device(&setup.name, None));
+    progress.server(ServerState::Connected);
+    publish(progress.take());
+    let result = enter(signalling, setup, &mut progress).await;
+    let result = match result {
+        Ok(mut shell) => shell.run(commands, &mut progress, &mut publish).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &result {
+        progress.notice(NoticeLevel::Error, error.to_string(), "");
+    }
+    publish(progress.take());
+    result
+}
+
+fn signal_url(server: &str) -> String {
+    // http becomes ws, https becomes wss.
+    format!(
+        "{}/signal",
+        server.trim_end_matches('/').replacen("http", "ws", 1)
+    )
+}
+
+fn device(name: &str, executor: Option<&Executor>) -> Device {
+    let kind = if cfg!(target_arch = "wasm32") {
+        DeviceKind::Tab
+    } else {
+        DeviceKind::Native
+    };
+    let computes = executor.map_or(ExecutorKind::Cpu, |executor| match executor.kind() {
+        Computes::Gpu => ExecutorKind::Gpu,
+        Computes::Cpu => ExecutorKind::Cpu,
+    });
+    let adapter = executor.map(Executor::adapter).unwrap_or_default();
+    Device {
+        kind,
+        name: name.to_owned(),
+        executor: computes,
+        adapter,
+    }
+}
+
+/// Opens the executor, creates the room if asked to, and joins it.
+async fn enter(
+    mut signalling: Signalling,
+    setup: Setup,
+    progress: &mut Progress,
+) -> Result<Shell, PeerError> {
+    let executor = match setup.role {
+        Role::Participant => Some(open_executor(setup.executor, progress).await?),
+        Role::Spectator => None,
+    };
+    let device = device(&setup.name, executor.as_ref());
+    progress.set_device(device.clone());
+    let room = match setup.entry {
+        Entry::Join(room) => room,
+        Entry::Create(file) => create(&mut signalling, file.check()?).await?,
+    };
+    signalling.send(&ClientMessage::Join {
+        protocol: PROTOCOL_VERSION,
+        room,
+        role: setup.role,
+        device,
+    })?;
+    let welcome = next_message(&mut signalling).await?;
+    let (me, run) = match &welcome {
+        ServerMessage::Welcome { peer, run, .. } => (*peer, Run::of(run)?),
+        other => return Err(unexpected(other)),
+    };
+    progress.heard(&welcome);
+    progress.run(&run);
+    let server = setup.server.trim_end_matches('/').to_owned();
+    let workshop = executor.map(|executor| Workshop::new(executor, run, server, setup.weights));
+    Ok(Shell::new(
+        signalling,
+        setup.connector.connector(me),
+        workshop,
+        welcome,
+    ))
+}
+
+async fn open_executor(
+    choice: ExecutorChoice,
+    progress: &mut Progress,
+) -> Result<Executor, PeerError> {
+    let executor = Executor::open(choice).await?;
+    if choice == ExecutorChoice::Auto && executor.kind() == Computes::Cpu {
+        let text = "This device trains on its CPU: no hardware GPU can be used here.".to_owned();
+        progress.notice(
+            NoticeLevel::Information,
+            text,
+            "Slower, but right. WebGPU needs a recent browser and HTTPS or localhost.",
+        );
+    }
+    Ok(executor)
+}
+
+async fn create(signalling: &mut Signalling, run: Run) -> Result<RoomCode, PeerError> {
+    signalling.send(&ClientMessage::Create {
+        protocol: PROTOCOL_VERSION,
+        run: run.descriptor(),
+    })?;
+    match next_message(signalling).await? {
+        ServerMessage::Created { room } => Ok(room),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The answer to a message; a refusal is an error.
+async fn next_message(signalling: &mut Signalling) -> Result<ServerMessage, PeerError> {
+    match signalling.receive().await? {
+        ServerMessage::Refused { refusal } => Err(refusal.into()),
+        message => Ok(message),
+    }
+}
+
+fn unexpected(message: &ServerMessage) -> PeerError {
+    let name = match message {
+        ServerMessage::Created { .. } => "created",
+        ServerMessage::Welcome { .. } => "welcome",
+        ServerMessage::Room { .. } => "room",
+        ServerMessage::Signal { .. } => "signal",
+        ServerMessage::Prepare { .. } => "prepare",
+        ServerMessage::Commit { .. } => "commit",
+        ServerMessage::Progress { .. } => "progress",
+        ServerMessage::Refused { .. } => "refused",
+    };
+    PeerError::Unexpected(name)
+}
