@@ -44,6 +44,9 @@ fn bindgen(input: &Path, folder: &Path, name: &str) -> Result<()> {
         // The library's default leaves out `new URL("NAME_bg.wasm", import.meta.url)`, the command's does not; the page
         // calls `init()` without an argument.
         .omit_default_module_path(false)
+        // Functions' names are an eighth of what a phone would load.
+        .remove_name_section(true)
+        .remove_producers_section(true)
         .generate(folder)
         .with_context(|| format!("wasm-bindgen cannot read {}", input.display()))
 }
