@@ -29,6 +29,8 @@ const ARROW: f64 = 4.5;
 const LABELS_MAX: usize = 10;
 /// The most layers of one device drawn as segments of their own; more would be thinner than their gaps.
 const SEGMENTS_MAX: usize = 24;
+/// From one line of a label to the next.
+pub const LINE: f64 = 16.0;
 /// Mean width of a letter of a label.
 const LETTER_WIDTH: f64 = 8.2;
 
@@ -372,12 +374,8 @@ impl Circle {
             _ => 2.0 * x.min(self.size.0 - x),
         };
         let characters = (room / LETTER_WIDTH).floor().max(4.0) as usize;
-        // Two lines: on top both lie above the point, at the bottom below, at the sides around it.
-        let lift = match anchor {
-            "middle" if angle.sin() < 0.0 => -18.0,
-            "middle" => 6.0,
-            _ => -7.0,
-        };
+        // The middle of both lines lies as far above or below the point as half their height has to be clear.
+        let lift = LINE * angle.sin() - LINE / 2.0;
         let layers = if device.number.is_some() {
             device.layers.clone()
         } else {

@@ -10,7 +10,7 @@ use ringtmp_transport::browser;
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, MessagePort};
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, MessagePort, console};
 
 /// Starts the worker: it says that it is awake and waits for the page's first message. Called once, by `worker.js`.
 ///
@@ -19,6 +19,11 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, MessagePort};
 #[wasm_bindgen]
 pub fn start_worker() -> Result<(), JsValue> {
     let scope: DedicatedWorkerGlobalScope = global().dyn_into()?;
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.to_string();
+        console::error_1(&text.as_str().into());
+        report_failure(&words::worker_failed(&text), words::WORKER_FAILED_ADVICE);
+    }));
     let commands: RefCell<Option<mpsc::Sender<Command>>> = RefCell::new(None);
     let listen = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
         let mut commands = commands.borrow_mut();

@@ -26,7 +26,7 @@ use session::{Report, Session, describe};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{Element, HtmlElement, MediaQueryList, UrlSearchParams, Window};
+use web_sys::{Element, HtmlElement, MediaQueryList, UrlSearchParams, Window, console};
 
 /// Milliseconds after which a worker that does not answer is spoken of; a slow phone on a slow network needs some.
 const AWAKE_MS_MAX: i32 = 20_000;
@@ -38,6 +38,9 @@ const AWAKE_MS_MAX: i32 = 20_000;
 #[wasm_bindgen]
 pub fn start_page() -> Result<(), JsValue> {
     let window = web_sys::window().ok_or_else(|| JsError::new("this is no page"))?;
+    std::panic::set_hook(Box::new(|panic| {
+        console::error_1(&panic.to_string().into());
+    }));
     let location = window.location();
     let query = UrlSearchParams::new_with_str(&location.search()?)?;
     let address = Address::read(&location.pathname()?, pairs(&query));

@@ -1,7 +1,7 @@
 //! Carries out a [`RingDrawing`].
 
 use super::dom::{Dom, clear, set_text};
-use crate::ring::{Disc, RingDrawing};
+use crate::ring::{Disc, LINE, RingDrawing};
 use crate::words;
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
@@ -122,7 +122,7 @@ impl Canvas {
         if let Some(label) = &disc.label {
             let (x, y) = label.at;
             self.write(&group, &label.name, "name", (x, y), label.anchor)?;
-            self.write(&group, &label.layers, "layers", (x, y + 16.0), label.anchor)?;
+            self.write(&group, &label.layers, "layers", (x, y + LINE), label.anchor)?;
         }
         Ok(())
     }

@@ -187,6 +187,12 @@ fn labels_stay_within_the_drawing_and_leave_narrow_screens() {
                 from >= -1e-9 && to <= drawing.size.0 + 1e-9,
                 "{label:?} of {stages}"
             );
+            // Letters reach about 8 units above and below the middle of a line; the second line is below.
+            let (top, bottom) = (label.at.1 - 8.0, label.at.1 + LINE + 8.0);
+            assert!(top >= 0.0 && bottom <= drawing.size.1, "{label:?}");
+            let nearest = (disc.at.0.clamp(from, to), disc.at.1.clamp(top, bottom));
+            let distance = (nearest.0 - disc.at.0).hypot(nearest.1 - disc.at.1);
+            assert!(distance >= disc.radius, "{label:?} lies on its device");
         }
         assert!(
             draw(&view(stages, 1, true), true)
