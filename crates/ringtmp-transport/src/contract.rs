@@ -563,8 +563,22 @@ async fn a_newer_attempt_replaces_the_older_link(a: Connector, b: Connector) {
 }
 
 async fn a_peer_that_starts_again_is_understood(a: Connector, b: Connector) {
-    let (mut a, b, _old_a, mut old_b) = connected(a, b).await;
+    let (a, b, _old_a, mut old_b) = connected(a, b).await;
+    // A's program was started anew: the old link is still open as far as B can see, but A offers again.
+    b.deliver(
+        A,
+        Signal::Offer {
+            epoch: EPOCH,
+            sdp: "of no sense".to_owned(),
+        },
+    );
+    assert_eq!(
+        within(old_b.receiver.receive()).await,
+        Err(LinkError::CLOSED_BY_PEER)
+    );
+    // The offer waits for B to connect again, and the newest counts.
     a.connect(B, ConnectRole::Offer, EPOCH);
+    let mut a = a;
     let offered = loop {
         if let ConnectorEvent::Signal { signal, .. } = within(a.next()).await
             && matches!(signal, Signal::Offer { .. })
@@ -573,10 +587,6 @@ async fn a_peer_that_starts_again_is_understood(a: Connector, b: Connector) {
         }
     };
     b.deliver(A, offered);
-    assert_eq!(
-        within(old_b.receiver.receive()).await,
-        Err(LinkError::Closed { by: ClosedBy::Peer })
-    );
     b.connect(A, ConnectRole::Answer, EPOCH);
     meet(a, b).await;
 }
