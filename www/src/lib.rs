@@ -6,7 +6,7 @@
 //! [`messages`] is what the halves say to each other.
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
-//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`] and [`curves`] lay out the drawings, [`format`] and [`rate`]
+//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`] and [`curves`] lay out the drawings, [`mod@format`] and [`rate`]
 //! deal with numbers, and [`words`] holds every text. `page` and `worker` exist on wasm only.
 
 pub mod address;

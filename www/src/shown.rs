@@ -391,23 +391,18 @@ fn link_words(room: &RoomView, member: &MemberView, link: Option<&LinkView>) -> 
     texts
 }
 
-/// Everything said to the user: the ending first, then the server, then the peer's own notices, newest first. What the
-/// headline says already is left out, and after the end what was merely good to know.
+/// Everything said to the user: the ending first, then the peer's own notices, newest first. What the headline says
+/// already is left out, and after the end what was merely good to know.
 pub fn notices(view: Option<&View>, ending: Option<&Ending>) -> Vec<Notice> {
     let mut notices = Vec::new();
     let mut said = None;
-    match (ending, view.map(|view| &view.server)) {
-        (Some(Ending::Left), _) => return notices,
-        (Some(Ending::Failed(failure)), _) => {
+    match ending {
+        Some(Ending::Left) => return notices,
+        Some(Ending::Failed(failure)) => {
             said = Some(failure.text.as_str());
             notices.push(notice(NoticeLevel::Error, &failure.text, &failure.advice));
         }
-        (None, Some(ServerState::Lost { reason })) => {
-            let text = words::server_lost(reason.trim_end_matches('.'));
-            let advice = words::SERVER_LOST_ADVICE;
-            notices.push(notice(NoticeLevel::Warning, &text, advice));
-        }
-        (None, _) => {}
+        None => {}
     }
     let Some(view) = view else { return notices };
     if let Some(RoomState::Stopped { reason }) = view.room.as_ref().map(|room| &room.state) {

@@ -114,8 +114,6 @@ pub const LEVEL_INFORMATION: &str = "Note";
 pub const LEVEL_WARNING: &str = "Warning";
 pub const LEVEL_ERROR: &str = "Error";
 
-pub const SERVER_LOST_ADVICE: &str =
-    "Devices that are linked train on. New devices cannot join until the server is back.";
 pub const WORKER_FAILED_ADVICE: &str = "Reload the page. If it happens again, close other tabs to free memory, or try another browser.";
 pub const SIGNALLING_ADVICE: &str =
     "Check that the server runs and that this device is on its network, then try again.";
@@ -131,10 +129,6 @@ pub fn page_title(phase: &str) -> String {
 
 pub fn worker_failed(detail: &str) -> String {
     format!("The training part of the page has failed: {detail}")
-}
-
-pub fn server_lost(reason: &str) -> String {
-    format!("The connection to the server is gone: {reason}.")
 }
 
 pub fn room_unreadable(reason: &str) -> String {
