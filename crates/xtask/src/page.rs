@@ -32,6 +32,9 @@ pub(crate) fn build(toolchain: &WasmToolchain) -> Result<()> {
         .join("wasm/ringtmp_www.wasm");
     let tools = wasm_tools()?;
 
+    // Another build at the same time would write into the same folder. Released when this function ends.
+    let lock = fs::File::create(root().join("target/www.lock"))?;
+    lock.lock()?;
     let statics = files_below(&root().join("www/static"))?;
     let stamp = root().join("target/www.stamp");
     let inputs = fingerprint(statics.iter().chain([&module, &tools]))?;

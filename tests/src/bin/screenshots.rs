@@ -22,6 +22,9 @@ const RUN_MAX: Duration = Duration::from_secs(600);
 const TERMINAL_ROWS: NonZeroU16 = NonZeroU16::new(32).expect("not zero");
 const TERMINAL_COLUMNS: NonZeroU16 = NonZeroU16::new(108).expect("not zero");
 
+/// Of a picture of so many columns, in CSS pixels.
+const TERMINAL_WIDTH: u32 = 980;
+
 const PHONE: Look = Look {
     width: 390,
     height: 844,
@@ -129,15 +132,19 @@ async fn picture_of_the_terminal(browser: &Browser, folder: &Path) -> Result<()>
             TERMINAL_COLUMNS,
         ),
     )?;
-    let tab = browser
-        .tab(&format!("file://{}", page.path().display()))
-        .await?;
-    tab.look(Look {
-        width: 960,
-        height: 600,
+    let address = format!("file://{}", page.path().display());
+    let tab = browser.tab(&address).await?;
+    let look = |height| Look {
+        width: TERMINAL_WIDTH,
+        height,
         scale: 2.0,
         dark: true,
-    })
-    .await?;
+    };
+    tab.look(look(1)).await?;
+    let height = tab
+        .execute("return document.documentElement.scrollHeight")
+        .await?;
+    let height = height.as_u64().context("a height is a number")?;
+    tab.look(look(u32::try_from(height)?)).await?;
     save(&tab, &folder.join("terminal.png")).await
 }
