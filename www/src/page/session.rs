@@ -122,7 +122,7 @@ fn connect(worker: &Worker, start: &Start, channels: Channels) -> Result<Connect
     };
     let pair = MessageChannel::new()?;
     let json = serde_json::to_string(start).map_err(|error| JsError::new(&error.to_string()))?;
-    let connections = Connections::new(pair.port1(), mode);
+    let connections = Connections::with_worker(pair.port1(), worker.clone(), mode);
     let port = pair.port2();
     worker.post_message_with_transfer(&Array::of2(&json.into(), &port), &Array::of1(&port))?;
     Ok(connections)

@@ -74,28 +74,8 @@ pub(super) fn matrix_product(
             .for_each(|row| row.copy_from_slice(bias));
     }
     let add = accumulate || bias.is_some();
-    let matrix = |data, width, transposed| {
-        let plain = Matrix {
-            data,
-            row_stride: width,
-            column_stride: 1,
-        };
-        if transposed {
-            plain.transposed()
-        } else {
-            plain
-        }
-    };
-    let left = matrix(
-        left,
-        if transpose_left { rows } else { inner },
-        transpose_left,
-    );
-    let right = matrix(
-        right,
-        if transpose_right { inner } else { columns },
-        transpose_right,
-    );
+    let left = matrix(left, rows, inner, transpose_left);
+    let right = matrix(right, inner, columns, transpose_right);
     // Rows of the streamed operand must be contiguous along K. A transposed right operand has such rows, and is mostly the
     // large one (weights), so it is streamed and the transposed output computed.
     let task = if transpose_right {
@@ -125,6 +105,20 @@ pub(super) fn matrix_product(
         }
     };
     run_vectorised(task);
+}
+
+/// A matrix of this many rows and columns; its transpose is what lies in memory if `transposed`.
+fn matrix(data: &[f32], rows: usize, columns: usize, transposed: bool) -> Matrix<'_> {
+    let plain = Matrix {
+        data,
+        row_stride: if transposed { rows } else { columns },
+        column_stride: 1,
+    };
+    if transposed {
+        plain.transposed()
+    } else {
+        plain
+    }
 }
 
 /// output = left right, or += if `add`, with the output's strides.

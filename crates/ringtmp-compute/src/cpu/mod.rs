@@ -9,7 +9,7 @@ mod relu;
 mod sgd;
 
 use crate::error::ComputeError;
-use crate::recording::{Operation, Plan, RecordingId, View};
+use crate::recording::{MatrixProduct, Operation, Plan, RecordingId, View};
 
 /// A plan's buffers in memory.
 pub(crate) struct Memory {
@@ -66,23 +66,7 @@ impl Memory {
 
     fn operate(&mut self, operation: Operation, slot: usize) {
         match operation {
-            Operation::MatrixProduct(product) => {
-                let mut scratch = std::mem::take(&mut self.scratch);
-                self.writing([product.output], slot, |memory, [output]| {
-                    let left = memory.floats(product.left, slot);
-                    let right = memory.floats(product.right, slot);
-                    let bias = product.bias.map(|bias| memory.floats(bias, slot));
-                    matrix_product::matrix_product(
-                        &product,
-                        left,
-                        right,
-                        bias,
-                        output,
-                        &mut scratch,
-                    );
-                });
-                self.scratch = scratch;
-            }
+            Operation::MatrixProduct(product) => self.multiply(&product, slot),
             Operation::ColumnSum {
                 input,
                 output,
@@ -141,6 +125,17 @@ impl Memory {
                 );
             }
         }
+    }
+
+    fn multiply(&mut self, product: &MatrixProduct, slot: usize) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.writing([product.output], slot, |memory, [output]| {
+            let left = memory.floats(product.left, slot);
+            let right = memory.floats(product.right, slot);
+            let bias = product.bias.map(|bias| memory.floats(bias, slot));
+            matrix_product::matrix_product(product, left, right, bias, output, &mut scratch);
+        });
+        self.scratch = scratch;
     }
 
     /// Takes the written buffers out while the others are read; a checked plan never uses one of them twice.

@@ -10,6 +10,7 @@
 pub mod page;
 
 mod channel;
+mod description;
 mod event;
 mod port;
 mod posted;

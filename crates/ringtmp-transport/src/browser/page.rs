@@ -1,5 +1,6 @@
 //! The page's half: peer connections, made for the worker.
 
+use super::description::{describe_locally, describe_remotely, try_candidate};
 use super::event::{Changes, Listener, describe};
 use super::port::{AttemptId, Ending, ToPage, ToWorker, package, read, tell};
 use super::posted::PostedLane;
@@ -9,7 +10,7 @@ use crate::negotiation::{Negotiation, Step};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{join, select};
-use js_sys::{Function, Promise, Reflect};
+use js_sys::{Function, Reflect};
 use ringtmp_core::ids::Epoch;
 use ringtmp_core::signal::Signal;
 use ringtmp_core::wire::Lane;
@@ -18,11 +19,9 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Event, MessagePort, RtcDataChannel, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnection,
-    RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
-    Worker,
+    Event, MessagePort, RtcDataChannel, RtcDataChannelInit, RtcPeerConnection,
+    RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, Worker,
 };
 
 /// The most signals of an attempt that wait to be applied; the connector counts them as well.
@@ -409,42 +408,6 @@ async fn negotiate(
         }
     }
     Ok(())
-}
-
-/// Applies the description that `describing` makes; gives its text.
-async fn describe_locally(
-    peer: &RtcPeerConnection,
-    describing: Promise,
-) -> Result<String, JsValue> {
-    let description: RtcSessionDescriptionInit = JsFuture::from(describing).await?.unchecked_into();
-    JsFuture::from(peer.set_local_description(&description)).await?;
-    description
-        .get_sdp()
-        .ok_or_else(|| JsValue::from_str("a description without a text"))
-}
-
-async fn describe_remotely(
-    peer: &RtcPeerConnection,
-    kind: RtcSdpType,
-    sdp: &str,
-) -> Result<(), JsValue> {
-    let description = RtcSessionDescriptionInit::new(kind);
-    description.set_sdp(sdp);
-    JsFuture::from(peer.set_remote_description(&description))
-        .await
-        .map(|_| ())
-}
-
-async fn try_candidate(peer: &RtcPeerConnection, candidate: &str, mid: Option<&str>) {
-    let init = RtcIceCandidateInit::new(candidate);
-    // The only media section is the first.
-    init.set_sdp_m_line_index(Some(0));
-    init.set_sdp_mid(mid.filter(|mid| !mid.is_empty()));
-    let adding = peer.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(&init));
-    // One good candidate is enough, and other programs send kinds that this browser does not know.
-    if let Err(thrown) = JsFuture::from(adding).await {
-        tracing::debug!(reason = describe(&thrown), "a candidate of no use");
-    }
 }
 
 /// Makes the channels of both lanes, as agreed with the peer beforehand.
