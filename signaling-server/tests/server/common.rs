@@ -20,6 +20,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 /// The longest wait for an answer: far more than a loaded machine needs, far less than a hang.
 pub(crate) const WAIT: Duration = Duration::from_secs(10);
 
+/// The most messages that a test looks through for the one it waits for.
+const MESSAGES_MAX: usize = 1000;
+
 /// A running server.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
@@ -113,19 +116,21 @@ impl Client {
 
     /// The next message; none when the server has closed the connection in order.
     pub(crate) async fn hear(&mut self) -> Option<ServerMessage> {
-        loop {
-            let next = tokio::time::timeout(WAIT, self.socket.next()).await;
-            match next.expect("an answer in time") {
-                Some(Ok(Message::Text(text))) => {
-                    return Some(serde_json::from_str(&text).expect("our protocol"));
+        let next = async {
+            loop {
+                match self.socket.next().await? {
+                    Ok(Message::Text(text)) => {
+                        return Some(serde_json::from_str(&text).expect("our protocol"));
+                    }
+                    // Reading on answers pings and the goodbye.
+                    Ok(_) => {}
+                    Err(error) => panic!("the connection broke: {error}"),
                 }
-                // Reading on answers the goodbye.
-                Some(Ok(Message::Close(_))) => {}
-                None => return None,
-                Some(Ok(_)) => {}
-                Some(Err(error)) => panic!("the connection broke: {error}"),
             }
-        }
+        };
+        tokio::time::timeout(WAIT, next)
+            .await
+            .expect("an answer in time")
     }
 
     /// The next message for which `pick` gives something; others are skipped.
@@ -133,7 +138,7 @@ impl Client {
         &mut self,
         mut pick: impl FnMut(ServerMessage) -> Option<T>,
     ) -> T {
-        loop {
+        for _ in 0..MESSAGES_MAX {
             let message = self.hear().await.expect("the connection stays open");
             let shown = format!("{message:?}");
             match pick(message) {
@@ -141,6 +146,7 @@ impl Client {
                 None => eprintln!("skipped {shown}"),
             }
         }
+        panic!("{MESSAGES_MAX} messages, and none that was waited for");
     }
 }
 
