@@ -73,6 +73,10 @@ pub enum LobbyInput<'a> {
 }
 
 /// What a server must do.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "almost all are messages, and each is moved once, to its socket"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum LobbyOutput {
     /// Send a message.
@@ -233,7 +237,7 @@ impl Lobby {
         };
         match (membership, message) {
             (None, ClientMessage::Create { protocol, run }) => {
-                self.create(now, entropy, connection, protocol, run)
+                self.create(now, entropy, connection, protocol, run);
             }
             (
                 None,
@@ -282,17 +286,15 @@ impl Lobby {
         protocol: u16,
         run: RunDescriptor,
     ) {
-        let full = Refusal::ServerFull {
-            rooms_max: self.limits.rooms_max,
+        let room_left = if self.rooms.len() < self.limits.rooms_max as usize {
+            Ok(())
+        } else {
+            Err(Refusal::ServerFull {
+                rooms_max: self.limits.rooms_max,
+            })
         };
         let verdict = check_protocol(protocol)
-            .and_then(|()| {
-                if self.rooms.len() < self.limits.rooms_max as usize {
-                    Ok(())
-                } else {
-                    Err(full)
-                }
-            })
+            .and(room_left)
             .and_then(|()| check_run(&run, &self.limits));
         if let Err(refusal) = verdict {
             self.refuse(connection, refusal);

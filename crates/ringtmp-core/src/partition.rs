@@ -45,8 +45,8 @@ pub fn partition(layers: &[LayerCost], stages: usize) -> Vec<u16> {
         let mut next = vec![None; n + 1];
         let mut ends = vec![n; n + 1];
         for j in 0..n - depth {
-            for k in j + 1..=n - depth {
-                let Some(rest) = best[k] else { continue };
+            for (k, rest) in best.iter().enumerate().take(n - depth + 1).skip(j + 1) {
+                let Some(rest) = *rest else { continue };
                 let candidate = shard(j, k).max(rest);
                 if next[j].is_none_or(|so_far| candidate.better_than(so_far)) {
                     next[j] = Some(candidate);

@@ -158,6 +158,9 @@ enum Local {
     Digest(Epoch),
 }
 
+/// A frame, and the payload that would be in it.
+type Sent = (Vec<u8>, Option<u64>);
+
 #[derive(Default)]
 struct Peer {
     node: Node,
@@ -170,7 +173,7 @@ struct Peer {
     to_server: VecDeque<ClientMessage>,
     local: VecDeque<Local>,
     links_up: VecDeque<PeerId>,
-    from_links: BTreeMap<(PeerId, Lane), VecDeque<(Vec<u8>, Option<u64>)>>,
+    from_links: BTreeMap<(PeerId, Lane), VecDeque<Sent>>,
     wake: Option<Time>,
     events: Vec<Event>,
 }

@@ -114,7 +114,7 @@ proptest! {
                 prop_assert!(chunk.len() <= CHUNK_BYTES_MAX);
                 whole.extend(assembler.push(&chunk).expect("chunks in order"));
             }
-            prop_assert_eq!(&whole, &[bytes.clone()]);
+            prop_assert_eq!(&whole[..], std::slice::from_ref(&bytes));
         }
     }
 

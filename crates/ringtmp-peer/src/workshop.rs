@@ -224,7 +224,7 @@ impl Bench {
                 output = gradient.map(|gradient| vec![gradient]);
             }
             Task::BackwardWeights { slot, .. } => {
-                self.stage.backward_weights(usize::from(slot.0)).await?
+                self.stage.backward_weights(usize::from(slot.0)).await?;
             }
             Task::Update { .. } => self.stage.update().await?,
         }

@@ -112,7 +112,7 @@ impl Node {
                 self.tensor(from, epoch, kind, purpose, micro_batch, payload);
             }
             Input::Unreadable { from, error } => {
-                self.fail(format!("link to {}: {error}", self.name(from)))
+                self.fail(format!("link to {}: {error}", self.name(from)));
             }
             Input::Built { epoch } => {
                 if let Some(active) = self.under(epoch) {
@@ -226,7 +226,7 @@ impl Node {
                 }
             }
             ServerMessage::Progress { points } => {
-                self.output.push_back(Output::Event(Event::Points(points)))
+                self.output.push_back(Output::Event(Event::Points(points)));
             }
             ServerMessage::Created { .. } | ServerMessage::Refused { .. } => {}
         }

@@ -46,7 +46,7 @@ struct Worked {
 /// What the event loop waits for.
 #[derive(Debug)]
 enum Happening {
-    Server(Result<ServerMessage, SignallingError>),
+    Server(Box<Result<ServerMessage, SignallingError>>),
     Connector(ConnectorEvent),
     Link(LinkEvent),
     Worked(Box<Worked>),
@@ -113,7 +113,7 @@ impl Shell {
             breath.take().await;
             let wait = self.wait(wake, progress);
             let input = match self.next(&mut commands, wait).await {
-                Happening::Server(message) => self.server_said(message, progress),
+                Happening::Server(message) => self.server_said(*message, progress),
                 Happening::Connector(event) => self.connector_said(event, progress),
                 Happening::Link(event) => self.link_said(event),
                 Happening::Worked(worked) => Some(self.worked(*worked)),
@@ -151,7 +151,7 @@ impl Shell {
         // In this order: what is urgent and small before what is large.
         futures::select_biased! {
             command = commands.next() => Happening::Command(command),
-            message = pin!(server.fuse()) => Happening::Server(message),
+            message = pin!(server.fuse()) => Happening::Server(Box::new(message)),
             event = pin!(connector.next().fuse()) => Happening::Connector(event),
             event = pin!(links.next().fuse()) => Happening::Link(event),
             worked = work => Happening::Worked(Box::new(worked)),
