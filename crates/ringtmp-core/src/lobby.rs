@@ -73,10 +73,6 @@ pub enum LobbyInput<'a> {
 }
 
 /// What a server must do.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "almost all are messages, and each is moved once, to its socket"
-)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum LobbyOutput {
     /// Send a message.

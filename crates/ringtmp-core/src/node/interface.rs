@@ -8,10 +8,6 @@ use crate::wire::{Body, Purpose, TensorKind, WireError};
 use std::ops::Range;
 
 /// What happens to a peer.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an input is handled where it is made; none is kept"
-)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// The server speaks.
