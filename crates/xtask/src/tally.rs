@@ -45,6 +45,13 @@ impl Tally {
         Ok(())
     }
 
+    /// Notes a stage, or a part of one, that cannot run here.
+    pub(crate) fn skip(&mut self, why: &str) {
+        let line = format!("SKIP: {why}");
+        eprintln!("{line}");
+        self.count(&line);
+    }
+
     fn count(&mut self, line: &str) {
         let line = line.trim();
         if let Some(result) = line.strip_prefix("test result: ") {
