@@ -131,7 +131,7 @@ async fn play(
     // Standard output belongs to the result where that goes there.
     match &demo.json {
         Some(file) if file.as_os_str() == "-" => eprintln!("{url}"),
-        _ => println!("{url}"),
+        _ => screen.print(&url),
     }
     let show = match (demo.headed, demo.headless) {
         (true, _) => Show::Headed,

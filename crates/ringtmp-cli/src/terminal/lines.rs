@@ -2,13 +2,16 @@
 
 use super::format::{bytes, percent, short};
 use crate::result::{executor_word, kind_word};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::signal::{MemberStatus, MemberView, Role, RoomState, RoomView};
 use ringtmp_peer::{LinkState, Notice, NoticeLevel, ServerState, View};
 
 /// Names of remote devices are cut to this.
 const NAME_CHARS_MAX: usize = 28;
+
+/// Narrower terminals do not show what kind of device each is and what it computes on.
+const WIDTH_FOR_DEVICES: u16 = 80;
 
 /// The reason of a stop, and a notice, are cut to this.
 const WORDS_CHARS_MAX: usize = 400;
@@ -102,7 +105,7 @@ pub(crate) fn moved(earlier: &View, later: &View) -> bool {
     plain(earlier) != plain(later)
 }
 
-/// The run, the ring as a table, and the room's state.
+/// The run, and the ring as a table.
 pub(crate) fn screen(view: &View, width: u16) -> String {
     let run = view.run.as_ref().map(|run| {
         let parameters: u64 = run.parameters.iter().sum();
@@ -116,45 +119,63 @@ pub(crate) fn screen(view: &View, width: u16) -> String {
     });
     let ring = view.room.as_ref().filter(|room| !room.members.is_empty());
     let ring = ring.map(|room| ring_table(view, room, width));
-    let lines = [run, ring, Some(state(view))];
+    let lines = [run, ring];
     lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
-/// One row a member: the ring in its order, head first, then everybody else.
+/// One row a device: the ring in its order, head first, then those that hold no layers; below, who watches.
 fn ring_table(view: &View, room: &RoomView, width: u16) -> String {
     let mut table = Table::new();
+    let style = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(style)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(width)
         .force_no_tty()
-        .set_header(["device", "kind", "layers", "computes on", "now", "sends"]);
-    let order = room
-        .plan
-        .as_ref()
-        .map(|plan| plan.order.as_slice())
-        .unwrap_or_default();
-    let member = |id: &PeerId| room.members.iter().find(|member| member.peer == *id);
-    for member in order.iter().filter_map(member) {
-        table.add_row(row(view, room, member));
+        .set_header(columns(
+            ["device", "kind", "layers", "computes on", "now", "sends"],
+            width,
+        ));
+    let order = room.plan.as_ref().map(|plan| plan.order.as_slice());
+    let order = order.unwrap_or_default();
+    let member = |id: &PeerId| participants(room).find(|member| member.peer == *id);
+    let outside = participants(room).filter(|member| !order.contains(&member.peer));
+    for member in order.iter().filter_map(member).chain(outside) {
+        table.add_row(columns(row(view, room, member), width));
     }
-    for member in room
+    let watching: Vec<String> = room
         .members
         .iter()
-        .filter(|member| !order.contains(&member.peer))
-    {
-        table.add_row(row(view, room, member));
-    }
-    table.trim_fmt()
+        .filter(|member| member.role == Role::Spectator)
+        .map(|member| name(view, member))
+        .collect();
+    let table = (!table.is_empty()).then(|| table.trim_fmt());
+    let watching = (!watching.is_empty()).then(|| format!(" watching: {}", watching.join(", ")));
+    let parts: Vec<String> = table.into_iter().chain(watching).collect();
+    parts.join("\n")
 }
 
-fn row(view: &View, room: &RoomView, member: &MemberView) -> [String; 6] {
+/// The columns that a terminal of this width has room for.
+fn columns<T>(all: [T; 6], width: u16) -> Vec<T> {
+    let [device, kind, layers, computes, now, sends] = all;
+    if width < WIDTH_FOR_DEVICES {
+        vec![device, layers, now, sends]
+    } else {
+        vec![device, kind, layers, computes, now, sends]
+    }
+}
+
+/// A device's name for people; ours is marked.
+fn name(view: &View, member: &MemberView) -> String {
     let me = if view.me == Some(member.peer) {
         " (this)"
     } else {
         ""
     };
-    let name = format!("{}{me}", short(&member.device.name, NAME_CHARS_MAX));
+    format!("{}{me}", short(&member.device.name, NAME_CHARS_MAX))
+}
+
+fn row(view: &View, room: &RoomView, member: &MemberView) -> [String; 6] {
     let layers = room
         .plan
         .as_ref()
@@ -167,13 +188,13 @@ fn row(view: &View, room: &RoomView, member: &MemberView) -> [String; 6] {
     );
     let adapter = short(&member.device.adapter, NAME_CHARS_MAX);
     let executor = executor_word(member.device.executor);
-    let computes = match (member.role, adapter.is_empty()) {
-        (Role::Spectator, _) => String::new(),
-        (Role::Participant, true) => executor.to_owned(),
-        (Role::Participant, false) => format!("{executor}: {adapter}"),
+    let computes = if adapter.is_empty() {
+        executor.to_owned()
+    } else {
+        format!("{executor}: {adapter}")
     };
     [
-        name,
+        name(view, member),
         kind_word(member.device.kind).to_owned(),
         layers.unwrap_or_default(),
         computes,
@@ -259,7 +280,7 @@ mod tests {
         };
         let (head_at, head) = line("Chromium on Linux  ");
         let (tail_at, tail) = line("3–4");
-        let (watcher_at, watcher) = line("watching");
+        let (watcher_at, watcher) = line("watching: ");
         assert!(head_at < tail_at && tail_at < watcher_at, "{text}");
         assert!(
             head.contains("0–2") && head.contains("gpu") && head.contains("→ native 1 1.5 MB"),
@@ -279,7 +300,6 @@ mod tests {
             text.starts_with("mlp on digits: 5 layers, 50 parameters, batches of 64\n"),
             "{text}"
         );
-        assert!(text.ends_with("\ntraining"), "{text}");
     }
 
     #[test]

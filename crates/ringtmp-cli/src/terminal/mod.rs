@@ -1,6 +1,8 @@
 //! The terminal's view of a room: [`lines`] turns a view into text, [`Screen`] draws it.
 
 pub(crate) mod format;
+#[cfg(unix)]
+mod keys;
 mod lines;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -33,6 +35,8 @@ enum Drawing {
 }
 
 struct Live {
+    #[cfg(unix)]
+    _unechoed: keys::Unechoed,
     all: MultiProgress,
     table: ProgressBar,
     bar: ProgressBar,
@@ -80,7 +84,10 @@ impl Screen {
                     self.last = Some(view.clone());
                 }
             }
-            Drawing::Live(live) => live.draw(view),
+            Drawing::Live(live) => {
+                live.draw(view);
+                self.last = Some(view.clone());
+            }
         }
     }
 
@@ -93,11 +100,22 @@ impl Screen {
         }
     }
 
-    /// Lets what is drawn stand and draws no more.
-    pub(crate) fn leave(&self) {
-        if let Drawing::Live(live) = &self.drawing {
-            live.table.abandon();
-            live.bar.abandon();
+    /// Writes a line to standard output, which may be the same terminal.
+    pub(crate) fn print(&self, text: &str) {
+        match &self.drawing {
+            Drawing::None | Drawing::Plain { .. } => println!("{text}"),
+            Drawing::Live(live) => live.all.suspend(|| println!("{text}")),
+        }
+    }
+
+    /// Draws no more, and leaves the last view standing.
+    pub(crate) fn leave(&mut self) {
+        let drawing = std::mem::replace(&mut self.drawing, Drawing::None);
+        if let Drawing::Live(live) = drawing {
+            live.end();
+            if let Some(view) = &self.last {
+                eprintln!("{}\n{}", lines::screen(view, width()), lines::plain(view));
+            }
         }
     }
 }
@@ -110,12 +128,26 @@ impl Live {
         let bar = all.add(ProgressBar::no_length());
         bar.set_style(style("{spinner} {msg}"));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { all, table, bar }
+        Self {
+            #[cfg(unix)]
+            _unechoed: keys::Unechoed::new(),
+            all,
+            table,
+            bar,
+        }
+    }
+
+    /// Removes what is drawn.
+    fn end(&self) {
+        self.bar.disable_steady_tick();
+        if let Err(error) = self.all.clear() {
+            tracing::debug!(%error, "the terminal cannot be cleared");
+        }
+        self.all.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     fn draw(&self, view: &View) {
-        let width = console_width().unwrap_or(WIDTH_DEFAULT);
-        self.table.set_message(lines::screen(view, width));
+        self.table.set_message(lines::screen(view, width()));
         let Some(run) = &view.run else {
             self.bar.set_message(lines::state(view));
             return;
@@ -123,10 +155,11 @@ impl Live {
         if self.bar.length().is_none() {
             self.bar.set_length(u64::from(run.steps));
             self.bar
-                .set_style(style("{bar:30.cyan/dim} {pos}/{len}  {msg}"));
+                .set_style(style("{bar:20.cyan/dim} {pos}/{len}  {msg}"));
         }
         self.bar.set_position(u64::from(lines::steps_done(view)));
-        self.bar.set_message(lines::figures(view));
+        let words = [lines::state(view), lines::figures(view)].join("  ");
+        self.bar.set_message(words.trim_end().to_owned());
     }
 }
 
@@ -135,8 +168,10 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn console_width() -> Option<u16> {
-    comfy_table::Table::new().use_stderr().width()
+/// Columns of the terminal.
+fn width() -> u16 {
+    let terminal = comfy_table::Table::new().use_stderr().width();
+    terminal.unwrap_or(WIDTH_DEFAULT)
 }
 
 #[cfg(test)]
@@ -148,7 +183,7 @@ mod tests {
         for template in [
             "{msg}",
             "{spinner} {msg}",
-            "{bar:30.cyan/dim} {pos}/{len}  {msg}",
+            "{bar:20.cyan/dim} {pos}/{len}  {msg}",
         ] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
