@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// What the page may load and talk to: itself, its wasm, its workers, and this server. No other origin, nothing inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
-     img-src 'self' data: blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; manifest-src 'self'; \
+     img-src 'self' data: blob:; connect-src 'self'; worker-src 'self' blob:; manifest-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Headers of every answer. Names of files bear no hash, so browsers have to ask each time whether they are still the
