@@ -26,7 +26,7 @@ const WASM_CRATES: [&str; 6] = [
 ];
 
 /// Crates with tests that run in a tab.
-const WASM_TESTED_CRATES: [&str; 2] = ["ringtmp-compute", "ringtmp-transport"];
+const WASM_TESTED_CRATES: [&str; 3] = ["ringtmp-compute", "ringtmp-data", "ringtmp-transport"];
 
 /// Seconds that one test program may take in a tab: kernels are compiled and run on a software GPU.
 const WASM_TEST_TIMEOUT_S: &str = "600";
