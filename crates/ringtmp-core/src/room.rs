@@ -128,7 +128,8 @@ impl Room {
         let held = self.plan.as_ref().and_then(|plan| plan.layers_of(peer));
         match held {
             Some(layers) if self.running() && !self.done.contains_key(&peer) => {
-                let (from, to) = (layers.start.0, layers.end.0 - 1);
+                // People count from 1.
+                let (from, to) = (layers.start.0 + 1, layers.end.0);
                 let layers = if from == to {
                     format!("layer {from}")
                 } else {

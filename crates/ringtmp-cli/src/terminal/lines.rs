@@ -133,7 +133,7 @@ fn ring_table(view: &View, room: &RoomView, width: u16) -> String {
         .set_width(width)
         .force_no_tty()
         .set_header(columns(
-            ["device", "kind", "layers", "computes on", "now", "sends"],
+            ["device", "kind", "layers", "computes on", "now", "links"],
             width,
         ));
     let order = room.plan.as_ref().map(|plan| plan.order.as_slice());
@@ -180,12 +180,11 @@ fn row(view: &View, room: &RoomView, member: &MemberView) -> [String; 6] {
         .plan
         .as_ref()
         .and_then(|plan| plan.layers_of(member.peer));
-    let layers = layers.map(
-        |layers| match (layers.start.0, layers.end.0.saturating_sub(1)) {
-            (first, last) if first >= last => first.to_string(),
-            (first, last) => format!("{first}–{last}"),
-        },
-    );
+    // People count from 1.
+    let layers = layers.map(|layers| match (layers.start.0 + 1, layers.end.0) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}–{last}"),
+    });
     let adapter = short(&member.device.adapter, NAME_CHARS_MAX);
     let executor = executor_word(member.device.executor);
     let computes = if adapter.is_empty() {
@@ -203,7 +202,7 @@ fn row(view: &View, room: &RoomView, member: &MemberView) -> [String; 6] {
     ]
 }
 
-/// What a member has sent, by neighbour; of our own links also how they are.
+/// How a member's links are, and what it has sent over them. A link of which bytes are told is open.
 fn links(view: &View, room: &RoomView, member: &MemberView) -> String {
     let name = |id: PeerId| {
         let member = room.members.iter().find(|member| member.peer == id);
@@ -212,24 +211,42 @@ fn links(view: &View, room: &RoomView, member: &MemberView) -> String {
             |member| short(&member.device.name, NAME_CHARS_MAX),
         )
     };
-    if view.me == Some(member.peer) {
-        let own = view.links.iter().map(|link| {
-            let state = match &link.state {
-                LinkState::Connecting => ", connecting".to_owned(),
-                LinkState::Open => String::new(),
-                LinkState::Failed { reason } => {
-                    format!(", failed: {}", short(reason, NAME_CHARS_MAX))
-                }
-            };
-            format!("→ {} {}{state}", name(link.peer), bytes(link.sent))
-        });
-        return own.collect::<Vec<_>>().join("\n");
-    }
-    let sent = member
-        .links
-        .iter()
-        .map(|link| format!("→ {} {}", name(link.to), bytes(link.bytes)));
-    sent.collect::<Vec<_>>().join("\n")
+    let own = |to: PeerId| {
+        let ours = view.me == Some(member.peer);
+        view.links.iter().find(|link| ours && link.peer == to)
+    };
+    let line = |to: PeerId| {
+        let told = member.links.iter().find(|link| link.to == to);
+        let state = match (own(to).map(|link| &link.state), told) {
+            (Some(LinkState::Failed { reason }), _) => {
+                format!("failed: {}", short(reason, NAME_CHARS_MAX))
+            }
+            (Some(LinkState::Open), told) => bytes(told.map_or(0, |link| link.bytes)),
+            (None, Some(link)) => bytes(link.bytes),
+            (Some(LinkState::Connecting), _) | (None, None) => "connecting".to_owned(),
+        };
+        format!("→ {} {state}", name(to))
+    };
+    neighbours(room, member.peer)
+        .into_iter()
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The successor and the predecessor under the plan at work; with two peers they are one.
+fn neighbours(room: &RoomView, peer: PeerId) -> Vec<PeerId> {
+    let stage = room
+        .plan
+        .as_ref()
+        .and_then(|plan| Some((plan, plan.stage_of(peer)?)));
+    let Some((plan, stage)) = stage else {
+        return Vec::new();
+    };
+    let mut neighbours = vec![plan.successor(stage), plan.predecessor(stage)];
+    neighbours.dedup();
+    neighbours.retain(|neighbour| *neighbour != peer);
+    neighbours
 }
 
 fn status_word(status: MemberStatus) -> &'static str {
@@ -279,11 +296,11 @@ mod tests {
                 .unwrap_or_else(|| panic!("{words:?} is not in\n{text}"))
         };
         let (head_at, head) = line("Chromium on Linux  ");
-        let (tail_at, tail) = line("3–4");
+        let (tail_at, tail) = line("4–5");
         let (watcher_at, watcher) = line("watching: ");
         assert!(head_at < tail_at && tail_at < watcher_at, "{text}");
         assert!(
-            head.contains("0–2") && head.contains("gpu") && head.contains("→ native 1 1.5 MB"),
+            head.contains("1–3") && head.contains("gpu") && head.contains("→ native 1 1.5 MB"),
             "{text}"
         );
         assert!(
