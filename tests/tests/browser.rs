@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::signal::{DeviceKind, ExecutorKind, LayerDigest, RunResult};
 use ringtmp_peer::{LinkState, View};
-use ringtmp_tests::{Browser, BrowserKind, NativePeer, Tab, Theatre};
+use ringtmp_tests::{Browser, BrowserKind, NativePeer, Tab, Theatre, repository};
 use std::time::Duration;
 
 /// Until a page is in a room: the page loads, its worker starts, the server answers. Seconds on two busy cores.
@@ -250,6 +250,85 @@ async fn a_link_to_a_room_that_is_gone_says_so_and_what_to_do() -> Result<()> {
     ensure!(
         text.contains("open a room of your own"),
         "the page gives advice:\n{text}"
+    );
+    Ok(())
+}
+
+/// What a newcomer runs first, with the file that programs read.
+#[tokio::test]
+async fn the_demo_opens_tabs_trains_them_and_writes_its_result() -> Result<()> {
+    let Some(_theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let program = repository().join(format!(
+        "target/debug/ringtmp{}",
+        std::env::consts::EXE_SUFFIX
+    ));
+    if !program.is_file() {
+        eprintln!("SKIP: {} is not built", program.display());
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("out.json");
+    let mut demo = tokio::process::Command::new(program);
+    demo.args([
+        "demo",
+        "--headless",
+        "--port",
+        "0",
+        "--tabs",
+        "3",
+        "--steps",
+    ])
+    .arg(STEPS.to_string())
+    .arg("--json")
+    .arg(&file)
+    .current_dir(repository())
+    .kill_on_drop(true);
+    let output = tokio::time::timeout(RUN_MAX, demo.output()).await??;
+    ensure!(
+        output.status.success(),
+        "the demo failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    ensure!(
+        result["schema_version"] == 1 && result["preset"] == "mlp",
+        "{result}"
+    );
+    ensure!(
+        result["transport"] == "webrtc" && result["steps"] == STEPS,
+        "{result}"
+    );
+    let (first, last) = (result["loss_first"].as_f64(), result["loss_last"].as_f64());
+    ensure!(first > last && last > Some(0.0), "{result}");
+    ensure!(result["test_accuracy"].as_f64() > Some(0.3), "{result}");
+    ensure!(result["seconds"].as_f64() > Some(0.0), "{result}");
+    let peers = result["peers"].as_array().context("peers")?;
+    let layers: Vec<_> = peers
+        .iter()
+        .map(|peer| peer["layers"].to_string())
+        .collect();
+    ensure!(layers == ["[0,1]", "[1,3]", "[3,5]"], "{result}");
+    ensure!(
+        peers
+            .iter()
+            .all(|peer| peer["kind"] == "tab" && peer["executor"] == "cpu"),
+        "{result}"
+    );
+    let links = result["links"].as_array().context("links")?;
+    let forward = |i: usize| {
+        let ends = (&peers[i]["id"], &peers[(i + 1) % 3]["id"]);
+        let link = links
+            .iter()
+            .find(|link| (&link["from"], &link["to"]) == ends);
+        link.and_then(|link| link["bytes"].as_u64()).unwrap_or(0)
+    };
+    // A step sends 64 rows of 256 and of 128 numbers forward; the closing link carries the curve.
+    let step = 64 * 4 * u64::from(STEPS);
+    ensure!(
+        forward(0) > 256 * step && forward(1) > 128 * step && forward(2) > 0,
+        "{result}"
     );
     Ok(())
 }
