@@ -23,6 +23,14 @@ pub(crate) enum DataError {
         /// Where it was looked for.
         location: String,
     },
+    /// There are images, but nobody says what they show.
+    #[error("there are images at {location}, but no labels: {file} is missing there")]
+    NoLabels {
+        /// Where it was looked for.
+        location: String,
+        /// What is missing.
+        file: &'static str,
+    },
     /// What is there is not IDX.
     #[error(transparent)]
     Idx(#[from] IdxError),
@@ -66,8 +74,13 @@ async fn pair(location: &str, names: &IdxNames) -> Result<Option<(Vec<u8>, Vec<u
     let Some(images) = first(location, names.images).await? else {
         return Ok(None);
     };
-    let labels = first(location, names.labels).await?;
-    Ok(labels.map(|labels| (images, labels)))
+    match first(location, names.labels).await? {
+        Some(labels) => Ok(Some((images, labels))),
+        None => Err(DataError::NoLabels {
+            location: location.to_owned(),
+            file: names.labels[0],
+        }),
+    }
 }
 
 /// The first of these files that is there.

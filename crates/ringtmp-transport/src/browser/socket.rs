@@ -93,9 +93,11 @@ impl Socket {
             // An error is followed by a close.
             Listener::new(&self.socket, "error", move |_| failed.changes.notify()),
             Listener::new(&self.socket, "close", move |event| {
-                let why = event
-                    .dyn_ref::<CloseEvent>()
-                    .map(|event| format!("{} {}", event.code(), event.reason()));
+                let why = event.dyn_ref::<CloseEvent>().map(|event| {
+                    format!("{} {}", event.code(), event.reason())
+                        .trim_end()
+                        .to_owned()
+                });
                 // A full queue says so itself.
                 let _ = last
                     .borrow_mut()
