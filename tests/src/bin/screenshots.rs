@@ -33,7 +33,7 @@ const PHONE: Look = Look {
 };
 const DESKTOP: Look = Look {
     width: 1280,
-    height: 800,
+    height: 1440,
     scale: 1.0,
     dark: false,
 };
