@@ -1,6 +1,8 @@
 //! The loss: softmax cross entropy over classes.
 
-use crate::recording::{Operation, Recording, View};
+use crate::cpu;
+use crate::operation::{Kernel, Operation, product};
+use crate::recording::{Recording, View};
 
 /// The label of a row that is only padding: it has no loss and no gradient, and is not counted
 /// (`ignore_index` of `torch.nn.CrossEntropyLoss`).
@@ -19,29 +21,39 @@ pub struct LossReport {
 
 /// The buffers of the loss at the tail. Letters: R rows, C classes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LossSite {
+pub struct LossSite {
     /// The model's output, (R, C).
-    pub(crate) logits: View,
+    pub logits: View,
     /// A class per row, (R), unsigned.
-    pub(crate) labels: View,
+    pub labels: View,
     /// The gradient of the mean loss for the logits, (R, C).
-    pub(crate) gradient: View,
+    pub gradient: View,
     /// Per row its loss, and 1 or 0 for right or wrong, (R, 2).
-    pub(crate) losses: View,
+    pub losses: View,
 }
 
-/// loss = -log softmax(logits)\[label\]; gradient = (softmax(logits) - onehot(label)) / batch.
-pub(crate) fn record(site: &LossSite, batch: usize, recording: &mut Recording) {
+/// loss = -log softmax(logits)\[label\]; gradient = (softmax(logits) - onehot(label)) / `count`, the rows of a step.
+pub(crate) fn record(site: &LossSite, count: usize, recording: &mut Recording) {
+    let classes = site.logits.elements / site.labels.elements;
+    recording.push(cross_entropy(site, classes, 1.0 / count as f32));
+}
+
+/// Softmax cross entropy of each row, whether its largest logit (the first of equals) is the label's, and the gradient
+/// times `scale`.
+pub fn cross_entropy(site: &LossSite, classes: usize, scale: f32) -> Operation {
     let rows = site.labels.elements;
-    recording.push(Operation::CrossEntropy {
-        logits: site.logits,
-        labels: site.labels,
-        gradient: site.gradient,
-        losses: site.losses,
-        rows,
-        classes: site.logits.elements / rows,
-        scale: 1.0 / batch as f32,
-    });
+    let source = include_str!("../../../shaders/cross_entropy.wgsl");
+    let size = product([rows, classes]);
+    Operation::new(
+        "cross_entropy",
+        [(site.logits, size), (site.labels, Some(rows))],
+        [(site.gradient, size), (site.losses, product([rows, 2]))],
+        Kernel::new(source, &[rows, classes], rows).number(scale),
+        move |[logits, labels], [gradient, losses], _| {
+            let labels = bytemuck::cast_slice(labels);
+            cpu::cross_entropy(logits, labels, gradient, losses, classes, scale);
+        },
+    )
 }
 
 /// Sums `losses` (R, 2) of rows with these `labels` (R), in the order of rows. In double precision, so that the sum of many losses keeps its last digits.

@@ -1,6 +1,15 @@
 //! Models: what a run file says, and what follows from it without computing anything.
 
 use crate::layers::LayerSpec;
+use crate::layers::conv2d::Conv2d;
+use crate::layers::embedding::Embedding;
+use crate::layers::flatten::Flatten;
+use crate::layers::layer_norm::LayerNorm;
+use crate::layers::linear::Linear;
+use crate::layers::max_pool2d::MaxPool2d;
+use crate::layers::transformer::{TransformerAttention, TransformerMlp};
+use crate::recording::Lifetime;
+use crate::tensor::RANK_MAX;
 use serde::{Deserialize, Serialize};
 
 /// The most layers of a model.
@@ -9,6 +18,13 @@ pub const LAYERS_MAX: usize = 1024;
 /// The most numbers in one sample between two layers, and in one parameter: 2^28 floats are 1 GiB, more than a phone
 /// gives to a page.
 pub const ELEMENTS_MAX: usize = 1 << 28;
+
+/// The vocabulary of a preset for text where the data does not say another: the characters of the usual file of
+/// Shakespeare's plays.
+pub const VOCABULARY: usize = 65;
+
+/// The most dimensions of a sample: a micro-batch has one more.
+const SAMPLE_RANK_MAX: usize = RANK_MAX - 1;
 
 /// A model: layers one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +69,14 @@ pub enum ModelError {
         /// What it gets.
         actual: Vec<usize>,
     },
+    /// A layer that takes tokens is not the first.
+    #[error("layer {layer} ({description}) takes tokens, so it must be the first layer")]
+    Tokens {
+        /// Its place in the model.
+        layer: usize,
+        /// The layer in words.
+        description: String,
+    },
     /// A dimension of zero, or more numbers than [`ELEMENTS_MAX`].
     #[error(
         "{what} has the shape {shape:?}: every size must be at least 1 and their product at most {ELEMENTS_MAX}"
@@ -68,27 +92,86 @@ pub enum ModelError {
     Preset(String),
 }
 
+/// The sizes of a transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GptSizes {
+    /// Tokens there are.
+    pub vocabulary: usize,
+    /// Blocks of attention and MLP.
+    pub blocks: usize,
+    /// Numbers of a token's vector.
+    pub width: usize,
+    /// Heads of an attention, which divide the width.
+    pub heads: usize,
+    /// Tokens of a sample.
+    pub context: usize,
+}
+
+impl GptSizes {
+    /// The sizes of `gpt-nano`, for text of so many different characters.
+    pub const fn nano(vocabulary: usize) -> Self {
+        Self {
+            vocabulary,
+            blocks: 4,
+            width: 128,
+            heads: 4,
+            context: 64,
+        }
+    }
+
+    /// The sizes of `gpt-small`.
+    pub const fn small(vocabulary: usize) -> Self {
+        Self {
+            vocabulary,
+            blocks: 12,
+            width: 768,
+            heads: 12,
+            context: 256,
+        }
+    }
+}
+
 /// A model that a run file can name.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
     /// Its name.
     pub name: &'static str,
-    /// Makes it.
-    pub model: fn() -> ModelSpec,
+    /// Makes it, for data of so many different tokens if it is one for text.
+    pub model: fn(usize) -> ModelSpec,
 }
 
 /// The presets.
-pub const PRESETS: &[Preset] = &[Preset {
-    name: "mlp",
-    model: mlp,
-}];
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "mlp",
+        model: |_| mlp(),
+    },
+    Preset {
+        name: "cnn",
+        model: |_| cnn(),
+    },
+    Preset {
+        name: "gpt-nano",
+        model: |vocabulary| ModelSpec::gpt(&GptSizes::nano(vocabulary)),
+    },
+    Preset {
+        name: "gpt-small",
+        model: |vocabulary| ModelSpec::gpt(&GptSizes::small(vocabulary)),
+    },
+];
 
 impl ModelSpec {
-    /// A preset by its name.
+    /// A preset by its name; one for text has a vocabulary of [`VOCABULARY`] tokens.
     pub fn preset(name: &str) -> Result<Self, ModelError> {
+        Self::preset_for(name, VOCABULARY)
+    }
+
+    /// A preset by its name, for data of so many different tokens if it is one for text.
+    pub fn preset_for(name: &str, vocabulary: usize) -> Result<Self, ModelError> {
         let found = PRESETS.iter().find(|preset| preset.name == name);
         let unknown = || ModelError::Preset(name.chars().take(32).collect());
-        Ok((found.ok_or_else(unknown)?.model)())
+        Ok((found.ok_or_else(unknown)?.model)(vocabulary))
     }
 
     /// The shapes of a sample before the first layer and after each layer: one more than there are layers.
@@ -96,12 +179,22 @@ impl ModelSpec {
         if self.layers.is_empty() || self.layers.len() > LAYERS_MAX {
             return Err(ModelError::Layers(self.layers.len()));
         }
-        check_size(|| "a sample".to_owned(), &self.input)?;
+        check_size(|| "a sample".to_owned(), &self.input, SAMPLE_RANK_MAX)?;
         let mut shapes = vec![self.input.clone()];
         for (index, spec) in self.layers.iter().enumerate() {
             let layer = spec.layer();
             for parameter in layer.parameters() {
-                check_size(|| format!("{}.{}", index, parameter.name), &parameter.shape)?;
+                check_size(
+                    || format!("{}.{}", index, parameter.name),
+                    &parameter.shape,
+                    RANK_MAX,
+                )?;
+            }
+            if layer.tokens().is_some() && index > 0 {
+                return Err(ModelError::Tokens {
+                    layer: index,
+                    description: layer.describe(),
+                });
             }
             let input = &shapes[index];
             let output = layer
@@ -112,10 +205,62 @@ impl ModelSpec {
                     expected,
                     actual: input.clone(),
                 })?;
-            check_size(|| format!("the output of layer {index}"), &output)?;
+            check_size(
+                || format!("the output of layer {index}"),
+                &output,
+                SAMPLE_RANK_MAX,
+            )?;
             shapes.push(output);
         }
         Ok(shapes)
+    }
+
+    /// For each layer, the number of its module in PyTorch's `nn.Sequential`: a layer of its own is a module, and both halves
+    /// of a transformer block are one.
+    pub fn modules(&self) -> Vec<usize> {
+        let mut module = 0;
+        let number = |(index, spec): (usize, &LayerSpec)| {
+            let before = index.checked_sub(1).map(|before| &self.layers[before]);
+            if before.is_some_and(|before| !spec.layer().joins(before)) {
+                module += 1;
+            }
+            module
+        };
+        self.layers.iter().enumerate().map(number).collect()
+    }
+
+    /// A character-level or larger transformer, as `gpt` of the twins makes it: tokens and positions, blocks, a normalisation
+    /// and a linear layer without bias that is not tied to the tokens.
+    pub fn gpt(sizes: &GptSizes) -> Self {
+        let GptSizes {
+            vocabulary,
+            blocks,
+            width,
+            heads,
+            context,
+        } = *sizes;
+        let embedding = Embedding {
+            vocabulary,
+            context,
+            width,
+        };
+        let mut layers: Vec<LayerSpec> = vec![embedding.into()];
+        // One block more than a model may have layers is enough to be refused.
+        for _ in 0..blocks.min(LAYERS_MAX) {
+            layers.push(TransformerAttention { width, heads }.into());
+            layers.push(TransformerMlp { width }.into());
+        }
+        layers.push(LayerNorm { width }.into());
+        let head = Linear {
+            inputs: width,
+            outputs: vocabulary,
+            bias: false,
+        };
+        layers.push(head.into());
+        Self {
+            input: vec![context],
+            layers,
+        }
     }
 
     /// One outline per layer.
@@ -129,6 +274,13 @@ impl ModelSpec {
                 (kept.output, output),
                 (kept.output_gradient, output),
             ];
+            let own = layer.workspace(1, &shapes[0]).into_iter();
+            let own = own.filter(|own| own.lifetime == Lifetime::Slot);
+            let kept_words = stash
+                .iter()
+                .filter(|(kept, _)| *kept)
+                .map(|(_, words)| *words)
+                .chain(own.map(|own| own.words));
             LayerOutline {
                 description: layer.describe(),
                 flops: layer.flops(&shapes[0]),
@@ -138,11 +290,7 @@ impl ModelSpec {
                     .map(|p| elements(&p.shape) as u64)
                     .sum(),
                 output_bytes: 4 * output as u64,
-                stash_bytes: stash
-                    .iter()
-                    .filter(|(kept, _)| *kept)
-                    .map(|(_, n)| 4 * *n as u64)
-                    .sum(),
+                stash_bytes: 4 * kept_words.sum::<usize>() as u64,
             }
         };
         Ok(self
@@ -159,18 +307,18 @@ pub(crate) fn elements(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
-fn check_size(what: impl FnOnce() -> String, shape: &[usize]) -> Result<(), ModelError> {
+fn check_size(
+    what: impl FnOnce() -> String,
+    shape: &[usize],
+    rank_max: usize,
+) -> Result<(), ModelError> {
     let product = shape
         .iter()
         .try_fold(1usize, |product, size| product.checked_mul(*size));
     match product {
-        Some(1..=ELEMENTS_MAX) if shape.len() < crate::tensor::RANK_MAX => Ok(()),
+        Some(1..=ELEMENTS_MAX) if shape.len() <= rank_max => Ok(()),
         _ => {
-            let shape = shape
-                .iter()
-                .copied()
-                .take(2 * crate::tensor::RANK_MAX)
-                .collect();
+            let shape = shape.iter().copied().take(2 * RANK_MAX).collect();
             Err(ModelError::Size {
                 what: what(),
                 shape,
@@ -197,6 +345,34 @@ fn mlp() -> ModelSpec {
             LayerSpec::linear(256, 128),
             LayerSpec::relu(),
             LayerSpec::linear(128, 10),
+        ],
+    }
+}
+
+/// Two convolutions and a linear layer over images of 28 x 28, as `nn.Sequential` numbers them.
+fn cnn() -> ModelSpec {
+    let convolution = |inputs, outputs| Conv2d {
+        inputs,
+        outputs,
+        kernel: 3,
+        stride: 1,
+        padding: 1,
+    };
+    let pooling = MaxPool2d {
+        kernel: 2,
+        stride: None,
+    };
+    ModelSpec {
+        input: vec![1, 28, 28],
+        layers: vec![
+            convolution(1, 16).into(),
+            LayerSpec::relu(),
+            pooling.clone().into(),
+            convolution(16, 32).into(),
+            LayerSpec::relu(),
+            pooling.into(),
+            Flatten {}.into(),
+            LayerSpec::linear(32 * 7 * 7, 10),
         ],
     }
 }

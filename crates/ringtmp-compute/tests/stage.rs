@@ -58,7 +58,7 @@ impl Ring {
 
     async fn update(&mut self) {
         for stage in &mut self.0 {
-            stage.update().await.expect("an update");
+            stage.update(0).await.expect("an update");
         }
     }
 
@@ -311,7 +311,7 @@ suite! {
         let best = |row: &[f32]| (0..5).max_by(|a, b| row[*a].total_cmp(&row[*b])).expect("five classes");
         let right = logits.chunks(5).zip(&labels).filter(|(row, label)| best(row) as u32 == **label);
         assert_eq!(right.count() as u32, report.correct);
-        stage.update().await.expect("an update without gradients");
+        stage.update(0).await.expect("an update without gradients");
         assert_eq!(stage.digests().await.expect("digests"), before);
     }
 
@@ -347,7 +347,7 @@ suite! {
             assert_eq!(report, LossReport { loss_sum: 0.0, correct: 0, samples: 0 });
             stage.backward_input(0, None).await.expect("B");
             stage.backward_weights(0).await.expect("W");
-            stage.update().await.expect("an update");
+            stage.update(0).await.expect("an update");
             assert_eq!(stage.digests().await.expect("digests"), before);
         }
     }
@@ -394,7 +394,7 @@ suite! {
 
     async fn settings_out_of_range_are_refused_in_words() {
         let base = config(small_model(), 0..5);
-        let sgd = |learning_rate| OptimizerSpec::Sgd { learning_rate };
+        let sgd = OptimizerSpec::sgd;
         let wrong = [
             StageConfig { layers: 3..3, ..base.clone() },
             StageConfig { layers: 4..6, ..base.clone() },
@@ -451,7 +451,7 @@ mod differences {
             };
             let base = config(model, 0..1);
             let layers = 1..base.model.layers.len();
-            let optimizer = OptimizerSpec::Sgd { learning_rate: 1.0 };
+            let optimizer = OptimizerSpec::sgd(1.0);
             let config = StageConfig {
                 layers,
                 optimizer,
@@ -510,7 +510,7 @@ mod differences {
                 .expect("B")
                 .expect("a gradient");
             self.stage.backward_weights(0).await.expect("W");
-            self.stage.update().await.expect("an update");
+            self.stage.update(0).await.expect("an update");
             let after = self.stage.parameters().await.expect("parameters");
             let step = |(before, after): (&Parameter, &Parameter)| {
                 before

@@ -210,9 +210,7 @@ impl Run {
 
     /// The optimizer.
     pub fn optimizer(&self) -> OptimizerSpec {
-        OptimizerSpec::Sgd {
-            learning_rate: self.file.learning_rate,
-        }
+        OptimizerSpec::sgd(self.file.learning_rate)
     }
 
     /// Micro-batches of a step.

@@ -226,7 +226,7 @@ impl Bench {
             Task::BackwardWeights { slot, .. } => {
                 self.stage.backward_weights(usize::from(slot.0)).await?
             }
-            Task::Update { .. } => self.stage.update().await?,
+            Task::Update { step } => self.stage.update(u64::from(step.0)).await?,
         }
         Ok(Done::Task { task, output, loss })
     }

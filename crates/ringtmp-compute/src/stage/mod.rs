@@ -2,6 +2,7 @@
 
 mod parameters;
 mod plan;
+mod update;
 
 use crate::error::ComputeError;
 use crate::executor::{Executor, Program};
@@ -11,8 +12,11 @@ use crate::optimizer::OptimizerSpec;
 use crate::recording::View;
 use crate::tensor::{Format, Packed};
 use plan::StagePlan;
+#[cfg(test)]
+pub(crate) use plan::operations_of;
 use std::fmt;
 use std::ops::Range;
+pub use update::GradientSquares;
 
 /// What a stage is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +101,7 @@ impl Stage {
         })
     }
 
-    /// F: the stage's output for an input of shape (micro-batch, sample shape). At the tail that is the logits, and no
+    /// F: the stage's output for an input of shape (micro-batch, sample shape), unsigned where the first layer takes tokens. At the tail that is the logits, and no
     /// backward can follow.
     pub async fn forward(&mut self, slot: usize, input: &Packed) -> Result<Packed, ComputeError> {
         self.write_input("F", slot, input)?;
@@ -192,13 +196,6 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets the optimizer change the weights, and sets their gradients to zero. The future may complete while a GPU still
-    /// works.
-    pub async fn update(&mut self) -> Result<(), ComputeError> {
-        self.program.run(self.plan.update, 0, &[]).await?;
-        Ok(())
-    }
-
     /// What the stage has learnt, layer after layer.
     pub async fn parameters(&self) -> Result<Vec<Parameter>, ComputeError> {
         let views: Vec<_> = self
@@ -271,7 +268,14 @@ impl Stage {
         input: &Packed,
     ) -> Result<(), ComputeError> {
         self.check_slot(task, slot)?;
-        let words = input.expect(&self.plan.input.shape, Format::F32)?;
+        let words = match self.plan.tokens {
+            Some(limit) => {
+                let tokens = input.expect(&self.plan.input.shape, Format::U32)?;
+                check_tokens(&tokens, limit)?;
+                tokens
+            }
+            None => input.expect(&self.plan.input.shape, Format::F32)?,
+        };
         self.program.write(self.plan.input.view, slot, &words);
         self.slots[slot] = SlotState::Free;
         Ok(())
@@ -313,6 +317,20 @@ fn misuse(task: &'static str, slot: usize, reason: impl Into<String>) -> Compute
         task,
         slot,
         reason: reason.into(),
+    }
+}
+
+fn check_tokens(tokens: &[u32], vocabulary: usize) -> Result<(), ComputeError> {
+    match tokens
+        .iter()
+        .position(|token| *token as usize >= vocabulary)
+    {
+        Some(place) => Err(ComputeError::Token {
+            place,
+            token: tokens[place],
+            vocabulary,
+        }),
+        None => Ok(()),
     }
 }
 

@@ -102,7 +102,7 @@ pub(crate) fn small_model() -> ModelSpec {
 
 /// A stage of it.
 pub(crate) fn config(model: ModelSpec, layers: std::ops::Range<usize>) -> StageConfig {
-    let optimizer = OptimizerSpec::Sgd { learning_rate: 0.1 };
+    let optimizer = OptimizerSpec::sgd(0.1);
     StageConfig {
         model,
         layers,
