@@ -3,8 +3,17 @@
 mod common;
 
 use common::{Numbers, assert_near, cpu, gpu, suite};
+use ringtmp_compute::layers::causal_attention::{
+    BackwardSite, Heads, attention, attention_backward_keys_values, attention_backward_queries,
+    attention_products,
+};
 use ringtmp_compute::layers::conv2d::{
     Geometry, channel_sum, conv2d, conv2d_backward_input, conv2d_backward_weights,
+};
+use ringtmp_compute::layers::embedding::{embedding, embedding_backward};
+use ringtmp_compute::layers::gelu::{gelu, gelu_backward};
+use ringtmp_compute::layers::layer_norm::{
+    layer_norm, layer_norm_backward, layer_norm_backward_weights,
 };
 use ringtmp_compute::layers::max_pool2d::{max_pool2d, max_pool2d_backward};
 use ringtmp_compute::layers::relu::{relu, relu_backward};
@@ -299,6 +308,84 @@ suite! {
             };
             let make = |views: &[View]| max_pool2d_backward(geometry, views[0], views[1], views[2]);
             compare(&gpu, &mut numbers, &[after, after, before], make, corners).await;
+        }
+    }
+
+    async fn gelu_and_its_gradient_agree_far_from_zero_as_well() {
+        let Some(gpu) = gpu().await else { return };
+        let mut numbers = Numbers::new(10);
+        for (size, height) in [(1, 1.0), (65, 3.0), (1001, 100.0)] {
+            let high = |numbers: &mut Numbers, view: usize, count: usize| -> Vec<u32> {
+                let height = if view == 0 { height } else { 1.0 };
+                numbers.floats(count).into_iter().map(|value| (height * value).to_bits()).collect()
+            };
+            let make = |views: &[View]| gelu(views[0], views[1]);
+            compare(&gpu, &mut numbers, &[size; 2], make, high).await;
+            let make = |views: &[View]| gelu_backward(views[0], views[1], views[2]);
+            compare(&gpu, &mut numbers, &[size; 3], make, high).await;
+        }
+    }
+
+    async fn layer_norms_agree() {
+        let Some(gpu) = gpu().await else { return };
+        let mut numbers = Numbers::new(13);
+        for (rows, columns) in [(1, 1), (3, 5), (67, 17), (2, 129)] {
+            let size = rows * columns;
+            let make = |views: &[View]| layer_norm(views[0], views[1], views[2], views[3], views[4]);
+            compare(&gpu, &mut numbers, &[size, columns, columns, size, 2 * rows], make, random).await;
+            let make =
+                |views: &[View]| layer_norm_backward(views[0], views[1], views[2], views[3], views[4]);
+            compare(&gpu, &mut numbers, &[size, 2 * rows, columns, size, size], make, random).await;
+            let make = |views: &[View]| layer_norm_backward_weights(views[0], views[1], views[2], views[3]);
+            compare(&gpu, &mut numbers, &[size, 2 * rows, size, columns], make, random).await;
+        }
+    }
+
+    async fn embeddings_agree() {
+        let Some(gpu) = gpu().await else { return };
+        let mut numbers = Numbers::new(14);
+        for (samples, length, vocabulary, width) in [(1, 1, 1, 1), (3, 5, 7, 9), (2, 33, 65, 3)] {
+            let rows = samples * length;
+            let tokens = |numbers: &mut Numbers, view: usize, count: usize| match view {
+                0 => numbers.labels(count, vocabulary as u32),
+                _ => random(numbers, view, count),
+            };
+            let make = |views: &[View]| embedding(width, views[0], views[1], views[2], views[3]);
+            let sizes = [rows, vocabulary * width, length * width, rows * width];
+            compare(&gpu, &mut numbers, &sizes, make, tokens).await;
+            let make = |views: &[View]| embedding_backward(width, views[0], views[1], views[2]);
+            compare(&gpu, &mut numbers, &[rows, rows * width, vocabulary * width], make, tokens).await;
+        }
+    }
+
+    async fn attentions_and_their_gradients_agree() {
+        let Some(gpu) = gpu().await else { return };
+        let mut numbers = Numbers::new(15);
+        for [samples, tokens, heads, head_width] in [[1, 1, 1, 1], [2, 5, 3, 7], [1, 67, 2, 32], [1, 9, 1, 128]] {
+            let heads = Heads { samples, tokens, heads, head_width };
+            let rows = samples * heads.heads * tokens;
+            let (packed, output) = (3 * rows * head_width, rows * head_width);
+            let make = |views: &[View]| attention(heads, views[0], views[1], views[2]);
+            compare(&gpu, &mut numbers, &[packed, output, rows], make, random).await;
+            let make = |views: &[View]| attention_products(heads, views[0], views[1], views[2]);
+            compare(&gpu, &mut numbers, &[output, output, rows], make, random).await;
+            let site = |views: &[View]| BackwardSite {
+                packed: views[0],
+                output_gradient: views[1],
+                log_sums: views[2],
+                products: views[3],
+                packed_gradient: views[4],
+            };
+            // Logarithms of sums as large as forward makes them, so that weights stay below one.
+            let fill = |numbers: &mut Numbers, view: usize, count: usize| -> Vec<u32> {
+                let raise = if view == 2 { (tokens as f32).ln() + 3.0 } else { 0.0 };
+                numbers.floats(count).into_iter().map(|value| (value + raise).to_bits()).collect()
+            };
+            let sizes = [packed, output, rows, rows, packed];
+            let make = |views: &[View]| attention_backward_queries(heads, &site(views));
+            compare(&gpu, &mut numbers, &sizes, make, fill).await;
+            let make = |views: &[View]| attention_backward_keys_values(heads, &site(views));
+            compare(&gpu, &mut numbers, &sizes, make, fill).await;
         }
     }
 
