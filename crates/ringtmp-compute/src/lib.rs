@@ -37,8 +37,8 @@ pub mod tensor;
 
 pub use error::{ComputeError, ParameterError};
 pub use executor::{Executor, ExecutorChoice, ExecutorKind};
-pub use loss::{IGNORED_LABEL, LossReport};
+pub use loss::{IGNORED_LABEL, LossReport, LossSpec};
 pub use model::{GptSizes, LayerOutline, ModelError, ModelSpec};
 pub use optimizer::{AdamSettings, OptimizerSpec, Rule, Schedule, clip_factor};
-pub use stage::{GradientSquares, Parameter, Stage, StageConfig};
+pub use stage::{GradientSquares, Parameter, Position, Stage, StageConfig};
 pub use tensor::{Format, Packed, TensorError};

@@ -8,6 +8,7 @@ use crate::layers::layer_norm::LayerNorm;
 use crate::layers::linear::Linear;
 use crate::layers::max_pool2d::MaxPool2d;
 use crate::layers::transformer::{TransformerAttention, TransformerMlp};
+use crate::loss::LossSpec;
 use crate::recording::Lifetime;
 use crate::tensor::RANK_MAX;
 use serde::{Deserialize, Serialize};
@@ -27,13 +28,16 @@ pub const VOCABULARY: usize = 65;
 const SAMPLE_RANK_MAX: usize = RANK_MAX - 1;
 
 /// A model: layers one after the other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
     /// The shape of one sample, outermost dimension first.
     pub input: Vec<usize>,
     /// The layers, in order.
     pub layers: Vec<LayerSpec>,
+    /// What is made small.
+    #[serde(default)]
+    pub loss: LossSpec,
 }
 
 /// What a planner and a reader want to know of a layer. Costs are per sample.
@@ -162,6 +166,15 @@ pub const PRESETS: &[Preset] = &[
 ];
 
 impl ModelSpec {
+    /// Layers over samples of a shape, that end in the logits of classes.
+    pub fn new(input: Vec<usize>, layers: Vec<LayerSpec>) -> Self {
+        Self {
+            input,
+            layers,
+            loss: LossSpec::CrossEntropy,
+        }
+    }
+
     /// A preset by its name; one for text has a vocabulary of [`VOCABULARY`] tokens.
     pub fn preset(name: &str) -> Result<Self, ModelError> {
         Self::preset_for(name, VOCABULARY)
@@ -257,10 +270,7 @@ impl ModelSpec {
             bias: false,
         };
         layers.push(head.into());
-        Self {
-            input: vec![context],
-            layers,
-        }
+        Self::new(vec![context], layers)
     }
 
     /// One outline per layer.
@@ -337,16 +347,16 @@ fn preset_names() -> String {
 
 /// Three linear layers over images of 28 x 28, as `nn.Sequential` numbers them.
 fn mlp() -> ModelSpec {
-    ModelSpec {
-        input: vec![784],
-        layers: vec![
+    ModelSpec::new(
+        vec![784],
+        vec![
             LayerSpec::linear(784, 256),
             LayerSpec::relu(),
             LayerSpec::linear(256, 128),
             LayerSpec::relu(),
             LayerSpec::linear(128, 10),
         ],
-    }
+    )
 }
 
 /// Two convolutions and a linear layer over images of 28 x 28, as `nn.Sequential` numbers them.
@@ -362,9 +372,9 @@ fn cnn() -> ModelSpec {
         kernel: 2,
         stride: None,
     };
-    ModelSpec {
-        input: vec![1, 28, 28],
-        layers: vec![
+    ModelSpec::new(
+        vec![1, 28, 28],
+        vec![
             convolution(1, 16).into(),
             LayerSpec::relu(),
             pooling.clone().into(),
@@ -374,7 +384,7 @@ fn cnn() -> ModelSpec {
             Flatten {}.into(),
             LayerSpec::linear(32 * 7 * 7, 10),
         ],
-    }
+    )
 }
 
 #[cfg(test)]
@@ -412,10 +422,8 @@ mod tests {
 
     #[test]
     fn a_layer_that_does_not_fit_is_named_with_both_shapes() {
-        let model = ModelSpec {
-            input: vec![8],
-            layers: vec![LayerSpec::linear(8, 4), LayerSpec::linear(5, 2)],
-        };
+        let layers = vec![LayerSpec::linear(8, 4), LayerSpec::linear(5, 2)];
+        let model = ModelSpec::new(vec![8], layers);
         let text = model.shapes().expect_err("5 is not 4").to_string();
         assert_eq!(
             text,
@@ -426,7 +434,7 @@ mod tests {
     #[test]
     fn sizes_from_a_hostile_run_file_are_refused_without_overflow() {
         let model =
-            |input: Vec<usize>, layers: Vec<LayerSpec>| ModelSpec { input, layers }.outline();
+            |input: Vec<usize>, layers: Vec<LayerSpec>| ModelSpec::new(input, layers).outline();
         assert!(model(vec![usize::MAX, usize::MAX], vec![LayerSpec::relu()]).is_err());
         assert!(model(vec![0], vec![LayerSpec::relu()]).is_err());
         assert!(model(vec![1], vec![]).is_err());

@@ -10,6 +10,7 @@ use ringtmp_compute::layers::causal_attention::{
 use ringtmp_compute::layers::conv2d::{
     Geometry, channel_sum, conv2d, conv2d_backward_input, conv2d_backward_weights,
 };
+use ringtmp_compute::layers::dropout::{Draw, dropout};
 use ringtmp_compute::layers::embedding::{embedding, embedding_backward};
 use ringtmp_compute::layers::gelu::{gelu, gelu_backward};
 use ringtmp_compute::layers::layer_norm::{
@@ -17,7 +18,7 @@ use ringtmp_compute::layers::layer_norm::{
 };
 use ringtmp_compute::layers::max_pool2d::{max_pool2d, max_pool2d_backward};
 use ringtmp_compute::layers::relu::{relu, relu_backward};
-use ringtmp_compute::loss::{LossSite, cross_entropy};
+use ringtmp_compute::loss::{LossSite, cross_entropy, squared_error};
 use ringtmp_compute::operations::{MatrixProduct, add, column_sum};
 use ringtmp_compute::optimizer::{UpdateSite, adam, momentum, sgd, square_sums};
 use ringtmp_compute::recording::{Lifetime, Operation, Plan, Recording, RecordingId, View};
@@ -386,6 +387,36 @@ suite! {
             compare(&gpu, &mut numbers, &sizes, make, fill).await;
             let make = |views: &[View]| attention_backward_keys_values(heads, &site(views));
             compare(&gpu, &mut numbers, &sizes, make, fill).await;
+        }
+    }
+
+    async fn squared_errors_agree() {
+        let Some(gpu) = gpu().await else { return };
+        let mut numbers = Numbers::new(18);
+        for (rows, columns) in [(1, 1), (3, 7), (67, 5)] {
+            let make = |views: &[View]| {
+                let [logits, labels, gradient, losses] = [views[0], views[1], views[2], views[3]];
+                squared_error(&LossSite { logits, labels, gradient, losses }, columns, 0.25)
+            };
+            let size = rows * columns;
+            compare(&gpu, &mut numbers, &[size, size, size, 2 * rows], make, random).await;
+        }
+    }
+
+    async fn dropouts_leave_out_the_same_numbers() {
+        let Some(gpu) = gpu().await else { return };
+        let mut numbers = Numbers::new(19);
+        for (samples, sample) in [(1, 1), (3, 7), (2, 501)] {
+            for training in [0, 1] {
+                let draw = Draw { key: 77, sample, probability: 0.3 };
+                let make = |views: &[View]| dropout(draw, views[0], views[1], views[2]);
+                let fill = |numbers: &mut Numbers, view: usize, count: usize| match (view, count) {
+                    (0, 4) => vec![training, 12, u32::MAX, 0],
+                    _ => random(numbers, view, count),
+                };
+                let elements = samples * sample;
+                compare(&gpu, &mut numbers, &[4, elements, elements], make, fill).await;
+            }
         }
     }
 

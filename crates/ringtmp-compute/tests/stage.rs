@@ -8,14 +8,15 @@ use common::{
 use ringtmp_compute::layers::LayerSpec;
 use ringtmp_compute::layers::causal_attention::CausalAttention;
 use ringtmp_compute::layers::conv2d::Conv2d;
+use ringtmp_compute::layers::dropout::Dropout;
 use ringtmp_compute::layers::flatten::Flatten;
 use ringtmp_compute::layers::gelu::Gelu;
 use ringtmp_compute::layers::layer_norm::LayerNorm;
 use ringtmp_compute::layers::max_pool2d::MaxPool2d;
 use ringtmp_compute::layers::transformer::{TransformerAttention, TransformerMlp};
 use ringtmp_compute::{
-    AdamSettings, ComputeError, Executor, Format, IGNORED_LABEL, LossReport, ModelSpec,
-    OptimizerSpec, Packed, Parameter, Rule, Stage, StageConfig, clip_factor,
+    AdamSettings, ComputeError, Executor, Format, IGNORED_LABEL, LossReport, LossSpec, ModelSpec,
+    OptimizerSpec, Packed, Parameter, Position, Rule, Stage, StageConfig, clip_factor,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -248,6 +249,113 @@ suite! {
         assert!((clipped - 0.01).abs() < 1e-5, "{clipped}");
     }
 
+    async fn dropout_leaves_out_by_seed_step_and_sample_and_nothing_in_an_evaluation() {
+        let layers = vec![Dropout { probability: 0.25 }.into(), Dropout { probability: 0.5 }.into()];
+        let base = config(ModelSpec::new(vec![400], layers), 0..1);
+        for executor in [Some(cpu().await), gpu().await].into_iter().flatten() {
+            let mut stage = Stage::new(base.clone(), executor.clone()).await.expect("a stage");
+            let input = Packed::from_f32(&[3, 400], &[3.0; 1200]).expect("a micro-batch");
+            assert_eq!(stage.forward(1, &input).await, Ok(input.clone()), "an evaluation");
+            let mut masks = Vec::new();
+            for (step, first_sample) in [(0, 0), (0, 1), (1, 0), (0, 0)] {
+                let position = Position { step, first_sample };
+                stage.set_position(1, Some(position)).expect("a slot");
+                let output = stage.forward(1, &input).await.expect("F").f32s().expect("floats");
+                assert!(output.iter().all(|value| *value == 0.0 || (*value - 4.0).abs() < 1e-6));
+                let left_out = output.iter().filter(|value| **value == 0.0).count();
+                assert!((240..360).contains(&left_out), "{left_out} of 1200, a quarter is 300");
+                masks.push(output);
+            }
+            assert_eq!(masks[0], masks[3], "a replay");
+            assert_eq!(masks[0][400..], masks[1][..800], "the same samples, otherwise divided");
+            assert_ne!(masks[0][..400], masks[0][400..800], "another sample");
+            assert_ne!(masks[0], masks[2], "another step");
+            let gradient = stage.backward_input(1, Some(&input)).await.expect("B");
+            assert_eq!(gradient, None, "it is the head");
+            // The gradient goes where the numbers went: of a stage that is not the head.
+            let whole = StageConfig { layers: 1..2, ..base.clone() };
+            let mut tail = Stage::new(whole, executor).await.expect("a stage");
+            tail.set_position(0, Some(Position { step: 0, first_sample: 0 })).expect("a slot");
+            let output = tail.forward(0, &input).await.expect("F").f32s().expect("floats");
+            let zero = |values: &[f32]| values.iter().map(|value| *value == 0.0).collect::<Vec<_>>();
+            tail.forward_loss(0, &input, &[1, 2, 3]).await.expect("a loss");
+            let back = tail.backward_input(0, None).await.expect("B").expect("a gradient");
+            assert_eq!(zero(&output), zero(&back.f32s().expect("floats")));
+            assert_ne!(zero(&output), zero(&masks[0]), "another layer");
+        }
+    }
+
+    async fn a_mean_squared_error_is_that_of_pytorch() {
+        let mut model = ModelSpec::new(vec![2], vec![LayerSpec::relu(), LayerSpec::relu()]);
+        model.loss = LossSpec::MeanSquaredError;
+        let base = StageConfig { micro_batch: 2, batch: 2, ..config(model, 1..2) };
+        for executor in [Some(cpu().await), gpu().await].into_iter().flatten() {
+            let mut stage = Stage::new(base.clone(), executor).await.expect("a stage");
+            let input = Packed::from_f32(&[2, 2], &[1.0, 2.0, 3.0, 4.0]).expect("a micro-batch");
+            let targets = Packed::from_f32(&[2, 2], &[1.0, 4.0, 2.0, 4.5]).expect("targets");
+            let report = stage.forward_error(0, &input, &targets).await.expect("a loss");
+            // Squares 0, 4, 1, 0.25: their mean is half of the sum of the means of rows.
+            assert_eq!((report.loss_sum, report.samples), (2.0 + 0.625, 2));
+            let gradient = stage.backward_input(0, None).await.expect("B").expect("a gradient");
+            assert_eq!(gradient.f32s().expect("floats"), [0.0, -1.0, 0.5, -0.25]);
+            let refused = stage.forward_loss(0, &input, &[0, 1]).await;
+            assert!(matches!(refused, Err(ComputeError::Misuse { .. })), "{refused:?}");
+        }
+    }
+
+    /// Two steps of one weight along gradients 0.5 and -0.25, as PyTorch's formulas give them when worked out by hand.
+    async fn optimizers_step_as_their_formulas_say() {
+        let adam = AdamSettings { beta1: 0.9, beta2: 0.99, epsilon: 1e-12 };
+        // Adam: mean 0.05, then 0.02; square 0.0025, then 0.0031; corrected by 0.1, 0.19 and 0.01, 0.0199.
+        let second = (0.02 / 0.19) / (0.0031f64 / 0.0199).sqrt();
+        // NAdam: the momenta of steps 1, 2 and 3 without decay are half of beta1.
+        let nadam_1 = 1.0 + 0.45 * 0.1 / (1.0 - 0.45 * 0.45);
+        let root = (0.0031f64 / 0.0199).sqrt();
+        let product = 0.45f64 * 0.45;
+        let nadam_2 = 0.55 * -0.25 / (1.0 - product) / root + 0.45 * 0.02 / (1.0 - product * 0.45) / root;
+        let cases = [
+            (Rule::Sgd {}, [0.5, -0.25]),
+            (Rule::Momentum { momentum: 0.8 }, [0.5, 0.4 - 0.25]),
+            (Rule::Nesterov { momentum: 0.8 }, [0.5 + 0.4, -0.25 + 0.8 * 0.15]),
+            (Rule::Adam(adam), [1.0, second]),
+            // The weight is 1, then 0.889.
+            (Rule::Adamw { adam, weight_decay: 0.1 }, [1.0 + 0.1, second + 0.1 * 0.89]),
+            (Rule::Nadam { adam, momentum_decay: 0.0 }, [nadam_1, nadam_2]),
+        ];
+        for (rule, steps) in cases {
+            let mut model = ModelSpec::new(vec![1], vec![LayerSpec::linear(1, 1)]);
+            model.loss = LossSpec::MeanSquaredError;
+            let base = StageConfig {
+                micro_batch: 1,
+                batch: 1,
+                optimizer: OptimizerSpec::new(rule, 0.1),
+                ..config(model, 0..1)
+            };
+            for executor in [Some(cpu().await), gpu().await].into_iter().flatten() {
+                let mut stage = Stage::new(base.clone(), executor).await.expect("a stage");
+                let mut parameters = stage.parameters().await.expect("parameters");
+                parameters[0].values = vec![1.0];
+                stage.set_parameters(&parameters).expect("the same names");
+                let mut weight = 1.0;
+                for (step, (gradient, expected)) in [0.5, -0.25].into_iter().zip(steps).enumerate() {
+                    let (weights, bias) = (stage.parameters().await.expect("parameters"), 1);
+                    let output = weights[0].values[0] + weights[bias].values[0];
+                    let input = Packed::from_f32(&[1, 1], &[1.0]).expect("a sample");
+                    let target = [output - gradient / 2.0];
+                    let target = Packed::from_f32(&[1, 1], &target).expect("a target");
+                    stage.forward_error(0, &input, &target).await.expect("a loss");
+                    stage.backward_input(0, None).await.expect("B");
+                    stage.backward_weights(0).await.expect("W");
+                    stage.update(step as u64).await.expect("an update");
+                    weight -= 0.1 * expected;
+                    let actual = stage.parameters().await.expect("parameters")[0].values[0];
+                    let near = (f64::from(actual) - weight).abs() < 1e-6;
+                    assert!(near, "{rule:?}, step {step}: {actual}, by hand {weight}");
+                }
+            }
+        }
+    }
+
     async fn the_order_of_tasks_of_different_micro_batches_does_not_change_a_bit() {
         let base = config(small_model(), 0..5);
         let mut ring = Ring::new(&cpu().await, &base, &[0, 2, 5]).await;
@@ -273,7 +381,7 @@ suite! {
     /// A rectifier does not need the gradient of its output after B, but the loss leaves it there for B.
     async fn losses_of_several_micro_batches_before_their_backwards_do_not_mix() {
         let layers = vec![LayerSpec::linear(6, 5), LayerSpec::relu()];
-        let base = config(ModelSpec { input: vec![6], layers }, 0..2);
+        let base = config(ModelSpec::new(vec![6], layers), 0..2);
         let mut digests = Vec::new();
         for together in [false, true] {
             let mut ring = Ring::new(&cpu().await, &base, &[0, 2]).await;
@@ -547,7 +655,7 @@ suite! {
 
     async fn memory_grows_with_slots_and_counts_weights_and_gradients() {
         let bytes = |slots| async move {
-            let model = ModelSpec { input: vec![64], layers: vec![LayerSpec::linear(64, 64)] };
+            let model = ModelSpec::new(vec![64], vec![LayerSpec::linear(64, 64)]);
             let config = StageConfig { slots, ..config(model, 0..1) };
             Stage::new(config, cpu().await).await.expect("a stage").memory_bytes()
         };
@@ -716,10 +824,8 @@ mod differences {
 
     /// Checks a stage of these layers, behind a layer of another stage.
     async fn everywhere(input: &[usize], layers: Vec<LayerSpec>) {
-        let model = ModelSpec {
-            input: input.to_vec(),
-            layers: [LayerSpec::relu()].into_iter().chain(layers).collect(),
-        };
+        let layers = [LayerSpec::relu()].into_iter().chain(layers).collect();
+        let model = ModelSpec::new(input.to_vec(), layers);
         for executor in [Some(cpu().await), gpu().await].into_iter().flatten() {
             say(&executor.adapter());
             check(executor, model.clone()).await;

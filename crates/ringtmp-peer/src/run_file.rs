@@ -256,7 +256,8 @@ impl Run {
 
     /// How many answers the model chooses from.
     pub fn classes(&self) -> usize {
-        self.shapes.last().map_or(0, |shape| shape.iter().product())
+        let last = self.shapes.last().and_then(|shape| shape.last());
+        last.copied().unwrap_or(0)
     }
 }
 

@@ -7,6 +7,7 @@ mod attention;
 mod column_sum;
 mod conv2d;
 mod cross_entropy;
+mod dropout;
 mod elementary;
 mod embedding;
 mod gelu;
@@ -15,6 +16,7 @@ mod matrix_product;
 mod max_pool2d;
 mod optimizers;
 mod relu;
+mod squared_error;
 
 use crate::error::ComputeError;
 use crate::operation::{Call, Operand, Operation};
@@ -27,6 +29,7 @@ pub(crate) use attention::{
 pub(crate) use column_sum::column_sum;
 pub(crate) use conv2d::{channel_sum, conv2d, conv2d_backward_input, conv2d_backward_weights};
 pub(crate) use cross_entropy::cross_entropy;
+pub(crate) use dropout::dropout;
 pub(crate) use embedding::{embedding, embedding_backward};
 pub(crate) use gelu::{gelu, gelu_backward};
 pub(crate) use layer_norm::{layer_norm, layer_norm_backward, layer_norm_backward_weights};
@@ -34,6 +37,7 @@ pub(crate) use matrix_product::matrix_product;
 pub(crate) use max_pool2d::{max_pool2d, max_pool2d_backward};
 pub(crate) use optimizers::{adam, momentum, sgd, square_sums};
 pub(crate) use relu::{relu, relu_backward};
+pub(crate) use squared_error::squared_error;
 
 /// Memory for what an operation makes on its way, kept from one to the next; as large as the largest so far.
 #[derive(Debug, Default)]

@@ -59,6 +59,8 @@ pub(super) fn grid(threads: usize, groups_max: u32) -> (u32, u32) {
 mod tests {
     use super::*;
     use crate::layers::causal_attention::HEAD_WIDTH_MAX;
+    use crate::layers::dropout::Dropout;
+    use crate::loss::LossSpec;
     use crate::model::{ModelSpec, PRESETS};
     use crate::operations::{TILE_COLUMNS, TILE_ROWS};
     use crate::optimizer::{AdamSettings, OptimizerSpec, Rule};
@@ -101,7 +103,10 @@ mod tests {
 
     /// Models with the layers that no preset has.
     fn others() -> Vec<ModelSpec> {
-        Vec::new()
+        let layers = vec![Dropout { probability: 0.5 }.into()];
+        let mut model = ModelSpec::new(vec![2], layers);
+        model.loss = LossSpec::MeanSquaredError;
+        vec![model]
     }
 
     fn parse(name: &str, source: &str) -> Module {

@@ -2,6 +2,7 @@
 
 pub mod causal_attention;
 pub mod conv2d;
+pub mod dropout;
 pub mod embedding;
 pub mod flatten;
 pub mod gelu;
@@ -15,6 +16,7 @@ pub mod transformer;
 use crate::recording::{Lifetime, Recording, View};
 use causal_attention::CausalAttention;
 use conv2d::Conv2d;
+use dropout::Dropout;
 use embedding::Embedding;
 use flatten::Flatten;
 use gelu::Gelu;
@@ -30,7 +32,7 @@ use transformer::{TransformerAttention, TransformerMlp};
 macro_rules! table {
     ($($layer:ident: $doc:literal,)*) => {
         /// A layer as a run file names it.
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "kind", rename_all = "snake_case")]
         pub enum LayerSpec {
             $(#[doc = $doc] $layer($layer),)*
@@ -56,6 +58,7 @@ macro_rules! table {
 table! {
     CausalAttention: "Each token looks at those up to itself.",
     Conv2d: "A convolution over images.",
+    Dropout: "Numbers left out at random in training.",
     Embedding: "Tokens become vectors; the first layer of a model.",
     Flatten: "A sample's dimensions become one.",
     Gelu: "A smooth rectifier.",
@@ -122,6 +125,11 @@ pub trait Layer {
 
     /// Whether PyTorch's twin has it in one module with the layer before it.
     fn joins(&self, _before: &LayerSpec) -> bool {
+        false
+    }
+
+    /// Whether it draws at random, so that a stage has to know the step and the samples of each micro-batch.
+    fn draws(&self) -> bool {
         false
     }
 
@@ -216,6 +224,10 @@ pub struct Site {
     pub gradients: Vec<View>,
     /// Its memory, in the order of [`Layer::workspace`].
     pub workspace: Vec<View>,
+    /// Where the micro-batch stands in the run, see [`dropout::dropout`]; in a stage with a layer that [`Layer::draws`].
+    pub position: Option<View>,
+    /// What it draws from beside the position: a hash of the seed and the place of the layer in the model.
+    pub key: u32,
 }
 
 /// The product of a sample's shape, for costs.

@@ -167,6 +167,9 @@ impl Residual {
                 parameters: split_off(&mut parameters, learnt),
                 gradients: split_off(&mut weights, learnt),
                 workspace: split_off(&mut own, taken),
+                position: site.position,
+                // As far apart as links can be, so that no two of neighbouring layers draw alike.
+                key: site.key.wrapping_add((i as u32 + 1) << 24),
             });
         }
         sites

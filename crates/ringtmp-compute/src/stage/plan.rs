@@ -1,18 +1,16 @@
 //! From layers to buffers and recordings.
 
 use super::StageConfig;
+use super::arenas::Arenas;
 use crate::error::ComputeError;
 use crate::layers::{Initial, Keeps, Site};
-use crate::loss::{self, LossSite};
+use crate::loss::{self, LossSite, LossSpec};
 use crate::model::elements;
 #[cfg(test)]
 use crate::operation::Operation;
 use crate::optimizer::{Coefficients, UpdateSite, square_sums};
 use crate::recording::{BufferId, Lifetime, Plan, Recording, RecordingId, SLOTS_MAX, View};
 use crate::tensor::TENSOR_BYTES_MAX;
-
-/// Where an arena ends: half of the 128 MiB that every GPU can bind, so that a parameter more fits.
-const ARENA_WORDS_MAX: usize = 16 * 1024 * 1024;
 
 /// Parts of which the sum of the squares of a gradient is made: as many threads of a GPU work at it.
 const SQUARE_SUMS: usize = 256;
@@ -35,6 +33,8 @@ pub(super) struct StagePlan {
     pub(super) coefficients: View,
     /// The sums of squares of the gradients, and where they are, parameter by parameter.
     pub(super) squares: (RecordingId, Vec<View>),
+    /// Where the micro-batch of a slot stands in the run, if a layer draws.
+    pub(super) position: Option<View>,
     /// The micro-batch that comes in.
     pub(super) input: Tensor,
     /// The limit of the numbers that come in, if they are tokens.
@@ -87,6 +87,7 @@ impl StagePlan {
                 slots: config.slots,
                 ..Plan::default()
             },
+            position: None,
             parameters: Arenas::new("parameters"),
             gradients: Arenas::new("gradients"),
             state: vec![Arenas::new("optimizer state"); config.optimizer.state_tensors()],
@@ -148,6 +149,8 @@ struct Planner<'a> {
     /// Before and after each layer of the stage.
     shapes: &'a [Vec<usize>],
     plan: Plan,
+    /// Where the micro-batch of a slot stands in the run, if a layer draws.
+    position: Option<View>,
     parameters: Arenas,
     gradients: Arenas,
     /// What the optimizer remembers.
@@ -159,6 +162,7 @@ impl Planner<'_> {
         let last = self.shapes.len() - 1;
         let (activations, gradients) = (self.activations(), self.gradients());
         let workspaces = self.workspaces();
+        self.position = self.position();
         let parameters = self.parameters();
         let sites = self.sites(&activations, &gradients, &parameters, workspaces);
         let is_tail = self.config.layers.end == self.config.model.layers.len();
@@ -179,6 +183,7 @@ impl Planner<'_> {
             update,
             coefficients,
             squares,
+            position: self.position,
             tokens: self.config.model.layers[self.config.layers.start]
                 .layer()
                 .tokens(),
@@ -259,6 +264,12 @@ impl Planner<'_> {
         views
     }
 
+    fn position(&mut self) -> Option<View> {
+        let mut layers = self.config.model.layers[self.config.layers.clone()].iter();
+        let draws = layers.any(|spec| spec.layer().draws());
+        draws.then(|| self.plan.buffer("position", 4, Lifetime::Slot))
+    }
+
     /// The memory that each layer has for itself.
     fn workspaces(&mut self) -> Vec<Vec<View>> {
         let layers = &self.config.model.layers[self.config.layers.clone()];
@@ -320,6 +331,8 @@ impl Planner<'_> {
                 samples: self.config.micro_batch,
                 shape: self.shapes[i].clone(),
                 workspace,
+                position: self.position,
+                key: super::parameters::draw_key(self.config.seed, layer),
                 input: activations[i],
                 output: activations[i + 1],
                 output_gradient: gradients[i + 1],
@@ -358,7 +371,12 @@ impl Planner<'_> {
             .copied()
             .unwrap_or(1);
         let rows = logits.elements / classes;
-        let labels = self.plan.buffer("labels", rows, Lifetime::Stage);
+        let spec = self.config.model.loss;
+        let words = match spec {
+            LossSpec::CrossEntropy => rows,
+            LossSpec::MeanSquaredError => logits.elements,
+        };
+        let labels = self.plan.buffer("labels", words, Lifetime::Stage);
         let losses = self.plan.buffer("losses", 2 * rows, Lifetime::Stage);
         let site = LossSite {
             logits,
@@ -369,7 +387,7 @@ impl Planner<'_> {
         let mut recording = Recording::new("forward and loss");
         self.forward(sites, &mut recording);
         let rows_of_a_step = rows / self.config.micro_batch * self.config.batch;
-        loss::record(&site, rows_of_a_step, &mut recording);
+        loss::record(spec, &site, rows_of_a_step, &mut recording);
         (self.plan.record(recording), site)
     }
 
@@ -444,40 +462,5 @@ impl Planner<'_> {
             recording.push(square_sums(parameter.gradient, *sums));
         }
         (self.plan.record(recording), views)
-    }
-}
-
-/// Buffers that hold many small tensors, so that an update is one operation.
-#[derive(Clone)]
-struct Arenas {
-    label: &'static str,
-    buffers: Vec<BufferId>,
-}
-
-impl Arenas {
-    fn new(label: &'static str) -> Self {
-        Self {
-            label,
-            buffers: Vec::new(),
-        }
-    }
-
-    /// Finds a place at the end of the last arena, or begins another.
-    fn place(&mut self, plan: &mut Plan, words: usize) -> View {
-        if let Some(buffer) = self.buffers.last() {
-            let arena = &mut plan.buffers[buffer.0].words;
-            let offset = arena.next_multiple_of(View::ALIGNMENT_WORDS);
-            if offset + words <= ARENA_WORDS_MAX {
-                *arena = offset + words;
-                return View {
-                    buffer: *buffer,
-                    offset,
-                    elements: words,
-                };
-            }
-        }
-        let view = plan.buffer(self.label, words, Lifetime::Stage);
-        self.buffers.push(view.buffer);
-        view
     }
 }

@@ -94,16 +94,16 @@ impl Numbers {
 
 /// A small model of every kind of layer, at odd sizes.
 pub(crate) fn small_model() -> ModelSpec {
-    ModelSpec {
-        input: vec![21],
-        layers: vec![
+    ModelSpec::new(
+        vec![21],
+        vec![
             LayerSpec::linear(21, 13),
             LayerSpec::relu(),
             LayerSpec::linear(13, 11),
             LayerSpec::relu(),
             LayerSpec::linear(11, 5),
         ],
-    }
+    )
 }
 
 /// Models of the other kinds of layers, at odd sizes, each with a name.
@@ -119,9 +119,9 @@ pub(crate) fn other_models() -> Vec<(&'static str, ModelSpec)> {
         kernel: 2,
         stride: None,
     };
-    let images = ModelSpec {
-        input: vec![2, 9, 7],
-        layers: vec![
+    let images = ModelSpec::new(
+        vec![2, 9, 7],
+        vec![
             convolution(2, 5, 1).into(),
             LayerSpec::relu(),
             pooling.into(),
@@ -130,7 +130,7 @@ pub(crate) fn other_models() -> Vec<(&'static str, ModelSpec)> {
             Flatten {}.into(),
             LayerSpec::linear(12, 5),
         ],
-    };
+    );
     let sizes = GptSizes {
         vocabulary: 5,
         blocks: 2,
