@@ -421,6 +421,61 @@ mod tests {
     }
 
     #[test]
+    fn presets_have_as_many_parameters_as_pytorchs_twins() {
+        let count = |name| -> u64 {
+            let model = ModelSpec::preset(name).expect("a preset");
+            let outline = model.outline().expect("a model");
+            outline.iter().map(|layer| layer.parameters).sum()
+        };
+        assert_eq!(count("cnn"), 160 + 4640 + 15_690);
+        // A block of width D has 12 D² + 13 D.
+        let block = |width: u64| 12 * width * width + 13 * width;
+        let nano = 65 * 128 + 64 * 128 + 4 * block(128) + 2 * 128 + 65 * 128;
+        assert_eq!(count("gpt-nano"), nano);
+        let small = 65 * 768 + 256 * 768 + 12 * block(768) + 2 * 768 + 65 * 768;
+        assert_eq!(count("gpt-small"), small);
+    }
+
+    #[test]
+    fn both_halves_of_a_block_are_one_module_and_every_other_layer_is_its_own() {
+        let nano = ModelSpec::preset("gpt-nano").expect("a preset");
+        assert_eq!(nano.modules(), [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6]);
+        let cnn = ModelSpec::preset("cnn").expect("a preset");
+        assert_eq!(cnn.modules(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn costs_of_a_block_count_what_its_links_cost_and_keep() {
+        let nano = ModelSpec::preset("gpt-nano").expect("a preset");
+        let outline = nano.outline().expect("a model");
+        let (tokens, width) = (64.0, 128.0);
+        let products = 2.0 * tokens * width * 4.0 * width;
+        let [forward, backward, weights] = outline[1].flops;
+        assert!(forward > products && forward < 1.5 * products, "{forward}");
+        assert!(
+            backward > products && backward < 2.0 * products,
+            "{backward}"
+        );
+        assert!(weights >= products && weights < 1.1 * products, "{weights}");
+        // In numbers of (T, D): input, its normalisation, q k v, the attention, gradients after the normalisation, q k v, the
+        // projection; then the moments and the log-sums.
+        let kept = (1 + 1 + 3 + 1 + 1 + 3 + 1) * 64 * 128 + 2 * 64 + 4 * 64;
+        assert_eq!(outline[1].stash_bytes, 4 * kept);
+    }
+
+    #[test]
+    fn tokens_after_the_first_layer_are_refused() {
+        let embedding = || Embedding {
+            vocabulary: 3,
+            context: 4,
+            width: 4,
+        };
+        let layers = vec![embedding().into(), Flatten {}.into(), embedding().into()];
+        let error = ModelSpec::new(vec![4], layers).shapes();
+        assert!(matches!(error, Err(ModelError::Tokens { layer: 2, .. })));
+    }
+
+    #[test]
     fn a_layer_that_does_not_fit_is_named_with_both_shapes() {
         let layers = vec![LayerSpec::linear(8, 4), LayerSpec::linear(5, 2)];
         let model = ModelSpec::new(vec![8], layers);
@@ -442,6 +497,34 @@ mod tests {
         assert!(model(vec![1; 1000], vec![LayerSpec::relu()]).is_err());
         assert!(model(vec![4], vec![LayerSpec::relu(); LAYERS_MAX + 1]).is_err());
         assert!(model(vec![4], vec![LayerSpec::relu(); LAYERS_MAX]).is_ok());
+        let huge = [0, 1, 2, usize::MAX / 2, usize::MAX];
+        for (a, b) in huge.iter().flat_map(|a| huge.iter().map(move |b| (*a, *b))) {
+            let convolution = Conv2d {
+                inputs: a,
+                outputs: b,
+                kernel: a,
+                stride: b,
+                padding: a,
+            };
+            let pooling = MaxPool2d {
+                kernel: a,
+                stride: Some(b),
+            };
+            let sizes = GptSizes {
+                vocabulary: a,
+                blocks: 1,
+                width: b,
+                heads: a,
+                context: b,
+            };
+            for image in [[1, 2, 2], [a, b, a]] {
+                model(image.to_vec(), vec![convolution.clone().into()]).ok();
+                model(image.to_vec(), vec![pooling.clone().into()]).ok();
+            }
+            ModelSpec::gpt(&sizes).outline().ok();
+            let mlp = TransformerMlp { width: a };
+            model(vec![b, a], vec![mlp.into()]).ok();
+        }
     }
 
     #[test]

@@ -116,8 +116,11 @@ impl Schedule {
 }
 
 /// The factor that brings gradients to a norm of at most `clip_norm`, if `square_sum` is the sum of all their squares, as
-/// `torch.nn.utils.clip_grad_norm_` computes it.
+/// `torch.nn.utils.clip_grad_norm_` computes it. Without a finite sum there is no such factor, and it is not a number.
 pub fn clip_factor(square_sum: f64, clip_norm: f32) -> f32 {
+    if !square_sum.is_finite() {
+        return f32::NAN;
+    }
     (f64::from(clip_norm) / (square_sum.sqrt() + 1e-6)).min(1.0) as f32
 }
 
@@ -386,4 +389,50 @@ pub fn square_sums(input: View, sums: View) -> Operation {
         Kernel::new(source, &[input.elements, sums.elements], sums.elements),
         |[input], [sums], _| cpu::square_sums(input, sums),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_learning_rate_warms_up_and_falls_along_half_a_cosine() {
+        let schedule = Schedule {
+            warm_up_steps: 4,
+            cosine_steps: Some(14),
+            final_ratio: 0.1,
+        };
+        let factors: Vec<_> = [0, 3, 4, 9, 14, 1000]
+            .map(|step| schedule.factor(step))
+            .into();
+        for (factor, expected) in factors.iter().zip([0.25, 1.0, 1.0, 0.55, 0.1, 0.1]) {
+            assert!((factor - expected).abs() < 1e-8, "{factors:?}");
+        }
+        assert_eq!(Schedule::default().factor(u64::MAX), 1.0);
+    }
+
+    #[test]
+    fn a_late_step_takes_no_longer_and_its_corrections_are_gone() {
+        let rule = Rule::Nadam {
+            adam: AdamSettings {
+                beta1: BETA1_MAX,
+                ..AdamSettings::default()
+            },
+            momentum_decay: 0.004,
+        };
+        let [_, keep, now, past, root, ..] =
+            OptimizerSpec::new(rule, 1.0).coefficients(1_000_000_000, 1.0);
+        assert_eq!((keep, root), (1.0, 1.0));
+        assert!((now - 0.001).abs() < 1e-6 && (past - 0.999).abs() < 1e-6);
+    }
+
+    #[test]
+    fn norms_below_the_limit_are_left_alone_and_others_scaled_or_refused() {
+        assert_eq!(clip_factor(0.0, 1.0), 1.0);
+        assert_eq!(clip_factor(0.81, 1.0), 1.0);
+        assert!((clip_factor(4.0, 1.0) - 0.5).abs() < 1e-6);
+        for sum in [f64::NAN, f64::INFINITY] {
+            assert!(clip_factor(sum, 1.0).is_nan(), "{sum}");
+        }
+    }
 }

@@ -247,6 +247,10 @@ suite! {
         let (free, clipped) = (change(free.parameters().await), change(whole.parameters().await));
         assert!((free - sum.sqrt()).abs() < 1e-3 * free, "{free}, {sum}");
         assert!((clipped - 0.01).abs() < 1e-5, "{clipped}");
+        let before = cut.digests().await;
+        let refused = cut.0[0].update_scaled(1, clip_factor(f64::NAN, 0.01)).await;
+        assert_eq!(refused, Err(ComputeError::NonFiniteGradients));
+        assert_eq!(cut.digests().await, before, "the last good weights are kept");
     }
 
     async fn dropout_leaves_out_by_seed_step_and_sample_and_nothing_in_an_evaluation() {
