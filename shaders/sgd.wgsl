@@ -1,15 +1,15 @@
-// parameters -= learning_rate * gradients; gradients = 0.
+// parameters -= learning_rate * scale * gradients; gradients = 0.
 
 override WORKGROUP: u32 = 64;
 
 struct Dimensions {
     elements: u32,
-    learning_rate: f32,
 }
 
 @group(0) @binding(0) var<uniform> dimensions: Dimensions;
-@group(1) @binding(0) var<storage, read_write> parameters: array<f32>;
-@group(1) @binding(1) var<storage, read_write> gradients: array<f32>;
+@group(1) @binding(0) var<storage, read> coefficients: array<f32>; // scale, learning_rate
+@group(1) @binding(1) var<storage, read_write> parameters: array<f32>;
+@group(1) @binding(2) var<storage, read_write> gradients: array<f32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -21,6 +21,6 @@ fn main(
     if index >= dimensions.elements {
         return;
     }
-    parameters[index] -= dimensions.learning_rate * gradients[index];
+    parameters[index] -= coefficients[1] * (coefficients[0] * gradients[index]);
     gradients[index] = 0.0;
 }

@@ -74,7 +74,7 @@ async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> 
             stage.backward_input(0, None).await?;
             stage.backward_weights(0).await?;
         }
-        stage.update().await?;
+        stage.update(u64::from(step)).await?;
         losses.push((sum / f64::from(file.batch)) as f32);
     }
     let digest = |(layer, sha256): (usize, String)| LayerDigest {

@@ -23,6 +23,16 @@ pub enum ComputeError {
         /// Outputs of the model.
         classes: usize,
     },
+    /// A token is not in the vocabulary; the data or the peer that sent it is wrong.
+    #[error("token {token} at place {place} is not one of the model's {vocabulary} tokens")]
+    Token {
+        /// The place in the micro-batch, its samples counted through.
+        place: usize,
+        /// What was given.
+        token: u32,
+        /// Tokens that the model knows.
+        vocabulary: usize,
+    },
     /// Weights that were handed in do not fit.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
@@ -54,6 +64,11 @@ pub enum ComputeError {
         /// The sum of the micro-batch's losses: infinite or not a number.
         loss: f32,
     },
+    /// Training has diverged.
+    #[error(
+        "the norm of the gradients is no finite number: training has diverged, try a smaller learning rate"
+    )]
+    NonFiniteGradients,
     /// A GPU was asked for and there is none.
     #[error("no GPU can be used here ({reason}): choose the CPU executor, or auto")]
     NoGpu {

@@ -1,10 +1,24 @@
-//! The loss: softmax cross entropy over classes.
+//! Losses: softmax cross entropy over classes, and the mean squared error.
 
-use crate::recording::{Operation, Recording, View};
+use crate::cpu;
+use crate::operation::{Kernel, Operation, product};
+use crate::recording::{Recording, View};
+use serde::{Deserialize, Serialize};
 
 /// The label of a row that is only padding: it has no loss and no gradient, and is not counted
 /// (`ignore_index` of `torch.nn.CrossEntropyLoss`).
 pub const IGNORED_LABEL: u32 = u32::MAX;
+
+/// A loss as a run file names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossSpec {
+    /// Of the softmax of each row of the output, against a class; `torch.nn.CrossEntropyLoss`.
+    #[default]
+    CrossEntropy,
+    /// Of each number of the output, against a number; `torch.nn.MSELoss`.
+    MeanSquaredError,
+}
 
 /// The loss of one micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,40 +33,80 @@ pub struct LossReport {
 
 /// The buffers of the loss at the tail. Letters: R rows, C classes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LossSite {
+pub struct LossSite {
     /// The model's output, (R, C).
-    pub(crate) logits: View,
-    /// A class per row, (R), unsigned.
-    pub(crate) labels: View,
+    pub logits: View,
+    /// A class per row, (R), unsigned; or the numbers to be met, (R, C).
+    pub labels: View,
     /// The gradient of the mean loss for the logits, (R, C).
-    pub(crate) gradient: View,
+    pub gradient: View,
     /// Per row its loss, and 1 or 0 for right or wrong, (R, 2).
-    pub(crate) losses: View,
+    pub losses: View,
 }
 
-/// loss = -log softmax(logits)\[label\]; gradient = (softmax(logits) - onehot(label)) / batch.
-pub(crate) fn record(site: &LossSite, batch: usize, recording: &mut Recording) {
-    let rows = site.labels.elements;
-    recording.push(Operation::CrossEntropy {
-        logits: site.logits,
-        labels: site.labels,
-        gradient: site.gradient,
-        losses: site.losses,
-        rows,
-        classes: site.logits.elements / rows,
-        scale: 1.0 / batch as f32,
+/// The gradient is that of the mean over `count`, the rows of a step: loss = -log softmax(logits)\[label\] and gradient =
+/// (softmax(logits) - onehot(label)) / `count`; or loss = mean((output - target)²) and gradient = 2 (output - target) / C / `count`.
+pub(crate) fn record(spec: LossSpec, site: &LossSite, count: usize, recording: &mut Recording) {
+    let (columns, scale) = (site.columns(), 1.0 / count as f32);
+    recording.push(match spec {
+        LossSpec::CrossEntropy => cross_entropy(site, columns, scale),
+        LossSpec::MeanSquaredError => squared_error(site, columns, scale),
     });
 }
 
-/// Sums `losses` (R, 2) of rows with these `labels` (R), in the order of rows. In double precision, so that the sum of many losses keeps its last digits.
-pub(crate) fn report(losses: &[f32], labels: &[u32]) -> LossReport {
+impl LossSite {
+    /// R.
+    pub(crate) fn rows(&self) -> usize {
+        self.losses.elements / 2
+    }
+
+    /// C.
+    pub(crate) fn columns(&self) -> usize {
+        self.logits.elements / self.rows()
+    }
+}
+
+/// The mean of the squared differences of each row of `columns` numbers from its targets, and the gradient times `scale`.
+pub fn squared_error(site: &LossSite, columns: usize, scale: f32) -> Operation {
+    let rows = site.rows();
+    let size = product([rows, columns]);
+    let source = include_str!("../../../shaders/squared_error.wgsl");
+    Operation::new(
+        "squared_error",
+        [(site.logits, size), (site.labels, size)],
+        [(site.gradient, size), (site.losses, product([rows, 2]))],
+        Kernel::new(source, &[rows, columns], rows).number(scale),
+        move |[output, targets], [gradient, losses], _| {
+            cpu::squared_error(output, targets, gradient, losses, columns, scale);
+        },
+    )
+}
+
+/// Softmax cross entropy of each row, whether its largest logit (the first of equals) is the label's, and the gradient
+/// times `scale`.
+pub fn cross_entropy(site: &LossSite, classes: usize, scale: f32) -> Operation {
+    let rows = site.labels.elements;
+    let source = include_str!("../../../shaders/cross_entropy.wgsl");
+    let size = product([rows, classes]);
+    Operation::new(
+        "cross_entropy",
+        [(site.logits, size), (site.labels, Some(rows))],
+        [(site.gradient, size), (site.losses, product([rows, 2]))],
+        Kernel::new(source, &[rows, classes], rows).number(scale),
+        move |[logits, labels], [gradient, losses], _| {
+            let labels = bytemuck::cast_slice(labels);
+            cpu::cross_entropy(logits, labels, gradient, losses, classes, scale);
+        },
+    )
+}
+
+/// Sums `losses` (R, 2) in the order of rows, of which `samples` count. In double precision, so that the sum of many losses
+/// keeps its last digits.
+pub(crate) fn report(losses: &[f32], samples: usize) -> LossReport {
     let (rows, _) = losses.as_chunks::<2>();
     LossReport {
         loss_sum: rows.iter().map(|row| f64::from(row[0])).sum::<f64>() as f32,
         correct: rows.iter().filter(|row| row[1] > 0.0).count() as u32,
-        samples: labels
-            .iter()
-            .filter(|label| **label != IGNORED_LABEL)
-            .count() as u32,
+        samples: samples as u32,
     }
 }

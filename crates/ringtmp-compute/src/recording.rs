@@ -4,6 +4,8 @@
 //! [`Plan::check`] proves that every view lies in its buffer and has the size its operation needs, so that executors need
 //! not doubt it.
 
+pub use crate::operation::{Access, Call, Kernel, Operand, Operation};
+
 /// The most words in all buffers of a plan, slots included: 2^34 words are 64 GiB, more than any device here.
 const PLAN_WORDS_MAX: u64 = 1 << 34;
 
@@ -57,123 +59,8 @@ impl View {
     pub const ALIGNMENT_WORDS: usize = 64;
 }
 
-/// How an operation uses a view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// It is read.
-    Read,
-    /// It is written, and may be read.
-    Write,
-}
-
-impl Access {
-    /// Whether the view may change.
-    pub const fn writes(self) -> bool {
-        match self {
-            Self::Read => false,
-            Self::Write => true,
-        }
-    }
-}
-
-/// One view that an operation uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Operand {
-    /// The view.
-    pub view: View,
-    /// How it is used.
-    pub access: Access,
-    /// The size that the operation's dimensions ask for.
-    pub elements: Option<usize>,
-}
-
-/// output (M, N) = op(left) (M, K) op(right) (K, N), plus a bias (N) per row, or added to what is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MatrixProduct {
-    /// (M, K), or (K, M) if transposed.
-    pub left: View,
-    /// (K, N), or (N, K) if transposed.
-    pub right: View,
-    /// (N).
-    pub bias: Option<View>,
-    /// (M, N).
-    pub output: View,
-    /// M.
-    pub rows: usize,
-    /// N.
-    pub columns: usize,
-    /// K.
-    pub inner: usize,
-    /// Whether left is stored (K, M).
-    pub transpose_left: bool,
-    /// Whether right is stored (N, K).
-    pub transpose_right: bool,
-    /// Whether the product is added to the output.
-    pub accumulate: bool,
-}
-
-/// One thing to compute. A shader and a CPU function bear its name. Numbers are f32 unless said otherwise; R rows, C columns.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Operation {
-    /// See [`MatrixProduct`].
-    MatrixProduct(MatrixProduct),
-    /// output (C) += the sum over the rows of input (R, C).
-    ColumnSum {
-        /// (R, C).
-        input: View,
-        /// (C).
-        output: View,
-        /// R.
-        rows: usize,
-        /// C.
-        columns: usize,
-    },
-    /// output = input where it is above zero, else zero.
-    Relu {
-        /// What goes in.
-        input: View,
-        /// What comes out.
-        output: View,
-    },
-    /// `input_gradient` = `output_gradient` where output is above zero, else zero.
-    ReluBackward {
-        /// What came out of F.
-        output: View,
-        /// Its gradient.
-        output_gradient: View,
-        /// The gradient of what went in.
-        input_gradient: View,
-    },
-    /// Softmax cross entropy of each row, whether its largest logit (the first of equals) is the label's, and the gradient times `scale`.
-    CrossEntropy {
-        /// (R, C).
-        logits: View,
-        /// (R), u32, each below C.
-        labels: View,
-        /// (R, C).
-        gradient: View,
-        /// (R, 2): loss, and 1 or 0 for right or wrong.
-        losses: View,
-        /// R.
-        rows: usize,
-        /// C.
-        classes: usize,
-        /// What gradients are multiplied with.
-        scale: f32,
-    },
-    /// parameters -= `learning_rate` * gradients; gradients = 0.
-    Sgd {
-        /// What is learnt.
-        parameters: View,
-        /// Its gradients.
-        gradients: View,
-        /// The step along the gradient.
-        learning_rate: f32,
-    },
-}
-
 /// Operations, one after the other.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Recording {
     /// For people.
     pub label: &'static str,
@@ -182,7 +69,7 @@ pub struct Recording {
 }
 
 /// All buffers and all recordings over them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The buffers.
     pub buffers: Vec<BufferSpec>,
@@ -226,8 +113,8 @@ impl Recording {
     }
 
     /// Adds an operation at the end.
-    pub fn push(&mut self, operation: Operation) {
-        self.operations.push(operation);
+    pub fn push(&mut self, operation: impl Into<Operation>) {
+        self.operations.push(operation.into());
     }
 }
 
@@ -334,124 +221,11 @@ impl Plan {
     }
 }
 
-impl Operation {
-    /// The name of its shader and of its CPU function.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::MatrixProduct(_) => "matrix_product",
-            Self::ColumnSum { .. } => "column_sum",
-            Self::Relu { .. } => "relu",
-            Self::ReluBackward { .. } => "relu_backward",
-            Self::CrossEntropy { .. } => "cross_entropy",
-            Self::Sgd { .. } => "sgd",
-        }
-    }
-
-    /// Its views, in the order of the bindings of its shader.
-    pub fn operands(&self) -> Vec<Operand> {
-        let read = |view, elements| Operand {
-            view,
-            access: Access::Read,
-            elements,
-        };
-        let write = |view, elements| Operand {
-            view,
-            access: Access::Write,
-            elements,
-        };
-        match *self {
-            Self::MatrixProduct(product) => product.operands(),
-            Self::ColumnSum {
-                input,
-                output,
-                rows,
-                columns,
-            } => {
-                vec![
-                    read(input, rows.checked_mul(columns)),
-                    write(output, Some(columns)),
-                ]
-            }
-            Self::Relu { input, output } => {
-                let size = Some(output.elements);
-                vec![read(input, size), write(output, size)]
-            }
-            Self::ReluBackward {
-                output,
-                output_gradient,
-                input_gradient,
-            } => {
-                let size = Some(input_gradient.elements);
-                vec![
-                    read(output, size),
-                    read(output_gradient, size),
-                    write(input_gradient, size),
-                ]
-            }
-            Self::CrossEntropy {
-                logits,
-                labels,
-                gradient,
-                losses,
-                rows,
-                classes,
-                ..
-            } => {
-                let size = rows.checked_mul(classes);
-                vec![
-                    read(logits, size),
-                    read(labels, Some(rows)),
-                    write(gradient, size),
-                    write(losses, rows.checked_mul(2)),
-                ]
-            }
-            Self::Sgd {
-                parameters,
-                gradients,
-                ..
-            } => {
-                let size = Some(parameters.elements);
-                vec![write(parameters, size), write(gradients, size)]
-            }
-        }
-    }
-}
-
-impl MatrixProduct {
-    /// Left, right, bias, output. Without a bias right stands in its place, since a shader's bindings are always all there.
-    fn operands(&self) -> Vec<Operand> {
-        let right = Operand {
-            view: self.right,
-            access: Access::Read,
-            elements: self.inner.checked_mul(self.columns),
-        };
-        let bias = self.bias.map_or(right, |view| Operand {
-            view,
-            access: Access::Read,
-            elements: Some(self.columns),
-        });
-        let left = self.rows.checked_mul(self.inner);
-        let output = self.rows.checked_mul(self.columns);
-        vec![
-            Operand {
-                view: self.left,
-                access: Access::Read,
-                elements: left,
-            },
-            right,
-            bias,
-            Operand {
-                view: self.output,
-                access: Access::Write,
-                elements: output,
-            },
-        ]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::relu::relu;
+    use crate::operations::column_sum;
 
     fn plan() -> (Plan, View, View) {
         let mut plan = Plan {
@@ -475,24 +249,14 @@ mod tests {
     #[test]
     fn a_plan_counts_a_slots_buffer_once_per_slot() {
         let (plan, a, b) = plan();
-        assert_eq!(
-            check(
-                &plan,
-                Operation::Relu {
-                    input: a,
-                    output: b
-                }
-            ),
-            Ok(())
-        );
+        assert_eq!(check(&plan, relu(a, b)), Ok(()));
         assert_eq!(plan.bytes(), 4 * (2 * 100 + 100));
     }
 
     #[test]
     fn views_that_do_not_fit_are_refused() {
         let (plan, a, b) = plan();
-        let refused =
-            |input: View, output: View| check(&plan, Operation::Relu { input, output }).is_err();
+        let refused = |input: View, output: View| check(&plan, relu(input, output)).is_err();
         assert!(refused(View { elements: 99, ..a }, b), "sizes differ");
         assert!(refused(View { offset: 64, ..a }, b), "past the end");
         assert!(
@@ -533,12 +297,7 @@ mod tests {
             "no such buffer"
         );
         assert!(refused(a, a), "in place");
-        let sum = Operation::ColumnSum {
-            input: a,
-            output: b,
-            rows: usize::MAX,
-            columns: 100,
-        };
+        let sum = column_sum(a, b, usize::MAX, 100);
         assert!(check(&plan, sum).is_err(), "overflow");
     }
 

@@ -210,9 +210,7 @@ impl Run {
 
     /// The optimizer.
     pub fn optimizer(&self) -> OptimizerSpec {
-        OptimizerSpec::Sgd {
-            learning_rate: self.file.learning_rate,
-        }
+        OptimizerSpec::sgd(self.file.learning_rate)
     }
 
     /// Micro-batches of a step.
@@ -258,7 +256,8 @@ impl Run {
 
     /// How many answers the model chooses from.
     pub fn classes(&self) -> usize {
-        self.shapes.last().map_or(0, |shape| shape.iter().product())
+        let last = self.shapes.last().and_then(|shape| shape.last());
+        last.copied().unwrap_or(0)
     }
 }
 

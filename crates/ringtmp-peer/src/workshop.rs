@@ -4,7 +4,9 @@ use crate::datasets::{self, DataError};
 use crate::payloads::Tensors;
 use crate::run_file::Run;
 use futures::channel::mpsc;
-use ringtmp_compute::{ComputeError, Executor, Packed, Parameter, Stage, StageConfig, TensorError};
+use ringtmp_compute::{
+    ComputeError, Executor, Packed, Parameter, Position, Stage, StageConfig, TensorError,
+};
 use ringtmp_core::ids::{Epoch, MicroBatchId};
 use ringtmp_core::node::{Assignment, Loss};
 use ringtmp_core::schedule::Task;
@@ -163,7 +165,10 @@ impl Workshop {
             dataset.sample_shape().to_vec(),
             self.run.input_shape().to_vec(),
         );
-        if data != model {
+        // An image may be written as a row of its pixels; the model says how many rows it has.
+        let takes_tokens = self.run.model.layers[0].layer().tokens().is_some();
+        let fits = data.iter().product::<usize>() == model.iter().product::<usize>();
+        if takes_tokens || !fits {
             return Err(DataError::Shape { data, model });
         }
         let (data, model) = (dataset.classes(), self.run.classes());
@@ -190,6 +195,8 @@ impl Bench {
                 ..
             } => {
                 let slot = usize::from(slot.0);
+                let position = position(run, purpose, micro_batch);
+                self.stage.set_position(slot, position)?;
                 let (samples, labels) = match input {
                     Some(tensors) => {
                         let [samples, labels] = exactly("a forward", tensors)?;
@@ -226,7 +233,7 @@ impl Bench {
             Task::BackwardWeights { slot, .. } => {
                 self.stage.backward_weights(usize::from(slot.0)).await?;
             }
-            Task::Update { .. } => self.stage.update().await?,
+            Task::Update { step } => self.stage.update(u64::from(step.0)).await?,
         }
         Ok(Done::Task { task, output, loss })
     }
@@ -250,13 +257,24 @@ impl Bench {
         };
         let count = file.micro_batch as usize;
         let shape: Vec<usize> = std::iter::once(count)
-            .chain(dataset.sample_shape().iter().copied())
+            .chain(run.input_shape().iter().copied())
             .collect();
-        let samples =
-            Packed::from_f32(&shape, &batch.inputs).expect("a batch has the shape of its data set");
+        let samples = Packed::from_f32(&shape, &batch.inputs)
+            .expect("the data was opened as fitting the model");
         let labels =
             Packed::from_u32(&[count], &batch.labels).expect("a batch has a label per sample");
         (samples, labels)
+    }
+}
+
+/// What layers that draw at random are told of a micro-batch; nothing in an evaluation.
+fn position(run: &Run, purpose: Purpose, id: MicroBatchId) -> Option<Position> {
+    match purpose {
+        Purpose::Train => Some(Position {
+            step: id.step.0,
+            first_sample: u32::from(id.sequence) * run.file.micro_batch,
+        }),
+        Purpose::Evaluate => None,
     }
 }
 

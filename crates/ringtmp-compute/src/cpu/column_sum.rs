@@ -1,7 +1,7 @@
 //! Column sums.
 
 /// output (C) += the sum over the rows of input (R, C), row after row.
-pub(super) fn column_sum(input: &[f32], output: &mut [f32], columns: usize) {
+pub(crate) fn column_sum(input: &[f32], output: &mut [f32], columns: usize) {
     let mut sums = vec![0.0; columns];
     for row in input.chunks_exact(columns) {
         sums.iter_mut()

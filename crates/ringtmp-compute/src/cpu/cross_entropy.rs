@@ -8,7 +8,7 @@ use crate::loss::IGNORED_LABEL;
 /// A row whose label is [`IGNORED_LABEL`] has loss 0 and gradient 0.
 ///
 /// Subtracting the maximum keeps the exponentials from overflowing and changes nothing else.
-pub(super) fn cross_entropy(
+pub(crate) fn cross_entropy(
     logits: &[f32],
     labels: &[u32],
     gradient: &mut [f32],

@@ -8,8 +8,9 @@
 //! level; rows of the left operand stream past it, [`ROWS`] at a time, into accumulators that stay in registers
 //! (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, with one level of blocking).
 
+use super::Scratch;
+use crate::operations::MatrixProduct;
 use crate::platform::{VectorTask, run_vectorised};
-use crate::recording::MatrixProduct;
 use std::array::from_fn;
 
 /// Rows of the output that a tile has: with two vectors of columns, 8 accumulators, half of the registers of SSE2 and AVX2.
@@ -20,12 +21,12 @@ const BLOCK: usize = 256;
 
 /// Memory for copies of the operands, kept from one product to the next.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(super) struct Packing {
     panel: Vec<f32>,
     left: Vec<f32>,
 }
 
-impl Scratch {
+impl Packing {
     /// Bytes taken.
     pub(super) fn bytes(&self) -> u64 {
         4 * (self.panel.capacity() + self.left.capacity()) as u64
@@ -34,14 +35,23 @@ impl Scratch {
 
 /// A matrix in memory: element (i, j) is at `i * row_stride + j * column_stride`.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
+pub(super) struct Matrix<'a> {
     data: &'a [f32],
     row_stride: usize,
     column_stride: usize,
 }
 
-impl Matrix<'_> {
-    fn transposed(self) -> Self {
+impl<'a> Matrix<'a> {
+    /// Rows that follow each other at a distance of `stride` numbers.
+    pub(super) fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self {
+            data,
+            row_stride: stride,
+            column_stride: 1,
+        }
+    }
+
+    pub(super) fn transposed(self) -> Self {
         Self {
             row_stride: self.column_stride,
             column_stride: self.row_stride,
@@ -50,8 +60,20 @@ impl Matrix<'_> {
     }
 }
 
+/// The sizes of a product: left is (rows, inner), right (inner, columns).
+#[derive(Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) inner: usize,
+    /// From one row of the output to the next, and from one column to the next.
+    pub(super) strides: (usize, usize),
+    /// Whether the product is added to the output.
+    pub(super) add: bool,
+}
+
 /// output (M, N) = op(left) op(right) + bias, or += op(left) op(right); see [`MatrixProduct`].
-pub(super) fn matrix_product(
+pub(crate) fn matrix_product(
     product: &MatrixProduct,
     left: &[f32],
     right: &[f32],
@@ -74,51 +96,67 @@ pub(super) fn matrix_product(
             .for_each(|row| row.copy_from_slice(bias));
     }
     let add = accumulate || bias.is_some();
-    let left = matrix(left, rows, inner, transpose_left);
-    let right = matrix(right, inner, columns, transpose_right);
+    let left = if transpose_left {
+        Matrix::rows(left, rows).transposed()
+    } else {
+        Matrix::rows(left, inner)
+    };
+    let right = if transpose_right {
+        Matrix::rows(right, inner).transposed()
+    } else {
+        Matrix::rows(right, columns)
+    };
     // Rows of the streamed operand must be contiguous along K. A transposed right operand has such rows, and is mostly the
     // large one (weights), so it is streamed and the transposed output computed.
-    let task = if transpose_right {
-        let (left, right) = (right.transposed(), left.transposed());
-        Product {
+    let (sizes, left, right) = if transpose_right {
+        let sizes = Sizes {
             rows: columns,
             columns: rows,
             inner,
-            left,
-            right,
-            output,
             strides: (1, columns),
             add,
-            scratch,
-        }
+        };
+        (sizes, right.transposed(), left.transposed())
     } else {
-        Product {
+        let strides = (columns, 1);
+        let sizes = Sizes {
             rows,
             columns,
             inner,
-            left,
-            right,
-            output,
-            strides: (columns, 1),
+            strides,
             add,
-            scratch,
-        }
+        };
+        (sizes, left, right)
     };
-    run_vectorised(task);
+    multiply(sizes, left, right, output, &mut scratch.product);
 }
 
-/// A matrix of this many rows and columns; its transpose is what lies in memory if `transposed`.
-fn matrix(data: &[f32], rows: usize, columns: usize, transposed: bool) -> Matrix<'_> {
-    let plain = Matrix {
-        data,
-        row_stride: if transposed { rows } else { columns },
-        column_stride: 1,
-    };
-    if transposed {
-        plain.transposed()
-    } else {
-        plain
-    }
+/// output = left right, or += left right. Of each operand, rows or columns must be contiguous.
+pub(super) fn multiply(
+    sizes: Sizes,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    output: &mut [f32],
+    packing: &mut Packing,
+) {
+    let Sizes {
+        rows,
+        columns,
+        inner,
+        strides,
+        add,
+    } = sizes;
+    run_vectorised(Product {
+        rows,
+        columns,
+        inner,
+        left,
+        right,
+        output,
+        strides,
+        add,
+        packing,
+    });
 }
 
 /// output = left right, or += if `add`, with the output's strides.
@@ -131,16 +169,16 @@ struct Product<'a> {
     output: &'a mut [f32],
     strides: (usize, usize),
     add: bool,
-    scratch: &'a mut Scratch,
+    packing: &'a mut Packing,
 }
 
 impl VectorTask for Product<'_> {
     #[inline(always)]
     fn run<const LANES: usize>(self) {
-        let Scratch {
+        let Packing {
             panel,
             left: left_copy,
-        } = self.scratch;
+        } = self.packing;
         panel.resize(BLOCK * LANES, 0.0);
         let (panel, _) = panel.as_chunks_mut::<LANES>();
         for k in (0..self.inner).step_by(BLOCK) {
@@ -155,7 +193,7 @@ impl VectorTask for Product<'_> {
                     let height = ROWS.min(self.rows - row);
                     // Rows past the end repeat the last one; their sums are not stored.
                     let rows = from_fn(|i| &left[(row + i.min(height - 1)) * stride..][..depth]);
-                    let tile = multiply(panel, rows);
+                    let tile = tile(panel, rows);
                     store(
                         &tile[..height],
                         self.output,
@@ -227,10 +265,7 @@ fn pack<const LANES: usize>(
 
 /// The sums over a panel (K, LANES) and the same stretch of [`ROWS`] rows: a tile (ROWS, LANES).
 #[inline(always)]
-fn multiply<const LANES: usize>(
-    panel: &[[f32; LANES]],
-    rows: [&[f32]; ROWS],
-) -> [[f32; LANES]; ROWS] {
+fn tile<const LANES: usize>(panel: &[[f32; LANES]], rows: [&[f32]; ROWS]) -> [[f32; LANES]; ROWS] {
     let mut tile = [[0.0; LANES]; ROWS];
     let [a, b, c, d] = rows;
     for ((((lanes, a), b), c), d) in panel.iter().zip(a).zip(b).zip(c).zip(d) {
@@ -291,7 +326,7 @@ mod tests {
             row_stride: columns,
             column_stride: 1,
         };
-        let (scratch, strides) = (&mut Scratch::default(), (columns, 1));
+        let (packing, strides) = (&mut Packing::default(), (columns, 1));
         let output_slice = &mut output;
         Product {
             rows,
@@ -302,7 +337,7 @@ mod tests {
             output: output_slice,
             strides,
             add: true,
-            scratch,
+            packing,
         }
         .run::<LANES>();
         output.into_iter().map(f32::to_bits).collect()

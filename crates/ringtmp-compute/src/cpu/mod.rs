@@ -2,21 +2,63 @@
 //!
 //! Sums run in a fixed order and elementary functions come from `libm`, so that every device computes the same bits.
 
+mod add;
+mod attention;
 mod column_sum;
+mod conv2d;
 mod cross_entropy;
+mod dropout;
+mod elementary;
+mod embedding;
+mod gelu;
+mod layer_norm;
 mod matrix_product;
+mod max_pool2d;
+mod optimizers;
 mod relu;
-mod sgd;
+mod squared_error;
 
 use crate::error::ComputeError;
-use crate::recording::{MatrixProduct, Operation, Plan, RecordingId, View};
+use crate::operation::{Call, Operand, Operation};
+use crate::recording::{Plan, RecordingId, View};
+
+pub(crate) use add::add;
+pub(crate) use attention::{
+    attention, attention_backward_keys_values, attention_backward_queries, attention_products,
+};
+pub(crate) use column_sum::column_sum;
+pub(crate) use conv2d::{channel_sum, conv2d, conv2d_backward_input, conv2d_backward_weights};
+pub(crate) use cross_entropy::cross_entropy;
+pub(crate) use dropout::dropout;
+pub(crate) use embedding::{embedding, embedding_backward};
+pub(crate) use gelu::{gelu, gelu_backward};
+pub(crate) use layer_norm::{layer_norm, layer_norm_backward, layer_norm_backward_weights};
+pub(crate) use matrix_product::matrix_product;
+pub(crate) use max_pool2d::{max_pool2d, max_pool2d_backward};
+pub(crate) use optimizers::{adam, momentum, sgd, square_sums};
+pub(crate) use relu::{relu, relu_backward};
+pub(crate) use squared_error::squared_error;
+
+/// Memory for what an operation makes on its way, kept from one to the next; as large as the largest so far.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    product: matrix_product::Packing,
+    first: Vec<f32>,
+    second: Vec<f32>,
+}
+
+impl Scratch {
+    fn bytes(&self) -> u64 {
+        self.product.bytes() + 4 * (self.first.capacity() + self.second.capacity()) as u64
+    }
+}
 
 /// A plan's buffers in memory.
 pub(crate) struct Memory {
     plan: Plan,
     /// By buffer, then by slot (one for a stage's buffer). Words, which casts turn into floats.
     buffers: Vec<Vec<Vec<u32>>>,
-    scratch: matrix_product::Scratch,
+    scratch: Scratch,
 }
 
 impl Memory {
@@ -35,7 +77,7 @@ impl Memory {
         Ok(Self {
             buffers: buffers?,
             plan,
-            scratch: matrix_product::Scratch::default(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -58,109 +100,14 @@ impl Memory {
 
     /// Plays a recording.
     pub(crate) fn run(&mut self, recording: RecordingId, slot: usize) {
-        for i in 0..self.plan.recordings[recording.0].operations.len() {
-            let operation = self.plan.recordings[recording.0].operations[i];
-            self.operate(operation, slot);
+        let Self {
+            plan,
+            buffers,
+            scratch,
+        } = self;
+        for operation in &plan.recordings[recording.0].operations {
+            operate(operation, slot, buffers, scratch);
         }
-    }
-
-    fn operate(&mut self, operation: Operation, slot: usize) {
-        match operation {
-            Operation::MatrixProduct(product) => self.multiply(&product, slot),
-            Operation::ColumnSum {
-                input,
-                output,
-                columns,
-                ..
-            } => {
-                self.writing([output], slot, |memory, [output]| {
-                    column_sum::column_sum(memory.floats(input, slot), output, columns);
-                });
-            }
-            Operation::Relu { input, output } => {
-                self.writing([output], slot, |memory, [output]| {
-                    relu::relu(memory.floats(input, slot), output);
-                });
-            }
-            Operation::ReluBackward {
-                output,
-                output_gradient,
-                input_gradient,
-            } => {
-                self.writing([input_gradient], slot, |memory, [input_gradient]| {
-                    let output_gradient = memory.floats(output_gradient, slot);
-                    relu::relu_backward(
-                        memory.floats(output, slot),
-                        output_gradient,
-                        input_gradient,
-                    );
-                });
-            }
-            Operation::CrossEntropy {
-                logits,
-                labels,
-                gradient,
-                losses,
-                classes,
-                scale,
-                ..
-            } => {
-                self.writing([gradient, losses], slot, |memory, [gradient, losses]| {
-                    let (logits, labels) =
-                        (memory.floats(logits, slot), memory.words(labels, slot));
-                    cross_entropy::cross_entropy(logits, labels, gradient, losses, classes, scale);
-                });
-            }
-            Operation::Sgd {
-                parameters,
-                gradients,
-                learning_rate,
-            } => {
-                self.writing(
-                    [parameters, gradients],
-                    slot,
-                    |_, [parameters, gradients]| {
-                        sgd::sgd(parameters, gradients, learning_rate);
-                    },
-                );
-            }
-        }
-    }
-
-    fn multiply(&mut self, product: &MatrixProduct, slot: usize) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        self.writing([product.output], slot, |memory, [output]| {
-            let left = memory.floats(product.left, slot);
-            let right = memory.floats(product.right, slot);
-            let bias = product.bias.map(|bias| memory.floats(bias, slot));
-            matrix_product::matrix_product(product, left, right, bias, output, &mut scratch);
-        });
-        self.scratch = scratch;
-    }
-
-    /// Takes the written buffers out while the others are read; a checked plan never uses one of them twice.
-    fn writing<const N: usize>(
-        &mut self,
-        views: [View; N],
-        slot: usize,
-        compute: impl FnOnce(&Self, [&mut [f32]; N]),
-    ) {
-        let copies = views.map(|view| self.copy_of(view, slot));
-        let mut taken: [Vec<u32>; N] = std::array::from_fn(|i| {
-            std::mem::take(&mut self.buffers[views[i].buffer.0][copies[i]])
-        });
-        let mut each = views.iter().zip(taken.iter_mut()).map(|(view, buffer)| {
-            bytemuck::cast_slice_mut(&mut buffer[view.offset..view.offset + view.elements])
-        });
-        let outputs = std::array::from_fn(|_| each.next().unwrap_or_default());
-        compute(self, outputs);
-        for ((view, copy), buffer) in views.iter().zip(copies).zip(taken) {
-            self.buffers[view.buffer.0][copy] = buffer;
-        }
-    }
-
-    fn floats(&self, view: View, slot: usize) -> &[f32] {
-        bytemuck::cast_slice(self.words(view, slot))
     }
 
     fn words(&self, view: View, slot: usize) -> &[u32] {
@@ -170,6 +117,48 @@ impl Memory {
 
     /// Which copy of its buffer a view means in this slot.
     fn copy_of(&self, view: View, slot: usize) -> usize {
-        slot.min(self.buffers[view.buffer.0].len() - 1)
+        copy_of(&self.buffers, view, slot)
+    }
+}
+
+fn copy_of(buffers: &[Vec<Vec<u32>>], view: View, slot: usize) -> usize {
+    slot.min(buffers[view.buffer.0].len() - 1)
+}
+
+/// Takes the written buffers out while the others are read; a checked plan never uses one of them twice.
+fn operate(
+    operation: &Operation,
+    slot: usize,
+    buffers: &mut [Vec<Vec<u32>>],
+    scratch: &mut Scratch,
+) {
+    let (written, read): (Vec<&Operand>, Vec<&Operand>) = operation
+        .operands()
+        .iter()
+        .partition(|operand| operand.access.writes());
+    let mut taken: Vec<_> = written
+        .iter()
+        .map(|operand| {
+            let copy = copy_of(buffers, operand.view, slot);
+            std::mem::take(&mut buffers[operand.view.buffer.0][copy])
+        })
+        .collect();
+    let range = |view: View| view.offset..view.offset + view.elements;
+    let reads = read.iter().map(|operand| {
+        let buffer = &buffers[operand.view.buffer.0][copy_of(buffers, operand.view, slot)];
+        bytemuck::cast_slice(&buffer[range(operand.view)])
+    });
+    let writes = written
+        .iter()
+        .zip(&mut taken)
+        .map(|(operand, buffer)| bytemuck::cast_slice_mut(&mut buffer[range(operand.view)]));
+    operation.call(Call {
+        reads: reads.collect(),
+        writes: writes.collect(),
+        scratch,
+    });
+    for (operand, buffer) in written.iter().zip(taken) {
+        let copy = copy_of(buffers, operand.view, slot);
+        buffers[operand.view.buffer.0][copy] = buffer;
     }
 }

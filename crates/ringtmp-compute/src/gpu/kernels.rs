@@ -1,129 +1,50 @@
-//! Kernels: the shader of an operation, its constants and its grid.
+//! Kernels: pipelines and grids of operations.
 
-use crate::recording::{MatrixProduct, Operation};
+use crate::operation::{Operation, word};
 
 /// Threads of a work-group: every WebGPU device allows 128, and 64 is a whole number of waves on all of them.
 pub(super) const WORKGROUP: u32 = 64;
 
-/// Rows of outputs that a thread of `matrix_product` computes. A test reads it from the shader.
-const TILE_ROWS: usize = 4;
-
-/// Columns of outputs that a thread of `matrix_product` computes. A test reads it from the shader.
-const TILE_COLUMNS: usize = 4;
-
 /// The most words of an operation's uniform block.
 pub(super) const UNIFORM_WORDS: usize = 16;
-
-/// The shaders by name.
-const SHADERS: &[(&str, &str)] = &[
-    (
-        "column_sum",
-        include_str!("../../../../shaders/column_sum.wgsl"),
-    ),
-    (
-        "cross_entropy",
-        include_str!("../../../../shaders/cross_entropy.wgsl"),
-    ),
-    (
-        "matrix_product",
-        include_str!("../../../../shaders/matrix_product.wgsl"),
-    ),
-    ("relu", include_str!("../../../../shaders/relu.wgsl")),
-    (
-        "relu_backward",
-        include_str!("../../../../shaders/relu_backward.wgsl"),
-    ),
-    ("sgd", include_str!("../../../../shaders/sgd.wgsl")),
-];
-
-/// How an operation runs on a GPU.
-pub(super) struct Kernel {
-    /// The pipeline it needs.
-    pub(super) pipeline: PipelineKey,
-    /// Its `Dimensions`, as words.
-    pub(super) uniform: [u32; UNIFORM_WORDS],
-    /// Threads that have something to do.
-    pub(super) threads: usize,
-}
 
 /// A shader with its constants set. Operations of equal keys share a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PipelineKey {
     /// The name of the shader.
     pub(super) name: &'static str,
+    /// Its text.
+    pub(super) source: &'static str,
     /// Values of its `override` constants, but for the work-group size.
-    pub(super) constants: Vec<(&'static str, bool)>,
+    pub(super) constants: Vec<(&'static str, u32)>,
     /// Whether each binding of group 1 may be written.
     pub(super) writable: Vec<bool>,
 }
 
 impl PipelineKey {
-    /// The WGSL text, and nothing only if [`SHADERS`] lacks an operation, which a test refuses.
-    pub(super) fn source(&self) -> &'static str {
-        SHADERS
-            .iter()
-            .find(|(name, _)| *name == self.name)
-            .map_or("", |(_, source)| source)
+    /// What an operation needs.
+    pub(super) fn of(operation: &Operation) -> Self {
+        let kernel = operation.kernel();
+        let operands = operation.operands().iter();
+        Self {
+            name: operation.name(),
+            source: kernel.source,
+            constants: kernel.constants.clone(),
+            writable: operands.map(|operand| operand.access.writes()).collect(),
+        }
     }
 }
 
-/// The kernel of an operation of a checked plan.
-pub(super) fn kernel(operation: &Operation) -> Kernel {
-    let (constants, uniform, threads) = match operation {
-        Operation::MatrixProduct(product) => matrix_product(product),
-        Operation::ColumnSum { rows, columns, .. } => {
-            (Vec::new(), vec![word(*rows), word(*columns)], *columns)
-        }
-        Operation::Relu { output, .. } => {
-            (Vec::new(), vec![word(output.elements)], output.elements)
-        }
-        Operation::ReluBackward { input_gradient, .. } => {
-            let elements = input_gradient.elements;
-            (Vec::new(), vec![word(elements)], elements)
-        }
-        Operation::CrossEntropy {
-            rows,
-            classes,
-            scale,
-            ..
-        } => (
-            Vec::new(),
-            vec![word(*rows), word(*classes), scale.to_bits()],
-            *rows,
-        ),
-        Operation::Sgd {
-            parameters,
-            learning_rate,
-            ..
-        } => {
-            let elements = parameters.elements;
-            (
-                Vec::new(),
-                vec![word(elements), learning_rate.to_bits()],
-                elements,
-            )
-        }
-    };
-    let writable = operation
-        .operands()
-        .iter()
-        .map(|operand| operand.access.writes())
-        .collect();
+/// The uniform block of an operation.
+pub(super) fn uniform(operation: &Operation) -> [u32; UNIFORM_WORDS] {
     let mut words = [0; UNIFORM_WORDS];
+    let given = &operation.kernel().dimensions;
+    assert!(
+        given.len() <= UNIFORM_WORDS,
+        "a test counts the dimensions of every kernel"
+    );
+    words[..given.len()].copy_from_slice(given);
     words
-        .iter_mut()
-        .zip(uniform)
-        .for_each(|(word, value)| *word = value);
-    let pipeline = PipelineKey {
-        name: operation.name(),
-        constants,
-        writable,
-    };
-    Kernel {
-        pipeline,
-        uniform: words,
-        threads,
-    }
 }
 
 /// Work-groups in x and y for so many threads, if a dimension holds at most `groups_max`; the shader unfolds them. The
@@ -134,103 +55,58 @@ pub(super) fn grid(threads: usize, groups_max: u32) -> (u32, u32) {
     (groups.div_ceil(y), y)
 }
 
-type Parts = (Vec<(&'static str, bool)>, Vec<u32>, usize);
-
-fn matrix_product(product: &MatrixProduct) -> Parts {
-    let constants = vec![
-        ("TRANSPOSE_LEFT", product.transpose_left),
-        ("TRANSPOSE_RIGHT", product.transpose_right),
-        ("BIAS", product.bias.is_some()),
-        ("ACCUMULATE", product.accumulate),
-    ];
-    let uniform = vec![
-        word(product.rows),
-        word(product.columns),
-        word(product.inner),
-    ];
-    let threads = product.rows.div_ceil(TILE_ROWS) * product.columns.div_ceil(TILE_COLUMNS);
-    (constants, uniform, threads)
-}
-
-/// A size as the shader counts it; a checked plan has none that needs more than 31 bits.
-fn word(size: usize) -> u32 {
-    u32::try_from(size).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{BufferId, View};
+    use crate::layers::causal_attention::HEAD_WIDTH_MAX;
+    use crate::layers::dropout::Dropout;
+    use crate::loss::LossSpec;
+    use crate::model::{ModelSpec, PRESETS};
+    use crate::operations::{TILE_COLUMNS, TILE_ROWS};
+    use crate::optimizer::{AdamSettings, OptimizerSpec, Rule};
+    use crate::stage::{StageConfig, operations_of};
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     use naga::{AddressSpace, Expression, Literal, Module, Override, StorageAccess, TypeInner};
+    use std::collections::BTreeMap;
 
-    fn view(buffer: usize) -> View {
-        View {
-            buffer: BufferId(buffer),
-            offset: 0,
-            elements: 1,
-        }
-    }
-
-    /// One of each operation; the match makes sure that a new one is added here.
+    /// One of each kind of operation, by name and constants, as the presets and all optimizers record them.
     fn operations() -> Vec<Operation> {
-        let product = MatrixProduct {
-            left: view(0),
-            right: view(1),
-            bias: None,
-            output: view(2),
-            rows: 1,
-            columns: 1,
-            inner: 1,
-            transpose_left: false,
-            transpose_right: false,
-            accumulate: false,
-        };
-        let [a, b, c, d] = [view(0), view(1), view(2), view(3)];
-        let (rows, columns, classes, scale) = (1, 1, 1, 1.0);
-        let all = vec![
-            Operation::MatrixProduct(product),
-            Operation::ColumnSum {
-                input: a,
-                output: b,
-                rows,
-                columns,
-            },
-            Operation::Relu {
-                input: a,
-                output: b,
-            },
-            Operation::ReluBackward {
-                output: a,
-                output_gradient: b,
-                input_gradient: c,
-            },
-            Operation::CrossEntropy {
-                logits: a,
-                labels: b,
-                gradient: c,
-                losses: d,
-                rows,
-                classes,
-                scale,
-            },
-            Operation::Sgd {
-                parameters: a,
-                gradients: b,
-                learning_rate: 1.0,
-            },
+        let adam = AdamSettings::default();
+        let rules = [
+            Rule::Sgd {},
+            Rule::Nesterov { momentum: 0.5 },
+            Rule::Adam(adam),
         ];
-        for operation in &all {
-            match operation {
-                Operation::MatrixProduct(_)
-                | Operation::ColumnSum { .. }
-                | Operation::Relu { .. }
-                | Operation::ReluBackward { .. }
-                | Operation::CrossEntropy { .. }
-                | Operation::Sgd { .. } => {}
+        let mut all = BTreeMap::new();
+        for model in PRESETS
+            .iter()
+            .map(|preset| (preset.model)(5))
+            .chain(others())
+        {
+            for rule in rules {
+                let config = StageConfig {
+                    layers: 0..model.layers.len(),
+                    model: model.clone(),
+                    micro_batch: 1,
+                    batch: 1,
+                    slots: 1,
+                    seed: 0,
+                    optimizer: OptimizerSpec::new(rule, 0.1),
+                };
+                for operation in operations_of(&config).expect("a preset can be planned") {
+                    all.insert(PipelineKey::of(&operation), operation);
+                }
             }
         }
-        all
+        all.into_values().collect()
+    }
+
+    /// Models with the layers that no preset has.
+    fn others() -> Vec<ModelSpec> {
+        let layers = vec![Dropout { probability: 0.5 }.into()];
+        let mut model = ModelSpec::new(vec![2], layers);
+        model.loss = LossSpec::MeanSquaredError;
+        vec![model]
     }
 
     fn parse(name: &str, source: &str) -> Module {
@@ -265,8 +141,8 @@ mod tests {
     #[test]
     fn bindings_of_a_shader_are_the_operands_of_its_operation() {
         for operation in operations() {
-            let key = kernel(&operation).pipeline;
-            let module = parse(key.name, key.source());
+            let key = PipelineKey::of(&operation);
+            let module = parse(key.name, key.source);
             let mut storage: Vec<_> = module
                 .global_variables
                 .iter()
@@ -288,35 +164,27 @@ mod tests {
     #[test]
     fn the_dimensions_of_a_shader_fit_their_block_and_are_all_given() {
         for operation in operations() {
-            let Kernel {
-                pipeline, uniform, ..
-            } = kernel(&operation);
-            let module = parse(pipeline.name, pipeline.source());
+            let (name, given) = (operation.name(), &operation.kernel().dimensions);
+            let module = parse(name, operation.kernel().source);
             let is_uniform =
                 |variable: &&naga::GlobalVariable| variable.space == AddressSpace::Uniform;
             let variables: Vec<_> = module.global_variables.iter().map(|(_, v)| v).collect();
             let [dimensions] = *variables.into_iter().filter(is_uniform).collect::<Vec<_>>() else {
-                panic!("{} has one uniform block", pipeline.name);
+                panic!("{name} has one uniform block");
             };
             let TypeInner::Struct { members, span } = &module.types[dimensions.ty].inner else {
-                panic!("the block of {} is a struct", pipeline.name);
+                panic!("the block of {name} is a struct");
             };
-            assert!(*span as usize <= 4 * UNIFORM_WORDS, "{}", pipeline.name);
-            let given = uniform.iter().filter(|word| **word != 0).count();
-            assert_eq!(
-                members.len(),
-                given,
-                "{}: sizes of one are not zero",
-                pipeline.name
-            );
+            assert!(*span as usize <= 4 * UNIFORM_WORDS, "{name}");
+            assert_eq!(members.len(), given.len(), "{name}");
         }
     }
 
     #[test]
     fn constants_that_are_set_exist_and_work_group_sizes_are_set_by_them() {
         for operation in operations() {
-            let key = kernel(&operation).pipeline;
-            let module = parse(key.name, key.source());
+            let key = PipelineKey::of(&operation);
+            let module = parse(key.name, key.source);
             let set = key
                 .constants
                 .iter()
@@ -353,15 +221,34 @@ mod tests {
 
     #[test]
     fn numbers_that_rust_and_a_shader_both_know_are_the_same() {
+        let all = operations();
         let module = |name| {
-            let found = SHADERS.iter().find(|(shader, _)| *shader == name);
-            parse(name, found.expect("it is there").1)
+            let found = all.iter().find(|operation| operation.name() == name);
+            parse(name, found.expect("it is there").kernel().source)
         };
         let ignored = constant(&module("cross_entropy"), "IGNORED_LABEL");
         assert_eq!(ignored, Some(crate::IGNORED_LABEL as usize));
-        let module = module("matrix_product");
-        assert_eq!(constant(&module, "TILE_ROWS"), Some(TILE_ROWS));
-        assert_eq!(constant(&module, "TILE_COLUMNS"), Some(TILE_COLUMNS));
+        let tiled = [
+            "matrix_product",
+            "conv2d",
+            "conv2d_backward_input",
+            "conv2d_backward_weights",
+        ];
+        for name in tiled {
+            let module = module(name);
+            assert_eq!(constant(&module, "TILE_ROWS"), Some(TILE_ROWS), "{name}");
+            let columns = constant(&module, "TILE_COLUMNS");
+            assert_eq!(columns, Some(TILE_COLUMNS), "{name}");
+        }
+        let heads = [
+            "attention",
+            "attention_backward_queries",
+            "attention_backward_keys_values",
+        ];
+        for name in heads {
+            let width = constant(&module(name), "HEAD_WIDTH_MAX");
+            assert_eq!(width, Some(HEAD_WIDTH_MAX), "{name}");
+        }
     }
 
     #[test]
@@ -381,7 +268,7 @@ mod tests {
     #[test]
     fn every_file_among_the_shaders_is_valid_and_belongs_to_an_operation() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders");
-        let used: Vec<_> = operations()
+        let used: std::collections::BTreeSet<_> = operations()
             .iter()
             .map(|operation| operation.name())
             .collect();
@@ -398,11 +285,11 @@ mod tests {
                 .to_owned();
             parse(&name, &std::fs::read_to_string(&path).expect("readable"));
             assert!(
-                used.contains(&name.as_str()),
+                used.contains(name.as_str()),
                 "{name} belongs to no operation"
             );
             files += 1;
         }
-        assert_eq!((files, SHADERS.len()), (used.len(), used.len()));
+        assert_eq!(files, used.len());
     }
 }

@@ -64,7 +64,8 @@ impl Gpu {
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
-    use crate::recording::{BufferId, Lifetime, Operation, Plan, Recording, RecordingId, View};
+    use crate::layers::relu::relu;
+    use crate::recording::{BufferId, Lifetime, Plan, Recording, RecordingId, View};
     use futures::executor::block_on;
 
     fn plan(words: usize) -> Plan {
@@ -73,7 +74,7 @@ mod tests {
             ..Plan::default()
         };
         let [input, output] = ["in", "out"].map(|name| plan.buffer(name, words, Lifetime::Slot));
-        let operations = vec![Operation::Relu { input, output }];
+        let operations = vec![relu(input, output)];
         plan.record(Recording {
             label: "test",
             operations,

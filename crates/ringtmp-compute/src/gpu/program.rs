@@ -2,7 +2,7 @@
 
 use super::Gpu;
 use super::faults::scoped;
-use super::kernels::{PipelineKey, UNIFORM_WORDS, WORKGROUP, grid, kernel};
+use super::kernels::{PipelineKey, UNIFORM_WORDS, WORKGROUP, grid, uniform};
 use super::read_back::Staging;
 use crate::error::ComputeError;
 use crate::platform;
@@ -226,7 +226,8 @@ fn check_limits(limits: &wgpu::Limits, plan: &Plan) -> Result<(), ComputeError> 
         too_large(label, 4 * *words as u64, limits.max_buffer_size)?;
     }
     for recording in &plan.recordings {
-        for operand in recording.operations.iter().flat_map(Operation::operands) {
+        let operations = recording.operations.iter();
+        for operand in operations.flat_map(Operation::operands) {
             let label = &plan.buffers[operand.view.buffer.0].label;
             let bytes = 4 * operand.view.elements as u64;
             too_large(label, bytes, limits.max_storage_buffer_binding_size)?;
@@ -303,14 +304,13 @@ impl<'a> Builder<'a> {
         for recording in &self.plan.recordings {
             let mut dispatches = Vec::new();
             for operation in &recording.operations {
-                let kernel = kernel(operation);
                 let uniform_offset = 4 * uniforms.len() as u32;
-                uniforms.extend_from_slice(&kernel.uniform);
+                uniforms.extend_from_slice(&uniform(operation));
                 uniforms.resize(uniform_offset as usize / 4 + stride / 4, 0);
-                let pipeline = self.pipeline(&kernel.pipeline);
+                let pipeline = self.pipeline(&PipelineKey::of(operation));
                 let groups = self.bind_groups(operation, &pipeline);
                 let grid = grid(
-                    kernel.threads,
+                    operation.kernel().threads,
                     self.limits.max_compute_workgroups_per_dimension,
                 );
                 dispatches.push(Dispatch {
@@ -383,12 +383,12 @@ impl<'a> Builder<'a> {
             bind_group_layouts: &[Some(&self.uniform_layout), Some(&storage)],
             immediate_size: 0,
         });
-        let source = wgpu::ShaderSource::Wgsl(key.source().into());
+        let source = wgpu::ShaderSource::Wgsl(key.source.into());
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
         let switches = key
             .constants
             .iter()
-            .map(|(name, value)| (*name, f64::from(u8::from(*value))));
+            .map(|(name, value)| (*name, f64::from(*value)));
         let constants: Vec<_> = switches
             .chain([("WORKGROUP", f64::from(WORKGROUP))])
             .collect();

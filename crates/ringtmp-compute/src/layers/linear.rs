@@ -1,7 +1,8 @@
 //! y = x Wᵀ + b.
 
-use super::{Initial, Keeps, Layer, ParameterSpec, Site};
-use crate::recording::{MatrixProduct, Operation, Recording, View};
+use super::{Initial, Keeps, Layer, ParameterSpec, Site, count};
+use crate::operations::{MatrixProduct, column_sum};
+use crate::recording::{Recording, View};
 use serde::{Deserialize, Serialize};
 
 /// A matrix product and a bias over the last dimension of a sample; `torch.nn.Linear`.
@@ -14,6 +15,13 @@ pub struct Linear {
     pub inputs: usize,
     /// O.
     pub outputs: usize,
+    /// Whether it has a bias.
+    #[serde(default = "with_bias")]
+    pub bias: bool,
+}
+
+fn with_bias() -> bool {
+    true
 }
 
 impl Layer for Linear {
@@ -32,27 +40,26 @@ impl Layer for Linear {
 
     /// Weight (O, I) and bias (O), both within one over the root of I, as `torch.nn.Linear` begins.
     fn parameters(&self) -> Vec<ParameterSpec> {
-        let initial = Initial::Uniform {
-            bound: 1.0 / (self.inputs as f32).sqrt(),
+        let initial = Initial::fan_in(self.inputs);
+        let weight = ParameterSpec {
+            name: "weight".into(),
+            shape: vec![self.outputs, self.inputs],
+            initial,
         };
-        vec![
-            ParameterSpec {
-                name: "weight",
-                shape: vec![self.outputs, self.inputs],
-                initial,
-            },
-            ParameterSpec {
-                name: "bias",
-                shape: vec![self.outputs],
-                initial,
-            },
-        ]
+        let bias = ParameterSpec {
+            name: "bias".into(),
+            shape: vec![self.outputs],
+            initial,
+        };
+        [weight]
+            .into_iter()
+            .chain(self.bias.then_some(bias))
+            .collect()
     }
 
     /// A multiplication and an addition for each weight and row, in each of the three passes.
     fn flops(&self, input: &[usize]) -> [f64; 3] {
-        let elements: f64 = input.iter().map(|size| *size as f64).product();
-        [2.0 * elements * self.outputs as f64; 3]
+        [2.0 * count(input) * self.outputs as f64; 3]
     }
 
     fn keeps(&self) -> Keeps {
@@ -65,10 +72,10 @@ impl Layer for Linear {
 
     /// y (R, O) = x (R, I) Wᵀ (I, O) + b (O).
     fn record_forward(&self, site: &Site, recording: &mut Recording) {
-        recording.push(Operation::MatrixProduct(MatrixProduct {
+        recording.push(MatrixProduct {
             left: site.input,
             right: site.parameters[0],
-            bias: Some(site.parameters[1]),
+            bias: site.parameters.get(1).copied(),
             output: site.output,
             rows: self.rows(site),
             columns: self.outputs,
@@ -76,12 +83,12 @@ impl Layer for Linear {
             transpose_left: false,
             transpose_right: true,
             accumulate: false,
-        }));
+        });
     }
 
     /// dx (R, I) = dy (R, O) W (O, I).
     fn record_backward_input(&self, site: &Site, input_gradient: View, recording: &mut Recording) {
-        recording.push(Operation::MatrixProduct(MatrixProduct {
+        recording.push(MatrixProduct {
             left: site.output_gradient,
             right: site.parameters[0],
             bias: None,
@@ -92,12 +99,12 @@ impl Layer for Linear {
             transpose_left: false,
             transpose_right: false,
             accumulate: false,
-        }));
+        });
     }
 
     /// dW (O, I) += dyᵀ (O, R) x (R, I); db (O) += the sum of the rows of dy.
     fn record_backward_weights(&self, site: &Site, recording: &mut Recording) {
-        recording.push(Operation::MatrixProduct(MatrixProduct {
+        recording.push(MatrixProduct {
             left: site.output_gradient,
             right: site.input,
             bias: None,
@@ -108,13 +115,15 @@ impl Layer for Linear {
             transpose_left: true,
             transpose_right: false,
             accumulate: true,
-        }));
-        recording.push(Operation::ColumnSum {
-            input: site.output_gradient,
-            output: site.gradients[1],
-            rows: self.rows(site),
-            columns: self.outputs,
         });
+        if let Some(bias_gradient) = site.gradients.get(1) {
+            recording.push(column_sum(
+                site.output_gradient,
+                *bias_gradient,
+                self.rows(site),
+                self.outputs,
+            ));
+        }
     }
 }
 

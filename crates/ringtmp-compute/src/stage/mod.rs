@@ -1,18 +1,23 @@
 //! A stage: consecutive layers of a model on one device.
 
+mod arenas;
 mod parameters;
 mod plan;
+mod update;
 
 use crate::error::ComputeError;
 use crate::executor::{Executor, Program};
-use crate::loss::{self, LossReport};
+use crate::loss::{self, LossReport, LossSite, LossSpec};
 use crate::model::ModelSpec;
 use crate::optimizer::OptimizerSpec;
-use crate::recording::View;
+use crate::recording::{RecordingId, View};
 use crate::tensor::{Format, Packed};
 use plan::StagePlan;
+#[cfg(test)]
+pub(crate) use plan::operations_of;
 use std::fmt;
 use std::ops::Range;
+pub use update::GradientSquares;
 
 /// What a stage is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +36,15 @@ pub struct StageConfig {
     pub seed: u64,
     /// How gradients change weights.
     pub optimizer: OptimizerSpec,
+}
+
+/// Where a micro-batch stands in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The step.
+    pub step: u32,
+    /// Its first sample, counted in the step.
+    pub first_sample: u32,
 }
 
 /// One tensor that a stage has learnt.
@@ -97,7 +111,7 @@ impl Stage {
         })
     }
 
-    /// F: the stage's output for an input of shape (micro-batch, sample shape). At the tail that is the logits, and no
+    /// F: the stage's output for an input of shape (micro-batch, sample shape), unsigned where the first layer takes tokens. At the tail that is the logits, and no
     /// backward can follow.
     pub async fn forward(&mut self, slot: usize, input: &Packed) -> Result<Packed, ComputeError> {
         self.write_input("F", slot, input)?;
@@ -120,22 +134,64 @@ impl Stage {
         input: &Packed,
         labels: &[u32],
     ) -> Result<LossReport, ComputeError> {
-        let Some((recording, site)) = self.plan.loss else {
-            return Err(misuse(
-                "loss",
-                slot,
-                "only the tail of the ring computes losses",
-            ));
-        };
-        check_labels(
-            labels,
-            site.labels.elements,
-            site.logits.elements / site.labels.elements,
-        )?;
+        let (recording, site) = self.loss(slot, LossSpec::CrossEntropy)?;
+        check_labels(labels, site.rows(), site.columns())?;
         self.write_input("loss", slot, input)?;
         self.program.write(site.labels, slot, labels);
+        let counted = labels.iter().filter(|label| **label != loss::IGNORED_LABEL);
+        self.report_loss(recording, slot, &site, counted.count())
+            .await
+    }
+
+    /// F and the mean squared error, at the tail: targets of the output's shape. Its report sums the means of rows.
+    pub async fn forward_error(
+        &mut self,
+        slot: usize,
+        input: &Packed,
+        targets: &Packed,
+    ) -> Result<LossReport, ComputeError> {
+        let (recording, site) = self.loss(slot, LossSpec::MeanSquaredError)?;
+        let words = targets.expect(&self.plan.output.shape, Format::F32)?;
+        self.write_input("loss", slot, input)?;
+        self.program.write(site.labels, slot, &words);
+        self.report_loss(recording, slot, &site, site.rows()).await
+    }
+
+    /// Says which samples of which step the micro-batches of a slot are from now on, for layers that draw at random; nothing
+    /// for an evaluation, in which they do not, as in the beginning.
+    pub fn set_position(
+        &mut self,
+        slot: usize,
+        position: Option<Position>,
+    ) -> Result<(), ComputeError> {
+        self.check_slot("position", slot)?;
+        if let Some(view) = self.plan.position {
+            let word = |Position { step, first_sample }| [1, step, first_sample, 0];
+            let words = position.map_or([0; 4], word);
+            self.program.write(view, slot, &words);
+        }
+        Ok(())
+    }
+
+    fn loss(&self, slot: usize, spec: LossSpec) -> Result<(RecordingId, LossSite), ComputeError> {
+        let tail = "only the tail of the ring computes losses";
+        let loss = self.plan.loss.ok_or_else(|| misuse("loss", slot, tail))?;
+        let own = self.config.model.loss;
+        if own == spec {
+            return Ok(loss);
+        }
+        Err(misuse("loss", slot, format!("the model's loss is {own:?}")))
+    }
+
+    async fn report_loss(
+        &mut self,
+        recording: RecordingId,
+        slot: usize,
+        site: &LossSite,
+        samples: usize,
+    ) -> Result<LossReport, ComputeError> {
         let words = self.program.run(recording, slot, &[site.losses]).await?;
-        let report = loss::report(bytemuck::cast_slice(&first(words)), labels);
+        let report = loss::report(bytemuck::cast_slice(&first(words)), samples);
         if !report.loss_sum.is_finite() {
             let layer = self.config.layers.end - 1;
             let description = self.config.model.layers[layer].layer().describe();
@@ -189,13 +245,6 @@ impl Stage {
             .run(self.plan.backward_weights, slot, &[])
             .await?;
         self.slots[slot] = SlotState::Free;
-        Ok(())
-    }
-
-    /// Lets the optimizer change the weights, and sets their gradients to zero. The future may complete while a GPU still
-    /// works.
-    pub async fn update(&mut self) -> Result<(), ComputeError> {
-        self.program.run(self.plan.update, 0, &[]).await?;
         Ok(())
     }
 
@@ -271,7 +320,14 @@ impl Stage {
         input: &Packed,
     ) -> Result<(), ComputeError> {
         self.check_slot(task, slot)?;
-        let words = input.expect(&self.plan.input.shape, Format::F32)?;
+        let words = match self.plan.tokens {
+            Some(limit) => {
+                let tokens = input.expect(&self.plan.input.shape, Format::U32)?;
+                check_tokens(&tokens, limit)?;
+                tokens
+            }
+            None => input.expect(&self.plan.input.shape, Format::F32)?,
+        };
         self.program.write(self.plan.input.view, slot, &words);
         self.slots[slot] = SlotState::Free;
         Ok(())
@@ -313,6 +369,20 @@ fn misuse(task: &'static str, slot: usize, reason: impl Into<String>) -> Compute
         task,
         slot,
         reason: reason.into(),
+    }
+}
+
+fn check_tokens(tokens: &[u32], vocabulary: usize) -> Result<(), ComputeError> {
+    match tokens
+        .iter()
+        .position(|token| *token as usize >= vocabulary)
+    {
+        Some(place) => Err(ComputeError::Token {
+            place,
+            token: tokens[place],
+            vocabulary,
+        }),
+        None => Ok(()),
     }
 }
 

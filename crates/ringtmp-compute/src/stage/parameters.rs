@@ -16,12 +16,37 @@ pub(super) fn initial_values(seed: u64, parameter: &ParameterPlan) -> Vec<f32> {
     key[8..16].copy_from_slice(&(parameter.layer as u64).to_le_bytes());
     key[16..24].copy_from_slice(&(parameter.index as u64).to_le_bytes());
     let mut random = ChaCha8Rng::from_seed(key);
-    let Initial::Uniform { bound } = parameter.initial;
-    // 24 random bits are what a float holds, so every value is exact and evenly spaced over [-1, 1).
-    let value = |random: &mut ChaCha8Rng| (random.next_u32() >> 8) as f32 * 2.0f32.powi(-23) - 1.0;
-    (0..elements(&parameter.shape))
-        .map(|_| bound * value(&mut random))
-        .collect()
+    let count = elements(&parameter.shape);
+    // 24 random bits are what a float holds, so every value is exact and evenly spaced over [0, 2).
+    let even = |random: &mut ChaCha8Rng| (random.next_u32() >> 8) as f32 * 2.0f32.powi(-23);
+    match parameter.initial {
+        Initial::Uniform { bound } => {
+            let value = |_| bound * (even(&mut random) - 1.0);
+            (0..count).map(value).collect()
+        }
+        Initial::Normal { deviation } => {
+            let value = |_| {
+                let (radius, angle) = (even(&mut random), even(&mut random));
+                deviation * normal(f64::from(radius) / 2.0, f64::from(angle))
+            };
+            (0..count).map(value).collect()
+        }
+        Initial::Constant { value } => vec![value; count],
+    }
+}
+
+/// What a layer draws from: a function of the seed and the layer alone ("splitmix64": Steele, Lea and Flood, 2014).
+pub(super) fn draw_key(seed: u64, layer: usize) -> u32 {
+    let mut key = seed.wrapping_add((layer as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    key = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    key = (key ^ (key >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (key >> 32) as u32
+}
+
+/// A normally distributed number from one in \[0, 1) and one in \[0, 2) (Box and Muller, 1958).
+fn normal(radius: f64, angle: f64) -> f32 {
+    let radius = (-2.0 * libm::log(1.0 - radius)).sqrt();
+    (radius * libm::cos(std::f64::consts::PI * angle)) as f32
 }
 
 /// The values of `plan` among parameters that somebody gave.

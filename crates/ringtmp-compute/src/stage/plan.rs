@@ -1,15 +1,19 @@
 //! From layers to buffers and recordings.
 
 use super::StageConfig;
+use super::arenas::Arenas;
 use crate::error::ComputeError;
 use crate::layers::{Initial, Keeps, Site};
-use crate::loss::{self, LossSite};
+use crate::loss::{self, LossSite, LossSpec};
 use crate::model::elements;
+#[cfg(test)]
+use crate::operation::Operation;
+use crate::optimizer::{Coefficients, UpdateSite, square_sums};
 use crate::recording::{BufferId, Lifetime, Plan, Recording, RecordingId, SLOTS_MAX, View};
 use crate::tensor::TENSOR_BYTES_MAX;
 
-/// Where an arena ends: half of the 128 MiB that every GPU can bind, so that a parameter more fits.
-const ARENA_WORDS_MAX: usize = 16 * 1024 * 1024;
+/// Parts of which the sum of the squares of a gradient is made: as many threads of a GPU work at it.
+const SQUARE_SUMS: usize = 256;
 
 /// A stage before it is on a device.
 pub(super) struct StagePlan {
@@ -25,8 +29,16 @@ pub(super) struct StagePlan {
     pub(super) backward_weights: RecordingId,
     /// The optimizer.
     pub(super) update: RecordingId,
+    /// What the optimizer is told of the step.
+    pub(super) coefficients: View,
+    /// The sums of squares of the gradients, and where they are, parameter by parameter.
+    pub(super) squares: (RecordingId, Vec<View>),
+    /// Where the micro-batch of a slot stands in the run, if a layer draws.
+    pub(super) position: Option<View>,
     /// The micro-batch that comes in.
     pub(super) input: Tensor,
+    /// The limit of the numbers that come in, if they are tokens.
+    pub(super) tokens: Option<usize>,
     /// The micro-batch that goes out.
     pub(super) output: Tensor,
     /// The gradient that comes in.
@@ -75,11 +87,24 @@ impl StagePlan {
                 slots: config.slots,
                 ..Plan::default()
             },
+            position: None,
             parameters: Arenas::new("parameters"),
             gradients: Arenas::new("gradients"),
+            state: vec![Arenas::new("optimizer state"); config.optimizer.state_tensors()],
         };
         Ok(planner.plan())
     }
+}
+
+/// Everything that a stage would record.
+#[cfg(test)]
+pub(crate) fn operations_of(config: &StageConfig) -> Result<Vec<Operation>, ComputeError> {
+    let plan = StagePlan::new(config)?.plan;
+    plan.check()?;
+    let recordings = plan.recordings.into_iter();
+    Ok(recordings
+        .flat_map(|recording| recording.operations)
+        .collect())
 }
 
 /// Refuses settings out of range. Sizes of one sample are already known to be countable.
@@ -124,30 +149,44 @@ struct Planner<'a> {
     /// Before and after each layer of the stage.
     shapes: &'a [Vec<usize>],
     plan: Plan,
+    /// Where the micro-batch of a slot stands in the run, if a layer draws.
+    position: Option<View>,
     parameters: Arenas,
     gradients: Arenas,
+    /// What the optimizer remembers.
+    state: Vec<Arenas>,
 }
 
 impl Planner<'_> {
     fn plan(&mut self) -> StagePlan {
         let last = self.shapes.len() - 1;
-        let activations: Vec<_> = (0..=last).map(|i| self.activation(i)).collect();
-        let gradients: Vec<_> = (0..=last).map(|i| self.gradient(i)).collect();
+        let (activations, gradients) = (self.activations(), self.gradients());
+        let workspaces = self.workspaces();
+        self.position = self.position();
         let parameters = self.parameters();
-        let sites = self.sites(&activations, &gradients, &parameters);
+        let sites = self.sites(&activations, &gradients, &parameters, workspaces);
         let is_tail = self.config.layers.end == self.config.model.layers.len();
         let forward = self.record_forward(&sites);
         let loss = is_tail.then(|| self.record_loss(&sites, activations[last], gradients[last]));
         let is_head = self.config.layers.start == 0;
         let backward_input = self.record_backward_input(&sites, &gradients, is_head);
         let backward_weights = self.record_backward_weights(&sites);
-        let update = self.record_update();
+        let words = size_of::<Coefficients>() / 4;
+        let coefficients = self.plan.buffer("coefficients", words, Lifetime::Stage);
+        let update = self.record_update(coefficients);
+        let squares = self.record_squares(&parameters);
         StagePlan {
             forward,
             loss,
             backward_input,
             backward_weights,
             update,
+            coefficients,
+            squares,
+            position: self.position,
+            tokens: self.config.model.layers[self.config.layers.start]
+                .layer()
+                .tokens(),
             input: Tensor {
                 view: activations[0],
                 shape: self.shape(0),
@@ -179,32 +218,78 @@ impl Planner<'_> {
             .unwrap_or_default()
     }
 
-    /// The micro-batch before layer `i` of the stage.
-    fn activation(&mut self, i: usize) -> View {
-        let kept = self.keeps(Some(i)).input || self.keeps(i.checked_sub(1)).output;
-        let lifetime = if kept {
-            Lifetime::Slot
-        } else {
-            Lifetime::Stage
-        };
-        let label = format!("activation {}", self.config.layers.start + i);
-        self.plan.buffer(label, elements(&self.shape(i)), lifetime)
+    /// The micro-batch before each layer of the stage and after the last.
+    fn activations(&mut self) -> Vec<View> {
+        let kept = |i: usize| self.keeps(Some(i)).input || self.keeps(i.checked_sub(1)).output;
+        let kept = (0..self.shapes.len()).map(kept).collect();
+        self.tensors("activation", kept)
     }
 
-    /// The gradient of the micro-batch before layer `i` of the stage. The last one comes before B in its own task.
-    fn gradient(&mut self, i: usize) -> View {
-        let kept = self.keeps(i.checked_sub(1)).output_gradient || i + 1 == self.shapes.len();
-        let lifetime = if kept {
-            Lifetime::Slot
-        } else {
-            Lifetime::Stage
-        };
-        let label = format!("gradient {}", self.config.layers.start + i);
-        self.plan.buffer(label, elements(&self.shape(i)), lifetime)
+    /// The gradients of the same tensors. The last one comes before B in its own task.
+    fn gradients(&mut self) -> Vec<View> {
+        let last = self.shapes.len() - 1;
+        let kept = |i: usize| self.keeps(i.checked_sub(1)).output_gradient || i == last;
+        let kept = (0..self.shapes.len()).map(kept).collect();
+        self.tensors("gradient", kept)
+    }
+
+    /// One buffer for each tensor between layers, a slot's if it is kept; one for both sides of a layer that only reshapes.
+    fn tensors(&mut self, label: &str, mut kept: Vec<bool>) -> Vec<View> {
+        let start = self.config.layers.start;
+        let layers = &self.config.model.layers[self.config.layers.clone()];
+        let one: Vec<bool> = layers
+            .iter()
+            .map(|spec| spec.layer().only_reshapes())
+            .collect();
+        for i in (0..one.len()).filter(|i| one[*i]) {
+            kept[i + 1] |= kept[i];
+        }
+        for i in (0..one.len()).rev().filter(|i| one[*i]) {
+            kept[i] |= kept[i + 1];
+        }
+        let mut views: Vec<View> = Vec::new();
+        for (i, kept) in kept.into_iter().enumerate() {
+            let before = i.checked_sub(1).filter(|before| one[*before]);
+            let view = before.map(|before| views[before]).unwrap_or_else(|| {
+                let lifetime = if kept {
+                    Lifetime::Slot
+                } else {
+                    Lifetime::Stage
+                };
+                let label = format!("{label} {}", start + i);
+                self.plan.buffer(label, elements(&self.shape(i)), lifetime)
+            });
+            views.push(view);
+        }
+        views
+    }
+
+    fn position(&mut self) -> Option<View> {
+        let mut layers = self.config.model.layers[self.config.layers.clone()].iter();
+        let draws = layers.any(|spec| spec.layer().draws());
+        draws.then(|| self.plan.buffer("position", 4, Lifetime::Slot))
+    }
+
+    /// The memory that each layer has for itself.
+    fn workspaces(&mut self) -> Vec<Vec<View>> {
+        let layers = &self.config.model.layers[self.config.layers.clone()];
+        let mut all = Vec::new();
+        for (i, spec) in layers.iter().enumerate() {
+            let own = spec
+                .layer()
+                .workspace(self.config.micro_batch, &self.shapes[i]);
+            let buffer = |own: crate::layers::Workspace| {
+                let label = format!("{} of layer {}", own.label, self.config.layers.start + i);
+                self.plan.buffer(label, own.words, own.lifetime)
+            };
+            all.push(own.into_iter().map(buffer).collect());
+        }
+        all
     }
 
     fn parameters(&mut self) -> Vec<ParameterPlan> {
         let mut parameters = Vec::new();
+        let modules = self.config.model.modules();
         for layer in self.config.layers.clone() {
             let specs = self.config.model.layers[layer].layer().parameters();
             for (index, spec) in specs.into_iter().enumerate() {
@@ -212,7 +297,10 @@ impl Planner<'_> {
                 let view = self.parameters.place(&mut self.plan, words);
                 // The same sizes in the same order: gradients lie in their arenas as parameters do in theirs.
                 let gradient = self.gradients.place(&mut self.plan, words);
-                let name = format!("{layer}.{}", spec.name);
+                for arenas in &mut self.state {
+                    arenas.place(&mut self.plan, words);
+                }
+                let name = format!("{}.{}", modules[layer], spec.name);
                 let (shape, initial) = (spec.shape, spec.initial);
                 parameters.push(ParameterPlan {
                     layer,
@@ -233,12 +321,18 @@ impl Planner<'_> {
         activations: &[View],
         gradients: &[View],
         parameters: &[ParameterPlan],
+        workspaces: Vec<Vec<View>>,
     ) -> Vec<Site> {
-        let site = |(i, layer): (usize, usize)| {
+        let site = |(i, (layer, workspace)): (usize, (usize, Vec<View>))| {
             let own = parameters
                 .iter()
                 .filter(|parameter| parameter.layer == layer);
             Site {
+                samples: self.config.micro_batch,
+                shape: self.shapes[i].clone(),
+                workspace,
+                position: self.position,
+                key: super::parameters::draw_key(self.config.seed, layer),
                 input: activations[i],
                 output: activations[i + 1],
                 output_gradient: gradients[i + 1],
@@ -246,7 +340,8 @@ impl Planner<'_> {
                 gradients: own.map(|parameter| parameter.gradient).collect(),
             }
         };
-        self.config.layers.clone().enumerate().map(site).collect()
+        let layers = self.config.layers.clone().zip(workspaces);
+        layers.enumerate().map(site).collect()
     }
 
     fn record_forward(&mut self, sites: &[Site]) -> RecordingId {
@@ -276,7 +371,12 @@ impl Planner<'_> {
             .copied()
             .unwrap_or(1);
         let rows = logits.elements / classes;
-        let labels = self.plan.buffer("labels", rows, Lifetime::Stage);
+        let spec = self.config.model.loss;
+        let words = match spec {
+            LossSpec::CrossEntropy => rows,
+            LossSpec::MeanSquaredError => logits.elements,
+        };
+        let labels = self.plan.buffer("labels", words, Lifetime::Stage);
         let losses = self.plan.buffer("losses", 2 * rows, Lifetime::Stage);
         let site = LossSite {
             logits,
@@ -286,7 +386,8 @@ impl Planner<'_> {
         };
         let mut recording = Recording::new("forward and loss");
         self.forward(sites, &mut recording);
-        loss::record(&site, self.config.batch, &mut recording);
+        let rows_of_a_step = rows / self.config.micro_batch * self.config.batch;
+        loss::record(spec, &site, rows_of_a_step, &mut recording);
         (self.plan.record(recording), site)
     }
 
@@ -317,56 +418,49 @@ impl Planner<'_> {
     }
 
     /// One operation for a whole arena; the padding between parameters is zero and stays so.
-    fn record_update(&mut self) -> RecordingId {
+    fn record_update(&mut self, coefficients: View) -> RecordingId {
         let mut recording = Recording::new("update");
-        for (parameters, gradients) in self.parameters.buffers.iter().zip(&self.gradients.buffers) {
-            let whole = |buffer: BufferId| {
-                let elements = self.plan.buffers[buffer.0].words;
-                View {
-                    buffer,
-                    offset: 0,
-                    elements,
-                }
+        for (i, parameters) in self.parameters.buffers.iter().enumerate() {
+            let whole = |buffer: BufferId| View {
+                buffer,
+                offset: 0,
+                elements: self.plan.buffers[buffer.0].words,
             };
-            let (parameters, gradients) = (whole(*parameters), whole(*gradients));
-            self.config
-                .optimizer
-                .record_update(parameters, gradients, &mut recording);
+            let site = UpdateSite {
+                coefficients,
+                parameters: whole(*parameters),
+                gradients: whole(self.gradients.buffers[i]),
+                state: self
+                    .state
+                    .iter()
+                    .map(|state| whole(state.buffers[i]))
+                    .collect(),
+            };
+            self.config.optimizer.record_update(&site, &mut recording);
         }
         self.plan.record(recording)
     }
-}
 
-/// Buffers that hold many small tensors, so that an update is one operation.
-struct Arenas {
-    label: &'static str,
-    buffers: Vec<BufferId>,
-}
-
-impl Arenas {
-    fn new(label: &'static str) -> Self {
-        Self {
-            label,
-            buffers: Vec::new(),
+    /// The sum of squares of each parameter's gradient, in parts.
+    fn record_squares(&mut self, parameters: &[ParameterPlan]) -> (RecordingId, Vec<View>) {
+        let mut recording = Recording::new("squares of gradients");
+        if parameters.is_empty() {
+            return (self.plan.record(recording), Vec::new());
         }
-    }
-
-    /// Finds a place at the end of the last arena, or begins another.
-    fn place(&mut self, plan: &mut Plan, words: usize) -> View {
-        if let Some(buffer) = self.buffers.last() {
-            let arena = &mut plan.buffers[buffer.0].words;
-            let offset = arena.next_multiple_of(View::ALIGNMENT_WORDS);
-            if offset + words <= ARENA_WORDS_MAX {
-                *arena = offset + words;
-                return View {
-                    buffer: *buffer,
-                    offset,
-                    elements: words,
-                };
-            }
+        let words = parameters.len() * SQUARE_SUMS;
+        let all = self
+            .plan
+            .buffer("squares of gradients", words, Lifetime::Stage);
+        let views: Vec<_> = (0..parameters.len())
+            .map(|i| View {
+                offset: i * SQUARE_SUMS,
+                elements: SQUARE_SUMS,
+                ..all
+            })
+            .collect();
+        for (parameter, sums) in parameters.iter().zip(&views) {
+            recording.push(square_sums(parameter.gradient, *sums));
         }
-        let view = plan.buffer(self.label, words, Lifetime::Stage);
-        self.buffers.push(view.buffer);
-        view
+        (self.plan.record(recording), views)
     }
 }

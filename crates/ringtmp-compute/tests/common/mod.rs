@@ -10,7 +10,13 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use ringtmp_compute::layers::LayerSpec;
-use ringtmp_compute::{Executor, ExecutorChoice, ModelSpec, OptimizerSpec, StageConfig};
+use ringtmp_compute::layers::conv2d::Conv2d;
+use ringtmp_compute::layers::flatten::Flatten;
+use ringtmp_compute::layers::gelu::Gelu;
+use ringtmp_compute::layers::max_pool2d::MaxPool2d;
+use ringtmp_compute::{
+    Executor, ExecutorChoice, GptSizes, ModelSpec, OptimizerSpec, Packed, StageConfig,
+};
 
 /// Makes tests of async functions: natively they are blocked on, in a browser its event loop runs them.
 macro_rules! suite {
@@ -88,21 +94,56 @@ impl Numbers {
 
 /// A small model of every kind of layer, at odd sizes.
 pub(crate) fn small_model() -> ModelSpec {
-    ModelSpec {
-        input: vec![21],
-        layers: vec![
+    ModelSpec::new(
+        vec![21],
+        vec![
             LayerSpec::linear(21, 13),
             LayerSpec::relu(),
             LayerSpec::linear(13, 11),
             LayerSpec::relu(),
             LayerSpec::linear(11, 5),
         ],
-    }
+    )
+}
+
+/// Models of the other kinds of layers, at odd sizes, each with a name.
+pub(crate) fn other_models() -> Vec<(&'static str, ModelSpec)> {
+    let convolution = |inputs, outputs, stride| Conv2d {
+        inputs,
+        outputs,
+        kernel: 3,
+        stride,
+        padding: 1,
+    };
+    let pooling = MaxPool2d {
+        kernel: 2,
+        stride: None,
+    };
+    let images = ModelSpec::new(
+        vec![2, 9, 7],
+        vec![
+            convolution(2, 5, 1).into(),
+            LayerSpec::relu(),
+            pooling.into(),
+            convolution(5, 3, 2).into(),
+            Gelu {}.into(),
+            Flatten {}.into(),
+            LayerSpec::linear(12, 5),
+        ],
+    );
+    let sizes = GptSizes {
+        vocabulary: 5,
+        blocks: 2,
+        width: 12,
+        heads: 3,
+        context: 7,
+    };
+    vec![("images", images), ("text", ModelSpec::gpt(&sizes))]
 }
 
 /// A stage of it.
 pub(crate) fn config(model: ModelSpec, layers: std::ops::Range<usize>) -> StageConfig {
-    let optimizer = OptimizerSpec::Sgd { learning_rate: 0.1 };
+    let optimizer = OptimizerSpec::sgd(0.1);
     StageConfig {
         model,
         layers,
@@ -112,6 +153,28 @@ pub(crate) fn config(model: ModelSpec, layers: std::ops::Range<usize>) -> StageC
         seed: 7,
         optimizer,
     }
+}
+
+/// A micro-batch for a model, tokens or numbers as its first layer takes, and a label for each row of its logits.
+pub(crate) fn sample(
+    numbers: &mut Numbers,
+    config: &StageConfig,
+    classes: u32,
+) -> (Packed, Vec<u32>) {
+    let model = &config.model;
+    let shapes = model.shapes().expect("a model");
+    let shape: Vec<_> = [config.micro_batch]
+        .into_iter()
+        .chain(shapes[0].iter().copied())
+        .collect();
+    let count = shape.iter().product();
+    let input = match model.layers[0].layer().tokens() {
+        Some(limit) => Packed::from_u32(&shape, &numbers.labels(count, limit as u32)),
+        None => Packed::from_f32(&shape, &numbers.floats(count)),
+    };
+    let output = shapes.last().expect("an output");
+    let rows = config.micro_batch * output[..output.len() - 1].iter().product::<usize>();
+    (input.expect("a micro-batch"), numbers.labels(rows, classes))
 }
 
 /// Fails unless each number is as near to its twin as `tolerance` relative to 1 + |twin| says; no NaN is near anything.

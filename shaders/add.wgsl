@@ -1,0 +1,25 @@
+// output = left + right.
+
+override WORKGROUP: u32 = 64;
+
+struct Dimensions {
+    elements: u32,
+}
+
+@group(0) @binding(0) var<uniform> dimensions: Dimensions;
+@group(1) @binding(0) var<storage, read> left: array<f32>;
+@group(1) @binding(1) var<storage, read> right: array<f32>;
+@group(1) @binding(2) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = (group.y * groups.x + group.x) * WORKGROUP + local;
+    if index >= dimensions.elements {
+        return;
+    }
+    output[index] = left[index] + right[index];
+}

@@ -1,0 +1,36 @@
+// input_gradient = output_gradient (s + 2 input s (1 - s) u'), with s = 1 / (1 + exp(-2u)) and u as in gelu.
+
+override WORKGROUP: u32 = 64;
+
+const ROOT: f32 = 0.7978846; // of 2/π
+const CUBIC: f32 = 0.044715;
+
+struct Dimensions {
+    elements: u32,
+}
+
+@group(0) @binding(0) var<uniform> dimensions: Dimensions;
+@group(1) @binding(0) var<storage, read> input: array<f32>;
+@group(1) @binding(1) var<storage, read> output_gradient: array<f32>;
+@group(1) @binding(2) var<storage, read_write> input_gradient: array<f32>;
+
+// exp(-2u), with u = sqrt(2/π) (x + 0.044715 x³); held where it neither overflows nor matters any more.
+fn decay(x: f32) -> f32 {
+    return exp(clamp(-2.0 * ROOT * (x + CUBIC * x * x * x), -80.0, 80.0));
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = (group.y * groups.x + group.x) * WORKGROUP + local;
+    if index >= dimensions.elements {
+        return;
+    }
+    let x = input[index];
+    let s = 1.0 / (1.0 + decay(x));
+    let slope = ROOT * (1.0 + 3.0 * CUBIC * x * x);
+    input_gradient[index] = output_gradient[index] * (s + 2.0 * x * s * (1.0 - s) * slope);
+}
