@@ -8,7 +8,7 @@ use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Event, Input, Loss, Node, Outcome, Output, Polled};
 use ringtmp_core::plan::LayerCost;
-use ringtmp_core::schedule::Task;
+use ringtmp_core::schedule::{Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Frame, Lane, Purpose};
@@ -37,6 +37,7 @@ fn outline(steps: u32, micro_batches: u16, start_at_peers: u16) -> RunOutline {
         evaluate_every: 2,
         evaluation_micro_batches: 3,
         start_at_peers,
+        schedule: ScheduleSpec::new(Mode::Sync, 1),
     }
 }
 
