@@ -50,7 +50,7 @@ pub enum Mode {
     /// No flush, the newest weights there are, kept until their W (PipeDream, SOSP'19). Every stage has a delay of its own.
     #[serde(rename = "async")]
     Async,
-    /// The static rival: at most `stages - i` micro-batches ahead, then F and B in turn, W straight after B, flush.
+    /// The static rival: at most `stages - i` micro-batches ahead, then F and B in turn, B and W as one, flush.
     #[serde(rename = "1f1b")]
     OneForwardOneBackward,
 }

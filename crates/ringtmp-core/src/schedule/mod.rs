@@ -63,6 +63,8 @@ pub struct Schedule {
     in_flight: VecDeque<Held>,
     backwards: VecDeque<(Held, Option<PayloadId>)>,
     weights: VecDeque<Held>,
+    /// 1F1B: the gradient that leaves with the end of its W.
+    withheld: Option<Outgoing>,
     free: Vec<Slot>,
     updates: Step,
     accumulated: u16,
@@ -87,6 +89,7 @@ impl Schedule {
             in_flight: VecDeque::new(),
             backwards: VecDeque::new(),
             weights: VecDeque::new(),
+            withheld: None,
             free: (0..own.slots()).rev().map(Slot).collect(),
             updates: Step(0),
             accumulated: 0,
@@ -115,6 +118,7 @@ impl Schedule {
         let forwards = self.forwards.iter().map(|(_, _, payload)| *payload);
         forwards
             .chain(self.backwards.iter().map(|(_, payload)| *payload))
+            .chain(self.withheld.iter().map(|withheld| withheld.payload))
             .flatten()
     }
 
@@ -384,17 +388,25 @@ impl Schedule {
                 micro_batch,
                 payload,
             }),
-            Task::BackwardInput { micro_batch, .. } => (!self.is_head()).then_some(Outgoing {
-                to: Neighbour::Predecessor,
-                kind: TensorKind::Gradient,
-                purpose: Purpose::Train,
-                micro_batch,
-                payload,
-            }),
+            Task::BackwardInput { micro_batch, .. } => {
+                let gradient = (!self.is_head()).then_some(Outgoing {
+                    to: Neighbour::Predecessor,
+                    kind: TensorKind::Gradient,
+                    purpose: Purpose::Train,
+                    micro_batch,
+                    payload,
+                });
+                if self.mode == Mode::OneForwardOneBackward {
+                    self.withheld = gradient;
+                    None
+                } else {
+                    gradient
+                }
+            }
             Task::BackwardWeights { slot, .. } => {
                 self.free.push(slot);
                 self.accumulated += 1;
-                None
+                self.withheld.take()
             }
             Task::Update { .. } => {
                 self.accumulated = 0;
