@@ -12,7 +12,7 @@ use crate::world::{Outcome, SimulationError, StageUse, simulate};
 use ringtmp_core::ids::Step;
 use ringtmp_core::node::Assignment;
 use ringtmp_core::partition::partition;
-use ringtmp_core::schedule::{Limits, Mode, StageCost, Task};
+use ringtmp_core::schedule::{Limits, StageCost, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Purpose, TensorKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -162,6 +162,8 @@ pub fn step_bound(scenario: &Scenario, cuts: &[u16], limits: &[Limits]) -> Durat
 
 struct Stage {
     cost: StageCost,
+    /// Bytes of its weights, all versions, with what goes along with them.
+    weights_bytes: u64,
     limits: Limits,
     is_head: bool,
     is_tail: bool,
@@ -197,20 +199,29 @@ impl Watch {
         let costs = StageCost::of(&outline.layers, &cuts, spec);
         let before = std::iter::once(None).chain(limits.iter().copied().map(Some));
         let stages = costs.iter().zip(&limits).zip(before).enumerate();
-        let stage = |(i, ((cost, own), before)): (usize, ((&StageCost, &Limits), _))| Stage {
-            cost: *cost,
-            limits: *own,
-            is_head: i == 0,
-            is_tail: i + 1 == limits.len(),
-            next: (0, 0),
-            ahead: 0,
-            slots: BTreeSet::new(),
-            evaluations: VecDeque::new(),
-            queued: 0,
-            used: StageUse {
-                memory_bytes_max: cost.memory_bytes(*own, before, spec, outline.micro_batches),
-                ..StageUse::default()
-            },
+        let stage = |(i, ((cost, own), before)): (usize, ((&StageCost, &Limits), _))| {
+            let bytes =
+                |cost: StageCost| cost.memory_bytes(*own, before, spec, outline.micro_batches);
+            let bare = StageCost {
+                parameters: 0,
+                ..*cost
+            };
+            Stage {
+                cost: *cost,
+                weights_bytes: bytes(*cost) - bytes(bare),
+                limits: *own,
+                is_head: i == 0,
+                is_tail: i + 1 == limits.len(),
+                next: (0, 0),
+                ahead: 0,
+                slots: BTreeSet::new(),
+                evaluations: VecDeque::new(),
+                queued: 0,
+                used: StageUse {
+                    memory_bytes_max: bytes(*cost),
+                    ..StageUse::default()
+                },
+            }
         };
         Self {
             micro_batches: outline.micro_batches,
@@ -371,18 +382,9 @@ impl Watch {
     /// After every change: what is taken now.
     fn measure(&mut self, at: usize) {
         let stage = &mut self.stages[at];
-        let empty = Limits {
-            credit: 0,
-            weights_pending: 0,
-        };
-        let spec = ringtmp_core::schedule::ScheduleSpec::new(Mode::Sync, 1);
-        let weights = stage
-            .used
-            .memory_bytes_max
-            .min(stage.cost.memory_bytes(empty, None, &spec, 1));
         let slots = stage.slots.len() as u64 * self.samples * stage.cost.stash_bytes;
         let queue = stage.queued * self.samples * stage.cost.input_bytes;
-        let bytes = weights + slots + queue;
+        let bytes = stage.weights_bytes + slots + queue;
         stage.used.slots = stage.used.slots.max(stage.slots.len() as u16);
         stage.used.memory_bytes = stage.used.memory_bytes.max(bytes);
         let bytes_max = stage.used.memory_bytes_max;
