@@ -152,7 +152,7 @@ pub fn step_bound(scenario: &Scenario, cuts: &[u16], limits: &[Limits]) -> Durat
             alone += 2.0 * (link.delay_seconds + leaves);
         }
     }
-    let ahead = limits.iter().map(|limits| limits.slots()).max();
+    let ahead = limits.iter().map(|limits| limits.slots).max();
     let between = f64::from(outline.micro_batches)
         + f64::from(outline.evaluation_micro_batches)
         + f64::from(ahead.unwrap_or(0));
@@ -249,7 +249,7 @@ impl Watch {
         let Some(stage) = self.stages.get(at) else {
             return;
         };
-        if assignment.slots > stage.limits.slots() {
+        if assignment.slots > stage.limits.slots {
             let slot = assignment.slots;
             self.complain(Complaint::Slot { stage: at, slot });
         }
@@ -311,7 +311,7 @@ impl Watch {
         if purpose == Purpose::Evaluate && !stage.is_tail {
             stage.evaluations.push_back(slot);
         }
-        let fresh = stage.slots.insert(slot) && slot < stage.limits.slots();
+        let fresh = stage.slots.insert(slot) && slot < stage.limits.slots;
         let (ahead, credit) = (stage.ahead, stage.limits.credit);
         self.measure(at);
         if !fresh {

@@ -288,7 +288,7 @@ impl Node {
             stage,
             stages: plan.stages(),
             layers: plan.layers(stage),
-            slots: own.slots(),
+            slots: own.slots,
             versions: versions(outline.schedule.mode, own, outline.micro_batches),
         };
         self.output.push_back(Output::Build(assignment));

@@ -150,13 +150,9 @@ pub struct Limits {
     pub credit: u16,
     /// W put off before one of them comes before F.
     pub weights_pending: u16,
-}
-
-impl Limits {
-    /// Places for activations: those in flight and those kept for W.
-    pub const fn slots(self) -> u16 {
-        self.credit + self.weights_pending
-    }
+    /// Places for activations, of those in flight and those kept for W. Where a stage flushes there are never more of them
+    /// than micro-batches in a step, and fewer places than both bounds together will do.
+    pub slots: u16,
 }
 
 /// What a stage costs under a plan.
@@ -208,7 +204,7 @@ impl StageCost {
         let weights = self
             .parameters
             .saturating_mul(NUMBER_BYTES * (2 + versions));
-        let slots = (samples * u64::from(limits.slots())).saturating_mul(self.stash_bytes);
+        let slots = (samples * u64::from(limits.slots)).saturating_mul(self.stash_bytes);
         let queue = predecessor.map_or(0, |limits| samples * u64::from(limits.credit));
         let queue = queue.saturating_mul(self.input_bytes);
         weights.saturating_add(slots).saturating_add(queue)
@@ -221,7 +217,7 @@ pub fn versions(mode: Mode, limits: Limits, micro_batches: u16) -> u16 {
         Mode::Sync | Mode::OneForwardOneBackward => 1,
         Mode::TwoVersions => 2,
         // Micro-batches between F and W span so many steps, each of which may have seen an update.
-        Mode::Async => limits.slots() / micro_batches.max(1) + 2,
+        Mode::Async => limits.slots / micro_batches.max(1) + 2,
     }
 }
 
@@ -256,9 +252,11 @@ pub fn limits(spec: &ScheduleSpec, micro_batches: u16, costs: &[StageCost]) -> V
 /// What 1F1B is bounded by: it has no W to put off but the one it does next.
 fn rival(stage: usize, stages: usize) -> Limits {
     let later = u16::try_from(stages - stage).unwrap_or(u16::MAX);
+    let credit = later.min(CREDIT_MAX);
     Limits {
-        credit: later.min(CREDIT_MAX),
+        credit,
         weights_pending: 1,
+        slots: credit + 1,
     }
 }
 
@@ -293,27 +291,15 @@ fn round_trips(spec: &ScheduleSpec, costs: &[StageCost]) -> Vec<f64> {
 fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> Limits {
     let credit = |trips: f64| (trips.ceil() as u16).saturating_add(1).min(CREDIT_MAX);
     let pending = spec.weights_pending_max.min(WEIGHTS_PENDING_MAX);
-    // Below two nothing overlaps, and an evaluation would stop the flow.
-    let least = Limits {
-        credit: 2,
-        weights_pending: 1,
-    };
-    let wanted = Limits {
-        credit: credit(trips).max(2),
-        weights_pending: pending.min(WEIGHTS_PENDING_FRUGAL),
-    };
+    // Credits and put-off W. Below two credits nothing overlaps, and an evaluation would stop the flow.
+    let least = (2, 1);
+    let wanted = (credit(trips).max(2), pending.min(WEIGHTS_PENDING_FRUGAL));
+    // All of a step may be ahead, and all of its W put off.
+    let all = micro_batches.max(2);
     let most = if spec.mode.flushes() {
-        // All of a step may be ahead, and all of its W put off.
-        let all = micro_batches.max(2);
-        Limits {
-            credit: all.clamp(wanted.credit, CREDIT_MAX),
-            weights_pending: pending.min(all),
-        }
+        (all.clamp(wanted.0, CREDIT_MAX), pending.min(all))
     } else {
-        Limits {
-            credit: wanted.credit,
-            weights_pending: pending.min(WEIGHTS_PENDING_FLOWING),
-        }
+        (wanted.0, pending.min(WEIGHTS_PENDING_FLOWING))
     };
     let between = |low: u16, high: u16, share: u32| {
         let span = u32::from(high.saturating_sub(low));
@@ -324,17 +310,20 @@ fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> 
     } else {
         (wanted, most, level - LEVELS)
     };
-    let limits = Limits {
-        credit: between(low.credit, high.credit, share),
-        weights_pending: between(low.weights_pending, high.weights_pending, share),
-    };
+    let credit = between(low.0, high.0, share);
+    let weights_pending = between(low.1, high.1, share);
     if spec.mode.flushes() {
         Limits {
-            credit: limits.credit.min(micro_batches.max(2)),
-            weights_pending: limits.weights_pending.min(micro_batches),
+            credit: credit.min(all),
+            weights_pending: weights_pending.min(micro_batches),
+            slots: (credit + weights_pending).min(all),
         }
     } else {
-        limits
+        Limits {
+            credit,
+            weights_pending,
+            slots: credit + weights_pending,
+        }
     }
 }
 

@@ -90,7 +90,7 @@ impl Schedule {
             backwards: VecDeque::new(),
             weights: VecDeque::new(),
             withheld: None,
-            free: (0..own.slots()).rev().map(Slot).collect(),
+            free: (0..own.slots).rev().map(Slot).collect(),
             updates: Step(0),
             accumulated: 0,
             busy: false,

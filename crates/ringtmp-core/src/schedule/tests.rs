@@ -134,7 +134,7 @@ proptest! {
                 Task::Forward { .. } | Task::BackwardInput { .. } => None,
             }).collect();
             prop_assert_eq!(weights, expected);
-            let slots = usize::from(stage.limits.slots());
+            let slots = usize::from(stage.limits.slots);
             prop_assert_eq!(stage.free.len(), slots, "slots leak");
         }
     }
@@ -151,6 +151,28 @@ fn several_micro_batches_are_in_flight_but_never_more_than_the_credit() {
     }
     assert_eq!(forwards, bounds(Mode::Sync, 3, 8)[0].credit);
     assert!(forwards > 1);
+}
+
+#[test]
+fn a_stage_that_flushes_needs_no_more_slots_than_a_step_has_micro_batches() {
+    let cost = StageCost {
+        flops: [1.0; 3],
+        hop: 1.0,
+        parameters: 1,
+        stash_bytes: 1,
+        input_bytes: 1,
+    };
+    let mut spec = ScheduleSpec::new(Mode::Sync, 1);
+    spec.memory_bytes_max = Some(1 << 30);
+    let generous = Limits {
+        credit: 32,
+        weights_pending: 32,
+        slots: 32,
+    };
+    assert_eq!(limits(&spec, 32, &[cost; 8]), [generous; 8]);
+    spec.mode = Mode::TwoVersions;
+    let flowing = limits(&spec, 32, &[cost; 8])[0];
+    assert_eq!(flowing.slots, flowing.credit + flowing.weights_pending);
 }
 
 #[test]
@@ -284,16 +306,17 @@ fn credits_follow_the_formula_and_memory_cuts_them() {
     for memory in [1000, 2000, 3000, 1_000_000] {
         spec.memory_bytes_max = Some(memory);
         let cut = credits(&spec, 1.0);
-        assert!(cut[0].slots() > slots_before, "more memory, more slots");
-        slots_before = cut[0].slots();
+        assert!(cut[0].slots > slots_before, "more memory, more slots");
+        slots_before = cut[0].slots;
         let taken = cost.memory_bytes(cut[1], Some(cut[0]), &spec, 32);
         assert!(taken <= memory, "{taken} of {memory}");
     }
-    assert!(slots_before > free[0].slots(), "known memory is used");
+    assert!(slots_before > free[0].slots, "known memory is used");
     spec.memory_bytes_max = Some(0);
     let least = Limits {
         credit: 2,
         weights_pending: 1,
+        slots: 3,
     };
     assert_eq!(credits(&spec, 1.0), [least; 8]);
 }
