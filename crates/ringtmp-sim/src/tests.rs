@@ -75,7 +75,7 @@ fn a_seed_replays_its_run_exactly_and_another_seed_another_run() {
 }
 
 fn complaint_about(bug: Bug, mode: Mode) -> Option<SimulationError> {
-    let mut scenario = Scenario::equal(4, mode, 12, 4, 1.0);
+    let mut scenario = Scenario::equal(4, mode, 40, 4, 1.0);
     scenario.outline.schedule.memory_bytes_max = None;
     let mut world = World::new(&scenario, HashStage::new);
     world.planted.bug = Some(bug);

@@ -150,8 +150,8 @@ pub struct Limits {
     pub credit: u16,
     /// W put off before one of them comes before F.
     pub weights_pending: u16,
-    /// Places for activations, of those in flight and those kept for W. Where a stage flushes there are never more of them
-    /// than micro-batches in a step, and fewer places than both bounds together will do.
+    /// Places for activations, of those in flight and those kept for W. Where a stage flushes, both share them, and it never
+    /// needs more than a step has micro-batches.
     pub slots: u16,
 }
 
@@ -291,34 +291,28 @@ fn round_trips(spec: &ScheduleSpec, costs: &[StageCost]) -> Vec<f64> {
 fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> Limits {
     let credit = |trips: f64| (trips.ceil() as u16).saturating_add(1).min(CREDIT_MAX);
     let pending = spec.weights_pending_max.min(WEIGHTS_PENDING_MAX);
-    // Credits and put-off W. Below two credits nothing overlaps, and an evaluation would stop the flow.
-    let least = (2, 1);
-    let wanted = (credit(trips).max(2), pending.min(WEIGHTS_PENDING_FRUGAL));
-    // All of a step may be ahead, and all of its W put off.
-    let all = micro_batches.max(2);
-    let most = if spec.mode.flushes() {
-        (all.clamp(wanted.0, CREDIT_MAX), pending.min(all))
-    } else {
-        (wanted.0, pending.min(WEIGHTS_PENDING_FLOWING))
-    };
     let between = |low: u16, high: u16, share: u32| {
         let span = u32::from(high.saturating_sub(low));
         low + u16::try_from(span * share / LEVELS).unwrap_or(0)
     };
-    let (low, high, share) = if level <= LEVELS {
-        (least, wanted, level)
-    } else {
-        (wanted, most, level - LEVELS)
-    };
-    let credit = between(low.0, high.0, share);
-    let weights_pending = between(low.1, high.1, share);
+    // Credits and put-off W. Below two credits nothing overlaps, and an evaluation would stop the flow.
+    let least = (2, 1);
+    let wanted = (credit(trips).max(2), pending.min(WEIGHTS_PENDING_FRUGAL));
+    let (first, second) = (level.min(LEVELS), level.saturating_sub(LEVELS));
+    let credit = between(least.0, wanted.0, first);
+    let weights_pending = between(least.1, wanted.1, first);
     if spec.mode.flushes() {
+        // What is in flight and what is put off share the slots, of which a step never needs more than micro-batches.
+        let all = micro_batches.max(2);
+        let slots = between((credit + weights_pending).min(all), all, second);
         Limits {
-            credit: credit.min(all),
-            weights_pending: weights_pending.min(micro_batches),
-            slots: (credit + weights_pending).min(all),
+            credit: slots.min(CREDIT_MAX),
+            weights_pending: slots.min(pending).min(micro_batches),
+            slots,
         }
     } else {
+        let most = pending.min(WEIGHTS_PENDING_FLOWING);
+        let weights_pending = between(weights_pending, most, second);
         Limits {
             credit,
             weights_pending,
