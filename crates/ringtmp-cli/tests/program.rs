@@ -49,11 +49,10 @@ fn a_simulated_ring_is_told_as_json_and_its_trace_is_read_back() {
     let (code, out, err) = ended(&mut command);
     assert_eq!(code, Some(0), "{err}");
     let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
-    for share in ["idle_bottleneck", "rate_lost"] {
-        let share = report[share].as_f64().expect("a number");
-        assert!((0.0..1.0).contains(&share), "{out}");
-    }
-    assert!(report["throughput"].as_f64() <= report["bound"].as_f64());
+    let figure = |key: &str| report[key].as_f64().expect("a number");
+    assert!((0.0..1.0).contains(&figure("idle_bottleneck")), "{out}");
+    let lost = 1.0 - figure("throughput") / figure("bound");
+    assert!((figure("rate_lost") - lost).abs() < 1e-9, "{out}");
     assert_eq!(report["peers"].as_array().map(Vec::len), Some(4));
     let (_, again, _) = ended(&mut ringtmp(line));
     assert_eq!(out, again, "a seed replays its run");
