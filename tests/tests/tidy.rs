@@ -23,7 +23,7 @@ const LONG_FILES: [(&str, usize); 0] = [];
 const LONG_FUNCTIONS: [(&str, &str, usize); 0] = [];
 
 /// Which crates of the workspace a crate may depend on; what is not listed may not be there at all.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("ringtmp-core", &[]),
     ("ringtmp-compute", &[]),
     ("ringtmp-data", &[]),
@@ -37,12 +37,14 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "ringtmp-transport",
         ],
     ),
+    ("ringtmp-sim", &["ringtmp-core"]),
     ("signaling-server", &["ringtmp-core"]),
     (
         "ringtmp-cli",
         &[
             "ringtmp-core",
             "ringtmp-peer",
+            "ringtmp-sim",
             "ringtmp-transport",
             "signaling-server",
         ],

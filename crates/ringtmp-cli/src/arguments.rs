@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::commands::sim::{Sim, Trace};
 use crate::exit;
 use crate::room_url::RoomUrl;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -21,6 +22,13 @@ Examples:
   ringtmp demo --tabs 2 --natives 1 --executor cpu
   ringtmp demo --data idx:path/to/mnist
   ringtmp demo --headless --json result.json";
+
+const SIM_EXAMPLES: &str = "\
+Examples:
+  ringtmp sim --schedule sync --hop-delay 1
+  ringtmp sim --schedule 2bw --hop-delay 3 --jitter 0.6 --rings 10 --json -
+  ringtmp sim --peers 4 --steps 3 --timeline ring.svg --trace ring.json
+  ringtmp trace ring.json";
 
 /// Train one neural network on several devices, as a ring of browser tabs and native processes.
 #[derive(Debug, Parser)]
@@ -47,6 +55,11 @@ pub(crate) enum Command {
     /// Start a server, open browser tabs, train, and show it
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
+    /// Simulate a ring under virtual time, and tell how idle its devices are
+    #[command(after_help = SIM_EXAMPLES)]
+    Sim(Sim),
+    /// Tell from a trace how its peers spent their time
+    Trace(Trace),
     /// End the process groups named on standard input once it is closed
     #[command(hide = true)]
     Guard,
@@ -163,6 +176,11 @@ mod tests {
         assert!(refused("ringtmp demo --headed --headless"));
         assert!(refused("ringtmp demo --executor tpu"));
         assert!(!refused("ringtmp demo --tabs 0 --natives 2 -q"));
+        assert!(refused("ringtmp sim --schedule gpipe"));
+        assert!(refused("ringtmp sim --peers 65"));
+        assert!(!refused(
+            "ringtmp sim --schedule 2bw --hop-delay 3 --json -"
+        ));
         assert!(!refused("ringtmp serve --bind 0.0.0.0 --port 0 -vv"));
     }
 }

@@ -41,6 +41,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Join(join) => commands::join::run(join, quiet).await,
             Command::Watch(watch) => commands::watch::run(watch, quiet).await,
             Command::Demo(demo) => Box::pin(commands::demo::run(demo, quiet)).await,
+            Command::Sim(sim) => commands::sim::run(&sim),
+            Command::Trace(trace) => commands::sim::read(&trace),
             Command::Guard => commands::guard::run(std::io::stdin().lock()),
         }
     })

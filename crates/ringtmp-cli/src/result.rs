@@ -98,13 +98,7 @@ impl RunReport {
 
     /// Writes it to a file, or to standard output where the file is `-`.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        if path.as_os_str() == "-" {
-            std::io::stdout().write_all(text.as_bytes())?;
-            return Ok(());
-        }
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        write_json(self, path)
     }
 }
 
@@ -122,6 +116,17 @@ impl Peer {
             name: device.map(|device| device.name.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// Writes JSON to a file, or to standard output where the file is `-`.
+pub(crate) fn write_json(value: &impl Serialize, path: &Path) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    if path.as_os_str() == "-" {
+        std::io::stdout().write_all(text.as_bytes())?;
+        return Ok(());
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// `tab` or `native`.

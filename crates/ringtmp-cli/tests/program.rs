@@ -39,6 +39,35 @@ fn help_has_examples_and_wrong_arguments_end_with_2() {
 }
 
 #[test]
+fn a_simulated_ring_is_told_as_json_and_its_trace_is_read_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (trace, timeline) = (path("ring.json"), path("ring.svg"));
+    let line = "sim --peers 4 --schedule 2bw --micro-batches 8 --hop-delay 1 --jitter 0.6 --steps 6 --seed 7 --json -";
+    let mut command = ringtmp(line);
+    command.args(["--trace", &trace, "--timeline", &timeline]);
+    let (code, out, err) = ended(&mut command);
+    assert_eq!(code, Some(0), "{err}");
+    let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
+    let figure = |key: &str| report[key].as_f64().expect("a number");
+    assert!((0.0..1.0).contains(&figure("idle_bottleneck")), "{out}");
+    let lost = 1.0 - figure("throughput") / figure("bound");
+    assert!((figure("rate_lost") - lost).abs() < 1e-9, "{out}");
+    assert_eq!(report["peers"].as_array().map(Vec::len), Some(4));
+    let (_, again, _) = ended(&mut ringtmp(line));
+    assert_eq!(out, again, "a seed replays its run");
+    let svg = std::fs::read_to_string(timeline).expect("a drawing");
+    assert!(svg.starts_with("<svg"));
+    let (code, out, err) = ended(ringtmp("trace --json -").arg(&trace));
+    assert_eq!(code, Some(0), "{err}");
+    let shares: Value = serde_json::from_str(&out).expect("nothing but JSON");
+    assert!(shares["3"]["busy"].as_f64() > Some(0.2), "{out}");
+    let (code, _, err) = ended(&mut ringtmp("sim --jitter 7"));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("jitter is out of its range: 0 to 1"), "{err}");
+}
+
+#[test]
 fn a_demo_of_native_devices_trains_and_reports_as_json_on_standard_output() {
     let (code, out, err) = ended(&mut ringtmp(
         "demo --tabs 0 --natives 2 --steps 60 --executor cpu --port 0 --json -",

@@ -162,6 +162,12 @@ impl Step {
     }
 }
 
+/// Which of a stage's weights: how many updates they have seen.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Version(pub u32);
+
 /// One micro-batch. The order of the fields is the order of a step's roster, in which gradients accumulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MicroBatchId {

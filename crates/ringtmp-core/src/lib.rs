@@ -19,4 +19,5 @@ pub mod room;
 pub mod schedule;
 pub mod signal;
 pub mod time;
+pub mod trace;
 pub mod wire;

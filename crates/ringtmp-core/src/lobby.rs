@@ -3,8 +3,8 @@
 use crate::ids::{PeerId, RoomCode};
 use crate::room::Room;
 use crate::signal::{
-    ClientMessage, Device, LAYERS_MAX, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Role,
-    RunDescriptor, SIGNAL_BYTES_MAX, ServerMessage,
+    ClientMessage, Device, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Role, RunDescriptor,
+    SIGNAL_BYTES_MAX, ServerMessage,
 };
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -465,32 +465,18 @@ fn check_protocol(theirs: u16) -> Result<(), Refusal> {
 
 fn check_run(run: &RunDescriptor, limits: &Limits) -> Result<(), Refusal> {
     let outline = &run.outline;
-    let costs_are_sane = outline
-        .layers
-        .iter()
-        .flat_map(|layer| layer.flops)
-        .all(|flops| flops.is_finite() && flops >= 0.0);
     let complaint = if run.toml.len() > RUN_FILE_BYTES_MAX {
         format!(
             "its file of {} bytes is over the limit of {RUN_FILE_BYTES_MAX}",
             run.toml.len()
         )
-    } else if outline.layers.is_empty() || outline.layers.len() > LAYERS_MAX {
-        format!(
-            "{} layers; 1 to {LAYERS_MAX} can be run",
-            outline.layers.len()
-        )
-    } else if outline.steps == 0 || outline.micro_batches == 0 {
-        "it needs at least one step of at least one micro-batch".to_owned()
-    } else if !costs_are_sane {
-        "a layer's cost is not a number".to_owned()
     } else if outline.start_at_peers > limits.members_max {
         format!(
             "it waits for {} devices; a room takes {}",
             outline.start_at_peers, limits.members_max
         )
-    } else if outline.name.chars().count() > Device::TEXT_CHARS_MAX {
-        format!("its name is over {} characters", Device::TEXT_CHARS_MAX)
+    } else if let Some(complaint) = outline.complaint() {
+        complaint
     } else {
         return Ok(());
     };

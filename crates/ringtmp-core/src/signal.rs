@@ -2,10 +2,11 @@
 
 use crate::ids::{Epoch, PeerId, RoomCode};
 use crate::plan::{LayerCost, Plan};
+use crate::schedule::{Limits, ScheduleSpec, StageCost, limits};
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
@@ -263,6 +264,40 @@ pub struct RunOutline {
     pub evaluation_micro_batches: u16,
     /// Start by itself when so many participants are there; 0 to wait for [`ClientMessage::Start`].
     pub start_at_peers: u16,
+    /// How the micro-batches go through the ring.
+    pub schedule: ScheduleSpec,
+}
+
+impl RunOutline {
+    /// What bounds each stage between `cuts`, head first. Every peer computes the same.
+    pub fn limits(&self, cuts: &[u16]) -> Vec<Limits> {
+        let costs = StageCost::of(&self.layers, cuts, &self.schedule);
+        limits(&self.schedule, self.micro_batches, &costs)
+    }
+
+    /// What keeps it from being run, in words for its author.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let costs_are_sane = self
+            .layers
+            .iter()
+            .flat_map(|layer| layer.flops)
+            .all(|flops| flops.is_finite() && flops >= 0.0);
+        if self.layers.is_empty() || self.layers.len() > LAYERS_MAX {
+            let layers = self.layers.len();
+            Some(format!("{layers} layers; 1 to {LAYERS_MAX} can be run"))
+        } else if self.steps == 0 || self.micro_batches == 0 {
+            Some("it needs at least one step of at least one micro-batch".to_owned())
+        } else if !costs_are_sane {
+            Some("a layer's cost is not a number".to_owned())
+        } else if !self.schedule.is_sane() {
+            Some("its schedule has numbers that no schedule can have".to_owned())
+        } else if self.name.chars().count() > Device::TEXT_CHARS_MAX {
+            let longest = Device::TEXT_CHARS_MAX;
+            Some(format!("its name is over {longest} characters"))
+        } else {
+            None
+        }
+    }
 }
 
 /// One point of the curves. (Also travels in `postcard`, which cannot leave a field out.)

@@ -4,6 +4,7 @@ use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::room::WARM_UP_MAX;
+use ringtmp_core::schedule::{Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use std::time::Duration;
@@ -29,6 +30,7 @@ fn run(start_at_peers: u16) -> RunDescriptor {
         evaluate_every: 0,
         evaluation_micro_batches: 1,
         start_at_peers,
+        schedule: ScheduleSpec::new(Mode::Sync, 1),
     };
     RunDescriptor {
         toml: String::new(),

@@ -3,6 +3,7 @@
 use crate::view::RunSummary;
 use ringtmp_compute::{LayerOutline, ModelError, ModelSpec, OptimizerSpec};
 use ringtmp_core::plan::LayerCost;
+use ringtmp_core::schedule::{Mode, ScheduleSpec};
 use ringtmp_core::signal::{RunDescriptor, RunOutline};
 use ringtmp_data::{DataSpec, DataSpecError};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub struct RunFile {
     pub evaluate_every: u32,
     /// Held-out samples of an evaluation (fewer where there are fewer); 0 for none.
     pub evaluation_samples: u32,
+    /// The schedule: `sync` or `1f1b`. (`2bw` and `async` so far only in the simulator.)
+    pub schedule: Mode,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
     pub start_at_peers: u16,
 }
@@ -51,6 +54,7 @@ impl Default for RunFile {
             learning_rate: 0.2,
             evaluate_every: 100,
             evaluation_samples: 1000,
+            schedule: Mode::Sync,
             start_at_peers: 0,
         }
     }
@@ -168,6 +172,13 @@ impl RunFile {
             samples.to_string(),
             "at most 65535 micro-batches",
         )?;
+        // Stages hold one version of their weights.
+        rule(
+            self.schedule.flushes(),
+            "schedule",
+            self.schedule.to_string(),
+            "sync or 1f1b; 2bw and async need two versions of the weights, which only the simulator has (ringtmp sim)",
+        )?;
         let model = ModelSpec::preset(&self.preset)?;
         let (layers, shapes) = (model.outline()?, model.shapes()?);
         let data = self.data.parse()?;
@@ -228,6 +239,7 @@ impl Run {
             evaluation_micro_batches: u16::try_from(self.file.evaluation_micro_batches())
                 .unwrap_or(u16::MAX),
             start_at_peers: self.file.start_at_peers,
+            schedule: ScheduleSpec::new(self.file.schedule, self.file.micro_batch),
         }
     }
 
@@ -296,6 +308,8 @@ mod tests {
         assert!(error("steps = 0").contains("steps = 0"));
         assert!(error("learning_rate = nan").contains("positive"));
         assert!(error("preset = 'lstm'").contains("mlp"));
+        assert!(error("schedule = '2bw'").contains("only the simulator"));
+        assert!(error("schedule = 'gpipe'").contains("sync"));
         assert!(error("colour = 1").contains("colour"));
         assert!(error("data = 'ftp'").contains("ftp"));
         assert!(

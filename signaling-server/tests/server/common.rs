@@ -3,6 +3,7 @@
 use futures::{SinkExt, StreamExt};
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::plan::LayerCost;
+use ringtmp_core::schedule::{Mode, ScheduleSpec};
 use ringtmp_core::signal::{
     ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RunDescriptor,
     RunOutline, ServerMessage,
@@ -168,6 +169,7 @@ pub(crate) fn run() -> RunDescriptor {
             evaluate_every: 0,
             evaluation_micro_batches: 0,
             start_at_peers: 2,
+            schedule: ScheduleSpec::new(Mode::Sync, 1),
         },
     }
 }

@@ -4,4 +4,5 @@ pub(crate) mod demo;
 pub(crate) mod guard;
 pub(crate) mod join;
 pub(crate) mod serve;
+pub(crate) mod sim;
 pub(crate) mod watch;

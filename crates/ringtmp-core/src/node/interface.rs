@@ -213,6 +213,8 @@ pub struct Assignment {
     pub layers: Range<LayerIndex>,
     /// Micro-batches whose activations it keeps at once.
     pub slots: u16,
+    /// Versions of its weights it keeps at once.
+    pub versions: u16,
 }
 
 impl Assignment {

@@ -16,7 +16,7 @@ mod training;
 
 use crate::ids::{Epoch, PeerId, RoomCode, StageIndex, Step};
 use crate::plan::Plan;
-use crate::schedule::slots;
+use crate::schedule::{Waiting, versions};
 use crate::signal::{ClientMessage, DeviceKind, RoomState, RoomView, RunOutline, ServerMessage};
 use crate::time::Time;
 use crate::wire::Body;
@@ -180,6 +180,12 @@ impl Node {
             .map(|active| active.training.schedule.updates())
     }
 
+    /// What an idle stage waits for; none while it works, and outside training.
+    pub fn waiting(&self) -> Option<Waiting> {
+        let training = &self.active.as_ref()?.training;
+        training.waiting()
+    }
+
     fn under(&mut self, epoch: Epoch) -> Option<&mut Active> {
         self.active
             .as_mut()
@@ -275,16 +281,18 @@ impl Node {
                 epoch,
             });
         }
-        let slots = slots(stage, plan.stages(), outline.micro_batches);
+        let limits = outline.limits(&plan.cuts);
+        let own = limits[usize::from(stage.0)];
         let assignment = Assignment {
             epoch,
             stage,
             stages: plan.stages(),
             layers: plan.layers(stage),
-            slots,
+            slots: own.slots,
+            versions: versions(outline.schedule.mode, own, outline.micro_batches),
         };
         self.output.push_back(Output::Build(assignment));
-        let training = Training::new(&plan, stage, &outline);
+        let training = Training::new(&plan, stage, &limits, &outline);
         self.active = Some(Active {
             plan,
             stage,

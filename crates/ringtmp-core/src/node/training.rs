@@ -4,7 +4,7 @@ use super::tally::Tally;
 use super::{Active, Event, Node, Outcome, Output};
 use crate::ids::{Epoch, MicroBatchId, PayloadId, PeerId, StageIndex};
 use crate::plan::Plan;
-use crate::schedule::{Neighbour, Outgoing, Roster, Schedule, Task};
+use crate::schedule::{Limits, Neighbour, Outgoing, Roster, Schedule, Task, Waiting};
 use crate::signal::{ClientMessage, Point, RunOutline};
 use crate::time::Time;
 use crate::wire::{Body, Purpose, TensorKind};
@@ -27,9 +27,14 @@ pub(super) struct Training {
 }
 
 impl Training {
-    pub(super) fn new(plan: &Plan, stage: StageIndex, outline: &RunOutline) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        stage: StageIndex,
+        limits: &[Limits],
+        outline: &RunOutline,
+    ) -> Self {
         let roster = Roster::new(outline, plan.order[0]);
-        let schedule = Schedule::new(stage, plan.stages(), roster);
+        let schedule = Schedule::new(stage, outline.schedule.mode, limits, roster);
         Self {
             schedule,
             roster,
@@ -46,6 +51,12 @@ impl Training {
 
     pub(super) fn is_over(&self) -> bool {
         self.phase == Phase::Over
+    }
+
+    pub(super) fn waiting(&self) -> Option<Waiting> {
+        (self.phase == Phase::Going)
+            .then(|| self.schedule.waiting())
+            .flatten()
     }
 
     pub(super) fn points_due(&self) -> Option<Time> {

@@ -8,144 +8,43 @@
 //! pending W > 0                  -> W
 //! ```
 //!
-//! The mode is `sync`: F of step t is ready when this stage has made its own update of step t - 1, with no barrier between
-//! stages. B comes before F as in 1F1B (PipeDream, SOSP'19); W is split off so that it fills gaps (Zero Bubble, ICLR'24).
-//! Messages of a lane are ordered and every stage knows the [`Roster`], so that gradients accumulate in roster order at every
-//! stage; what arrives out of that order is a [`Violation`] by the neighbour.
+//! Which step a stage may be in, and with which weights, is the [`Mode`]'s to say; the bounds are [`Limits`]. B comes before F
+//! as in 1F1B (PipeDream, SOSP'19); W is split off so that it fills gaps (Zero Bubble, ICLR'24). There is no barrier between
+//! stages. Messages of a lane are ordered and every stage knows the [`Roster`], so that gradients accumulate in roster order at
+//! every stage; what arrives out of that order is a [`Violation`] by the neighbour.
 
+mod limits;
+mod messages;
 mod roster;
 
+pub use limits::{
+    CREDIT_MAX, Limits, Mode, ScheduleSpec, StageCost, UnknownMode, WEIGHTS_PENDING_MAX, limits,
+    versions,
+};
+pub use messages::{Neighbour, Outgoing, Task, Violation};
 pub use roster::{Cursor, Roster};
 
-use crate::ids::{MicroBatchId, PayloadId, Slot, StageIndex, Step};
+use crate::ids::{MicroBatchId, PayloadId, Slot, StageIndex, Step, Version};
 use crate::wire::{Purpose, TensorKind};
 use std::collections::VecDeque;
-
-/// The most W put off. More hides more delay and costs a stash of activations each (design figure: 8 to 16).
-pub const WEIGHTS_PENDING_MAX: u16 = 8;
-
-/// How far ahead of its gradients a stage may run: `ceil(alpha * R / T) + 1` with `alpha = 2`, `R` the forward and
-/// backward work of this and all later stages and `T` that of one stage, for stages of equal work F = B = W. At most the
-/// micro-batches of a step, since `sync` has no more to do, and at least 2, so that evaluations flow.
-pub fn credits(stage: StageIndex, stages: usize, micro_batches: u16) -> u16 {
-    let later = u16::try_from(stages)
-        .unwrap_or(u16::MAX)
-        .saturating_sub(stage.0);
-    let wanted = later.saturating_mul(4).div_ceil(3).saturating_add(1);
-    wanted.min(micro_batches.max(2))
-}
-
-/// Slots a stage needs for the activations of micro-batches in flight and of put-off W.
-pub fn slots(stage: StageIndex, stages: usize, micro_batches: u16) -> u16 {
-    credits(stage, stages, micro_batches) + WEIGHTS_PENDING_MAX
-}
-
-/// Something to compute, one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// F. At the tail it ends in the loss.
-    Forward {
-        /// Which.
-        micro_batch: MicroBatchId,
-        /// What for.
-        purpose: Purpose,
-        /// Where its activations are kept.
-        slot: Slot,
-        /// The stage's input; none at the head, which draws it from its data.
-        input: Option<PayloadId>,
-    },
-    /// B.
-    BackwardInput {
-        /// Which.
-        micro_batch: MicroBatchId,
-        /// Where its activations are.
-        slot: Slot,
-        /// The gradient of the stage's output; none at the tail, which has it from the loss.
-        output_gradient: Option<PayloadId>,
-    },
-    /// W.
-    BackwardWeights {
-        /// Which.
-        micro_batch: MicroBatchId,
-        /// Where its activations are.
-        slot: Slot,
-    },
-    /// The optimizer.
-    Update {
-        /// Of which step.
-        step: Step,
-    },
-}
-
-impl Task {
-    /// The tensors it works on, if they came from a neighbour.
-    pub const fn payload(&self) -> Option<PayloadId> {
-        match self {
-            Self::Forward { input, .. } => *input,
-            Self::BackwardInput {
-                output_gradient, ..
-            } => *output_gradient,
-            Self::BackwardWeights { .. } | Self::Update { .. } => None,
-        }
-    }
-}
-
-/// A neighbour in the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Neighbour {
-    /// The stage before.
-    Predecessor,
-    /// The stage after.
-    Successor,
-}
-
-/// A tensor for a neighbour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Whom it is for.
-    pub to: Neighbour,
-    /// What it is.
-    pub kind: TensorKind,
-    /// What for.
-    pub purpose: Purpose,
-    /// Which micro-batch.
-    pub micro_batch: MicroBatchId,
-    /// The numbers; none for a release.
-    pub payload: Option<PayloadId>,
-}
-
-/// A neighbour sent what no correct peer would send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    /// Not the next micro-batch of the roster.
-    #[error("a neighbour sent {kind:?} of micro-batch {sequence} of step {step} out of order")]
-    OutOfOrder {
-        /// What it sent.
-        kind: TensorKind,
-        /// The step it named.
-        step: u32,
-        /// The sequence it named.
-        sequence: u16,
-    },
-    /// From the wrong side.
-    #[error("a neighbour sent {kind:?} against its direction")]
-    WrongWay {
-        /// What it sent.
-        kind: TensorKind,
-    },
-    /// More than its credit.
-    #[error("the predecessor sent more micro-batches than its credit of {credit}")]
-    OverCredit {
-        /// What it may have in flight.
-        credit: u16,
-    },
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Held {
     purpose: Purpose,
     micro_batch: MicroBatchId,
     slot: Slot,
+    version: Version,
+}
+
+/// What an idle stage waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Waiting {
+    /// An activation or a gradient.
+    Input,
+    /// F could begin, were fewer micro-batches on their way.
+    Credit,
+    /// F could begin, had this stage made the update it needs (which waits for gradients in its turn).
+    Weights,
 }
 
 /// The schedule of one stage under one plan.
@@ -154,7 +53,8 @@ pub struct Schedule {
     stage: StageIndex,
     stages: usize,
     roster: Roster,
-    credit: u16,
+    mode: Mode,
+    limits: Limits,
     predecessor_credit: u16,
     /// The next micro-batch that enters this stage: drawn at the head, arriving elsewhere.
     entering: Cursor,
@@ -163,6 +63,8 @@ pub struct Schedule {
     in_flight: VecDeque<Held>,
     backwards: VecDeque<(Held, Option<PayloadId>)>,
     weights: VecDeque<Held>,
+    /// 1F1B: the gradient that leaves with the end of its W.
+    withheld: Option<Outgoing>,
     free: Vec<Slot>,
     updates: Step,
     accumulated: u16,
@@ -171,24 +73,24 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of `stage` of `stages`.
-    pub fn new(stage: StageIndex, stages: usize, roster: Roster) -> Self {
-        let before = StageIndex(stage.0.saturating_sub(1));
+    /// The schedule of `stage`, where `limits` are those of all stages, head first.
+    pub fn new(stage: StageIndex, mode: Mode, limits: &[Limits], roster: Roster) -> Self {
+        let index = usize::from(stage.0);
+        let own = limits[index];
         Self {
             stage,
-            stages,
+            stages: limits.len(),
             roster,
-            credit: credits(stage, stages, roster.micro_batches),
-            predecessor_credit: credits(before, stages, roster.micro_batches),
+            mode,
+            limits: own,
+            predecessor_credit: limits[index.saturating_sub(1)].credit,
             entering: Cursor::new(roster),
             forwards: VecDeque::new(),
             in_flight: VecDeque::new(),
             backwards: VecDeque::new(),
             weights: VecDeque::new(),
-            free: (0..slots(stage, stages, roster.micro_batches))
-                .rev()
-                .map(Slot)
-                .collect(),
+            withheld: None,
+            free: (0..own.slots).rev().map(Slot).collect(),
             updates: Step(0),
             accumulated: 0,
             busy: false,
@@ -216,6 +118,7 @@ impl Schedule {
         let forwards = self.forwards.iter().map(|(_, _, payload)| *payload);
         forwards
             .chain(self.backwards.iter().map(|(_, payload)| *payload))
+            .chain(self.withheld.iter().map(|withheld| withheld.payload))
             .flatten()
     }
 
@@ -283,21 +186,20 @@ impl Schedule {
         Ok(())
     }
 
-    /// The successor returns the oldest micro-batch in flight, and no other.
+    /// The successor returns the oldest micro-batch in flight of its purpose, and no other. (A release may overtake gradients
+    /// of an earlier step, whose B takes time, where stages do not flush.)
     fn returned(
         &mut self,
         kind: TensorKind,
         purpose: Purpose,
         micro_batch: MicroBatchId,
     ) -> Result<Held, Violation> {
-        match self.in_flight.front() {
-            Some(held) if held.purpose == purpose && held.micro_batch == micro_batch => {
-                let held = *held;
-                self.in_flight.pop_front();
-                Ok(held)
-            }
-            Some(_) | None => Err(out_of_order(kind, micro_batch)),
-        }
+        let mut in_flight = self.in_flight.iter();
+        let oldest = in_flight.position(|held| held.purpose == purpose);
+        oldest
+            .filter(|index| self.in_flight[*index].micro_batch == micro_batch)
+            .and_then(|index| self.in_flight.remove(index))
+            .ok_or_else(|| out_of_order(kind, micro_batch))
     }
 
     fn release(&mut self, held: Held) -> Option<Outgoing> {
@@ -325,18 +227,47 @@ impl Schedule {
         if self.accumulated == self.roster.micro_batches {
             return Some(Task::Update { step: self.updates });
         }
-        if let Some((held, output_gradient)) = self.backwards.pop_front() {
-            self.weights.push_back(held);
-            return Some(Task::BackwardInput {
-                micro_batch: held.micro_batch,
-                slot: held.slot,
-                output_gradient,
-            });
+        if self.mode == Mode::OneForwardOneBackward {
+            return self.choose_in_turn();
         }
-        if self.weights.len() >= usize::from(WEIGHTS_PENDING_MAX) {
-            return self.choose_weights();
+        self.choose_backward()
+            .or_else(|| {
+                let full = self.weights.len() >= usize::from(self.limits.weights_pending);
+                full.then(|| self.choose_weights()).flatten()
+            })
+            .or_else(|| self.choose_forward())
+            .or_else(|| self.choose_weights())
+    }
+
+    /// 1F1B: W follows its B; below its credit a stage waits for F if there is another in this step, else for B.
+    fn choose_in_turn(&mut self) -> Option<Task> {
+        if let Some(task) = self.choose_weights() {
+            return Some(task);
         }
-        self.choose_forward().or_else(|| self.choose_weights())
+        let ahead = self.in_flight.len() + self.backwards.len();
+        if ahead >= usize::from(self.limits.credit) || self.next_is_of_later_step() {
+            self.choose_backward()
+        } else {
+            self.choose_forward()
+        }
+    }
+
+    /// Whether what enters here next has to wait for this stage's update.
+    fn next_is_of_later_step(&self) -> bool {
+        let arrived = self.forwards.front().map(|(_, id, _)| *id);
+        let next = arrived.or_else(|| self.entering.peek().map(|(_, id)| id));
+        next.is_none_or(|id| self.version(id.step).is_none())
+    }
+
+    fn choose_backward(&mut self) -> Option<Task> {
+        let (held, output_gradient) = self.backwards.pop_front()?;
+        self.weights.push_back(held);
+        Some(Task::BackwardInput {
+            micro_batch: held.micro_batch,
+            slot: held.slot,
+            version: held.version,
+            output_gradient,
+        })
     }
 
     fn choose_weights(&mut self) -> Option<Task> {
@@ -344,17 +275,50 @@ impl Schedule {
         Some(Task::BackwardWeights {
             micro_batch: held.micro_batch,
             slot: held.slot,
+            version: held.version,
         })
     }
 
-    fn choose_forward(&mut self) -> Option<Task> {
-        let (purpose, micro_batch, input) = if self.is_head() {
-            self.drawn()?
-        } else {
-            self.forwards.front().copied()?
+    /// Which weights F of a step uses; none if this stage has not made them yet. The evaluation at the end sees all updates.
+    fn version(&self, step: Step) -> Option<Version> {
+        let steps = self.roster.steps;
+        let wanted = match self.mode {
+            Mode::Sync | Mode::OneForwardOneBackward => step.0,
+            Mode::TwoVersions | Mode::Async if step.0 >= steps => steps,
+            Mode::TwoVersions => step.0.saturating_sub(1),
+            Mode::Async => self.updates.0,
         };
-        // Flush: this stage's weights must be those of the micro-batch's step.
-        if micro_batch.step != self.updates || self.in_flight.len() >= usize::from(self.credit) {
+        (wanted <= self.updates.0).then_some(Version(wanted))
+    }
+
+    /// What could enter this stage now.
+    fn entrant(&self) -> Option<(Purpose, MicroBatchId, Option<PayloadId>)> {
+        if self.is_head() {
+            self.drawn()
+        } else {
+            self.forwards.front().copied()
+        }
+    }
+
+    /// Why nothing is being done; none while something is, and after the end.
+    pub fn waiting(&self) -> Option<Waiting> {
+        if self.busy || self.is_finished() {
+            return None;
+        }
+        let Some((_, micro_batch, _)) = self.entrant() else {
+            return Some(Waiting::Input);
+        };
+        if self.version(micro_batch.step).is_none() {
+            Some(Waiting::Weights)
+        } else {
+            Some(Waiting::Credit)
+        }
+    }
+
+    fn choose_forward(&mut self) -> Option<Task> {
+        let (purpose, micro_batch, input) = self.entrant()?;
+        let version = self.version(micro_batch.step)?;
+        if self.in_flight.len() >= usize::from(self.limits.credit) {
             return None;
         }
         let slot = self.free.pop()?;
@@ -369,12 +333,14 @@ impl Schedule {
                 purpose,
                 micro_batch,
                 slot,
+                version,
             });
         }
         Some(Task::Forward {
             micro_batch,
             purpose,
             slot,
+            version,
             input,
         })
     }
@@ -394,12 +360,14 @@ impl Schedule {
                 micro_batch,
                 purpose,
                 slot,
+                version,
                 ..
             } if self.is_tail() => {
                 let held = Held {
                     purpose,
                     micro_batch,
                     slot,
+                    version,
                 };
                 match purpose {
                     Purpose::Train => {
@@ -420,17 +388,25 @@ impl Schedule {
                 micro_batch,
                 payload,
             }),
-            Task::BackwardInput { micro_batch, .. } => (!self.is_head()).then_some(Outgoing {
-                to: Neighbour::Predecessor,
-                kind: TensorKind::Gradient,
-                purpose: Purpose::Train,
-                micro_batch,
-                payload,
-            }),
+            Task::BackwardInput { micro_batch, .. } => {
+                let gradient = (!self.is_head()).then_some(Outgoing {
+                    to: Neighbour::Predecessor,
+                    kind: TensorKind::Gradient,
+                    purpose: Purpose::Train,
+                    micro_batch,
+                    payload,
+                });
+                if self.mode == Mode::OneForwardOneBackward {
+                    self.withheld = gradient;
+                    None
+                } else {
+                    gradient
+                }
+            }
             Task::BackwardWeights { slot, .. } => {
                 self.free.push(slot);
                 self.accumulated += 1;
-                None
+                self.withheld.take()
             }
             Task::Update { .. } => {
                 self.accumulated = 0;

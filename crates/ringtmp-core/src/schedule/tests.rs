@@ -14,6 +14,26 @@ fn roster(steps: u32, micro_batches: u16, evaluation_micro_batches: u16) -> Rost
     }
 }
 
+fn bounds(mode: Mode, stages: usize, micro_batches: u16) -> Vec<Limits> {
+    let cost = StageCost {
+        flops: [1.0; 3],
+        hop: 0.0,
+        parameters: 10,
+        stash_bytes: 1,
+        input_bytes: 1,
+    };
+    limits(
+        &ScheduleSpec::new(mode, 1),
+        micro_batches,
+        &vec![cost; stages],
+    )
+}
+
+fn schedule(stage: u16, stages: usize, roster: Roster) -> Schedule {
+    let limits = bounds(Mode::Sync, stages, roster.micro_batches);
+    Schedule::new(StageIndex(stage), Mode::Sync, &limits, roster)
+}
+
 /// A ring in memory: every stage picks, every message is delivered, in an order that `choices` decides.
 struct Ring {
     stages: Vec<Schedule>,
@@ -25,8 +45,9 @@ struct Ring {
 }
 
 impl Ring {
-    fn new(stages: usize, roster: Roster) -> Self {
-        let schedule = |stage| Schedule::new(StageIndex(stage as u16), stages, roster);
+    fn new(mode: Mode, stages: usize, roster: Roster) -> Self {
+        let limits = bounds(mode, stages, roster.micro_batches);
+        let schedule = |stage| Schedule::new(StageIndex(stage as u16), mode, &limits, roster);
         Self {
             stages: (0..stages).map(schedule).collect(),
             running: vec![None; stages],
@@ -91,13 +112,14 @@ impl Ring {
 proptest! {
     #[test]
     fn whatever_the_order_of_events_every_stage_does_everything_once_and_in_roster_order(
+        mode in prop::sample::select(Mode::ALL.to_vec()),
         stages in 1usize..6,
         steps in 1u32..4,
         micro_batches in 1u16..12,
         evaluation in 0u16..4,
         choices in prop::collection::vec(any::<u8>(), 400),
     ) {
-        let mut ring = Ring::new(stages, roster(steps, micro_batches, evaluation));
+        let mut ring = Ring::new(mode, stages, roster(steps, micro_batches, evaluation));
         ring.run(&mut choices.into_iter().cycle().take(100_000));
         for (stage, log) in ring.stages.iter().zip(&ring.log) {
             prop_assert!(stage.is_finished(), "stage {:?} is stuck: {stage:?}", stage.stage);
@@ -112,7 +134,7 @@ proptest! {
                 Task::Forward { .. } | Task::BackwardInput { .. } => None,
             }).collect();
             prop_assert_eq!(weights, expected);
-            let slots = usize::from(slots(stage.stage, stages, micro_batches));
+            let slots = usize::from(stage.limits.slots);
             prop_assert_eq!(stage.free.len(), slots, "slots leak");
         }
     }
@@ -120,20 +142,42 @@ proptest! {
 
 #[test]
 fn several_micro_batches_are_in_flight_but_never_more_than_the_credit() {
-    let mut head = Schedule::new(StageIndex(0), 3, roster(1, 8, 0));
+    let mut head = schedule(0, 3, roster(1, 8, 0));
     let mut forwards = 0;
     while let Some(task) = head.pick() {
         assert!(matches!(task, Task::Forward { .. }));
         forwards += 1;
         assert!(head.completed(task, None).is_some());
     }
-    assert_eq!(forwards, credits(StageIndex(0), 3, 8));
+    assert_eq!(forwards, bounds(Mode::Sync, 3, 8)[0].credit);
     assert!(forwards > 1);
 }
 
 #[test]
+fn a_stage_that_flushes_needs_no_more_slots_than_a_step_has_micro_batches() {
+    let cost = StageCost {
+        flops: [1.0; 3],
+        hop: 1.0,
+        parameters: 1,
+        stash_bytes: 1,
+        input_bytes: 1,
+    };
+    let mut spec = ScheduleSpec::new(Mode::Sync, 1);
+    spec.memory_bytes_max = Some(1 << 30);
+    let generous = Limits {
+        credit: 32,
+        weights_pending: 32,
+        slots: 32,
+    };
+    assert_eq!(limits(&spec, 32, &[cost; 8]), [generous; 8]);
+    spec.mode = Mode::TwoVersions;
+    let flowing = limits(&spec, 32, &[cost; 8])[0];
+    assert_eq!(flowing.slots, flowing.credit + flowing.weights_pending);
+}
+
+#[test]
 fn a_neighbour_that_breaks_the_order_is_told_so() {
-    let mut tail = Schedule::new(StageIndex(1), 2, roster(2, 2, 0));
+    let mut tail = schedule(1, 2, roster(2, 2, 0));
     let id = |step, sequence| MicroBatchId {
         step: Step(step),
         source: HEAD,
@@ -171,9 +215,9 @@ fn a_neighbour_that_breaks_the_order_is_told_so() {
 
 #[test]
 fn a_predecessor_that_floods_is_stopped_at_its_credit() {
-    let mut tail = Schedule::new(StageIndex(1), 2, roster(100, 8, 0));
+    let mut tail = schedule(1, 2, roster(100, 8, 0));
     let mut cursor = Cursor::new(roster(100, 8, 0));
-    let credit = credits(StageIndex(0), 2, 8);
+    let credit = bounds(Mode::Sync, 2, 8)[0].credit;
     for count in 0.. {
         let (purpose, id) = cursor
             .peek()
@@ -200,7 +244,7 @@ fn a_predecessor_that_floods_is_stopped_at_its_credit() {
 
 #[test]
 fn a_paused_head_finishes_its_step_and_begins_no_other() {
-    let mut ring = Ring::new(2, roster(5, 3, 0));
+    let mut ring = Ring::new(Mode::Sync, 2, roster(5, 3, 0));
     let pick = ring.work(0);
     assert!(pick);
     ring.stages[0].set_paused(true);
@@ -209,4 +253,80 @@ fn a_paused_head_finishes_its_step_and_begins_no_other() {
     ring.stages[0].set_paused(false);
     ring.run(&mut std::iter::repeat(0));
     assert!(ring.stages[0].is_finished());
+}
+
+#[test]
+fn with_two_versions_a_step_uses_the_weights_of_one_update_less_and_the_last_evaluation_all() {
+    let mut ring = Ring::new(Mode::TwoVersions, 3, roster(4, 3, 1));
+    ring.run(&mut std::iter::repeat(0));
+    for log in &ring.log {
+        let forwards: Vec<(u32, u32)> = log
+            .iter()
+            .filter_map(|task| match task {
+                Task::Forward {
+                    micro_batch,
+                    version,
+                    ..
+                } => Some((micro_batch.step.0, version.0)),
+                Task::BackwardInput { .. } | Task::BackwardWeights { .. } | Task::Update { .. } => {
+                    None
+                }
+            })
+            .collect();
+        let mut expected: Vec<(u32, u32)> = Vec::new();
+        for (step, version) in [(0, 0), (1, 0), (2, 1), (3, 2)] {
+            expected.extend([(step, version); 3]);
+        }
+        expected.insert(6, (2, 1));
+        expected.push((4, 4));
+        assert_eq!(forwards, expected);
+    }
+}
+
+#[test]
+fn credits_follow_the_formula_and_memory_cuts_them() {
+    let cost = StageCost {
+        flops: [1.0; 3],
+        hop: 1.0,
+        parameters: 10,
+        stash_bytes: 100,
+        input_bytes: 10,
+    };
+    let mut spec = ScheduleSpec::new(Mode::TwoVersions, 1);
+    let credits = |spec: &ScheduleSpec, hop| {
+        let costs = vec![StageCost { hop, ..cost }; 8];
+        limits(spec, 32, &costs)
+    };
+    // R_0 = 16 without delay, 16 + 14 with one F a hop; T = 3; the tail's R is 2.
+    assert_eq!(credits(&spec, 0.0)[0].credit, 12);
+    assert_eq!(credits(&spec, 1.0)[0].credit, 21);
+    assert_eq!(credits(&spec, 1.0)[7].credit, 3);
+    let free = credits(&spec, 1.0);
+    let mut slots_before = 0;
+    for memory in [1000, 2000, 3000, 1_000_000] {
+        spec.memory_bytes_max = Some(memory);
+        let cut = credits(&spec, 1.0);
+        assert!(cut[0].slots > slots_before, "more memory, more slots");
+        slots_before = cut[0].slots;
+        let taken = cost.memory_bytes(cut[1], Some(cut[0]), &spec, 32);
+        assert!(taken <= memory, "{taken} of {memory}");
+    }
+    assert!(slots_before > free[0].slots, "known memory is used");
+    spec.memory_bytes_max = Some(0);
+    let least = Limits {
+        credit: 2,
+        weights_pending: 1,
+        slots: 3,
+    };
+    assert_eq!(credits(&spec, 1.0), [least; 8]);
+}
+
+#[test]
+fn every_mode_is_read_as_it_is_written() {
+    for mode in Mode::ALL {
+        assert_eq!(mode.word().parse(), Ok(mode));
+        let json = serde_json::to_string(&mode).expect("JSON");
+        assert_eq!(json, format!("{:?}", mode.word()));
+    }
+    assert!("gpipe".parse::<Mode>().is_err());
 }

@@ -1,28 +1,21 @@
-//! Whole rings in memory: lobby and nodes under a random order of events, with a hash in place of computing.
-//!
-//! The hash shows which weights, which inputs and which order of accumulation went into every layer, so that two runs with
-//! equal digests did the same work in the same order.
+//! Whole rings in memory: lobby and nodes under an arbitrary order of events, where time plays no part, with a hash in place of computing.
 
 use proptest::prelude::*;
-use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode};
+use ringtmp_core::ids::{Epoch, PayloadId, PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
-use ringtmp_core::node::{Assignment, Event, Input, Loss, Node, Outcome, Output, Polled};
+use ringtmp_core::node::{Assignment, Event, Input, Node, Outcome, Output, Polled};
 use ringtmp_core::plan::LayerCost;
-use ringtmp_core::schedule::Task;
+use ringtmp_core::schedule::{Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
-use ringtmp_core::wire::{Body, Frame, Lane, Purpose};
+use ringtmp_core::wire::{Body, Frame, Lane};
+use ringtmp_sim::compute::{Compute, HashStage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 const LAYERS: usize = 7;
 
-fn mix(a: u64, b: u64) -> u64 {
-    let x = (a ^ b.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x ^ x >> 31
-}
-
-fn outline(steps: u32, micro_batches: u16, start_at_peers: u16) -> RunOutline {
+fn outline(mode: Mode, steps: u32, micro_batches: u16, start_at_peers: u16) -> RunOutline {
     let layer = |i: usize| LayerCost {
         flops: [1.0 + i as f64; 3],
         parameters: 1,
@@ -37,6 +30,7 @@ fn outline(steps: u32, micro_batches: u16, start_at_peers: u16) -> RunOutline {
         evaluate_every: 2,
         evaluation_micro_batches: 3,
         start_at_peers,
+        schedule: ScheduleSpec::new(mode, 1),
     }
 }
 
@@ -46,109 +40,6 @@ fn device(name: &str) -> Device {
         name: name.to_owned(),
         executor: ExecutorKind::Cpu,
         adapter: String::new(),
-    }
-}
-
-/// A stage whose arithmetic is [`mix`].
-struct Stage {
-    assignment: Assignment,
-    weights: Vec<u64>,
-    sums: Vec<u64>,
-    inputs: BTreeMap<u16, Vec<u64>>,
-    gradients: BTreeMap<u16, Vec<u64>>,
-}
-
-impl Stage {
-    fn new(assignment: Assignment) -> Self {
-        let layers = assignment.layers.start.0..assignment.layers.end.0;
-        let weights: Vec<u64> = layers.map(|layer| mix(1, u64::from(layer))).collect();
-        let sums = vec![0; weights.len()];
-        Self {
-            assignment,
-            weights,
-            sums,
-            inputs: BTreeMap::new(),
-            gradients: BTreeMap::new(),
-        }
-    }
-
-    fn sample(id: MicroBatchId, purpose: Purpose) -> u64 {
-        mix(
-            u64::from(id.step.0),
-            mix(u64::from(id.sequence), purpose as u64),
-        )
-    }
-
-    /// The output, and the loss at the tail.
-    fn work(&mut self, task: Task, input: Option<u64>) -> (Option<u64>, Option<Loss>) {
-        match task {
-            Task::Forward {
-                micro_batch,
-                purpose,
-                slot,
-                ..
-            } => {
-                let mut x = input.unwrap_or_else(|| Self::sample(micro_batch, purpose));
-                let mut inputs = Vec::new();
-                for weight in &self.weights {
-                    inputs.push(x);
-                    x = mix(x, *weight);
-                }
-                inputs.push(x);
-                let earlier = self.inputs.insert(slot.0, inputs);
-                assert!(
-                    earlier.is_none()
-                        || purpose == Purpose::Evaluate
-                        || !self.gradients.contains_key(&slot.0)
-                );
-                if self.assignment.is_tail() {
-                    (
-                        None,
-                        Some(Loss {
-                            sum: (x % 1000) as f32,
-                            correct: 1,
-                            samples: 2,
-                        }),
-                    )
-                } else {
-                    (Some(x), None)
-                }
-            }
-            Task::BackwardInput { slot, .. } => {
-                let inputs = &self.inputs[&slot.0];
-                let mut g = input.unwrap_or_else(|| mix(*inputs.last().expect("F was done"), 7));
-                let mut gradients = vec![0; self.weights.len()];
-                for (gradient, weight) in gradients.iter_mut().zip(&self.weights).rev() {
-                    *gradient = g;
-                    g = mix(g, *weight);
-                }
-                self.gradients.insert(slot.0, gradients);
-                ((!self.assignment.is_head()).then_some(g), None)
-            }
-            Task::BackwardWeights { slot, .. } => {
-                let inputs = self.inputs.remove(&slot.0).expect("F was done");
-                let gradients = self.gradients.remove(&slot.0).expect("B was done");
-                for ((sum, x), g) in self.sums.iter_mut().zip(inputs).zip(gradients) {
-                    *sum = mix(*sum, mix(x, g));
-                }
-                (None, None)
-            }
-            Task::Update { .. } => {
-                for (weight, sum) in self.weights.iter_mut().zip(&mut self.sums) {
-                    *weight = mix(*weight, std::mem::take(sum));
-                }
-                (None, None)
-            }
-        }
-    }
-
-    fn digests(&self) -> Vec<LayerDigest> {
-        let first = self.assignment.layers.start.0;
-        let digest = |(i, weight): (usize, &u64)| LayerDigest {
-            layer: first + i as u16,
-            sha256: format!("{weight:x}"),
-        };
-        self.weights.iter().enumerate().map(digest).collect()
     }
 }
 
@@ -165,7 +56,7 @@ type Sent = (Vec<u8>, Option<u64>);
 struct Peer {
     node: Node,
     id: Option<PeerId>,
-    stage: Option<Stage>,
+    stage: Option<HashStage>,
     payloads: BTreeMap<PayloadId, u64>,
     next_payload: u64,
     /// FIFO queues, each drained in its own order, all in any order relative to each other.
@@ -304,7 +195,7 @@ impl World {
             2 => peer.local.pop_front().map(|local| match local {
                 Local::Build(assignment) => {
                     let epoch = assignment.epoch;
-                    peer.stage = Some(Stage::new(assignment));
+                    peer.stage = Some(HashStage::new(assignment));
                     Input::Built { epoch }
                 }
                 Local::Run(epoch, task, input) => {
@@ -501,8 +392,14 @@ impl Peer {
     }
 }
 
-fn result(peers: usize, steps: u32, micro_batches: u16, choices: Vec<u16>) -> (RoomView, World) {
-    let mut world = World::new(peers, outline(steps, micro_batches, peers as u16));
+fn result(
+    mode: Mode,
+    peers: usize,
+    steps: u32,
+    micro_batches: u16,
+    choices: Vec<u16>,
+) -> (RoomView, World) {
+    let mut world = World::new(peers, outline(mode, steps, micro_batches, peers as u16));
     world.run(&mut choices.into_iter().cycle().take(200_000));
     (world.room(), world)
 }
@@ -510,13 +407,14 @@ fn result(peers: usize, steps: u32, micro_batches: u16, choices: Vec<u16>) -> (R
 proptest! {
     #[test]
     fn any_ring_under_any_order_of_events_computes_what_one_peer_computes(
+        mode in prop::sample::select(vec![Mode::Sync, Mode::TwoVersions, Mode::OneForwardOneBackward]),
         peers in 2usize..10,
         steps in 1u32..5,
         micro_batches in 1u16..9,
         choices in prop::collection::vec(any::<u16>(), 300),
     ) {
-        let (alone, _) = result(1, steps, micro_batches, vec![0]);
-        let (room, world) = result(peers, steps, micro_batches, choices);
+        let (alone, _) = result(mode, 1, steps, micro_batches, vec![0]);
+        let (room, world) = result(mode, peers, steps, micro_batches, choices);
         prop_assert_eq!(&room.state, &RoomState::Finished);
         let (alone, ring) = (alone.result.expect("finished"), room.result.expect("finished"));
         prop_assert_eq!(&ring.digests, &alone.digests);
@@ -533,7 +431,7 @@ proptest! {
 
 #[test]
 fn every_peer_of_the_ring_sees_the_curve_without_the_server() {
-    let (_, world) = result(4, 6, 3, vec![1, 7, 3]);
+    let (_, world) = result(Mode::Sync, 4, 6, 3, vec![1, 7, 3]);
     for peer in &world.peers {
         let points: Vec<u32> = peer
             .events
@@ -555,7 +453,7 @@ fn every_peer_of_the_ring_sees_the_curve_without_the_server() {
 
 #[test]
 fn a_member_lost_in_training_stops_the_run_by_name_and_the_rest_can_start_again() {
-    let mut world = World::new(3, outline(1000, 4, 3));
+    let mut world = World::new(3, outline(Mode::Sync, 1000, 4, 3));
     for k in 0..3000 {
         let all = 15;
         (0..all).any(|j| world.happen((k * 7 + j) % all / 5, (k * 7 + j) % 5));

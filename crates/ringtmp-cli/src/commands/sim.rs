@@ -1,0 +1,242 @@
+//! `ringtmp sim` and `ringtmp trace`.
+
+use crate::result::write_json;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use comfy_table::{Table, presets};
+use ringtmp_core::schedule::Mode;
+use ringtmp_core::trace::{self, Shares};
+use ringtmp_sim::check::simulate_checked;
+use ringtmp_sim::report::Report;
+use ringtmp_sim::{DeviceSpec, LinkSpec, Outcome, PEERS_MAX, Scenario, timeline};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Steps that a timeline shows: more are too fine to be seen.
+const TIMELINE_STEPS: u32 = 3;
+
+#[derive(Args, Debug)]
+pub(crate) struct Sim {
+    /// Devices of a ring
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=PEERS_MAX as i64))]
+    peers: u16,
+    /// The schedule: sync, 2bw, async, or the static rival 1f1b
+    #[arg(long, default_value = "sync")]
+    schedule: Mode,
+    /// Micro-batches of a step
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    micro_batches: u16,
+    /// Delay of a hop, in units of one forward
+    #[arg(long, default_value_t = 0.0)]
+    hop_delay: f64,
+    /// Each task takes 1 + J (E - 1) times its time, E exponential of mean 1
+    #[arg(long, value_name = "J", default_value_t = 0.0)]
+    jitter: f64,
+    /// Steps to make
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
+    /// Makes all draws: the same seed replays the same run
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Simulate so many rings, under seeds that follow each other, and tell the means
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    rings: u32,
+    /// Bytes that a stage may take at each device; credits and put-off W are chosen by it
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
+    memory: u64,
+    /// Bytes per second of a link; without limit if not given
+    #[arg(long, value_name = "BYTES")]
+    rate: Option<f64>,
+    /// Unequal devices: JSON with "devices" and, if they differ, "links"
+    #[arg(long, value_name = "FILE")]
+    devices: Option<PathBuf>,
+    /// Write the figures to this file ("-" for standard output)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw the first steps of the first ring to this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
+    /// Write all tasks, transfers and waits of the first ring to this file, as Chrome trace-event JSON
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Trace {
+    /// A trace of simulated or real peers, as Chrome trace-event JSON
+    file: PathBuf,
+    /// Write the shares to this file ("-" for standard output)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What `--devices` reads.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Devices {
+    /// Head first.
+    devices: Vec<DeviceSpec>,
+    /// Each to the next; the last closes the ring. None for those of `--hop-delay` and `--rate`.
+    #[serde(default)]
+    links: Vec<LinkSpec>,
+}
+
+/// Simulates.
+pub(crate) fn run(sim: &Sim) -> Result<()> {
+    let scenario = sim.scenario()?;
+    let mut reports = Vec::new();
+    for seed in (sim.seed..).take(sim.rings as usize) {
+        let scenario = Scenario {
+            seed,
+            ..scenario.clone()
+        };
+        let outcome = simulate_checked(&scenario)?;
+        reports.push(Report::of(&scenario, &outcome));
+        if reports.len() == 1 {
+            sim.draw(&outcome)?;
+        }
+    }
+    let Some(report) = Report::mean_of(&reports) else {
+        bail!("no ring was simulated");
+    };
+    match &sim.json {
+        Some(path) => write_json(&report, path),
+        None => {
+            print(&report);
+            Ok(())
+        }
+    }
+}
+
+impl Sim {
+    fn scenario(&self) -> Result<Scenario> {
+        let peers = self.peers;
+        let (micro_batches, hop_delay) = (self.micro_batches, self.hop_delay);
+        let mut scenario =
+            Scenario::equal(peers, self.schedule, micro_batches, self.steps, hop_delay);
+        scenario.jitter = self.jitter;
+        scenario.outline.schedule.memory_bytes_max = Some(self.memory);
+        for link in &mut scenario.links {
+            link.bytes_per_second = self.rate;
+        }
+        if let Some(path) = &self.devices {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let file: Devices = serde_json::from_str(&text)
+                .with_context(|| format!("{} describes no devices", path.display()))?;
+            if file.devices.len() != usize::from(peers) {
+                let count = file.devices.len();
+                bail!(
+                    "{} has {count} devices; say --peers {count}",
+                    path.display()
+                );
+            }
+            scenario.devices = file.devices;
+            if !file.links.is_empty() {
+                scenario.links = file.links;
+            }
+        }
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    fn draw(&self, outcome: &Outcome) -> Result<()> {
+        if let Some(path) = &self.trace {
+            write(path, &trace::to_json(&outcome.trace))?;
+        }
+        if let Some(path) = &self.timeline {
+            let first_steps = outcome.trace.iter().filter(|span| {
+                span.activity.is_task()
+                    && span.details.step.is_some_and(|step| step < TIMELINE_STEPS)
+            });
+            let (start, _) = trace::extent(&outcome.trace);
+            let end = first_steps.map(|span| span.end).max().unwrap_or(start);
+            write(path, &timeline::svg(&outcome.trace, start, end))?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells how the peers of a trace spent their time.
+pub(crate) fn read(trace: &Trace) -> Result<()> {
+    let path = &trace.file;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let spans = trace::from_json(&text).with_context(|| path.display().to_string())?;
+    let (start, end) = trace::extent(&spans);
+    let shares = trace::shares(&spans, start, end);
+    if let Some(path) = &trace.json {
+        return write_json(&shares, path);
+    }
+    println!("{}", table(&shares));
+    Ok(())
+}
+
+fn table(shares: &BTreeMap<u32, Shares>) -> Table {
+    let mut table = plain(&["peer", "idle", "input", "link", "credit", "weights"]);
+    for (peer, shares) in shares {
+        let causes = [
+            shares.idle(),
+            shares.input,
+            shares.link,
+            shares.credit,
+            shares.weights,
+        ];
+        let cells = std::iter::once(peer.to_string()).chain(causes.map(percent));
+        table.add_row(cells);
+    }
+    table
+}
+
+fn print(report: &Report) {
+    println!(
+        "{}: idle {} at the bottleneck ({} with filling and draining), {} of the rate lost",
+        report.schedule,
+        percent(report.idle_bottleneck),
+        percent(report.idle_bottleneck_whole_run),
+        percent(report.rate_lost),
+    );
+    println!(
+        "{:.2} samples/s of {:.2} possible; {:.3} s; mean of {} run(s) from seed {}; weights {}",
+        report.throughput, report.bound, report.seconds, report.runs, report.seed, report.hash
+    );
+    let mut table = plain(&[
+        "peer", "layers", "idle", "input", "link", "credit", "weights", "c", "Wmax", "slots",
+        "memory", "sent",
+    ]);
+    for (i, peer) in report.peers.iter().enumerate() {
+        let shares = peer.shares;
+        table.add_row([
+            i.to_string(),
+            format!("{}..{}", peer.layers[0], peer.layers[1]),
+            percent(peer.idle),
+            percent(shares.input),
+            percent(shares.link),
+            percent(shares.credit),
+            percent(shares.weights),
+            peer.credit.to_string(),
+            peer.weights_pending.to_string(),
+            peer.slots.to_string(),
+            format!("{:.2} MB", peer.memory_bytes as f64 / 1e6),
+            format!("{:.2} MB", peer.bytes_sent as f64 / 1e6),
+        ]);
+    }
+    println!("{table}");
+}
+
+fn plain(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header.iter().copied());
+    table
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,111 @@
+//! What a schedule and its surroundings tell each other.
+
+use crate::ids::{MicroBatchId, PayloadId, Slot, Step, Version};
+use crate::wire::{Purpose, TensorKind};
+
+/// Something to compute, one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// F. At the tail it ends in the loss.
+    Forward {
+        /// Which.
+        micro_batch: MicroBatchId,
+        /// What for.
+        purpose: Purpose,
+        /// Where its activations are kept.
+        slot: Slot,
+        /// The weights to use.
+        version: Version,
+        /// The stage's input; none at the head, which draws it from its data.
+        input: Option<PayloadId>,
+    },
+    /// B.
+    BackwardInput {
+        /// Which.
+        micro_batch: MicroBatchId,
+        /// Where its activations are.
+        slot: Slot,
+        /// The weights its F used.
+        version: Version,
+        /// The gradient of the stage's output; none at the tail, which has it from the loss.
+        output_gradient: Option<PayloadId>,
+    },
+    /// W.
+    BackwardWeights {
+        /// Which.
+        micro_batch: MicroBatchId,
+        /// Where its activations are.
+        slot: Slot,
+        /// The weights its F used.
+        version: Version,
+    },
+    /// The optimizer.
+    Update {
+        /// Of which step.
+        step: Step,
+    },
+}
+
+impl Task {
+    /// The tensors it works on, if they came from a neighbour.
+    pub const fn payload(&self) -> Option<PayloadId> {
+        match self {
+            Self::Forward { input, .. } => *input,
+            Self::BackwardInput {
+                output_gradient, ..
+            } => *output_gradient,
+            Self::BackwardWeights { .. } | Self::Update { .. } => None,
+        }
+    }
+}
+
+/// A neighbour in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbour {
+    /// The stage before.
+    Predecessor,
+    /// The stage after.
+    Successor,
+}
+
+/// A tensor for a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Whom it is for.
+    pub to: Neighbour,
+    /// What it is.
+    pub kind: TensorKind,
+    /// What for.
+    pub purpose: Purpose,
+    /// Which micro-batch.
+    pub micro_batch: MicroBatchId,
+    /// The numbers; none for a release.
+    pub payload: Option<PayloadId>,
+}
+
+/// A neighbour sent what no correct peer would send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Not the next micro-batch of the roster.
+    #[error("a neighbour sent {kind:?} of micro-batch {sequence} of step {step} out of order")]
+    OutOfOrder {
+        /// What it sent.
+        kind: TensorKind,
+        /// The step it named.
+        step: u32,
+        /// The sequence it named.
+        sequence: u16,
+    },
+    /// From the wrong side.
+    #[error("a neighbour sent {kind:?} against its direction")]
+    WrongWay {
+        /// What it sent.
+        kind: TensorKind,
+    },
+    /// More than its credit.
+    #[error("the predecessor sent more micro-batches than its credit of {credit}")]
+    OverCredit {
+        /// What it may have in flight.
+        credit: u16,
+    },
+}

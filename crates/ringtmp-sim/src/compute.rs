@@ -1,0 +1,217 @@
+//! What computes: an argument of the simulator.
+
+use ringtmp_core::ids::{MicroBatchId, Version};
+use ringtmp_core::node::{Assignment, Loss};
+use ringtmp_core::schedule::{Mode, Task};
+use ringtmp_core::signal::{LayerDigest, RunOutline};
+use ringtmp_core::wire::Purpose;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A stage's arithmetic.
+pub trait Compute {
+    /// What goes from stage to stage.
+    type Tensors;
+
+    /// Does a task: its output for the neighbour (of F unless at the tail, of B unless at the head), and the loss at the tail.
+    fn work(
+        &mut self,
+        task: Task,
+        input: Option<Self::Tensors>,
+    ) -> (Option<Self::Tensors>, Option<Loss>);
+
+    /// Digests of the newest weights, by layer.
+    fn digests(&self) -> Vec<LayerDigest>;
+}
+
+/// A stage whose arithmetic is a hash. It shows which weights, which inputs and which order of accumulation went into every
+/// layer: runs with equal digests did the same work in the same order.
+#[derive(Clone, Debug)]
+pub struct HashStage {
+    assignment: Assignment,
+    /// The newest versions of the layers' weights, oldest first; as many as the assignment says.
+    weights: VecDeque<(Version, Vec<u64>)>,
+    sums: Vec<u64>,
+    inputs: BTreeMap<u16, Vec<u64>>,
+    gradients: BTreeMap<u16, Vec<u64>>,
+}
+
+/// Stands for whatever is not there: weights that were given up, a slot that is empty. It spoils every digest after it.
+const MISSING: u64 = 0x00de_ad00_dead_00de;
+
+impl HashStage {
+    /// A stage at its first weights.
+    pub fn new(assignment: Assignment) -> Self {
+        let layers = assignment.layers.start.0..assignment.layers.end.0;
+        let weights: Vec<u64> = layers.map(|layer| mix(1, u64::from(layer))).collect();
+        Self {
+            sums: vec![0; weights.len()],
+            weights: VecDeque::from([(Version(0), weights)]),
+            assignment,
+            inputs: BTreeMap::new(),
+            gradients: BTreeMap::new(),
+        }
+    }
+
+    fn weights(&self, version: Version) -> Vec<u64> {
+        let held = self.weights.iter().find(|(held, _)| *held == version);
+        held.map_or_else(
+            || vec![MISSING; self.sums.len()],
+            |(_, weights)| weights.clone(),
+        )
+    }
+
+    fn forward(&mut self, slot: u16, version: Version, input: u64) -> u64 {
+        let mut x = input;
+        let mut inputs = Vec::new();
+        for weight in self.weights(version) {
+            inputs.push(x);
+            x = mix(x, weight);
+        }
+        inputs.push(x);
+        self.inputs.insert(slot, inputs);
+        x
+    }
+
+    fn backward_input(&mut self, slot: u16, version: Version, input: Option<u64>) -> u64 {
+        let last = self.inputs.get(&slot).and_then(|inputs| inputs.last());
+        let mut g = input.unwrap_or_else(|| mix(last.copied().unwrap_or(MISSING), 7));
+        let mut gradients = vec![0; self.sums.len()];
+        for (gradient, weight) in gradients.iter_mut().zip(self.weights(version)).rev() {
+            *gradient = g;
+            g = mix(g, weight);
+        }
+        self.gradients.insert(slot, gradients);
+        g
+    }
+
+    fn backward_weights(&mut self, slot: u16) {
+        let missing = || vec![MISSING; self.sums.len()];
+        let inputs = self.inputs.remove(&slot).unwrap_or_else(missing);
+        let gradients = self.gradients.remove(&slot).unwrap_or_else(missing);
+        for ((sum, x), g) in self.sums.iter_mut().zip(inputs).zip(gradients) {
+            *sum = mix(*sum, mix(x, g));
+        }
+    }
+
+    fn update(&mut self) {
+        let Some((version, newest)) = self.weights.back() else {
+            return;
+        };
+        let sums = self.sums.iter_mut().map(std::mem::take);
+        let weights = newest.iter().zip(sums).map(|(w, sum)| mix(*w, sum));
+        let next = (Version(version.0 + 1), weights.collect());
+        self.weights.push_back(next);
+        while self.weights.len() > usize::from(self.assignment.versions) {
+            self.weights.pop_front();
+        }
+    }
+}
+
+impl Compute for HashStage {
+    type Tensors = u64;
+
+    fn work(&mut self, task: Task, input: Option<u64>) -> (Option<u64>, Option<Loss>) {
+        match task {
+            Task::Forward {
+                micro_batch,
+                purpose,
+                slot,
+                version,
+                ..
+            } => {
+                let input = input.unwrap_or_else(|| sample(micro_batch, purpose));
+                let x = self.forward(slot.0, version, input);
+                let loss = Loss {
+                    sum: (x % 1000) as f32,
+                    correct: 1,
+                    samples: 2,
+                };
+                if self.assignment.is_tail() {
+                    (None, Some(loss))
+                } else {
+                    (Some(x), None)
+                }
+            }
+            Task::BackwardInput { slot, version, .. } => {
+                let g = self.backward_input(slot.0, version, input);
+                ((!self.assignment.is_head()).then_some(g), None)
+            }
+            Task::BackwardWeights { slot, .. } => {
+                self.backward_weights(slot.0);
+                (None, None)
+            }
+            Task::Update { .. } => {
+                self.update();
+                (None, None)
+            }
+        }
+    }
+
+    fn digests(&self) -> Vec<LayerDigest> {
+        let first = self.assignment.layers.start.0;
+        let newest = self.weights.back().map(|(_, weights)| weights);
+        (first..)
+            .zip(newest.into_iter().flatten())
+            .map(|(layer, weight)| LayerDigest {
+                layer,
+                sha256: format!("{weight:016x}"),
+            })
+            .collect()
+    }
+}
+
+/// The digests that one process gets which does one micro-batch after another, with the weights that the mode asks for. None
+/// for `async`, where they are each stage's own affair.
+pub fn one_process(outline: &RunOutline) -> Option<Vec<LayerDigest>> {
+    let layers = outline.layers.len();
+    let count = outline.micro_batches;
+    let delay = match outline.schedule.mode {
+        Mode::Sync | Mode::OneForwardOneBackward => 0,
+        Mode::TwoVersions => 1,
+        Mode::Async => return None,
+    };
+    let first = |layer| mix(1, layer as u64);
+    let mut weights: Vec<u64> = (0..layers).map(first).collect();
+    // The first two steps both use the first weights where there is a delay.
+    let mut before = weights.clone();
+    for step in 0..outline.steps {
+        let used = if delay == 0 { &weights } else { &before };
+        let mut sums = vec![0; layers];
+        for sequence in 0..count {
+            let id = [u64::from(step), u64::from(sequence), Purpose::Train as u64];
+            accumulate(used, &mut sums, mix(id[0], mix(id[1], id[2])));
+        }
+        let next = weights.iter().zip(&sums).map(|(w, sum)| mix(*w, *sum));
+        let next = next.collect();
+        before = std::mem::replace(&mut weights, next);
+    }
+    let digest = |(layer, weight): (usize, &u64)| LayerDigest {
+        layer: u16::try_from(layer).unwrap_or(u16::MAX),
+        sha256: format!("{weight:016x}"),
+    };
+    Some(weights.iter().enumerate().map(digest).collect())
+}
+
+/// F, B and W of one micro-batch through all layers.
+fn accumulate(weights: &[u64], sums: &mut [u64], sample: u64) {
+    let mut inputs = vec![sample];
+    for weight in weights {
+        let x = inputs.last().copied().unwrap_or(sample);
+        inputs.push(mix(x, *weight));
+    }
+    let mut g = mix(inputs[weights.len()], 7);
+    for layer in (0..weights.len()).rev() {
+        sums[layer] = mix(sums[layer], mix(inputs[layer], g));
+        g = mix(g, weights[layer]);
+    }
+}
+
+fn sample(id: MicroBatchId, purpose: Purpose) -> u64 {
+    let sequence = mix(u64::from(id.sequence), purpose as u64);
+    mix(u64::from(id.step.0), sequence)
+}
+
+fn mix(a: u64, b: u64) -> u64 {
+    let x = (a ^ b.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x ^ x >> 31
+}

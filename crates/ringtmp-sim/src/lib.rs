@@ -1,0 +1,34 @@
+//! The deterministic simulator.
+//!
+//! A [`Scenario`] says which run, which devices and which links; [`simulate`] lets the core's own lobby and nodes work it off
+//! under virtual time and gives an [`Outcome`]: who computed, sent and waited when ([`ringtmp_core::trace`]), what came out, and
+//! what it cost. Nothing but the nodes' surroundings is imitated:
+//!
+//! ```text
+//! Lobby ◀── messages, 1 ms ──▶ Node ── Run ──▶ device: speed, jitter ──▶ Compute (an argument) ──▶ Completed
+//!                               ▲ └── Send ──▶ link: rate, then delay ──▶ Node of the neighbour
+//!                               └──── one heap of events, by (time, sequence number)
+//! ```
+//!
+//! All randomness is a function of the scenario's seed, so that a seed replays its run exactly. Whatever else may happen to
+//! a ring is to be one more kind of event in that heap. While a run goes on, [`check`] watches it: that is how a scheduler's
+//! mistake is found even where the run seems to end well.
+
+pub mod check;
+pub mod compute;
+
+mod random;
+pub mod report;
+mod scenario;
+
+pub mod timeline;
+mod world;
+
+#[cfg(test)]
+mod planted;
+#[cfg(test)]
+mod tests;
+
+pub use random::{Draws, EXPONENTIAL_MAX};
+pub use scenario::{DeviceSpec, FORWARD, LinkSpec, PEERS_MAX, Scenario, ScenarioError, TaskKind};
+pub use world::{Outcome, SimulationError, StageUse, simulate};

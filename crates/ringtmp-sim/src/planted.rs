@@ -1,0 +1,159 @@
+//! Mistakes planted into a node's doing, to show that the checkers find them. Only in tests.
+
+use crate::compute::Compute;
+use crate::world::{Worked, World};
+use ringtmp_core::ids::{Slot, Version};
+use ringtmp_core::node::Assignment;
+use ringtmp_core::schedule::Task;
+use ringtmp_core::signal::ServerMessage;
+use ringtmp_core::wire::{Body, TensorKind};
+use std::time::Duration;
+
+/// The stage that makes the mistake: neither head nor tail.
+const CULPRIT: usize = 1;
+
+/// When it makes it.
+const STEP: u32 = 1;
+
+/// The mistakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// A W is left out.
+    SkipsWeights,
+    /// A W is done twice.
+    RepeatsWeights,
+    /// Two W change places.
+    SwapsWeights,
+    /// F uses the weights of one update less.
+    StaleWeights,
+    /// B uses the weights of one update less.
+    OtherWeightsInBackward,
+    /// A gradient is never sent, and with it the credit of the stage before.
+    LosesGradient,
+    /// A node goes by a credit of its own.
+    IgnoresCredit,
+    /// All micro-batches share a slot.
+    SharesSlot,
+    /// A task takes ten thousand times its time.
+    Dawdles,
+}
+
+impl Bug {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::SkipsWeights,
+        Self::RepeatsWeights,
+        Self::SwapsWeights,
+        Self::StaleWeights,
+        Self::OtherWeightsInBackward,
+        Self::LosesGradient,
+        Self::IgnoresCredit,
+        Self::SharesSlot,
+        Self::Dawdles,
+    ];
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Planted {
+    pub(crate) bug: Option<Bug>,
+    /// A W that was put off.
+    kept_back: Option<Task>,
+}
+
+impl Planted {
+    fn is(&self, at: usize, bug: Bug) -> bool {
+        at == CULPRIT && self.bug == Some(bug)
+    }
+
+    pub(crate) fn told(&self, to: usize, mut message: ServerMessage) -> ServerMessage {
+        if let ServerMessage::Welcome { run, .. } = &mut message
+            && self.is(to, Bug::IgnoresCredit)
+        {
+            run.outline.schedule.credit_factor *= 4.0;
+        }
+        message
+    }
+
+    pub(crate) fn loses(&self, at: usize, body: &Body) -> bool {
+        let first_gradient = matches!(
+            body,
+            Body::Tensor { kind: TensorKind::Gradient, micro_batch, .. }
+                if micro_batch.step.0 == STEP && micro_batch.sequence == 0
+        );
+        first_gradient && self.is(at, Bug::LosesGradient)
+    }
+
+    pub(crate) fn slowed(&self, at: usize, task: &Task, time: Duration) -> Duration {
+        let is_update = matches!(task, Task::BackwardWeights { micro_batch, .. }
+            if micro_batch.step.0 == STEP && micro_batch.sequence == 0);
+        if is_update && self.is(at, Bug::Dawdles) {
+            time * 10_000
+        } else {
+            time
+        }
+    }
+}
+
+impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
+    pub(crate) fn work(&mut self, at: usize, task: Task, input: Option<C::Tensors>) -> Worked<C> {
+        let planted = self.planted.bug.filter(|_| at == CULPRIT);
+        let is = |bug| planted == Some(bug);
+        match task {
+            Task::BackwardWeights { micro_batch, .. } if micro_batch.step.0 == STEP => {
+                if micro_batch.sequence == 0 && is(Bug::SkipsWeights) {
+                    return (None, None);
+                }
+                if micro_batch.sequence == 0 && is(Bug::RepeatsWeights) {
+                    self.work_off(at, task, None);
+                }
+                if micro_batch.sequence == 0 && is(Bug::SwapsWeights) {
+                    self.planted.kept_back = Some(task);
+                    return (None, None);
+                }
+                let worked = self.work_off(at, task, input);
+                let kept_back = self.planted.kept_back.take_if(|_| at == CULPRIT);
+                if let Some(kept_back) = kept_back {
+                    self.work_off(at, kept_back, None);
+                }
+                worked
+            }
+            Task::Forward {
+                micro_batch,
+                purpose,
+                slot,
+                version,
+                input: payload,
+            } => {
+                let stale = version.0.saturating_sub(1);
+                let task = Task::Forward {
+                    micro_batch,
+                    purpose,
+                    slot: if is(Bug::SharesSlot) { Slot(0) } else { slot },
+                    version: if is(Bug::StaleWeights) {
+                        Version(stale)
+                    } else {
+                        version
+                    },
+                    input: payload,
+                };
+                self.work_off(at, task, input)
+            }
+            Task::BackwardInput {
+                micro_batch,
+                slot,
+                version,
+                output_gradient,
+            } if is(Bug::OtherWeightsInBackward) => {
+                let task = Task::BackwardInput {
+                    micro_batch,
+                    slot,
+                    version: Version(version.0.saturating_sub(1)),
+                    output_gradient,
+                };
+                self.work_off(at, task, input)
+            }
+            Task::BackwardInput { .. } | Task::BackwardWeights { .. } | Task::Update { .. } => {
+                self.work_off(at, task, input)
+            }
+        }
+    }
+}

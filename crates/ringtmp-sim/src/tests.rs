@@ -1,0 +1,135 @@
+use crate::check::{Complaint, compare, simulate_checked};
+use crate::compute::HashStage;
+use crate::planted::Bug;
+use crate::random::Draws;
+use crate::scenario::{DeviceSpec, LinkSpec, Scenario};
+use crate::world::{SimulationError, World};
+use ringtmp_core::plan::LayerCost;
+use ringtmp_core::schedule::Mode;
+
+/// Rings, links and models of any kind, by seed.
+fn random(seed: u64) -> Scenario {
+    let mut draws = Draws::new(seed, u64::MAX);
+    let peers = draws.between(1, 8) as u16;
+    let mode = Mode::ALL[draws.between(0, 3) as usize];
+    let (micro_batches, steps) = (draws.between(1, 8) as u16, draws.between(1, 5) as u32);
+    let mut scenario = Scenario::equal(peers, mode, micro_batches, steps, 0.0);
+    scenario.seed = seed;
+    scenario.jitter = [0.0, 0.3, 0.6, 1.0][draws.between(0, 3) as usize];
+    let layer = |draws: &mut Draws| LayerCost {
+        flops: [0, 1, 2].map(|_| draws.between(0, 9) as f64),
+        parameters: draws.between(0, 1_000_000),
+        output_bytes: draws.between(1, 100_000),
+        stash_bytes: draws.between(1, 100_000),
+    };
+    let layers = draws.between(1, 12);
+    let outline = &mut scenario.outline;
+    outline.layers = (0..layers).map(|_| layer(&mut draws)).collect();
+    outline.evaluate_every = draws.between(0, 3) as u32;
+    outline.evaluation_micro_batches = draws.between(0, 3) as u16;
+    outline.schedule.micro_batch_samples = draws.between(1, 16) as u32;
+    outline.schedule.hop_flops = draws.between(0, 20) as f64;
+    outline.schedule.memory_bytes_max =
+        [None, Some(0), Some(10_000_000), Some(1 << 40)][draws.between(0, 3) as usize];
+    for (device, link) in scenario.devices.iter_mut().zip(&mut scenario.links) {
+        *device = DeviceSpec {
+            flops_per_second: [0; 3].map(|_| 100.0 * (0.1 + draws.unit())),
+            update_seconds: 0.01 * draws.unit(),
+        };
+        *link = LinkSpec {
+            delay_seconds: 0.1 * draws.unit(),
+            bytes_per_second: (draws.unit() < 0.5).then(|| 1e6 + 1e8 * draws.unit()),
+        };
+    }
+    scenario
+}
+
+#[test]
+fn a_thousand_random_rings_pass_every_check() {
+    for seed in 0..1000 {
+        if let Err(error) = simulate_checked(&random(seed)) {
+            panic!("{error}; replay it with random({seed})");
+        }
+    }
+}
+
+#[test]
+fn a_seed_replays_its_run_exactly_and_another_seed_another_run() {
+    for mode in Mode::ALL {
+        let mut scenario = Scenario::equal(4, mode, 8, 4, 1.0);
+        scenario.jitter = 0.6;
+        let run = |scenario: &Scenario| simulate_checked(scenario).expect("a sound run");
+        let (first, again) = (run(&scenario), run(&scenario));
+        assert_eq!(first.trace, again.trace);
+        assert_eq!(first.digests, again.digests);
+        scenario.seed = 2;
+        let other = run(&scenario);
+        assert_ne!(first.trace, other.trace);
+        let alike = first.digests == other.digests;
+        assert_eq!(
+            alike,
+            mode != Mode::Async,
+            "{mode}: jitter changes weights in async alone"
+        );
+    }
+}
+
+fn complaint_about(bug: Bug, mode: Mode) -> Option<SimulationError> {
+    let mut scenario = Scenario::equal(4, mode, 40, 4, 1.0);
+    scenario.outline.schedule.memory_bytes_max = None;
+    let mut world = World::new(&scenario, HashStage::new);
+    world.planted.bug = Some(bug);
+    world.open();
+    match world.run() {
+        Ok(outcome) => compare(&scenario, &outcome).err(),
+        Err(error) => Some(error),
+    }
+}
+
+#[test]
+fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
+    for mode in [Mode::Sync, Mode::TwoVersions] {
+        for bug in Bug::ALL {
+            let error = complaint_about(bug, mode)
+                .unwrap_or_else(|| panic!("{bug:?} in {mode} was not caught"));
+            let SimulationError::Wrong { complaint, .. } = &error else {
+                assert_eq!(bug, Bug::LosesGradient, "{error}");
+                assert!(matches!(error, SimulationError::Unfinished { .. }));
+                continue;
+            };
+            let right = match bug {
+                Bug::SkipsWeights | Bug::RepeatsWeights | Bug::SwapsWeights => {
+                    matches!(complaint, Complaint::NotOnceInOrder { stage: 1, .. })
+                }
+                Bug::StaleWeights | Bug::OtherWeightsInBackward => {
+                    matches!(complaint, Complaint::Digest { .. })
+                }
+                Bug::LosesGradient => false,
+                Bug::IgnoresCredit => matches!(
+                    complaint,
+                    Complaint::OverCredit { stage: 1, .. } | Complaint::Slot { stage: 1, .. }
+                ),
+                Bug::SharesSlot => matches!(complaint, Complaint::Slot { stage: 1, slot: 0 }),
+                Bug::Dawdles => matches!(complaint, Complaint::Late { .. }),
+            };
+            assert!(right, "{bug:?} in {mode}: {complaint}");
+        }
+    }
+}
+
+#[test]
+fn an_impossible_scenario_is_refused_with_the_reason() {
+    let refused = |change: fn(&mut Scenario)| {
+        let mut scenario = Scenario::equal(3, Mode::Sync, 4, 2, 0.0);
+        change(&mut scenario);
+        let error = simulate_checked(&scenario).expect_err("impossible");
+        assert!(matches!(error, SimulationError::Scenario(_)), "{error}");
+        error.to_string()
+    };
+    assert!(refused(|scenario| scenario.jitter = 2.0).contains("jitter"));
+    assert!(refused(|scenario| scenario.jitter = f64::NAN).contains("jitter"));
+    assert!(refused(|scenario| scenario.devices.clear()).contains("0 devices"));
+    assert!(refused(|scenario| scenario.devices[1].flops_per_second[0] = 0.0).contains("speed"));
+    assert!(refused(|scenario| scenario.links[0].delay_seconds = -1.0).contains("delay"));
+    assert!(refused(|scenario| scenario.links[0].bytes_per_second = Some(0.0)).contains("rate"));
+}

@@ -1,0 +1,209 @@
+//! Links under virtual time: a rate, then a delay; small and urgent frames before large ones.
+
+use super::{Event, World};
+use crate::compute::Compute;
+use crate::scenario::LinkSpec;
+use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
+use ringtmp_core::node::{Assignment, Input};
+use ringtmp_core::time::Time;
+use ringtmp_core::trace::{Activity, Details, Span};
+use ringtmp_core::wire::{Body, Frame, Lane, TensorKind};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A frame on its way.
+pub(crate) struct Parcel<T> {
+    header: Vec<u8>,
+    tensors: Option<T>,
+    bytes: u64,
+    handed_over: Time,
+    lane: Lane,
+}
+
+/// One direction of a connection.
+pub(crate) struct Link<T> {
+    spec: LinkSpec,
+    control: VecDeque<Parcel<T>>,
+    tensors: VecDeque<Parcel<T>>,
+    leaving: Option<Parcel<T>>,
+    pub(crate) bytes_sent: u64,
+}
+
+impl<T> Link<T> {
+    fn new(spec: LinkSpec) -> Self {
+        Self {
+            spec,
+            control: VecDeque::new(),
+            tensors: VecDeque::new(),
+            leaving: None,
+            bytes_sent: 0,
+        }
+    }
+
+    fn push(&mut self, parcel: Parcel<T>) {
+        match parcel.lane {
+            Lane::Control => self.control.push_back(parcel),
+            Lane::Tensors => self.tensors.push_back(parcel),
+        }
+    }
+
+    /// Begins to send what is next, if nothing is being sent: how long it takes to leave.
+    fn begin(&mut self) -> Option<Duration> {
+        if self.leaving.is_some() {
+            return None;
+        }
+        let control = self.control.pop_front();
+        let parcel = control.or_else(|| self.tensors.pop_front())?;
+        self.bytes_sent += parcel.bytes;
+        let seconds = self
+            .spec
+            .bytes_per_second
+            .map(|rate| parcel.bytes as f64 / rate);
+        self.leaving = Some(parcel);
+        Some(Duration::from_secs_f64(seconds.unwrap_or(0.0)))
+    }
+}
+
+impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
+    /// A link is up once both ends have asked for it.
+    pub(super) fn connect(&mut self, at: usize, peer: PeerId) {
+        let Some(other) = self.index.get(&peer).copied() else {
+            return;
+        };
+        let Some(asked) = self.asked.iter().position(|asked| *asked == (other, at)) else {
+            return self.asked.push((at, other));
+        };
+        self.asked.swap_remove(asked);
+        let (Some(here), Some(there)) = (self.peers[at].id, self.peers[other].id) else {
+            return;
+        };
+        let delay = Duration::from_secs_f64(self.scenario.link(at, other).delay_seconds);
+        self.schedule(delay, Event::LinkUp(at, there));
+        self.schedule(delay, Event::LinkUp(other, here));
+    }
+
+    pub(super) fn send(
+        &mut self,
+        at: usize,
+        to: PeerId,
+        epoch: Epoch,
+        body: Body,
+        payload: Option<PayloadId>,
+    ) {
+        let Some(other) = self.index.get(&to).copied() else {
+            return;
+        };
+        let tensors = payload.and_then(|payload| self.peers[at].payloads.remove(&payload));
+        #[cfg(test)]
+        if self.planted.loses(at, &body) {
+            return;
+        }
+        let of_tensors = self.tensor_bytes(at, &body);
+        let frame = Frame {
+            epoch,
+            body,
+            payload: Vec::new(),
+        };
+        let lane = frame.lane();
+        let header = frame.encode().expect("a node keeps the wire's limits");
+        let parcel = Parcel {
+            bytes: header.len() as u64 + of_tensors,
+            header,
+            tensors,
+            handed_over: self.now,
+            lane,
+        };
+        let spec = self.scenario.link(at, other);
+        let link = self.links.entry((at, other));
+        link.or_insert_with(|| Link::new(spec)).push(parcel);
+        self.begin_to_send(at, other);
+    }
+
+    /// Bytes of the tensors that a body announces.
+    fn tensor_bytes(&self, at: usize, body: &Body) -> u64 {
+        let Body::Tensor { kind, .. } = body else {
+            return 0;
+        };
+        let Some(layers) = self.peers[at].layers.as_ref() else {
+            return 0;
+        };
+        match kind {
+            TensorKind::Activation => self.scenario.tensor_bytes(layers.end),
+            TensorKind::Gradient => self.scenario.tensor_bytes(layers.start),
+            TensorKind::Release => 0,
+        }
+    }
+
+    fn begin_to_send(&mut self, from: usize, to: usize) {
+        let link = self.links.get_mut(&(from, to));
+        if let Some(leaves) = link.and_then(Link::begin) {
+            self.schedule(leaves, Event::Left(from, to));
+        }
+    }
+
+    pub(super) fn left(&mut self, from: usize, to: usize) {
+        let Some(link) = self.links.get_mut(&(from, to)) else {
+            return;
+        };
+        let delay = Duration::from_secs_f64(link.spec.delay_seconds);
+        if let Some(parcel) = link.leaving.take() {
+            self.schedule(delay, Event::Arrives(from, to, parcel));
+        }
+        self.begin_to_send(from, to);
+    }
+
+    pub(super) fn arrives(&mut self, from: usize, to: usize, parcel: Parcel<C::Tensors>) {
+        let Some(sender) = self.peers[from].id else {
+            return;
+        };
+        let Parcel {
+            header,
+            tensors,
+            handed_over,
+            ..
+        } = parcel;
+        let Frame { epoch, body, .. } =
+            Frame::decode(&header).expect("nodes write frames that nodes can read");
+        let Body::Tensor {
+            kind,
+            purpose,
+            micro_batch,
+            ..
+        } = body
+        else {
+            return self.input(
+                to,
+                Input::Control {
+                    from: sender,
+                    epoch,
+                    body,
+                },
+            );
+        };
+        self.trace.push(Span {
+            peer: from as u32,
+            activity: Activity::of_tensor(kind),
+            start: handed_over,
+            end: self.now,
+            details: Details {
+                step: Some(micro_batch.step.0),
+                micro_batch: Some(micro_batch.sequence),
+                weight_version: None,
+                to: Some(to as u32),
+            },
+        });
+        self.watch.arrived(to, kind);
+        let payload = tensors.map(|tensors| self.peers[to].keep(tensors));
+        self.input(
+            to,
+            Input::Tensor {
+                from: sender,
+                epoch,
+                kind,
+                purpose,
+                micro_batch,
+                payload,
+            },
+        );
+    }
+}

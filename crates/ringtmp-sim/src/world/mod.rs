@@ -1,0 +1,407 @@
+//! Virtual time: the heap of events, the peers, the server and the links between them.
+
+mod links;
+mod peer;
+
+use crate::check::{Complaint, Watch};
+use crate::compute::Compute;
+use crate::random::Draws;
+use crate::scenario::{Scenario, ScenarioError};
+use links::{Link, Parcel};
+use peer::Peer;
+#[cfg(test)]
+pub(crate) use peer::Worked;
+use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
+use ringtmp_core::node::{Assignment, Input, Output, Polled};
+use ringtmp_core::signal::{
+    ClientMessage, Device, DeviceKind, ExecutorKind, LayerDigest, PROTOCOL_VERSION, Role,
+    RoomState, RunDescriptor, ServerMessage,
+};
+use ringtmp_core::time::Time;
+use ringtmp_core::trace::Span;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+/// From a peer to the server or back.
+const SIGNAL_DELAY: Duration = Duration::from_millis(1);
+
+/// The most events of a run, as a multiple of its tasks: a task makes four, and a protocol that talks to itself is stopped.
+const EVENTS_PER_TASK_MAX: u64 = 64;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Who did what when. Peers are numbered head first.
+    pub trace: Vec<Span>,
+    /// Digests of the final weights, by layer.
+    pub digests: Vec<LayerDigest>,
+    /// The cuts between the stages.
+    pub cuts: Vec<u16>,
+    /// What each stage took at most, and sent.
+    pub stages: Vec<StageUse>,
+    /// Events that were worked off.
+    pub events: u64,
+}
+
+/// What a stage took, and sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageUse {
+    /// The most slots taken at once.
+    pub slots: u16,
+    /// The most bytes taken at once.
+    pub memory_bytes: u64,
+    /// The bytes that its limits allow.
+    pub memory_bytes_max: u64,
+    /// Bytes sent to both neighbours.
+    pub bytes_sent: u64,
+}
+
+/// Why a simulation gave no outcome.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SimulationError {
+    /// The scenario's author asked for something impossible.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The run did not reach its end: a fault of the protocol.
+    #[error("seed {seed}: the run did not finish, after {events} events: {state}")]
+    Unfinished {
+        /// What replays it.
+        seed: u64,
+        /// Events until then.
+        events: u64,
+        /// The room's state.
+        state: String,
+    },
+    /// The run ended, but a checker found it wrong: a fault of the protocol.
+    #[error("seed {seed}: {complaint}")]
+    Wrong {
+        /// What replays it.
+        seed: u64,
+        /// What is wrong.
+        complaint: Complaint,
+    },
+}
+
+/// Something that happens. A fault would be one more.
+pub(crate) enum Event<T> {
+    /// A message reaches the server.
+    ToServer(usize, ClientMessage),
+    /// A message reaches a peer.
+    FromServer(usize, Box<ServerMessage>),
+    /// A link opens at one end.
+    LinkUp(usize, PeerId),
+    /// A peer is done with what it was told to do.
+    Done(usize, Box<Input>),
+    /// The last byte of a frame has left.
+    Left(usize, usize),
+    /// A frame arrives.
+    Arrives(usize, usize, Parcel<T>),
+    /// A peer wanted to be woken.
+    Wake(usize),
+}
+
+struct Scheduled<T> {
+    at: Time,
+    sequence: u64,
+    event: Event<T>,
+}
+
+impl<T> Scheduled<T> {
+    fn key(&self) -> (Time, u64) {
+        (self.at, self.sequence)
+    }
+}
+
+impl<T> PartialEq for Scheduled<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<T> Eq for Scheduled<T> {}
+
+impl<T> PartialOrd for Scheduled<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Scheduled<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+pub(crate) struct World<'a, C: Compute, B> {
+    pub(crate) scenario: &'a Scenario,
+    build: B,
+    now: Time,
+    sequence: u64,
+    heap: BinaryHeap<Reverse<Scheduled<C::Tensors>>>,
+    lobby: Lobby,
+    entropy: u8,
+    peers: Vec<Peer<C>>,
+    index: BTreeMap<PeerId, usize>,
+    links: BTreeMap<(usize, usize), Link<C::Tensors>>,
+    asked: Vec<(usize, usize)>,
+    draws: Vec<Draws>,
+    pub(crate) watch: Watch,
+    trace: Vec<Span>,
+    state: RoomState,
+    #[cfg(test)]
+    pub(crate) planted: crate::planted::Planted,
+}
+
+/// Works a scenario off. `build` makes a stage when a node asks for one.
+///
+/// # Errors
+///
+/// A scenario that cannot be, a run that does not end, or one that a checker finds wrong.
+pub fn simulate<C: Compute>(
+    scenario: &Scenario,
+    build: impl FnMut(Assignment) -> C,
+) -> Result<Outcome, SimulationError> {
+    scenario.check()?;
+    let mut world = World::new(scenario, build);
+    world.open();
+    world.run()
+}
+
+impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
+    pub(crate) fn new(scenario: &'a Scenario, build: B) -> Self {
+        let n = scenario.devices.len();
+        let limits = Limits {
+            messages_burst: u32::MAX,
+            ..Limits::default()
+        };
+        Self {
+            scenario,
+            build,
+            now: Time::ZERO,
+            sequence: 0,
+            heap: BinaryHeap::new(),
+            lobby: Lobby::new(limits),
+            entropy: 0,
+            peers: (0..n).map(|_| Peer::default()).collect(),
+            index: BTreeMap::new(),
+            links: BTreeMap::new(),
+            asked: Vec::new(),
+            draws: (0..n)
+                .map(|i| Draws::new(scenario.seed, i as u64))
+                .collect(),
+            watch: Watch::new(scenario),
+            trace: Vec::new(),
+            state: RoomState::Waiting,
+            #[cfg(test)]
+            planted: crate::planted::Planted::default(),
+        }
+    }
+
+    /// Opens the room, and has everybody join it.
+    pub(crate) fn open(&mut self) {
+        let creator = ConnectionId(u64::MAX);
+        self.tell_lobby(LobbyInput::Connected {
+            connection: creator,
+        });
+        let create = ClientMessage::Create {
+            protocol: PROTOCOL_VERSION,
+            run: RunDescriptor {
+                toml: String::new(),
+                outline: self.scenario.outline.clone(),
+            },
+        };
+        self.text(creator, &create);
+    }
+
+    fn join_all(&mut self, room: RoomCode) {
+        for i in 0..self.peers.len() {
+            self.tell_lobby(LobbyInput::Connected {
+                connection: ConnectionId(i as u64),
+            });
+            let join = ClientMessage::Join {
+                protocol: PROTOCOL_VERSION,
+                room,
+                role: Role::Participant,
+                device: Device {
+                    kind: DeviceKind::Native,
+                    name: format!("device {i}"),
+                    executor: ExecutorKind::Cpu,
+                    adapter: String::new(),
+                },
+            };
+            self.schedule(SIGNAL_DELAY, Event::ToServer(i, join));
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Result<Outcome, SimulationError> {
+        let outline = &self.scenario.outline;
+        let evaluations = u64::from(outline.evaluation_micro_batches);
+        let per_step = 3 * u64::from(outline.micro_batches) + evaluations + 1;
+        let tasks = per_step * u64::from(outline.steps + 1) * self.peers.len() as u64;
+        let events_max = (tasks + 1000).saturating_mul(EVENTS_PER_TASK_MAX);
+        let mut events = 0;
+        while let Some(Reverse(next)) = self.heap.pop() {
+            self.now = next.at;
+            self.happen(next.event);
+            events += 1;
+            if events >= events_max || self.watch.complaint().is_some() {
+                break;
+            }
+        }
+        self.finish(events)
+    }
+
+    fn finish(mut self, events: u64) -> Result<Outcome, SimulationError> {
+        let seed = self.scenario.seed;
+        let wrong = |complaint| SimulationError::Wrong { seed, complaint };
+        if let Some(complaint) = self.watch.complaint() {
+            return Err(wrong(complaint.clone()));
+        }
+        if self.state != RoomState::Finished {
+            let state = format!("{:?}", self.state);
+            return Err(SimulationError::Unfinished {
+                seed,
+                events,
+                state,
+            });
+        }
+        let stages = self.peers.iter().filter_map(|peer| peer.stage.as_ref());
+        let digests = stages.flat_map(Compute::digests).collect();
+        let bytes = |i: usize| {
+            let links = self.links.range((i, 0)..(i + 1, 0));
+            links.map(|(_, link)| link.bytes_sent).sum()
+        };
+        let sent: Vec<u64> = (0..self.peers.len()).map(bytes).collect();
+        let payloads = self.peers.iter().map(|peer| peer.payloads.len()).sum();
+        let stages = self.watch.finish(payloads, &sent).map_err(wrong)?;
+        let peers = self.peers.iter().find_map(|peer| peer.node.plan());
+        Ok(Outcome {
+            cuts: peers.map(|plan| plan.cuts.clone()).unwrap_or_default(),
+            trace: std::mem::take(&mut self.trace),
+            digests,
+            stages,
+            events,
+        })
+    }
+
+    pub(crate) fn schedule(&mut self, after: Duration, event: Event<C::Tensors>) {
+        self.sequence += 1;
+        self.heap.push(Reverse(Scheduled {
+            at: self.now + after,
+            sequence: self.sequence,
+            event,
+        }));
+    }
+
+    fn happen(&mut self, event: Event<C::Tensors>) {
+        match event {
+            Event::ToServer(from, message) => self.text(ConnectionId(from as u64), &message),
+            Event::FromServer(to, message) => self.input(to, Input::Room(*message)),
+            Event::LinkUp(at, peer) => self.input(at, Input::LinkUp { peer }),
+            Event::Done(at, input) => self.done(at, *input),
+            Event::Left(from, to) => self.left(from, to),
+            Event::Arrives(from, to, parcel) => self.arrives(from, to, parcel),
+            Event::Wake(at) => {
+                self.peers[at].wakes = None;
+                self.input(at, Input::Tick);
+            }
+        }
+    }
+
+    pub(crate) fn input(&mut self, at: usize, input: Input) {
+        self.peers[at].node.handle(self.now, input);
+        loop {
+            match self.peers[at].node.poll_output() {
+                Polled::Do(output) => self.perform(at, output),
+                Polled::Wait(wake) => {
+                    self.wake(at, wake);
+                    break;
+                }
+            }
+        }
+        self.note_waiting(at);
+    }
+
+    /// One wake-up is enough: the earliest that is wanted.
+    fn wake(&mut self, at: usize, wake: Option<Time>) {
+        let Some(due) = wake else { return };
+        if self.peers[at].wakes.is_none_or(|wakes| due < wakes) {
+            self.peers[at].wakes = Some(due);
+            self.schedule(due.since(self.now), Event::Wake(at));
+        }
+    }
+
+    fn perform(&mut self, at: usize, output: Output) {
+        match output {
+            Output::ToRoom(message) => self.schedule(SIGNAL_DELAY, Event::ToServer(at, message)),
+            Output::Connect { peer, .. } => self.connect(at, peer),
+            // Links are made without negotiating, and stay until the end.
+            Output::Deliver { .. } | Output::Disconnect { .. } => {}
+            Output::Send {
+                to,
+                epoch,
+                body,
+                payload,
+            } => self.send(at, to, epoch, body, payload),
+            Output::Build(assignment) => self.build(at, assignment),
+            Output::Run { epoch, task } => self.compute(at, epoch, task),
+            Output::Digest { epoch } => self.digest(at, epoch),
+            Output::Discard(payload) => drop(self.peers[at].payloads.remove(&payload)),
+            Output::Event(_) => {}
+        }
+    }
+
+    fn text(&mut self, connection: ConnectionId, message: &ClientMessage) {
+        let text = serde_json::to_string(message).expect("messages are JSON");
+        self.tell_lobby(LobbyInput::Text {
+            connection,
+            text: &text,
+        });
+    }
+
+    fn tell_lobby(&mut self, input: LobbyInput<'_>) {
+        // Random bytes name rooms and peers: one of the two a connection makes, so that a counter will do.
+        self.entropy = self.entropy.wrapping_add(1);
+        self.lobby.handle(self.now, [self.entropy; 16], input);
+        while let Some(output) = self.lobby.poll_output() {
+            match output {
+                LobbyOutput::Send {
+                    connection,
+                    message,
+                } => self.answered(connection, message),
+                LobbyOutput::Close { .. } => {}
+            }
+        }
+    }
+
+    fn answered(&mut self, connection: ConnectionId, message: ServerMessage) {
+        match &message {
+            ServerMessage::Created { room } => return self.join_all(*room),
+            ServerMessage::Room { room } => self.state = room.state.clone(),
+            ServerMessage::Refused { refusal } => {
+                let reason = refusal.to_string();
+                self.state = RoomState::Stopped { reason };
+            }
+            ServerMessage::Welcome { .. }
+            | ServerMessage::Signal { .. }
+            | ServerMessage::Prepare { .. }
+            | ServerMessage::Commit { .. }
+            | ServerMessage::Progress { .. } => {}
+        }
+        let Some(to) = usize::try_from(connection.0)
+            .ok()
+            .filter(|i| *i < self.peers.len())
+        else {
+            return;
+        };
+        if let ServerMessage::Welcome { peer, .. } = &message {
+            self.index.insert(*peer, to);
+            self.peers[to].id = Some(*peer);
+        }
+        #[cfg(test)]
+        let message = self.planted.told(to, message);
+        self.schedule(SIGNAL_DELAY, Event::FromServer(to, Box::new(message)));
+    }
+}

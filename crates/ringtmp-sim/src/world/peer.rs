@@ -1,0 +1,166 @@
+//! A peer under virtual time: its node, its stage, and what its device takes for a task.
+
+use super::{Event, World};
+use crate::compute::Compute;
+use crate::scenario::TaskKind;
+use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
+use ringtmp_core::node::{Assignment, Input, Node, Outcome};
+use ringtmp_core::schedule::Task;
+use ringtmp_core::time::Time;
+use ringtmp_core::trace::{Activity, Details, Span};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+pub(crate) struct Peer<C: Compute> {
+    pub(super) node: Node,
+    pub(super) id: Option<PeerId>,
+    pub(super) stage: Option<C>,
+    /// The layers of the stage.
+    pub(super) layers: Option<Range<usize>>,
+    pub(super) payloads: BTreeMap<PayloadId, C::Tensors>,
+    next_payload: u64,
+    /// When it will be woken.
+    pub(super) wakes: Option<Time>,
+    /// What it has been waiting for, and since when.
+    waiting: Option<(Activity, Time)>,
+}
+
+impl<C: Compute> Default for Peer<C> {
+    fn default() -> Self {
+        Self {
+            node: Node::new(),
+            id: None,
+            stage: None,
+            layers: None,
+            payloads: BTreeMap::new(),
+            next_payload: 0,
+            wakes: None,
+            waiting: None,
+        }
+    }
+}
+
+impl<C: Compute> Peer<C> {
+    pub(super) fn keep(&mut self, tensors: C::Tensors) -> PayloadId {
+        self.next_payload += 1;
+        let id = PayloadId(self.next_payload);
+        self.payloads.insert(id, tensors);
+        id
+    }
+}
+
+impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
+    pub(super) fn build(&mut self, at: usize, assignment: Assignment) {
+        let layers = &assignment.layers;
+        self.peers[at].layers = Some(usize::from(layers.start.0)..usize::from(layers.end.0));
+        let epoch = assignment.epoch;
+        self.watch.built(at, &assignment);
+        self.peers[at].stage = Some((self.build)(assignment));
+        let built = Box::new(Input::Built { epoch });
+        self.schedule(Duration::ZERO, Event::Done(at, built));
+    }
+
+    pub(super) fn digest(&mut self, at: usize, epoch: Epoch) {
+        let digests = self.peers[at].stage.as_ref().map(Compute::digests);
+        let digested = Input::Digested {
+            epoch,
+            digests: digests.unwrap_or_default(),
+            links: Vec::new(),
+        };
+        self.schedule(Duration::ZERO, Event::Done(at, Box::new(digested)));
+    }
+
+    /// Computes at once, and lets the result come when the device would have it.
+    pub(super) fn compute(&mut self, at: usize, epoch: Epoch, task: Task) {
+        let input = task
+            .payload()
+            .and_then(|payload| self.peers[at].payloads.remove(&payload));
+        let takes = self.task_time(at, &task);
+        self.note_busy(at, &task, takes);
+        let (output, loss) = self.work(at, task, input);
+        let payload = output.map(|tensors| self.peers[at].keep(tensors));
+        let completed = Input::Completed {
+            epoch,
+            task,
+            outcome: Outcome { payload, loss },
+        };
+        self.schedule(takes, Event::Done(at, Box::new(completed)));
+    }
+
+    #[cfg(not(test))]
+    fn work(&mut self, at: usize, task: Task, input: Option<C::Tensors>) -> Worked<C> {
+        self.work_off(at, task, input)
+    }
+
+    pub(crate) fn work_off(
+        &mut self,
+        at: usize,
+        task: Task,
+        input: Option<C::Tensors>,
+    ) -> Worked<C> {
+        self.watch.started(at, &task);
+        let stage = self.peers[at].stage.as_mut();
+        stage.map_or((None, None), |stage| stage.work(task, input))
+    }
+
+    fn task_time(&mut self, at: usize, task: &Task) -> Duration {
+        let layers = self.peers[at].layers.clone().unwrap_or_default();
+        let seconds = self
+            .scenario
+            .task_seconds(at, &layers, TaskKind::from(task));
+        let factor = self.scenario.jitter_factor(&mut self.draws[at]);
+        let time = Duration::from_secs_f64(seconds * factor);
+        #[cfg(test)]
+        let time = self.planted.slowed(at, task, time);
+        time
+    }
+
+    pub(super) fn done(&mut self, at: usize, input: Input) {
+        if let Input::Completed { task, .. } = &input {
+            self.watch.completed(self.now, at, task);
+        }
+        self.input(at, input);
+    }
+
+    fn note_busy(&mut self, at: usize, task: &Task, takes: Duration) {
+        self.end_waiting(at);
+        self.trace.push(Span {
+            peer: at as u32,
+            activity: Activity::of_task(task),
+            start: self.now,
+            end: self.now + takes,
+            details: Details::of_task(task),
+        });
+    }
+
+    /// After every input: what an idle peer waits for now.
+    pub(super) fn note_waiting(&mut self, at: usize) {
+        let waiting = self.peers[at].node.waiting().map(Activity::of_waiting);
+        if waiting == self.peers[at].waiting.map(|(activity, _)| activity) {
+            return;
+        }
+        self.end_waiting(at);
+        self.peers[at].waiting = waiting.map(|activity| (activity, self.now));
+    }
+
+    fn end_waiting(&mut self, at: usize) {
+        if let Some((activity, start)) = self.peers[at].waiting.take()
+            && start < self.now
+        {
+            self.trace.push(Span {
+                peer: at as u32,
+                activity,
+                start,
+                end: self.now,
+                details: Details::default(),
+            });
+        }
+    }
+}
+
+/// The output of a task, and the loss.
+pub(crate) type Worked<C> = (
+    Option<<C as Compute>::Tensors>,
+    Option<ringtmp_core::node::Loss>,
+);
