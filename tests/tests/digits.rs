@@ -57,7 +57,7 @@ async fn trained(seed: u64) -> Result<Stage, ComputeError> {
         stage.forward_loss(0, &samples, &batch.labels).await?;
         stage.backward_input(0, None).await?;
         stage.backward_weights(0).await?;
-        stage.update().await?;
+        stage.update(step).await?;
     }
     Ok(stage)
 }
