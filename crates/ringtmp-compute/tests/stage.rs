@@ -254,7 +254,7 @@ suite! {
     }
 
     async fn dropout_leaves_out_by_seed_step_and_sample_and_nothing_in_an_evaluation() {
-        let layers = vec![Dropout { probability: 0.25 }.into(), Dropout { probability: 0.5 }.into()];
+        let layers = vec![Dropout { probability: 0.25 }.into(), Dropout { probability: 0.25 }.into()];
         let base = config(ModelSpec::new(vec![400], layers), 0..1);
         for executor in [Some(cpu().await), gpu().await].into_iter().flatten() {
             let mut stage = Stage::new(base.clone(), executor.clone()).await.expect("a stage");

@@ -1,6 +1,6 @@
 //! Elementary functions and sums in a form that compilers turn into vectors and that gives the same bits everywhere.
 
-/// Partial sums of [`sum`]: two vectors of the widest instruction set that is used.
+/// Partial sums of [`sum`]: two vectors of AVX2. A fixed number, since it decides in which order a sum runs.
 const LANES: usize = 16;
 
 /// The natural exponential, within 2 units in the last place, from a polynomial of the seventh degree over half a doubling

@@ -13,10 +13,11 @@ use crate::operations::MatrixProduct;
 use crate::platform::{VectorTask, run_vectorised};
 use std::array::from_fn;
 
-/// Rows of the output that a tile has: with two vectors of columns, 8 accumulators, half of the registers of SSE2 and AVX2.
+/// Rows of the output that a tile has: with two vectors of columns, 8 accumulators, half of the registers of SSE2 and AVX2, a quarter of AVX-512's.
 const ROWS: usize = 4;
 
-/// Products that are summed before the sum goes to memory: a panel of 16 columns is then 16 KiB, half of a first-level cache.
+/// Products that are summed before the sum goes to memory: a panel of 16 columns is then 16 KiB, half of a first-level cache,
+/// and one of 32 columns 32 KiB, where caches with AVX-512 have 48.
 const BLOCK: usize = 256;
 
 /// Memory for copies of the operands, kept from one product to the next.
@@ -355,6 +356,11 @@ mod tests {
             assert_eq!(
                 narrow,
                 at_width::<16>(rows, columns, inner),
+                "{rows} x {columns} x {inner}"
+            );
+            assert_eq!(
+                narrow,
+                at_width::<32>(rows, columns, inner),
                 "{rows} x {columns} x {inner}"
             );
         }

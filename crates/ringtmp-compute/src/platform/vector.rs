@@ -11,16 +11,20 @@ pub(crate) trait VectorTask {
 /// Runs a task with the widest instruction set of this CPU.
 pub(crate) fn run_vectorised(task: impl VectorTask) {
     #[cfg(target_arch = "x86_64")]
-    if let pulp::Arch::V3(avx2) = pulp::Arch::new() {
-        struct Wide<T>(T);
-        impl<T: VectorTask> pulp::NullaryFnOnce for Wide<T> {
+    {
+        struct Wide<T, const LANES: usize>(T);
+        impl<T: VectorTask, const LANES: usize> pulp::NullaryFnOnce for Wide<T, LANES> {
             type Output = ();
             #[inline(always)]
             fn call(self) {
-                self.0.run::<16>();
+                self.0.run::<LANES>();
             }
         }
-        return avx2.vectorize(Wide(task));
+        match pulp::Arch::new() {
+            pulp::Arch::V4(avx512) => return avx512.vectorize(Wide::<_, 32>(task)),
+            pulp::Arch::V3(avx2) => return avx2.vectorize(Wide::<_, 16>(task)),
+            _ => {}
+        }
     }
     // SSE2, NEON and simd128 have 128 bits, and are chosen when the program is compiled.
     task.run::<8>();
@@ -29,8 +33,10 @@ pub(crate) fn run_vectorised(task: impl VectorTask) {
 /// The instruction set that [`run_vectorised`] takes, for people.
 pub(crate) fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
-    if let pulp::Arch::V3(_) = pulp::Arch::new() {
-        return "AVX2";
+    match pulp::Arch::new() {
+        pulp::Arch::V4(_) => return "AVX-512",
+        pulp::Arch::V3(_) => return "AVX2",
+        _ => {}
     }
     if cfg!(target_feature = "simd128") {
         "simd128"
