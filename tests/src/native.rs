@@ -37,6 +37,7 @@ impl NativePeer {
                     executor: ExecutorChoice::Cpu,
                     connector: ringtmp_transport::native::connector().into(),
                     weights: None,
+                    own: ringtmp_peer::Own::default(),
                 };
                 ringtmp_peer::run(setup, wishes, |view| {
                     publish.send_replace(Some(view));

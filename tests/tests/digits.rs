@@ -5,7 +5,7 @@
 use futures::executor::block_on;
 use ringtmp_compute::{ComputeError, Executor, ExecutorChoice, Packed, Stage, StageConfig};
 use ringtmp_data::{Batch, Dataset, IDX_TEST, IdxFiles, Order};
-use ringtmp_peer::{Run, RunFile};
+use ringtmp_peer::{RunFile, Solo};
 use std::fs;
 use std::path::PathBuf;
 
@@ -27,39 +27,21 @@ fn mnist() -> Option<Dataset> {
     Some(Dataset::idx(files).expect("the files are what their names say"))
 }
 
-/// Trains the default run in one process and gives the stage that holds the whole model.
-async fn trained(seed: u64) -> Result<Stage, ComputeError> {
+/// Trains the default run in one process.
+async fn trained(seed: u64) -> Result<Solo, ComputeError> {
     let file = RunFile {
         seed,
+        micro_batch: RunFile::default().batch,
         ..RunFile::default()
     };
-    let run: Run = file.check().expect("the default run is sound");
-    let file = &run.file;
-    let config = StageConfig {
-        layers: 0..run.model.layers.len(),
-        model: run.model.clone(),
-        micro_batch: file.batch as usize,
-        batch: file.batch as usize,
-        slots: 1,
-        seed,
-        optimizer: run.optimizer(),
-    };
-    let mut stage = Stage::new(config, Executor::open(ExecutorChoice::Cpu).await?).await?;
-    let digits = Dataset::digits(seed);
-    for step in 0..u64::from(file.steps) {
-        let batch = digits.train(
-            Order::Shuffled,
-            seed,
-            step * u64::from(file.batch),
-            file.batch,
-        );
-        let samples = Packed::from_f32(&[file.batch as usize, 784], &batch.inputs)?;
-        stage.forward_loss(0, &samples, &batch.labels).await?;
-        stage.backward_input(0, None).await?;
-        stage.backward_weights(0).await?;
-        stage.update(step).await?;
+    let steps = file.steps;
+    let run = file.check().expect("the default run is sound");
+    let executor = Executor::open(ExecutorChoice::Cpu).await?;
+    let mut solo = Solo::new(run, Dataset::digits(seed), executor).await?;
+    for _ in 0..steps {
+        solo.step().await?;
     }
-    Ok(stage)
+    Ok(solo)
 }
 
 /// The same weights in a stage for batches of another size.
@@ -77,7 +59,7 @@ async fn reader(trained: &Stage) -> Result<Stage, ComputeError> {
 
 /// How many of the samples it reads right.
 async fn right(stage: &mut Stage, batch: &Batch) -> Result<u32, ComputeError> {
-    let samples = Packed::from_f32(&[MICRO_BATCH as usize, 784], &batch.inputs)?;
+    let samples = Packed::from_f32(&[MICRO_BATCH as usize, 784], batch.inputs.floats())?;
     Ok(stage
         .forward_loss(0, &samples, &batch.labels)
         .await?
@@ -94,7 +76,7 @@ fn a_network_trained_on_drawn_digits_alone_reads_mnist() {
     };
     for seed in [1, 2, 3] {
         let (drawn, real) = block_on(async {
-            let mut stage = reader(&trained(seed).await?).await?;
+            let mut stage = reader(trained(seed).await?.stage()).await?;
             let digits = Dataset::digits(seed);
             let (mut drawn, mut real) = (0, 0);
             for first in (0..10_000).step_by(MICRO_BATCH as usize) {

@@ -64,7 +64,8 @@ async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> 
         for micro_batch in 0..file.batch / file.micro_batch {
             let first = u64::from(step * file.batch + micro_batch * file.micro_batch);
             let batch = data.train(Order::Shuffled, file.seed, first, file.micro_batch);
-            let samples = Packed::from_f32(&[file.micro_batch as usize, 784], &batch.inputs)?;
+            let samples =
+                Packed::from_f32(&[file.micro_batch as usize, 784], batch.inputs.floats())?;
             sum += f64::from(
                 stage
                     .forward_loss(0, &samples, &batch.labels)
@@ -154,6 +155,7 @@ async fn ring(executors: &[ExecutorChoice], over: Over) -> Trained {
         executor,
         connector,
         weights: Some(weights_sender.clone()),
+        own: ringtmp_peer::Own::default(),
     };
     let (room_sender, room) = oneshot::channel();
     let mut room_sender = Some(room_sender);

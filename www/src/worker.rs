@@ -82,6 +82,7 @@ async fn run(start: Start, port: MessagePort, commands: mpsc::Receiver<Command>)
         },
         connector: browser::connector(port).into(),
         weights: None,
+        own: ringtmp_peer::Own::default(),
     };
     let publish = |view: View| {
         let view = Box::new(view);

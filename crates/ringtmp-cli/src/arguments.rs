@@ -3,13 +3,14 @@
 use crate::commands::sim::{Sim, Trace};
 use crate::exit;
 use crate::room_url::RoomUrl;
-use clap::{ArgAction, Args, Parser, Subcommand};
-use ringtmp_peer::ExecutorChoice;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use ringtmp_peer::{ExecutorChoice, Order};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
+  ringtmp train --preset mlp --data digits --steps 500
   ringtmp demo                          three tabs of a browser train a network as a ring
   ringtmp demo --tabs 2 --natives 1     two tabs and a native process
   ringtmp serve                         the page at http://127.0.0.1:8080
@@ -22,6 +23,14 @@ Examples:
   ringtmp demo --tabs 2 --natives 1 --executor cpu
   ringtmp demo --data idx:path/to/mnist
   ringtmp demo --headless --json result.json";
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  ringtmp train --steps 500 --export mlp.safetensors
+  ringtmp train --run run.toml --checkpoint run --log run/log.csv
+  ringtmp train --run run.toml --checkpoint run --log run/log.csv --resume
+  ringtmp train --data idx:path/to/mnist --order sequential --init weights.safetensors
+  ringtmp train --peers 3 --transport webrtc";
 
 const SIM_EXAMPLES: &str = "\
 Examples:
@@ -55,6 +64,11 @@ pub(crate) enum Command {
     /// Start a server, open browser tabs, train, and show it
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
+    /// Train in this process, or in a ring of peers in it
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(Train),
+    /// Write the weights of a checkpoint as safetensors, as PyTorch names and shapes them
+    Export(Export),
     /// Simulate a ring under virtual time, and tell how idle its devices are
     #[command(after_help = SIM_EXAMPLES)]
     Sim(Sim),
@@ -139,6 +153,117 @@ pub(crate) struct Demo {
     pub(crate) headless: bool,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct Train {
+    /// The run as TOML; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) run: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: RunFlags,
+    /// Peers of the ring; 1 trains without one
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) peers: u16,
+    /// What carries the ring's tensors
+    #[arg(long, value_enum, default_value_t = Transport::Loopback)]
+    pub(crate) transport: Transport,
+    /// What computes: auto, gpu or cpu
+    #[arg(long, default_value = "auto")]
+    pub(crate) executor: ExecutorChoice,
+    /// Begin with these weights instead of those that the seed gives
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
+    pub(crate) init: Option<PathBuf>,
+    /// Write step, loss and seconds of every step
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) log: Option<PathBuf>,
+    /// Write the norm of every parameter's gradient in the first step
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) gradient_norms: Option<PathBuf>,
+    /// Write the last weights
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) export: Option<PathBuf>,
+    /// Keep a checkpoint in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Keep it after every so many steps, and at the end
+    #[arg(long, value_name = "STEPS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) checkpoint_every: u32,
+    /// Go on from the checkpoint
+    #[arg(long, requires = "checkpoint")]
+    pub(crate) resume: bool,
+}
+
+/// What a run file says, as flags.
+#[derive(Args, Debug)]
+pub(crate) struct RunFlags {
+    /// The model
+    #[arg(long, value_name = "NAME")]
+    pub(crate) preset: Option<String>,
+    /// What to train on: digits, addition, idx:DIR, text:FILE or csv:FILE
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) data: Option<String>,
+    /// Updates to make
+    #[arg(long)]
+    pub(crate) steps: Option<u32>,
+    /// Samples of an update
+    #[arg(long)]
+    pub(crate) batch: Option<u32>,
+    /// Samples of a micro-batch; divides the batch
+    #[arg(long)]
+    pub(crate) micro_batch: Option<u32>,
+    /// The optimizer's learning rate
+    #[arg(long)]
+    pub(crate) learning_rate: Option<f32>,
+    /// Makes first weights, data and their order
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// The order of samples
+    #[arg(long, value_enum)]
+    pub(crate) order: Option<SampleOrder>,
+    /// Evaluate after every so many steps, and at the end; 0 for the end only
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) evaluate_every: Option<u32>,
+    /// Held-out samples of an evaluation; 0 for none
+    #[arg(long, value_name = "SAMPLES")]
+    pub(crate) evaluation_samples: Option<u32>,
+}
+
+/// What carries tensors between peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// Memory
+    Loopback,
+    /// Data channels, as between devices
+    Webrtc,
+}
+
+/// The order of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SampleOrder {
+    /// As the files have it
+    Sequential,
+    /// At random
+    Shuffled,
+}
+
+impl From<SampleOrder> for Order {
+    fn from(order: SampleOrder) -> Self {
+        match order {
+            SampleOrder::Sequential => Self::Sequential,
+            SampleOrder::Shuffled => Self::Shuffled,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Export {
+    /// The folder of the checkpoint
+    #[arg(long, value_name = "DIR")]
+    pub(crate) checkpoint: PathBuf,
+    /// Where to write the weights
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) output: PathBuf,
+}
+
 fn default_name() -> String {
     format!("native on {}", std::env::consts::OS)
 }
@@ -175,6 +300,11 @@ mod tests {
         assert!(refused("ringtmp demo --steps 0"));
         assert!(refused("ringtmp demo --headed --headless"));
         assert!(refused("ringtmp demo --executor tpu"));
+        assert!(refused("ringtmp train --resume"));
+        assert!(refused("ringtmp train --order sorted"));
+        assert!(refused("ringtmp train --peers 0"));
+        assert!(refused("ringtmp train --checkpoint x --resume --init y"));
+        assert!(!refused("ringtmp train --peers 3 --transport webrtc"));
         assert!(!refused("ringtmp demo --tabs 0 --natives 2 -q"));
         assert!(refused("ringtmp sim --schedule gpipe"));
         assert!(refused("ringtmp sim --peers 65"));

@@ -1,5 +1,5 @@
-//! The program `ringtmp`: the signalling server, native peers, a view of a room in the terminal, and the demo that puts
-//! them all together with real browser tabs.
+//! The program `ringtmp`: the signalling server, native peers, a view of a room in the terminal, the demo that puts them all
+//! together with real browser tabs, and training on this device alone.
 //!
 //! What moves is drawn on standard error; what another program may want to read goes to standard output or to a file.
 
@@ -7,6 +7,7 @@ mod arguments;
 mod browser;
 mod commands;
 mod exit;
+mod files;
 mod interrupt;
 mod peer;
 mod process;
@@ -41,6 +42,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Join(join) => commands::join::run(join, quiet).await,
             Command::Watch(watch) => commands::watch::run(watch, quiet).await,
             Command::Demo(demo) => Box::pin(commands::demo::run(demo, quiet)).await,
+            Command::Train(train) => Box::pin(commands::train::run(train, quiet)).await,
+            Command::Export(export) => commands::train::export(&export),
             Command::Sim(sim) => commands::sim::run(&sim),
             Command::Trace(trace) => commands::sim::read(&trace),
             Command::Guard => commands::guard::run(std::io::stdin().lock()),

@@ -5,7 +5,11 @@ use anyhow::{Context, anyhow};
 use futures::channel::mpsc;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{Command, Entry, ExecutorChoice, PeerError, RunFile, Setup, View};
+use ringtmp_peer::{
+    Command, ConnectorSource, Entry, ExecutorChoice, Own, Parameter, PeerError, RunFile, Setup,
+    View,
+};
+use ringtmp_transport::loopback::LoopbackNetwork;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -25,6 +29,27 @@ pub(crate) struct Part {
     pub(crate) role: Role,
     pub(crate) name: String,
     pub(crate) executor: ExecutorChoice,
+    pub(crate) carrier: Carrier,
+    /// Where to put what it has learnt.
+    pub(crate) weights: Option<mpsc::Sender<Vec<Parameter>>>,
+    pub(crate) own: Own,
+}
+
+/// What carries a peer's tensors.
+#[derive(Clone, Debug)]
+pub(crate) enum Carrier {
+    WebRtc,
+    /// Memory, among the peers of this process.
+    Loopback(LoopbackNetwork),
+}
+
+impl From<Carrier> for ConnectorSource {
+    fn from(carrier: Carrier) -> Self {
+        match carrier {
+            Carrier::WebRtc => ringtmp_transport::native::connector().into(),
+            Carrier::Loopback(network) => network.into(),
+        }
+    }
 }
 
 impl Part {
@@ -45,6 +70,9 @@ impl Part {
             role,
             name: "terminal".to_owned(),
             executor: ExecutorChoice::Cpu,
+            carrier: Carrier::WebRtc,
+            weights: None,
+            own: Own::default(),
         }
     }
 }
@@ -71,8 +99,9 @@ impl Peer {
                 role: part.role,
                 name: part.name,
                 executor: part.executor,
-                connector: ringtmp_transport::native::connector().into(),
-                weights: None,
+                connector: part.carrier.into(),
+                weights: part.weights,
+                own: part.own,
             };
             let publish = move |view| {
                 show.send_replace(Some(view));

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seed = arguments.next().map_or(Ok(0), |seed| seed.parse())?;
 
     let digits = Dataset::digits(seed);
-    let [rows, columns] = digits.image_shape();
+    let [rows, columns] = digits.image_shape().ok_or("digits are pictures")?;
     let [cell_height, cell_width] = [rows + GAP, columns + GAP];
     let width = COLUMNS * cell_width;
     let mut sheet = vec![0; CLASSES * ROWS * cell_height * width];
@@ -34,7 +34,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         (CLASSES * COLUMNS * ROWS) as u32,
     );
     let mut drawn = [0; CLASSES];
-    for (picture, label) in batch.inputs.chunks(rows * columns).zip(&batch.labels) {
+    for (picture, label) in batch
+        .inputs
+        .floats()
+        .chunks(rows * columns)
+        .zip(&batch.labels)
+    {
         let class = *label as usize;
         let (row, column) = (
             class * ROWS + drawn[class] / COLUMNS,

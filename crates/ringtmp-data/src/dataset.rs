@@ -1,11 +1,17 @@
 //! Samples by number.
 
+use crate::addition::{Addition, AdditionContext};
+use crate::batch::Batch;
+use crate::csv::{CsvError, Table};
 use crate::digits::{self, PIXELS, SIDE};
 use crate::idx::{IdxError, IdxFiles, IdxSet};
 use crate::permutation::Permutation;
 use crate::random::{Draws, Purpose};
+use crate::text::{Text, TextError};
+use crate::vocabulary::Vocabulary;
+use serde::{Deserialize, Serialize};
 
-/// Classes of every set here.
+/// Classes of every set of pictures here.
 pub const CLASSES: usize = 10;
 
 /// Digits held out for testing; as many as MNIST holds out.
@@ -16,56 +22,25 @@ const DIGITS_TEST: u32 = 10_000;
 pub struct Dataset {
     source: Source,
     shape: [usize; 1],
-    image: [usize; 2],
 }
 
 #[derive(Debug)]
 enum Source {
     Digits { seed: u64 },
     Idx(IdxSet),
+    Addition(Addition),
+    Text(Text),
+    Csv(Table),
 }
 
 /// The order in which a finite set is passed over, again and again. An endless set has no order: it never repeats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// As the files have it.
+    /// As the files have it; a text as windows side by side.
     Sequential,
-    /// At random, each pass differently, each sample once a pass.
+    /// At random, each pass differently, each sample once a pass. A text gives windows that begin anywhere.
     Shuffled,
-}
-
-/// Samples and what they are.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batch {
-    /// Shape (samples, rows * columns), row-major; 0 is paper, 1 is ink.
-    pub inputs: Vec<f32>,
-    /// Shape (samples); each below [`CLASSES`].
-    pub labels: Vec<u32>,
-}
-
-impl Batch {
-    /// How many samples.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there is no sample.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    fn with_capacity(samples: usize, numbers: usize) -> Self {
-        Self {
-            inputs: Vec::with_capacity(samples.saturating_mul(numbers)),
-            labels: Vec::with_capacity(samples),
-        }
-    }
-
-    fn push(&mut self, pixels: &[u8], label: usize) {
-        self.inputs
-            .extend(pixels.iter().map(|pixel| f32::from(*pixel) / 255.0));
-        self.labels.push(label as u32);
-    }
 }
 
 impl Dataset {
@@ -75,7 +50,6 @@ impl Dataset {
         Self {
             source: Source::Digits { seed },
             shape: [PIXELS],
-            image: [SIDE, SIDE],
         }
     }
 
@@ -86,34 +60,104 @@ impl Dataset {
     /// [`IdxError`] if the files are not what they should be; the message says what to do.
     pub fn idx(files: IdxFiles) -> Result<Self, IdxError> {
         let set = IdxSet::read(files)?;
-        let image = set.image();
+        let [rows, columns] = set.image();
         Ok(Self {
             source: Source::Idx(set),
-            shape: [image[0] * image[1]],
-            image,
+            shape: [rows * columns],
         })
     }
 
-    /// The shape of one sample as a row of numbers: `[rows * columns]`, `[784]` for digits and MNIST.
+    /// Sums of two two-digit numbers as texts of `context` tokens; about one pair in ten is held out.
+    ///
+    /// # Errors
+    ///
+    /// [`AdditionContext`] if a sum does not fit or the context is out of bounds.
+    pub fn addition(context: usize) -> Result<Self, AdditionContext> {
+        Ok(Self {
+            source: Source::Addition(Addition::new(context)?),
+            shape: [context],
+        })
+    }
+
+    /// Windows of `context` characters of a text in UTF-8; its last tenth is held out.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError`] if the text cannot be used; the message says what to do.
+    pub fn text(bytes: &[u8], context: usize) -> Result<Self, TextError> {
+        Ok(Self {
+            source: Source::Text(Text::read(bytes, context)?),
+            shape: [context],
+        })
+    }
+
+    /// Rows of a table in CSV; every tenth is held out.
+    ///
+    /// # Errors
+    ///
+    /// [`CsvError`] if the table cannot be used; the message names the line.
+    pub fn csv(bytes: &[u8]) -> Result<Self, CsvError> {
+        let table = Table::read(bytes)?;
+        let shape = [table.columns()];
+        Ok(Self {
+            source: Source::Csv(table),
+            shape,
+        })
+    }
+
+    /// The shape of one sample as a row of numbers or tokens: `[784]` for digits and MNIST, `[context]` for text,
+    /// `[columns]` for a table.
     pub fn sample_shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Rows and columns of one sample as a picture: `[28, 28]` for digits and MNIST.
-    pub fn image_shape(&self) -> [usize; 2] {
-        self.image
+    /// Rows and columns of one sample as a picture: `[28, 28]` for digits and MNIST; none for what is no picture.
+    pub fn image_shape(&self) -> Option<[usize; 2]> {
+        match &self.source {
+            Source::Digits { .. } => Some([SIDE, SIDE]),
+            Source::Idx(set) => Some(set.image()),
+            Source::Addition(_) | Source::Text(_) | Source::Csv(_) => None,
+        }
     }
 
-    /// How many classes there are; labels are below it.
+    /// How many classes there are, for text characters; labels are below it.
     pub fn classes(&self) -> usize {
-        CLASSES
+        match &self.source {
+            Source::Digits { .. } | Source::Idx(_) => CLASSES,
+            Source::Addition(_) | Source::Text(_) => self.vocabulary().map_or(0, Vocabulary::len),
+            Source::Csv(table) => table.classes(),
+        }
     }
 
-    /// How many samples there are to train on; `None` if they never end.
+    /// The characters behind tokens, where samples are text.
+    pub fn vocabulary(&self) -> Option<&Vocabulary> {
+        match &self.source {
+            Source::Addition(sums) => Some(sums.vocabulary()),
+            Source::Text(text) => Some(text.vocabulary()),
+            Source::Digits { .. } | Source::Idx(_) | Source::Csv(_) => None,
+        }
+    }
+
+    /// How many labels a sample has: one, or one for each token of a text.
+    pub fn labels_per_sample(&self) -> usize {
+        match self.vocabulary() {
+            Some(_) => self.shape[0],
+            None => 1,
+        }
+    }
+
+    /// How many samples there are to train on, of a text those in sequence; `None` if they never end.
     pub fn train_len(&self) -> Option<u64> {
+        self.train_count().map(u64::from)
+    }
+
+    fn train_count(&self) -> Option<u32> {
         match &self.source {
             Source::Digits { .. } => None,
-            Source::Idx(set) => Some(u64::from(set.train_len())),
+            Source::Idx(set) => Some(set.train_len()),
+            Source::Addition(sums) => Some(sums.train_len()),
+            Source::Text(text) => Some(text.train_len()),
+            Source::Csv(table) => Some(table.train_len()),
         }
     }
 
@@ -122,32 +166,37 @@ impl Dataset {
         match &self.source {
             Source::Digits { .. } => DIGITS_TEST,
             Source::Idx(set) => set.test_len(),
+            Source::Addition(sums) => sums.test_len(),
+            Source::Text(text) => text.test_len(),
+            Source::Csv(table) => table.test_len(),
         }
     }
 
     /// The samples `first..first + count` of a run with this seed, counted over the whole run: those of step s are
     /// `s * batch..(s + 1) * batch`. Always `count` samples: a finite set is passed over again and again. The caller bounds
-    /// `count`: a sample takes four bytes a pixel.
+    /// `count`: a sample takes four bytes a number, and a text eight a character.
     pub fn train(&self, order: Order, seed: u64, first: u64, count: u32) -> Batch {
-        let mut batch = Batch::with_capacity(count as usize, self.shape[0]);
-        match &self.source {
-            Source::Digits { seed: own } => {
+        let mut batch = self.batch(count);
+        let indices = (0..u64::from(count)).map(|offset| first.wrapping_add(offset));
+        match (&self.source, self.train_count(), order) {
+            (Source::Digits { seed: own }, ..) => {
                 let purposes = [Purpose::TrainDigit, Purpose::TrainClasses];
                 draw_digits(purposes, [*own, seed], first, count, &mut batch);
             }
-            Source::Idx(set) => {
-                let length = u64::from(set.train_len());
+            (Source::Text(text), _, Order::Shuffled) => {
+                indices.for_each(|index| text.random(seed, index, &mut batch));
+            }
+            (_, length, _) => {
+                let length = length.expect("only drawn digits never end");
                 let mut pass = None;
-                for index in (0..u64::from(count)).map(|offset| first.wrapping_add(offset)) {
-                    let place = (index % length) as u32;
+                for index in indices {
+                    let number = index / u64::from(length);
+                    let place = (index % u64::from(length)) as u32;
                     let place = match order {
                         Order::Sequential => place,
-                        Order::Shuffled => {
-                            shuffled(&mut pass, set.train_len(), seed, index / length, place)
-                        }
+                        Order::Shuffled => shuffled(&mut pass, length, seed, number, place),
                     };
-                    let (pixels, label) = set.train(place);
-                    batch.push(pixels, label);
+                    self.push_train(place, &mut batch);
                 }
             }
         }
@@ -158,21 +207,54 @@ impl Dataset {
     pub fn test(&self, first: u32, count: u32) -> Batch {
         let end = first.saturating_add(count).min(self.test_len());
         let count = end.saturating_sub(first);
-        let mut batch = Batch::with_capacity(count as usize, self.shape[0]);
+        let mut batch = self.batch(count);
         match &self.source {
             Source::Digits { seed } => {
                 let purposes = [Purpose::TestDigit, Purpose::TestClasses];
                 draw_digits(purposes, [*seed, 0], u64::from(first), count, &mut batch);
             }
             Source::Idx(set) => {
-                for index in first..end {
-                    let (pixels, label) = set.test(index);
-                    batch.push(pixels, label);
-                }
+                (first..end).for_each(|place| push_image(set.test(place), &mut batch));
             }
+            Source::Addition(sums) => (first..end).for_each(|place| sums.test(place, &mut batch)),
+            Source::Text(text) => (first..end).for_each(|place| text.test(place, &mut batch)),
+            Source::Csv(table) => (first..end).for_each(|place| table.test(place, &mut batch)),
         }
         batch
     }
+
+    /// Like [`Dataset::test`], but always `count` samples: those from `end` on, or past the last one, are zeros with labels
+    /// that no loss counts.
+    pub fn test_padded(&self, first: u32, count: u32, end: u32) -> Batch {
+        let mut batch = self.test(first, end.saturating_sub(first).min(count));
+        batch.pad(count as usize, self.shape[0]);
+        batch
+    }
+
+    fn batch(&self, samples: u32) -> Batch {
+        let (samples, width) = (samples as usize, self.shape[0]);
+        match self.vocabulary() {
+            Some(_) => Batch::of_tokens(samples, width),
+            None => Batch::of_floats(samples, width),
+        }
+    }
+
+    /// Adds the sample at a place of a finite set.
+    fn push_train(&self, place: u32, batch: &mut Batch) {
+        match &self.source {
+            Source::Digits { .. } => {}
+            Source::Idx(set) => push_image(set.train(place), batch),
+            Source::Addition(sums) => sums.train(place, batch),
+            Source::Text(text) => text.train(place, batch),
+            Source::Csv(table) => table.train(place, batch),
+        }
+    }
+}
+
+/// Adds a picture: 0 is paper, 1 is ink.
+fn push_image((pixels, label): (&[u8], usize), batch: &mut Batch) {
+    let inks = pixels.iter().map(|pixel| f32::from(*pixel) / 255.0);
+    batch.push_floats(inks, label as u32);
 }
 
 /// Adds digits to a batch. Every block of ten holds each class once, in an order of its own, so that classes are equally
@@ -188,7 +270,7 @@ fn draw_digits(
     for index in (0..u64::from(count)).map(|offset| first.wrapping_add(offset)) {
         let label = class_order(&mut Draws::new(classes, seeds, index / 10))[(index % 10) as usize];
         digits::draw(label, &mut Draws::new(digit, seeds, index), &mut pixels);
-        batch.push(&pixels, label);
+        push_image((&pixels, label), batch);
     }
 }
 

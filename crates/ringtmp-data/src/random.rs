@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     TestClasses,
     /// The order of a finite set.
     Shuffle,
+    /// Where a window of a text begins.
+    Window,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Self::TrainClasses => *b"clstrain",
             Self::TestClasses => *b"clstests",
             Self::Shuffle => *b"shuffles",
+            Self::Window => *b"txwindow",
         }
     }
 }

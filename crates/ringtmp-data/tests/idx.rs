@@ -60,13 +60,13 @@ fn a_single_pair_is_divided_nine_to_one_in_order() {
     let (images, labels) = pair(25);
     let set = one_pair(images, labels).expect("made well");
     assert_eq!(set.sample_shape(), [6]);
-    assert_eq!(set.image_shape(), [2, 3]);
+    assert_eq!(set.image_shape(), Some([2, 3]));
     assert_eq!((set.train_len(), set.test_len()), (Some(23), 2));
     let test = set.test(0, 10);
-    assert_eq!(which(&test.inputs), [23, 24]);
+    assert_eq!(which(test.inputs.floats()), [23, 24]);
     assert_eq!(test.labels, [3, 4]);
     assert_eq!(
-        test.inputs[..6],
+        test.inputs.floats()[..6],
         [
             23.0 / 255.0,
             0.0,
@@ -78,7 +78,7 @@ fn a_single_pair_is_divided_nine_to_one_in_order() {
     );
     assert!(set.test(2, 1).is_empty());
     let train = set.train(Order::Sequential, 0, 20, 5);
-    assert_eq!(which(&train.inputs), [20, 21, 22, 0, 1]);
+    assert_eq!(which(train.inputs.floats()), [20, 21, 22, 0, 1]);
     assert_eq!(train.labels, [0, 1, 2, 0, 1]);
 }
 
@@ -108,7 +108,7 @@ fn the_test_pair_alone_is_divided_too_and_both_pairs_are_taken_as_named() {
     };
     let both = Dataset::idx(both).expect("made well");
     assert_eq!((both.train_len(), both.test_len()), (Some(20), 3));
-    assert_eq!(which(&both.test(0, 8).inputs), [0, 1, 2]);
+    assert_eq!(which(both.test(0, 8).inputs.floats()), [0, 1, 2]);
     assert_eq!(
         Dataset::idx(IdxFiles::default()).expect_err("no files"),
         IdxError::Missing
@@ -120,7 +120,13 @@ fn a_shuffled_pass_holds_every_image_once_and_differs_from_the_next() {
     let (images, labels) = pair(111);
     let set = one_pair(images, labels).expect("made well");
     let passes: Vec<Vec<u8>> = (0..2)
-        .map(|pass| which(&set.train(Order::Shuffled, 5, pass * 100, 100).inputs))
+        .map(|pass| {
+            which(
+                set.train(Order::Shuffled, 5, pass * 100, 100)
+                    .inputs
+                    .floats(),
+            )
+        })
         .collect();
     for pass in &passes {
         let mut sorted = pass.clone();
@@ -131,16 +137,16 @@ fn a_shuffled_pass_holds_every_image_once_and_differs_from_the_next() {
     assert_ne!(passes[0], passes[1]);
     assert_ne!(
         passes[0],
-        which(&set.train(Order::Shuffled, 6, 0, 100).inputs)
+        which(set.train(Order::Shuffled, 6, 0, 100).inputs.floats())
     );
     let last = set.train(Order::Shuffled, 5, u64::MAX, 2);
     assert_eq!(last.len(), 2, "sample numbers wrap");
     let across = set.train(Order::Shuffled, 5, 95, 10);
     assert_eq!(
-        which(&across.inputs),
+        which(across.inputs.floats()),
         [&passes[0][95..], &passes[1][..5]].concat()
     );
-    for (image, label) in which(&across.inputs).iter().zip(&across.labels) {
+    for (image, label) in which(across.inputs.floats()).iter().zip(&across.labels) {
         assert_eq!(u32::from(image % 10), *label);
     }
 }
@@ -332,10 +338,10 @@ proptest! {
             files = (gzip(&files.0), gzip(&files.1));
         }
         let set = one_pair(files.0, files.1).expect("made well");
-        prop_assert_eq!(set.image_shape(), [rows as usize, columns as usize]);
+        prop_assert_eq!(set.image_shape(), Some([rows as usize, columns as usize]));
         let train = set.train_len().expect("a finite set") as u32;
         let halves = [set.train(Order::Sequential, 0, 0, train), set.test(0, set.test_len())];
-        let read: Vec<u8> = halves.iter().flat_map(|half| &half.inputs).map(|ink| (ink * 255.0).round() as u8).collect();
+        let read: Vec<u8> = halves.iter().flat_map(|half| half.inputs.floats()).map(|ink| (ink * 255.0).round() as u8).collect();
         prop_assert_eq!(read, pixels);
         let read: Vec<u8> = halves.iter().flat_map(|half| &half.labels).map(|label| *label as u8).collect();
         prop_assert_eq!(read, labels);
@@ -370,7 +376,8 @@ fn the_test_files_of_mnist_are_read() {
         mnist.train(Order::Sequential, 0, 0, 8).labels,
         [7, 2, 1, 0, 4, 1, 4, 9]
     );
-    let inputs = mnist.train(Order::Sequential, 0, 0, 9_000).inputs;
+    let batch = mnist.train(Order::Sequential, 0, 0, 9_000);
+    let inputs = batch.inputs.floats();
     let mean = inputs.iter().map(|ink| f64::from(*ink)).sum::<f64>() / inputs.len() as f64;
     assert!((0.12..0.14).contains(&mean), "mean ink {mean}");
 }

@@ -38,6 +38,7 @@ fn a_shuffled_set_has_the_same_order_on_every_platform() {
 fn checksum(batch: &Batch) -> u64 {
     let words = batch
         .inputs
+        .floats()
         .iter()
         .map(|input| input.to_bits())
         .chain(batch.labels.iter().copied());

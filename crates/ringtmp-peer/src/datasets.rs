@@ -1,17 +1,30 @@
 //! Opens the data of a run at the peer that draws from it.
 
+use crate::run_file::Run;
 use ringtmp_data::{
-    DataSpec, Dataset, IDX_BYTES_MAX, IDX_TEST, IDX_TRAIN, IdxError, IdxFiles, IdxNames,
+    AdditionContext, CSV_BYTES_MAX, CsvError, DataSpec, Dataset, IDX_BYTES_MAX, IDX_TEST,
+    IDX_TRAIN, IdxError, IdxFiles, IdxNames, TEXT_BYTES_MAX, TextError,
 };
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+
+/// Where the locations of data lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataPlace {
+    /// A location is a path at a server, of which this is the http URL without a path.
+    Server(String),
+    /// A location is a path on this device.
+    Disk,
+}
 
 /// Why the data cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DataError {
-    /// The server does not answer.
-    #[error("{url} cannot be fetched: {reason}")]
-    Fetch {
+pub enum DataError {
+    /// The server does not answer, or the disk does not give what is there.
+    #[error("{address} cannot be read: {reason}")]
+    Read {
         /// What was asked for.
-        url: String,
+        address: String,
         /// Why.
         reason: String,
     },
@@ -19,9 +32,23 @@ pub(crate) enum DataError {
     #[error(
         "the server has no IDX files at {location}: start it with --data DIR, a folder with files such as t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz"
     )]
-    Missing {
+    NotServed {
         /// Where it was looked for.
         location: String,
+    },
+    /// There is nothing there.
+    #[error(
+        "there are no IDX files in {location}: name the folder that holds, for example, t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz"
+    )]
+    NotInFolder {
+        /// Where it was looked for.
+        location: String,
+    },
+    /// There is no such file.
+    #[error("there is no file {address}: check the location of the data")]
+    NoFile {
+        /// Where it was looked for.
+        address: String,
     },
     /// There are images, but nobody says what they show.
     #[error("there are images at {location}, but no labels: {file} is missing there")]
@@ -34,6 +61,15 @@ pub(crate) enum DataError {
     /// What is there is not IDX.
     #[error(transparent)]
     Idx(#[from] IdxError),
+    /// What is there is no text that could be used.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// What is there is no table.
+    #[error(transparent)]
+    Csv(#[from] CsvError),
+    /// Sums do not go into the model.
+    #[error(transparent)]
+    Addition(#[from] AdditionContext),
     /// The samples do not go into the model.
     #[error("the data's samples have the shape {data:?}, the model takes {model:?}")]
     Shape {
@@ -41,6 +77,14 @@ pub(crate) enum DataError {
         data: Vec<usize>,
         /// Of the model.
         model: Vec<usize>,
+    },
+    /// Text for a model of numbers, or numbers for one of text.
+    #[error("the data are {data}, the model takes {model}; choose other data, or another model")]
+    Kind {
+        /// Of the data.
+        data: &'static str,
+        /// Of the model.
+        model: &'static str,
     },
     /// The labels do not go with the model.
     #[error("the data has {data} classes, the model tells {model} apart")]
@@ -52,70 +96,151 @@ pub(crate) enum DataError {
     },
 }
 
-/// Opens `spec`; a location is a path at `server` (an http URL without a path).
-pub(crate) async fn open(spec: &DataSpec, server: &str, seed: u64) -> Result<Dataset, DataError> {
-    match spec {
-        DataSpec::Digits => Ok(Dataset::digits(seed)),
-        DataSpec::Idx { location } => {
-            let location = format!("{server}{location}");
-            let files = IdxFiles {
-                train: pair(&location, &IDX_TRAIN).await?,
-                test: pair(&location, &IDX_TEST).await?,
-            };
-            if files.train.is_none() && files.test.is_none() {
-                return Err(DataError::Missing { location });
-            }
-            Ok(Dataset::idx(files)?)
+/// Opens a run's data and checks that it goes with the run's model. Texts are cut into windows of as many characters as the
+/// model takes; a row of numbers may be what the model takes in more dimensions.
+///
+/// # Errors
+///
+/// What is missing or does not fit, and what to do about it.
+pub async fn open_data(run: &Run, place: &DataPlace) -> Result<Dataset, DataError> {
+    let shape = run.input_shape();
+    let numbers: usize = shape.iter().product();
+    let dataset = match &run.data {
+        DataSpec::Digits => Dataset::digits(run.file.seed),
+        DataSpec::Addition => Dataset::addition(numbers)?,
+        DataSpec::Idx { location } => Dataset::idx(idx_files(place, location).await?)?,
+        DataSpec::Text { location } => {
+            Dataset::text(&file(place, location, TEXT_BYTES_MAX).await?, numbers)?
         }
+        DataSpec::Csv { location } => Dataset::csv(&file(place, location, CSV_BYTES_MAX).await?)?,
+    };
+    let kind = |is_text| if is_text { "text" } else { "numbers" };
+    let first = run.model.layers.first();
+    let model = kind(first.is_some_and(|layer| layer.layer().tokens().is_some()));
+    let data = kind(dataset.vocabulary().is_some());
+    if data != model {
+        return Err(DataError::Kind { data, model });
     }
+    let data = dataset.sample_shape();
+    if data.iter().product::<usize>() != numbers {
+        return Err(DataError::Shape {
+            data: data.to_vec(),
+            model: shape.to_vec(),
+        });
+    }
+    let (data, model) = (dataset.classes(), run.classes());
+    if data > model {
+        return Err(DataError::Classes { data, model });
+    }
+    Ok(dataset)
 }
 
-async fn pair(location: &str, names: &IdxNames) -> Result<Option<(Vec<u8>, Vec<u8>)>, DataError> {
-    let Some(images) = first(location, names.images).await? else {
+async fn idx_files(place: &DataPlace, location: &str) -> Result<IdxFiles, DataError> {
+    let files = IdxFiles {
+        train: pair(place, location, &IDX_TRAIN).await?,
+        test: pair(place, location, &IDX_TEST).await?,
+    };
+    if files.train.is_some() || files.test.is_some() {
+        return Ok(files);
+    }
+    let location = place.address(location);
+    Err(match place {
+        DataPlace::Server(_) => DataError::NotServed { location },
+        DataPlace::Disk => DataError::NotInFolder { location },
+    })
+}
+
+async fn pair(
+    place: &DataPlace,
+    location: &str,
+    names: &IdxNames,
+) -> Result<Option<(Vec<u8>, Vec<u8>)>, DataError> {
+    let Some(images) = first(place, location, names.images).await? else {
         return Ok(None);
     };
-    match first(location, names.labels).await? {
+    match first(place, location, names.labels).await? {
         Some(labels) => Ok(Some((images, labels))),
         None => Err(DataError::NoLabels {
-            location: location.to_owned(),
+            location: place.address(location),
             file: names.labels[0],
         }),
     }
 }
 
 /// The first of these files that is there.
-async fn first(location: &str, names: &[&str]) -> Result<Option<Vec<u8>>, DataError> {
+async fn first(
+    place: &DataPlace,
+    location: &str,
+    names: &[&str],
+) -> Result<Option<Vec<u8>>, DataError> {
     for name in names {
-        if let Some(bytes) = fetch(format!("{location}/{name}")).await? {
+        let address = place.address(&format!("{location}/{name}"));
+        if let Some(bytes) = place.read(address, IDX_BYTES_MAX).await? {
             return Ok(Some(bytes));
         }
     }
     Ok(None)
 }
 
-async fn fetch(url: String) -> Result<Option<Vec<u8>>, DataError> {
-    let failed = |reason: String| DataError::Fetch {
-        url: url.clone(),
-        reason,
-    };
-    let response = reqwest::get(&url)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+async fn file(place: &DataPlace, location: &str, bytes_max: u64) -> Result<Vec<u8>, DataError> {
+    let address = place.address(location);
+    let bytes = place.read(address.clone(), bytes_max).await?;
+    bytes.ok_or(DataError::NoFile { address })
+}
+
+impl DataPlace {
+    fn address(&self, location: &str) -> String {
+        match self {
+            Self::Server(server) => format!("{server}{location}"),
+            Self::Disk => location.to_owned(),
+        }
+    }
+
+    /// A file of at most so many bytes; none if there is no such file.
+    async fn read(&self, address: String, bytes_max: u64) -> Result<Option<Vec<u8>>, DataError> {
+        let read = match self {
+            Self::Server(_) => fetch(&address, bytes_max).await,
+            Self::Disk => load(&address, bytes_max),
+        };
+        read.map_err(|reason| DataError::Read { address, reason })
+    }
+}
+
+async fn fetch(url: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, String> {
+    let response = reqwest::get(url).await.map_err(|error| error.to_string())?;
     if response.status() == reqwest::StatusCode::NOT_FOUND {
         return Ok(None);
     }
     let response = response
         .error_for_status()
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| error.to_string())?;
     if response
         .content_length()
-        .is_some_and(|length| length > IDX_BYTES_MAX)
+        .is_some_and(|length| length > bytes_max)
     {
-        return Err(failed(format!("it is longer than {IDX_BYTES_MAX} bytes")));
+        return Err(too_long(bytes_max));
     }
-    let bytes = response
-        .bytes()
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let bytes = response.bytes().await.map_err(|error| error.to_string())?;
     Ok(Some(bytes.to_vec()))
+}
+
+/// In a browser there are no files, which the system says by itself.
+fn load(path: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, String> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(too_long(bytes_max));
+    }
+    Ok(Some(bytes))
+}
+
+fn too_long(bytes_max: u64) -> String {
+    format!("it is longer than {bytes_max} bytes")
 }

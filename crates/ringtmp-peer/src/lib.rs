@@ -4,19 +4,31 @@
 //! (a message from the server, a frame from a neighbour, a finished computation, a wish of the user, the clock) goes into
 //! the pure [`ringtmp_core::node::Node`], and whatever the node asks for is done. The shell is the only owner of the clock
 //! and of tasks; it decides nothing about the protocol. What there is to show is published as a [`view::View`].
+//!
+//! [`Solo`] trains the same runs in one process, without a ring. [`Checkpoint`] and the safetensors of [`to_safetensors`] are
+//! bytes; where they lie is the caller's business.
 
+mod checkpoint;
 mod datasets;
 mod error;
 mod payloads;
 mod platform;
 mod progress;
 mod run_file;
+mod samples;
 mod shell;
+mod solo;
 mod view;
+mod weights;
 mod workshop;
 
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use datasets::{DataError, DataPlace, open_data};
 pub use error::PeerError;
-pub use ringtmp_compute::ExecutorChoice;
+pub use ringtmp_compute::{ComputeError, Executor, ExecutorChoice, Parameter};
+pub use ringtmp_data::{Dataset, Order};
 pub use run_file::{Run, RunFile, RunFileError};
-pub use shell::{ConnectorSource, Entry, Setup, run, run_over};
+pub use shell::{ConnectorSource, Entry, Own, Setup, run, run_over};
+pub use solo::{GradientNorm, Score, Solo};
 pub use view::*;
+pub use weights::{WEIGHTS_BYTES_MAX, WeightsError, from_safetensors, to_safetensors};

@@ -2,10 +2,11 @@
 
 use crate::run_file::Run;
 use crate::view::{LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View};
+use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::node::Event;
-use ringtmp_core::signal::{Device, Role, RoomState, ServerMessage};
+use ringtmp_core::signal::{Device, Point, Role, RoomState, ServerMessage};
 
 /// The view and the curve behind it.
 #[derive(Debug)]
@@ -13,6 +14,7 @@ pub(crate) struct Progress {
     view: View,
     curve: Curve,
     changed: bool,
+    points: Option<mpsc::Sender<Vec<Point>>>,
 }
 
 impl Progress {
@@ -32,7 +34,13 @@ impl Progress {
             view,
             curve: Curve::default(),
             changed: true,
+            points: None,
         }
+    }
+
+    /// Hands every point on, not only those that a curve keeps. Whoever does not take them in time misses some.
+    pub(crate) fn tell_points(&mut self, points: Option<mpsc::Sender<Vec<Point>>>) {
+        self.points = points;
     }
 
     /// Whether there is something new to show.
@@ -113,7 +121,12 @@ impl Progress {
                     reason: reason.clone(),
                 },
             ),
-            Event::Points(points) => self.curve.extend(points),
+            Event::Points(points) => {
+                self.curve.extend(points);
+                if let Some(listener) = &mut self.points {
+                    listener.try_send(points.clone()).ok();
+                }
+            }
             Event::Training | Event::Finished => {}
             Event::Aborted { reason } => {
                 let advice = "Press start to train again with the devices that are here.";

@@ -5,7 +5,7 @@ use ringtmp_compute::{LayerOutline, ModelError, ModelSpec, OptimizerSpec};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::{Mode, ScheduleSpec};
 use ringtmp_core::signal::{RunDescriptor, RunOutline};
-use ringtmp_data::{DataSpec, DataSpecError};
+use ringtmp_data::{DataSpec, DataSpecError, Order};
 use serde::{Deserialize, Serialize};
 
 /// The most samples of a step.
@@ -20,8 +20,11 @@ const EVALUATION_SAMPLES_MAX: u32 = 1_000_000;
 pub struct RunFile {
     /// The model: a preset's name.
     pub preset: String,
-    /// Where samples come from: `digits` or `idx:LOCATION`, a path at the signalling server.
+    /// Where samples come from: `digits`, `addition`, `idx:LOCATION`, `text:LOCATION` or `csv:LOCATION`. In a room a location is
+    /// a path at the signalling server, in `ringtmp train` one on this device.
     pub data: String,
+    /// The order of samples: `shuffled` or `sequential`.
+    pub order: Order,
     /// Optimizer updates.
     pub steps: u32,
     /// Samples of a step.
@@ -47,6 +50,7 @@ impl Default for RunFile {
         Self {
             preset: "mlp".to_owned(),
             data: "digits".to_owned(),
+            order: Order::Shuffled,
             steps: 2000,
             batch: 64,
             micro_batch: 16,
@@ -266,7 +270,7 @@ impl Run {
         &self.shapes[0]
     }
 
-    /// How many answers the model chooses from.
+    /// How many answers the model chooses from: the last dimension of its output.
     pub fn classes(&self) -> usize {
         let last = self.shapes.last().and_then(|shape| shape.last());
         last.copied().unwrap_or(0)
@@ -312,6 +316,7 @@ mod tests {
         assert!(error("schedule = 'gpipe'").contains("sync"));
         assert!(error("colour = 1").contains("colour"));
         assert!(error("data = 'ftp'").contains("ftp"));
+        assert!(error("order = 'sorted'").contains("sequential"));
         assert!(
             error("evaluation_samples = 1000000\nbatch = 1\nmicro_batch = 1").contains("65535")
         );

@@ -1,18 +1,18 @@
 //! Where the stage is: builds it, and works off tasks one after the other.
 
-use crate::datasets::{self, DataError};
+use crate::datasets::{self, DataError, DataPlace};
 use crate::payloads::Tensors;
 use crate::run_file::Run;
+use crate::samples;
 use futures::channel::mpsc;
-use ringtmp_compute::{
-    ComputeError, Executor, Packed, Parameter, Position, Stage, StageConfig, TensorError,
-};
+use ringtmp_compute::{ComputeError, Executor, Packed, Parameter, Stage, StageConfig, TensorError};
 use ringtmp_core::ids::{Epoch, MicroBatchId};
 use ringtmp_core::node::{Assignment, Loss};
 use ringtmp_core::schedule::Task;
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_core::wire::Purpose;
-use ringtmp_data::{Batch, Dataset, Order};
+use ringtmp_data::Dataset;
+use std::sync::Arc;
 
 /// Why work failed. The text goes to the room.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +70,9 @@ pub(crate) enum Done {
 pub(crate) struct Workshop {
     executor: Executor,
     run: Run,
-    /// An http URL without a path.
-    server: String,
+    place: DataPlace,
+    /// Weights to begin from, those of the whole model.
+    initial: Option<Arc<[Parameter]>>,
     weights: Option<mpsc::Sender<Vec<Parameter>>>,
     bench: Option<Bench>,
 }
@@ -89,13 +90,15 @@ impl Workshop {
     pub(crate) fn new(
         executor: Executor,
         run: Run,
-        server: String,
+        place: DataPlace,
+        initial: Option<Arc<[Parameter]>>,
         weights: Option<mpsc::Sender<Vec<Parameter>>>,
     ) -> Self {
         Self {
             executor,
             run,
-            server,
+            place,
+            initial,
             weights,
             bench: None,
         }
@@ -138,7 +141,7 @@ impl Workshop {
     async fn build(&self, assignment: &Assignment) -> Result<Bench, WorkError> {
         let file = &self.run.file;
         let dataset = if assignment.is_head() {
-            Some(self.open_data().await?)
+            Some(datasets::open_data(&self.run, &self.place).await?)
         } else {
             None
         };
@@ -151,31 +154,15 @@ impl Workshop {
             seed: file.seed,
             optimizer: self.run.optimizer(),
         };
-        let stage = Stage::new(config, self.executor.clone()).await?;
+        let mut stage = Stage::new(config, self.executor.clone()).await?;
+        if let Some(weights) = &self.initial {
+            stage.set_parameters(weights)?;
+        }
         Ok(Bench {
             stage,
             dataset,
             is_tail: assignment.is_tail(),
         })
-    }
-
-    async fn open_data(&self) -> Result<Dataset, DataError> {
-        let dataset = datasets::open(&self.run.data, &self.server, self.run.file.seed).await?;
-        let (data, model) = (
-            dataset.sample_shape().to_vec(),
-            self.run.input_shape().to_vec(),
-        );
-        // An image may be written as a row of its pixels; the model says how many rows it has.
-        let takes_tokens = self.run.model.layers[0].layer().tokens().is_some();
-        let fits = data.iter().product::<usize>() == model.iter().product::<usize>();
-        if takes_tokens || !fits {
-            return Err(DataError::Shape { data, model });
-        }
-        let (data, model) = (dataset.classes(), self.run.classes());
-        if data > model {
-            return Err(DataError::Classes { data, model });
-        }
-        Ok(dataset)
     }
 }
 
@@ -195,14 +182,15 @@ impl Bench {
                 ..
             } => {
                 let slot = usize::from(slot.0);
-                let position = position(run, purpose, micro_batch);
+                let sequence = u32::from(micro_batch.sequence);
+                let position = samples::position(run, purpose, micro_batch.step.0, sequence);
                 self.stage.set_position(slot, position)?;
                 let (samples, labels) = match input {
                     Some(tensors) => {
                         let [samples, labels] = exactly("a forward", tensors)?;
                         (samples, labels)
                     }
-                    None => self.draw(run, purpose, micro_batch),
+                    None => self.draw(run, purpose, micro_batch)?,
                 };
                 if self.is_tail {
                     let labels = labels.u32s()?;
@@ -239,60 +227,22 @@ impl Bench {
     }
 
     /// The head draws samples and labels: which ones is a function of seed, step and sequence alone.
-    fn draw(&self, run: &Run, purpose: Purpose, id: MicroBatchId) -> (Packed, Packed) {
+    fn draw(
+        &self,
+        run: &Run,
+        purpose: Purpose,
+        id: MicroBatchId,
+    ) -> Result<(Packed, Packed), WorkError> {
         let dataset = self
             .dataset
             .as_ref()
             .expect("only the head draws, and it was built with data");
-        let file = &run.file;
-        let offset = u32::from(id.sequence) * file.micro_batch;
-        let batch = match purpose {
-            Purpose::Train => {
-                let first = u64::from(id.step.0) * u64::from(file.batch) + u64::from(offset);
-                dataset.train(Order::Shuffled, file.seed, first, file.micro_batch)
-            }
-            Purpose::Evaluate => {
-                held_out(dataset, offset, file.micro_batch, file.evaluation_samples)
-            }
-        };
-        let count = file.micro_batch as usize;
-        let shape: Vec<usize> = std::iter::once(count)
-            .chain(run.input_shape().iter().copied())
-            .collect();
-        let samples = Packed::from_f32(&shape, &batch.inputs)
-            .expect("the data was opened as fitting the model");
-        let labels =
-            Packed::from_u32(&[count], &batch.labels).expect("a batch has a label per sample");
-        (samples, labels)
+        let sequence = u32::from(id.sequence);
+        let drawn = samples::draw(run, dataset, purpose, id.step.0, sequence);
+        let (samples, labels) = drawn.map_err(ComputeError::Tensor)?;
+        let labels = Packed::from_u32(&[labels.len()], &labels).map_err(ComputeError::Tensor)?;
+        Ok((samples, labels))
     }
-}
-
-/// What layers that draw at random are told of a micro-batch; nothing in an evaluation.
-fn position(run: &Run, purpose: Purpose, id: MicroBatchId) -> Option<Position> {
-    match purpose {
-        Purpose::Train => Some(Position {
-            step: id.step.0,
-            first_sample: u32::from(id.sequence) * run.file.micro_batch,
-        }),
-        Purpose::Evaluate => None,
-    }
-}
-
-/// Held-out samples from `first` on. What is past the last one is padded with samples that no loss counts.
-fn held_out(dataset: &Dataset, first: u32, count: u32, evaluation_samples: u32) -> Batch {
-    let end = dataset.test_len().min(evaluation_samples);
-    let real = end.saturating_sub(first).min(count);
-    let mut batch = if real > 0 {
-        dataset.test(first, real)
-    } else {
-        Batch::default()
-    };
-    let sample: usize = dataset.sample_shape().iter().product();
-    batch.inputs.resize(count as usize * sample, 0.0);
-    batch
-        .labels
-        .resize(count as usize, ringtmp_compute::IGNORED_LABEL);
-    batch
 }
 
 fn exactly<const N: usize>(task: &'static str, tensors: Tensors) -> Result<[Packed; N], WorkError> {

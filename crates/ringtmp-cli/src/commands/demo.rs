@@ -5,7 +5,7 @@ mod patience;
 
 use crate::arguments::Demo;
 use crate::browser::{self, Show};
-use crate::commands::serve;
+use crate::commands::serve::{self, Running};
 use crate::exit::Failure;
 use crate::interrupt::interrupted;
 use crate::peer::{Part, Peer, room_url};
@@ -16,11 +16,10 @@ use cast::Cast;
 use patience::Patience;
 use ringtmp_core::signal::RoomState;
 use ringtmp_peer::{RunFile, View};
-use signaling_server::{BUILD_COMMAND, Server};
+use signaling_server::BUILD_COMMAND;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// How long our own server, in this very process, may take to open a room. It takes milliseconds.
 const ROOM_MAX: Duration = Duration::from_secs(20);
@@ -67,42 +66,6 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     drop(server.stop);
     let _ended = server.ended.await;
     outcome
-}
-
-/// The server on a task of its own.
-struct Running<F> {
-    stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<()>,
-    /// Done when the server has ended of itself.
-    failed: F,
-}
-
-impl Running<()> {
-    fn start(server: Server) -> (Running<impl Future<Output = anyhow::Error>>, String) {
-        let address = serve::url(server.address());
-        let (stop, stopped) = oneshot::channel();
-        let (fail, failed) = oneshot::channel();
-        let ended = tokio::spawn(async move {
-            let stopped = async {
-                let _dropped: Result<(), _> = stopped.await;
-            };
-            if let Err(error) = server.run(stopped).await {
-                let _unheard = fail.send(error);
-            }
-        });
-        let failed = async move {
-            match failed.await {
-                Ok(error) => anyhow::Error::from(error),
-                Err(_) => anyhow::anyhow!("the demo's server has ended; its message is above"),
-            }
-        };
-        let running = Running {
-            stop,
-            ended,
-            failed,
-        };
-        (running, address)
-    }
 }
 
 /// What the run file says of the data, and the folder that the server shows for it.

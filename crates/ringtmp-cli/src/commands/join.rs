@@ -3,11 +3,11 @@
 use crate::arguments::Join;
 use crate::exit::Failure;
 use crate::interrupt::interrupted;
-use crate::peer::{Part, Peer};
+use crate::peer::{Carrier, Part, Peer};
 use crate::terminal::Screen;
 use anyhow::Result;
 use ringtmp_core::signal::{Role, RoomState};
-use ringtmp_peer::{Entry, View};
+use ringtmp_peer::{Entry, Own, View};
 
 /// Takes part until it is interrupted, or, if asked to, until the run ends.
 pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
@@ -17,6 +17,9 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
         role: Role::Participant,
         name: join.name,
         executor: join.executor,
+        carrier: Carrier::WebRtc,
+        weights: None,
+        own: Own::default(),
     })?;
     let mut screen = Screen::new(quiet);
     let mut interrupt = std::pin::pin!(interrupted());

@@ -5,4 +5,5 @@ pub(crate) mod guard;
 pub(crate) mod join;
 pub(crate) mod serve;
 pub(crate) mod sim;
+pub(crate) mod train;
 pub(crate) mod watch;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use signaling_server::{BUILD_COMMAND, Config, Server};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use tokio::sync::oneshot;
 
 /// Serves until it is interrupted.
 pub(crate) async fn run(serve: Serve) -> Result<()> {
@@ -24,6 +25,42 @@ pub(crate) async fn run(serve: Serve) -> Result<()> {
     }
     eprintln!("Ctrl-C ends the server; devices that train already go on without it.");
     Ok(server.run(interrupted()).await?)
+}
+
+/// The server on a task of its own.
+pub(crate) struct Running<F> {
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) ended: tokio::task::JoinHandle<()>,
+    /// Done when the server has ended of itself.
+    pub(crate) failed: F,
+}
+
+impl Running<()> {
+    pub(crate) fn start(server: Server) -> (Running<impl Future<Output = anyhow::Error>>, String) {
+        let address = url(server.address());
+        let (stop, stopped) = oneshot::channel();
+        let (fail, failed) = oneshot::channel();
+        let ended = tokio::spawn(async move {
+            let stopped = async {
+                let _dropped: Result<(), _> = stopped.await;
+            };
+            if let Err(error) = server.run(stopped).await {
+                let _unheard = fail.send(error);
+            }
+        });
+        let failed = async move {
+            match failed.await {
+                Ok(error) => anyhow::Error::from(error),
+                Err(_) => anyhow::anyhow!("the server has ended; its message is above"),
+            }
+        };
+        let running = Running {
+            stop,
+            ended,
+            failed,
+        };
+        (running, address)
+    }
 }
 
 /// Takes the port.

@@ -1,6 +1,7 @@
 //! Into a room: connect, create or join, and run.
 
 use super::Shell;
+use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::progress::Progress;
 use crate::run_file::{Run, RunFile};
@@ -10,10 +11,11 @@ use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
 use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, ServerMessage,
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Point, Role, ServerMessage,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
 use ringtmp_transport::{Connector, Signalling};
+use std::sync::Arc;
 
 /// How to begin.
 #[derive(Debug)]
@@ -32,6 +34,19 @@ pub struct Setup {
     pub connector: ConnectorSource,
     /// Where to put the weights of this peer's layers once its part of a run is done; nowhere if none.
     pub weights: Option<mpsc::Sender<Vec<Parameter>>>,
+    /// What this device brings along.
+    pub own: Own,
+}
+
+/// What a device brings along instead of getting it from its room.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// Locations of data are paths on this device's disk, not at the server.
+    pub data: bool,
+    /// Weights of the whole model to begin from, instead of those that the seed gives.
+    pub weights: Option<Arc<[Parameter]>>,
+    /// Where to put every point of the curves as it comes; the view thins them.
+    pub points: Option<mpsc::Sender<Vec<Point>>>,
 }
 
 /// What makes links: between devices, or in memory.
@@ -106,11 +121,12 @@ pub async fn run(
 /// As [`run`].
 pub async fn run_over(
     signalling: Signalling,
-    setup: Setup,
+    mut setup: Setup,
     commands: mpsc::Receiver<Command>,
     mut publish: impl FnMut(View),
 ) -> Result<(), PeerError> {
     let mut progress = Progress::new(setup.role, device(&setup.name, None));
+    progress.tell_points(setup.own.points.take());
     progress.server(ServerState::Connected);
     publish(progress.take());
     let result = enter(signalling, setup, &mut progress).await;
@@ -181,8 +197,13 @@ async fn enter(
     };
     progress.heard(&welcome);
     progress.run(&run);
-    let server = setup.server.trim_end_matches('/').to_owned();
-    let workshop = executor.map(|executor| Workshop::new(executor, run, server, setup.weights));
+    let place = match setup.own.data {
+        true => DataPlace::Disk,
+        false => DataPlace::Server(setup.server.trim_end_matches('/').to_owned()),
+    };
+    let initial = setup.own.weights;
+    let workshop =
+        executor.map(|executor| Workshop::new(executor, run, place, initial, setup.weights));
     Ok(Shell::new(
         signalling,
         setup.connector.connector(me),

@@ -3,7 +3,7 @@
 mod entry;
 mod links;
 
-pub use entry::{ConnectorSource, Entry, Setup, run, run_over};
+pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
 
 use crate::error::PeerError;
 use crate::payloads::{self, Payloads};

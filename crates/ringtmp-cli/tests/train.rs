@@ -1,0 +1,373 @@
+//! `ringtmp train` and `ringtmp export` as their users meet them.
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A run that takes a second.
+const SMALL: &str = "train --executor cpu --batch 8 --micro-batch 4 --evaluation-samples 40";
+
+/// The parameters of `mlp` in the order of PyTorch's `state_dict`, and their shapes.
+const MLP: [(&str, &[usize]); 6] = [
+    ("0.weight", &[256, 784]),
+    ("0.bias", &[256]),
+    ("2.weight", &[128, 256]),
+    ("2.bias", &[128]),
+    ("4.weight", &[10, 128]),
+    ("4.bias", &[10]),
+];
+
+/// Runs the program in this folder to its end.
+fn ringtmp(folder: &Path, line: &str) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_ringtmp"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn succeeds(folder: &Path, line: &str) -> String {
+    let (code, out, err) = ringtmp(folder, line);
+    assert_eq!(code, Some(0), "{line}\n{out}{err}");
+    out
+}
+
+fn fails(folder: &Path, line: &str) -> String {
+    let (code, out, err) = ringtmp(folder, line);
+    assert_eq!(code, Some(1), "{line}\n{out}{err}");
+    err
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn read(folder: &Path, name: &str) -> Vec<u8> {
+    fs::read(folder.join(name)).expect("it was written")
+}
+
+/// The steps and losses of a log, as they are written.
+fn log(folder: &Path, name: &str) -> Vec<(String, String)> {
+    let text = String::from_utf8(read(folder, name)).expect("UTF-8");
+    let (header, rows) = text.split_once('\n').expect("a header");
+    assert_eq!(header, "step,loss,seconds");
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let [step, loss, seconds] = cells[..] else {
+            panic!("three cells, not {line}");
+        };
+        assert!(seconds.parse::<f64>().expect("seconds") >= 0.0);
+        (step.to_owned(), loss.to_owned())
+    };
+    rows.lines().map(row).collect()
+}
+
+#[test]
+fn a_run_is_trained_logged_and_exported_as_pytorch_names_it() {
+    let folder = folder();
+    let outputs = "--log log.csv --export weights.safetensors --gradient-norms norms.json";
+    let out = succeeds(folder.path(), &format!("{SMALL} --steps 40 {outputs}"));
+    assert!(
+        out.contains("trained 40 steps") && out.contains("held-out accuracy"),
+        "{out}"
+    );
+    let log = log(folder.path(), "log.csv");
+    let steps: Vec<String> = (0..40).map(|step| step.to_string()).collect();
+    assert_eq!(
+        log.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>(),
+        steps
+    );
+    let loss = |row: &(String, String)| row.1.parse::<f32>().expect("a loss");
+    let mean = |rows: &[(String, String)]| rows.iter().map(loss).sum::<f32>() / rows.len() as f32;
+    assert!(
+        mean(&log[35..]) < mean(&log[..5]),
+        "nothing was learnt: {log:?}"
+    );
+
+    let bytes = read(folder.path(), "weights.safetensors");
+    let weights = SafeTensors::deserialize(&bytes).expect("safetensors");
+    assert_eq!(weights.len(), MLP.len());
+    let norms: Value = serde_json::from_slice(&read(folder.path(), "norms.json")).expect("JSON");
+    for (name, shape) in MLP {
+        let tensor = weights.tensor(name).expect("a parameter");
+        assert_eq!(
+            (tensor.shape(), tensor.dtype()),
+            (shape, Dtype::F32),
+            "{name}"
+        );
+        assert!(norms[name].as_f64() > Some(0.0), "{norms}");
+    }
+}
+
+#[test]
+fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
+    let folder = folder();
+    let path = folder.path();
+    succeeds(
+        path,
+        &format!("{SMALL} --steps 12 --export whole.safetensors --log whole.csv"),
+    );
+    let kept = "--checkpoint kept --checkpoint-every 2 --log parts.csv";
+    succeeds(path, &format!("{SMALL} --steps 5 {kept}"));
+    let resumed = format!("{SMALL} --steps 12 {kept} --resume --export parts.safetensors");
+    succeeds(path, &resumed);
+    assert_eq!(
+        read(path, "parts.safetensors"),
+        read(path, "whole.safetensors")
+    );
+    assert_eq!(log(path, "parts.csv"), log(path, "whole.csv"));
+    succeeds(
+        path,
+        "export --checkpoint kept --output exported.safetensors",
+    );
+    assert_eq!(
+        read(path, "exported.safetensors"),
+        read(path, "whole.safetensors")
+    );
+    let in_folder = fs::read_dir(path.join("kept")).expect("a folder").count();
+    assert_eq!(in_folder, 1, "no temporary file is left");
+}
+
+#[test]
+fn an_altered_cut_missing_or_foreign_checkpoint_is_refused() {
+    let folder = folder();
+    let path = folder.path();
+    succeeds(path, &format!("{SMALL} --steps 2 --checkpoint kept"));
+    let resume = format!("{SMALL} --steps 4 --checkpoint kept --resume");
+    let file = path.join("kept/checkpoint.ringtmp");
+    let whole = fs::read(&file).expect("a checkpoint");
+    let err = fails(path, &format!("{resume} --seed 2"));
+    assert!(err.contains("its seed is 1, not 2"), "{err}");
+    let mut altered = whole.clone();
+    altered[whole.len() / 2] ^= 4;
+    for bytes in [&altered[..], &whole[..whole.len() - 1], &whole[..20]] {
+        fs::write(&file, bytes).expect("written");
+        let err = fails(path, &resume);
+        assert!(
+            err.contains("damaged") && err.contains("checkpoint.ringtmp"),
+            "{err}"
+        );
+        let export = "export --checkpoint kept --output x.safetensors";
+        assert!(fails(path, export).contains("damaged"));
+        assert_eq!(
+            fs::read(&file).expect("still there"),
+            bytes,
+            "nothing is overwritten"
+        );
+    }
+    fs::write(&file, b"something else").expect("written");
+    assert!(fails(path, &resume).contains("no checkpoint"));
+    fs::remove_file(&file).expect("it was there");
+    assert!(fails(path, &resume).contains("cannot read"));
+    fs::write(&file, &whole).expect("written");
+    succeeds(path, &resume);
+}
+
+#[test]
+fn a_local_ring_ends_with_the_weights_of_one_process() {
+    let folder = folder();
+    let path = folder.path();
+    let outputs = |name: &str| format!("--log logs/{name}.csv --export {name}.safetensors");
+    let line = format!("{SMALL} --steps 20");
+    succeeds(path, &format!("{line} {}", outputs("one")));
+    for transport in ["loopback", "webrtc"] {
+        let ring = format!("{line} --peers 3 --transport {transport}");
+        let out = succeeds(path, &format!("{ring} {}", outputs(transport)));
+        assert!(out.contains("trained 20 steps"), "{out}");
+        let weights = read(path, &format!("{transport}.safetensors"));
+        assert_eq!(weights, read(path, "one.safetensors"), "{transport}");
+        assert_eq!(
+            log(path, &format!("logs/{transport}.csv")),
+            log(path, "logs/one.csv")
+        );
+    }
+    // A ring that begins with given weights, against one process that does.
+    let begin = format!("{line} --init one.safetensors");
+    succeeds(path, &format!("{begin} {}", outputs("further")));
+    succeeds(path, &format!("{begin} --peers 2 {}", outputs("ring")));
+    assert_eq!(
+        read(path, "ring.safetensors"),
+        read(path, "further.safetensors")
+    );
+    assert_ne!(
+        read(path, "ring.safetensors"),
+        read(path, "one.safetensors")
+    );
+}
+
+#[test]
+fn a_run_file_is_read_and_flags_win_over_it() {
+    let folder = folder();
+    let path = folder.path();
+    let toml =
+        "steps = 3\nbatch = 8\nmicro_batch = 4\nevaluation_samples = 0\norder = 'sequential'\n";
+    fs::write(path.join("run.toml"), toml).expect("written");
+    let out = succeeds(path, "train --executor cpu --run run.toml");
+    assert!(
+        out.contains("trained 3 steps") && !out.contains("held-out"),
+        "{out}"
+    );
+    let out = succeeds(
+        path,
+        "train --executor cpu --run run.toml --steps 2 --batch 6",
+    );
+    assert!(out.contains("trained 2 steps"), "{out}");
+    fs::write(path.join("run.toml"), "stepz = 3").expect("written");
+    let err = fails(path, "train --run run.toml");
+    assert!(err.contains("run.toml") && err.contains("stepz"), "{err}");
+}
+
+#[test]
+fn a_table_on_disk_is_trained_on_and_what_does_not_fit_is_said() {
+    let folder = folder();
+    let path = folder.path();
+    let row = |i: usize| {
+        let pixels = (0..784).map(|column| u8::from(column % 10 == i % 10).to_string());
+        pixels
+            .chain([(i % 10).to_string()])
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let table: Vec<String> = (0..40).map(row).collect();
+    fs::write(path.join("table.csv"), table.join("\n")).expect("written");
+    let line = "train --executor cpu --batch 4 --steps 30 --data";
+    let out = succeeds(path, &format!("{line} csv:table.csv --order sequential"));
+    assert!(out.contains("trained 30 steps"), "{out}");
+    fs::write(path.join("table.csv"), "1,2,3\n1,x,3\n").expect("written");
+    let err = fails(path, &format!("{line} csv:table.csv"));
+    assert!(err.contains("line 2, column 2"), "{err}");
+    assert!(fails(path, &format!("{line} text:no-such-file")).contains("no-such-file"));
+    assert!(fails(path, &format!("{line} idx:.")).contains("no IDX files"));
+    let err = fails(path, &format!("{line} digits --init no-such-weights"));
+    assert!(err.contains("no-such-weights"), "{err}");
+    let err = fails(path, &format!("{line} addition"));
+    assert!(err.contains("text") && err.contains("numbers"), "{err}");
+}
+
+#[test]
+fn weights_that_diverge_are_said_and_the_last_good_checkpoint_stays() {
+    let folder = folder();
+    let path = folder.path();
+    let line = format!("{SMALL} --learning-rate 1e9 --checkpoint kept --checkpoint-every 1");
+    let err = fails(path, &format!("{line} --steps 50"));
+    assert!(err.contains("diverged"), "{err}");
+    succeeds(path, "export --checkpoint kept --output last.safetensors");
+    let bytes = read(path, "last.safetensors");
+    let weights = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let values = weights
+        .tensor("0.weight")
+        .expect("a parameter")
+        .data()
+        .to_vec();
+    let (values, _) = values.as_chunks::<4>();
+    assert!(
+        values
+            .iter()
+            .all(|value| f32::from_le_bytes(*value).is_finite())
+    );
+}
+
+/// How long the program may take to begin, or to end when it is told to.
+#[cfg(unix)]
+const PROMPT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_keeps_its_weights_and_goes_on_later() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::time::{Duration, Instant};
+    let folder = folder();
+    let path = folder.path();
+    let line = format!("{SMALL} --checkpoint kept --checkpoint-every 1000000 --log log.csv");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringtmp"))
+        .args(format!("{line} --steps 1000000").split_whitespace())
+        .current_dir(path)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let begun = Instant::now();
+    // The log is all that tells of a step; it is looked at again and again.
+    while fs::read_to_string(path.join("log.csv")).map_or(0, |log| log.lines().count()) < 4 {
+        let waited = begun.elapsed();
+        if waited > PROMPT_MAX {
+            child.kill().expect("it runs");
+            panic!("no step within {waited:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(id.expect("an id"), Signal::INT).expect("it runs");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    let done = log(path, "log.csv").len();
+    let out = succeeds(path, "export --checkpoint kept --output x.safetensors");
+    assert!(out.contains(&format!("after step {done}")), "{out}");
+    let steps = done + 2;
+    succeeds(path, &format!("{line} --steps {steps} --resume"));
+    assert_eq!(log(path, "log.csv").len(), steps);
+}
+
+/// PyTorch's losses and gradient norms, by `make.py` of the reference folder, if it is there.
+#[test]
+fn mlp_follows_pytorch_step_by_step() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let reference = std::env::var_os("RINGTMP_SHARED").map_or(shared, Into::into);
+    let (expected, weights) = (
+        reference.join("reference/mlp.json"),
+        reference.join("reference/mlp.init.safetensors"),
+    );
+    let data = reference.join("data/mnist-10k");
+    let (Ok(expected), true, true) = (fs::read(&expected), weights.exists(), data.exists()) else {
+        eprintln!("SKIP: no reference: {} is not there", expected.display());
+        return;
+    };
+    let expected: Value = serde_json::from_slice(&expected).expect("JSON");
+    let losses = expected["losses"].as_array().expect("losses");
+    let folder = folder();
+    let path = folder.path();
+    succeeds(
+        path,
+        &format!(
+            "train --executor cpu --preset mlp --order sequential --init {} --data idx:{} --batch {} --learning-rate {} \
+             --steps {} --log log.csv --gradient-norms norms.json",
+            weights.display(),
+            data.display(),
+            expected["batch"],
+            expected["lr"],
+            losses.len(),
+        ),
+    );
+    let near = |ours: f64, theirs: &Value, bound: f64, what: &str| {
+        let theirs = theirs.as_f64().expect("a number");
+        // A comparison that is false for what is no number.
+        assert!(
+            (ours - theirs).abs() <= bound * theirs.abs(),
+            "{what}: {ours}, PyTorch {theirs}"
+        );
+    };
+    let log = log(path, "log.csv");
+    assert_eq!(log.len(), losses.len());
+    for ((step, ours), theirs) in log.iter().zip(losses) {
+        near(
+            ours.parse().expect("a loss"),
+            theirs,
+            1e-4,
+            &format!("step {step}"),
+        );
+    }
+    let norms: Value = serde_json::from_slice(&read(path, "norms.json")).expect("JSON");
+    for (name, theirs) in expected["first_gradient_norms"].as_object().expect("norms") {
+        near(norms[name].as_f64().expect("a norm"), theirs, 1e-3, name);
+    }
+}

@@ -1,0 +1,308 @@
+//! Training in one process, without a ring: the same run files, samples and stages, and, on the CPU, the same bits.
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::run_file::Run;
+use crate::samples::{draw, position};
+use ringtmp_compute::{ComputeError, Executor, GradientSquares, Parameter, Stage, StageConfig};
+use ringtmp_core::wire::Purpose;
+use ringtmp_data::Dataset;
+
+/// A run in one process.
+#[derive(Debug)]
+pub struct Solo {
+    run: Run,
+    dataset: Dataset,
+    /// The whole model.
+    stage: Stage,
+    /// Updates made.
+    step: u32,
+}
+
+/// Means over samples (over tokens, for text) that have labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Mean cross entropy.
+    pub loss: f32,
+    /// Share of right answers, 0 to 1.
+    pub accuracy: f32,
+}
+
+/// The length of one parameter's gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradientNorm {
+    /// The parameter, such as "0.weight".
+    pub name: String,
+    /// The root of the sum of the squares of its gradient.
+    pub norm: f64,
+}
+
+impl Solo {
+    /// Begins a run, with the weights that its seed gives. The data must go with the model, see [`crate::open_data`].
+    ///
+    /// # Errors
+    ///
+    /// What keeps this device from holding the model.
+    pub async fn new(run: Run, dataset: Dataset, executor: Executor) -> Result<Self, ComputeError> {
+        let stage = Stage::new(config(&run), executor).await?;
+        Ok(Self {
+            run,
+            dataset,
+            stage,
+            step: 0,
+        })
+    }
+
+    /// Replaces all weights.
+    ///
+    /// # Errors
+    ///
+    /// The first weight that is missing or of another shape.
+    pub fn set_weights(&mut self, weights: &[Parameter]) -> Result<(), ComputeError> {
+        self.stage.set_parameters(weights)
+    }
+
+    /// Goes on where a checkpoint was made.
+    ///
+    /// # Errors
+    ///
+    /// That the checkpoint is of another run.
+    pub fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        checkpoint.check_run(&self.run)?;
+        self.stage
+            .set_parameters(&checkpoint.weights)
+            .expect("the same run has the same model, whose weights were read");
+        self.step = checkpoint.step;
+        Ok(())
+    }
+
+    /// How far the run has come.
+    ///
+    /// # Errors
+    ///
+    /// That the weights cannot be read from the device.
+    pub async fn checkpoint(&self) -> Result<Checkpoint, ComputeError> {
+        Ok(Checkpoint {
+            run: self.run.clone(),
+            step: self.step,
+            weights: self.stage.parameters().await?,
+        })
+    }
+
+    /// Makes the next update, and tells how good the weights were before it.
+    ///
+    /// # Errors
+    ///
+    /// What the device cannot compute, or that training has diverged; the weights then are those before the update.
+    pub async fn step(&mut self) -> Result<Score, ComputeError> {
+        let sums = gradients(&self.run, &self.dataset, &mut self.stage, self.step).await?;
+        self.stage.update(u64::from(self.step)).await?;
+        self.step += 1;
+        Ok(sums.score())
+    }
+
+    /// How good the weights are on held-out samples; none if the run evaluates none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::step`].
+    pub async fn evaluate(&mut self) -> Result<Option<Score>, ComputeError> {
+        let file = &self.run.file;
+        if file.evaluation_samples == 0 {
+            return Ok(None);
+        }
+        let samples = file.evaluation_samples.min(self.dataset.test_len());
+        let mut sums = Sums::default();
+        self.stage
+            .set_position(0, position(&self.run, Purpose::Evaluate, self.step, 0))?;
+        for sequence in 0..samples.div_ceil(file.micro_batch) {
+            let purpose = Purpose::Evaluate;
+            let (samples, labels) = draw(&self.run, &self.dataset, purpose, self.step, sequence)?;
+            sums.add(self.stage.forward_loss(0, &samples, &labels).await?);
+        }
+        Ok(Some(sums.score()))
+    }
+
+    /// The gradients of the next step, parameter by parameter. Nothing is updated.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::step`].
+    pub async fn gradient_norms(&self) -> Result<Vec<GradientNorm>, ComputeError> {
+        // A stage beside ours, whose gradients nobody has to take back.
+        let executor = self.stage.executor().clone();
+        let mut stage = Stage::new(config(&self.run), executor).await?;
+        stage.set_parameters(&self.stage.parameters().await?)?;
+        gradients(&self.run, &self.dataset, &mut stage, self.step).await?;
+        let squares = stage.gradient_squares().await?;
+        let norm = |squares: GradientSquares| GradientNorm {
+            name: squares.name,
+            norm: squares.sum.sqrt(),
+        };
+        Ok(squares.into_iter().map(norm).collect())
+    }
+
+    /// Updates made.
+    pub fn steps_done(&self) -> u32 {
+        self.step
+    }
+
+    /// The run.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// The stage that holds the whole model.
+    pub fn stage(&self) -> &Stage {
+        &self.stage
+    }
+}
+
+fn config(run: &Run) -> StageConfig {
+    let file = &run.file;
+    StageConfig {
+        layers: 0..run.model.layers.len(),
+        model: run.model.clone(),
+        micro_batch: file.micro_batch as usize,
+        batch: file.batch as usize,
+        slots: 1,
+        seed: file.seed,
+        optimizer: run.optimizer(),
+    }
+}
+
+/// Adds up the gradients of a step.
+async fn gradients(
+    run: &Run,
+    dataset: &Dataset,
+    stage: &mut Stage,
+    step: u32,
+) -> Result<Sums, ComputeError> {
+    let mut sums = Sums::default();
+    for sequence in 0..run.file.batch / run.file.micro_batch {
+        let (samples, labels) = draw(run, dataset, Purpose::Train, step, sequence)?;
+        stage.set_position(0, position(run, Purpose::Train, step, sequence))?;
+        sums.add(stage.forward_loss(0, &samples, &labels).await?);
+        stage.backward_input(0, None).await?;
+        stage.backward_weights(0).await?;
+    }
+    Ok(sums)
+}
+
+/// Sums over micro-batches, in double precision as the tail of a ring adds them up.
+#[derive(Debug, Default)]
+struct Sums {
+    loss: f64,
+    correct: u64,
+    samples: u64,
+}
+
+impl Sums {
+    fn add(&mut self, report: ringtmp_compute::LossReport) {
+        self.loss += f64::from(report.loss_sum);
+        self.correct += u64::from(report.correct);
+        self.samples += u64::from(report.samples);
+    }
+
+    fn score(&self) -> Score {
+        let samples = self.samples.max(1) as f64;
+        Score {
+            loss: (self.loss / samples) as f32,
+            accuracy: (self.correct as f64 / samples) as f32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_file::RunFile;
+    use futures::executor::block_on;
+    use ringtmp_compute::ExecutorChoice;
+
+    fn solo(file: RunFile) -> Solo {
+        let run = file.check().expect("a sound run");
+        let data = Dataset::digits(run.file.seed);
+        let solo = async {
+            let executor = Executor::open(ExecutorChoice::Cpu).await?;
+            Solo::new(run, data, executor).await
+        };
+        block_on(solo).expect("the CPU holds a perceptron")
+    }
+
+    fn small() -> RunFile {
+        RunFile {
+            batch: 8,
+            micro_batch: 4,
+            evaluation_samples: 30,
+            ..RunFile::default()
+        }
+    }
+
+    fn score(solo: &mut Solo) -> Score {
+        block_on(solo.step()).expect("the CPU always computes")
+    }
+
+    #[test]
+    fn a_resumed_run_goes_on_as_if_it_had_never_stopped() {
+        let mut whole = solo(small());
+        let scores: Vec<Score> = (0..6).map(|_| score(&mut whole)).collect();
+        let mut first = solo(small());
+        let begun: Vec<Score> = (0..3).map(|_| score(&mut first)).collect();
+        assert_eq!(begun, scores[..3]);
+        let checkpoint = block_on(first.checkpoint()).expect("readable").encode();
+        let checkpoint = Checkpoint::decode(&checkpoint).expect("our own");
+        let mut second = solo(small());
+        second.resume(&checkpoint).expect("the same run");
+        assert_eq!(second.steps_done(), 3);
+        let rest: Vec<Score> = (0..3).map(|_| score(&mut second)).collect();
+        assert_eq!(rest, scores[3..]);
+        let weights = |solo: &Solo| block_on(solo.stage().parameters()).expect("readable");
+        assert_eq!(weights(&second), weights(&whole));
+    }
+
+    #[test]
+    fn an_evaluation_changes_nothing_and_counts_only_real_samples() {
+        let (mut asked, mut unasked) = (solo(small()), solo(small()));
+        score(&mut asked);
+        score(&mut unasked);
+        let first = block_on(asked.evaluate())
+            .expect("computed")
+            .expect("30 samples");
+        assert_eq!(block_on(asked.evaluate()), Ok(Some(first)));
+        // Thirty samples, the last micro-batch padded by two.
+        let right = first.accuracy * 30.0;
+        assert!((right - right.round()).abs() < 1e-4, "{right} of 30");
+        assert_eq!(score(&mut asked), score(&mut unasked));
+        let mut none = solo(RunFile {
+            evaluation_samples: 0,
+            ..small()
+        });
+        assert_eq!(block_on(none.evaluate()), Ok(None));
+    }
+
+    #[test]
+    fn gradient_norms_are_those_of_the_next_update() {
+        let rate = 0.5;
+        let mut solo = solo(RunFile {
+            learning_rate: rate,
+            ..small()
+        });
+        let norms = block_on(solo.gradient_norms()).expect("computed");
+        let weights = |solo: &Solo| block_on(solo.stage().parameters()).expect("readable");
+        let before = weights(&solo);
+        score(&mut solo);
+        for ((before, after), norm) in before.iter().zip(weights(&solo)).zip(norms) {
+            let moved = before.values.iter().zip(&after.values);
+            let squares = moved.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            let expected = squares.sqrt() / f64::from(rate);
+            assert_eq!(norm.name, before.name);
+            let near = (norm.norm - expected).abs() <= 1e-4 * expected;
+            assert!(
+                near && expected > 0.0,
+                "{}: {} or {expected}",
+                norm.name,
+                norm.norm
+            );
+        }
+    }
+}
