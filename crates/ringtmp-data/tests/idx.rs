@@ -5,7 +5,7 @@ use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use ringtmp_data::{Dataset, IdxArray, IdxError, IdxFile, IdxFiles, Order, Part};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const TRAIN_IMAGES: IdxFile = IdxFile {
     part: Part::Train,
@@ -348,18 +348,20 @@ proptest! {
     }
 }
 
-/// The folder is named by `RINGTMP_MNIST`.
+/// The folder is named by `RINGTMP_MNIST`, or lies beside the repository.
 #[test]
 fn the_test_files_of_mnist_are_read() {
-    let Some(folder) = std::env::var_os("RINGTMP_MNIST") else {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/mnist-10k");
+    let folder = std::env::var_os("RINGTMP_MNIST").map_or(beside, PathBuf::from);
+    if !folder.is_dir() {
         eprintln!("SKIP: RINGTMP_MNIST does not name a folder with MNIST's t10k files");
         return;
-    };
+    }
     let read = |names: &[&str]| {
         let found = names
             .iter()
-            .find_map(|name| std::fs::read(Path::new(&folder).join(name)).ok());
-        found.expect("RINGTMP_MNIST holds the t10k files")
+            .find_map(|name| std::fs::read(folder.join(name)).ok());
+        found.expect("the folder holds the t10k files")
     };
     let test = (
         read(ringtmp_data::IDX_TEST.images),
