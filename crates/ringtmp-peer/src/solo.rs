@@ -217,7 +217,8 @@ mod tests {
     use super::*;
     use crate::run_file::RunFile;
     use futures::executor::block_on;
-    use ringtmp_compute::ExecutorChoice;
+    use ringtmp_compute::{ExecutorChoice, GptSizes, IGNORED_LABEL, ModelSpec};
+    use ringtmp_data::DataSpec;
 
     fn solo(file: RunFile) -> Solo {
         let run = file.check().expect("a sound run");
@@ -278,6 +279,44 @@ mod tests {
             ..small()
         });
         assert_eq!(block_on(none.evaluate()), Ok(None));
+    }
+
+    #[test]
+    fn a_transformer_learns_sums_and_only_their_answers_count() {
+        let mut run = small().check().expect("a sound run");
+        run.model = ModelSpec::gpt(&GptSizes {
+            vocabulary: 13,
+            context: 9,
+            width: 16,
+            heads: 2,
+            blocks: 1,
+        });
+        run.shapes = run.model.shapes().expect("a sound model");
+        run.data = DataSpec::Addition;
+        let solo = async {
+            let data = crate::open_data(&run, &crate::DataPlace::Disk).await;
+            let executor = Executor::open(ExecutorChoice::Cpu).await?;
+            Solo::new(run.clone(), data.expect("sums need no files"), executor).await
+        };
+        let mut solo = block_on(solo).expect("the CPU holds a small transformer");
+        let first = block_on(solo.evaluate())
+            .expect("computed")
+            .expect("30 samples");
+        (0..60).for_each(|_| assert!(score(&mut solo).loss.is_finite()));
+        let last = block_on(solo.evaluate())
+            .expect("computed")
+            .expect("30 samples");
+        // Thirteen characters: nothing known is ln 13 = 2.56 or worse.
+        assert!(
+            first.loss > 2.0 && last.loss < 0.9 * first.loss,
+            "{first:?} {last:?}"
+        );
+        let purpose = Purpose::Train;
+        let (samples, labels) = draw(&run, &solo.dataset, purpose, 0, 0).expect("it fits");
+        assert_eq!((&samples.shape[..], labels.len()), (&[4, 9][..], 36));
+        let counted = labels.iter().filter(|label| **label != IGNORED_LABEL);
+        // Two or three digits and the end of the line, four times.
+        assert!((12..=16).contains(&counted.count()));
     }
 
     #[test]
