@@ -191,7 +191,7 @@ async fn two_tabs_and_a_native_peer_are_one_ring() -> Result<()> {
     let browser = theatre.browser(BrowserKind::Chromium).await?;
     let (tabs, room) = ring(&theatre, &[&browser; 2], "executor=cpu", 1).await?;
     let native = NativePeer::join(&theatre.url(""), room)?;
-    train(&tabs).await?;
+    let result = train(&tabs).await?;
     let shown = view(&tabs[0])
         .await?
         .room
@@ -215,7 +215,13 @@ async fn two_tabs_and_a_native_peer_are_one_ring() -> Result<()> {
         links.iter().all(|link| link.sent > 0 && link.received > 0),
         "it has worked: {links:?}"
     );
-    native.leave()
+    native.leave()?;
+    drop(tabs);
+    ensure!(
+        result.digests == digests_of_one_tab(&theatre, &browser).await?,
+        "tabs and a native process do not get the weights that one tab gets"
+    );
+    Ok(())
 }
 
 #[tokio::test]

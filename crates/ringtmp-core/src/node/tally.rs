@@ -52,13 +52,23 @@ impl Tally {
                 accuracy: Some((self.correct as f64 / samples) as f32),
             },
         };
-        // A run so fast that a frame overflows loses points of the picture, nothing else.
-        if self.pending.len() < PROGRESS_POINTS_MAX {
-            self.pending.push(point);
-        }
+        self.make_room();
+        self.pending.push(point);
         (self.loss, self.correct, self.samples, self.micro_batches) = (0.0, 0, 0, 0);
         let earliest = self.sent.map_or(now, |sent| sent + POINTS_INTERVAL);
         self.due.get_or_insert(earliest.max(now));
+    }
+
+    /// A run so fast that a frame would overflow loses points of the picture: a late loss rather than an accuracy, never the
+    /// first point and never the newest.
+    fn make_room(&mut self) {
+        if self.pending.len() < PROGRESS_POINTS_MAX {
+            return;
+        }
+        let loss = self.pending.iter().rposition(|point| point.loss.is_some());
+        let last = self.pending.len() - 1;
+        self.pending
+            .remove(loss.filter(|at| *at > 0).unwrap_or(last));
     }
 
     /// When points are due.
@@ -75,5 +85,46 @@ impl Tally {
         self.due = None;
         self.sent = Some(now);
         Some(std::mem::take(&mut self.pending))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{PeerId, Step};
+
+    #[test]
+    fn a_run_too_fast_for_its_frames_keeps_its_first_and_last_loss_and_its_accuracies() {
+        let mut tally = Tally::default();
+        let mut add = |purpose, step, sum, correct| {
+            let id = MicroBatchId {
+                step: Step(step),
+                source: PeerId(1),
+                sequence: 0,
+            };
+            tally.add(
+                Time::ZERO,
+                purpose,
+                id,
+                1,
+                Loss {
+                    sum,
+                    correct,
+                    samples: 1,
+                },
+            );
+        };
+        for step in 0..1000 {
+            add(Purpose::Train, step, step as f32, 0);
+            if step == 500 {
+                add(Purpose::Evaluate, step, 0.0, 1);
+            }
+        }
+        let points = tally.take(Time::ZERO, true).expect("points are pending");
+        assert_eq!(points.len(), PROGRESS_POINTS_MAX);
+        let (first, last) = (points[0], points[points.len() - 1]);
+        assert_eq!((first.loss, last.loss), (Some(0.0), Some(999.0)));
+        assert!(points.iter().any(|point| point.accuracy == Some(1.0)));
+        assert!(points.windows(2).all(|pair| pair[0].step <= pair[1].step));
     }
 }

@@ -92,6 +92,15 @@ impl Node {
                 self.name(from)
             ));
         };
+        // A release carries no numbers, and everything else does: what has none would be taken for the head's own data, and
+        // what a release carried would be kept for ever.
+        if payload.is_some() == (kind == TensorKind::Release) {
+            self.output.extend(payload.map(Output::Discard));
+            let name = self.name(from);
+            return self.fail(format!(
+                "{name} sent {kind:?} with the wrong number of tensors"
+            ));
+        }
         match active
             .training
             .schedule
