@@ -1,6 +1,7 @@
 //! Who holds which layers.
 
 use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex};
+use crate::schedule::Limits;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -24,8 +25,8 @@ impl LayerCost {
     }
 }
 
-/// An order of peers and the cuts between their shards. Only a newer epoch replaces it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An order of peers, the cuts between their shards and what bounds each stage. Only a newer epoch replaces it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Its version.
     pub epoch: Epoch,
@@ -33,6 +34,8 @@ pub struct Plan {
     pub order: Vec<PeerId>,
     /// Stage i holds the layers `cuts[i]..cuts[i + 1]`; begins with 0, ends with the number of layers, strictly rising.
     pub cuts: Vec<u16>,
+    /// What bounds each stage, head first.
+    pub limits: Vec<Limits>,
 }
 
 /// Why a plan cannot be used. A server that sends one is broken or hostile.
@@ -57,10 +60,19 @@ pub enum PlanError {
     /// A peer twice.
     #[error("{0} holds two stages")]
     Repeated(PeerId),
+    /// Limits do not go with peers, or no stage could work within them.
+    #[error("a plan of {peers} peers with the limits {limits:?}")]
+    Limits {
+        /// Peers in the order.
+        peers: usize,
+        /// The limits.
+        limits: Vec<Limits>,
+    },
 }
 
 impl Plan {
-    /// Checks that each of `layers` layers is held exactly once and no peer holds two stages.
+    /// Checks that each of `layers` layers is held exactly once, that no peer holds two stages, and that every stage has limits
+    /// within which it can work and which bound what it takes.
     pub fn check(&self, layers: usize) -> Result<(), PlanError> {
         if self.order.is_empty() || self.cuts.len() != self.order.len() + 1 {
             return Err(PlanError::Length {
@@ -79,10 +91,16 @@ impl Plan {
         }
         let mut sorted = self.order.clone();
         sorted.sort_unstable();
-        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(PlanError::Repeated(pair[0])),
-            None => Ok(()),
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(PlanError::Repeated(pair[0]));
         }
+        if self.limits.len() != self.order.len() || !self.limits.iter().all(Limits::are_sane) {
+            return Err(PlanError::Limits {
+                peers: self.order.len(),
+                limits: self.limits.iter().copied().take(64).collect(),
+            });
+        }
+        Ok(())
     }
 
     /// How many stages there are.
@@ -124,6 +142,57 @@ impl Plan {
             Vec::new()
         } else {
             self.order.iter().copied().zip(next.copied()).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{CREDIT_MAX, SLOTS_MAX, WEIGHTS_PENDING_MAX};
+
+    fn plan() -> Plan {
+        let limits = Limits {
+            credit: 2,
+            weights_pending: 1,
+            slots: 3,
+        };
+        Plan {
+            epoch: Epoch {
+                number: 1,
+                incarnation: 0,
+            },
+            order: vec![PeerId(1), PeerId(2)],
+            cuts: vec![0, 1, 3],
+            limits: vec![limits; 2],
+        }
+    }
+
+    #[test]
+    fn a_plan_is_refused_whose_parts_do_not_go_together() {
+        let refused = |change: fn(&mut Plan)| {
+            let mut plan = plan();
+            change(&mut plan);
+            plan.check(3).expect_err("a broken plan")
+        };
+        assert_eq!(plan().check(3), Ok(()));
+        let length = refused(|plan| plan.cuts.truncate(2));
+        assert!(matches!(length, PlanError::Length { peers: 2, cuts: 2 }));
+        let cuts = refused(|plan| plan.cuts[1] = 0);
+        assert!(matches!(cuts, PlanError::Cuts { .. }));
+        let repeated = refused(|plan| plan.order[1] = plan.order[0]);
+        assert_eq!(repeated, PlanError::Repeated(PeerId(1)));
+        let limits = [
+            refused(|plan| plan.limits.truncate(1)),
+            refused(|plan| plan.limits[0].credit = 0),
+            refused(|plan| plan.limits[0].credit = CREDIT_MAX + 1),
+            refused(|plan| plan.limits[1].weights_pending = 0),
+            refused(|plan| plan.limits[1].weights_pending = WEIGHTS_PENDING_MAX + 1),
+            refused(|plan| plan.limits[1].slots = 0),
+            refused(|plan| plan.limits[1].slots = SLOTS_MAX + 1),
+        ];
+        for error in limits {
+            assert!(matches!(error, PlanError::Limits { .. }), "{error}");
         }
     }
 }

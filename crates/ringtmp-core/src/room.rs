@@ -312,11 +312,13 @@ impl Room {
         }
         let cuts = partition(&self.run.outline.layers, order.len());
         let order = order.into_iter().take(cuts.len() - 1).collect();
+        let limits = self.run.outline.limits(&cuts);
         self.epoch.number += 1;
         let plan = Plan {
             epoch: self.epoch,
             order,
             cuts,
+            limits,
         };
         self.ready.clear();
         self.done.clear();

@@ -6,7 +6,7 @@ use crate::schedule::{Limits, ScheduleSpec, StageCost, limits};
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
@@ -269,7 +269,7 @@ pub struct RunOutline {
 }
 
 impl RunOutline {
-    /// What bounds each stage between `cuts`, head first. Every peer computes the same.
+    /// What bounds each stage between `cuts`, head first, on equal peers.
     pub fn limits(&self, cuts: &[u16]) -> Vec<Limits> {
         let costs = StageCost::of(&self.layers, cuts, &self.schedule);
         limits(&self.schedule, self.micro_batches, &costs)

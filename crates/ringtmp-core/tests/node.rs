@@ -3,7 +3,7 @@
 use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode, Step};
 use ringtmp_core::node::{Input, Node, Output, Polled};
 use ringtmp_core::plan::{LayerCost, Plan};
-use ringtmp_core::schedule::{Mode, ScheduleSpec};
+use ringtmp_core::schedule::{Limits, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Hello, Purpose, TensorKind};
@@ -61,10 +61,16 @@ fn training(me: PeerId, other: PeerId) -> Node {
         room,
         points: Vec::new(),
     };
+    let limits = Limits {
+        credit: 2,
+        weights_pending: 1,
+        slots: 3,
+    };
     let plan = Plan {
         epoch: EPOCH,
         order: vec![HEAD, TAIL],
         cuts: vec![0, 1, 2],
+        limits: vec![limits; 2],
     };
     let hello = Hello {
         protocol: PROTOCOL_VERSION,

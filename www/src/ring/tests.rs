@@ -1,5 +1,4 @@
 use super::*;
-use ringtmp_core::ids::Epoch;
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{Device, DeviceKind, ExecutorKind, MemberView, RoomView};
 use ringtmp_peer::{LinkView, RunSummary, ServerState};
@@ -29,9 +28,9 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         state: RoomState::Training,
         members: members.collect(),
         plan: planned.then_some(Plan {
-            epoch: Epoch::default(),
             order,
             cuts,
+            ..Plan::default()
         }),
         result: None,
     };

@@ -1,5 +1,4 @@
 use super::*;
-use ringtmp_core::ids::Epoch;
 use ringtmp_core::signal::{LinkTraffic, Point, RunResult};
 
 fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
@@ -21,9 +20,9 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
 /// Three members: 2 then 1 in the ring of three layers, and 3, which watches. We are 1.
 fn view() -> View {
     let plan = Plan {
-        epoch: Epoch::default(),
         order: vec![PeerId(2), PeerId(1)],
         cuts: vec![0, 1, 3],
+        ..Plan::default()
     };
     let mut members = vec![
         member(1, Role::Participant, MemberStatus::Training),

@@ -1,6 +1,6 @@
 //! Views to test with.
 
-use ringtmp_core::ids::{Epoch, PeerId, RoomCode};
+use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
     Device, DeviceKind, ExecutorKind, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point,
@@ -43,9 +43,9 @@ pub(crate) fn training() -> View {
         member(2, DeviceKind::Native, "native 1", &[(1, 3000)]),
     ];
     let plan = Plan {
-        epoch: Epoch::default(),
         order: vec![PeerId(1), PeerId(2)],
         cuts: vec![0, 3, 5],
+        ..Plan::default()
     };
     let point = |step, loss, accuracy| Point {
         step,

@@ -281,8 +281,7 @@ impl Node {
                 epoch,
             });
         }
-        let limits = outline.limits(&plan.cuts);
-        let own = limits[usize::from(stage.0)];
+        let own = plan.limits[usize::from(stage.0)];
         let assignment = Assignment {
             epoch,
             stage,
@@ -292,7 +291,7 @@ impl Node {
             versions: versions(outline.schedule.mode, own, outline.micro_batches),
         };
         self.output.push_back(Output::Build(assignment));
-        let training = Training::new(&plan, stage, &limits, &outline);
+        let training = Training::new(&plan, stage, &outline);
         self.active = Some(Active {
             plan,
             stage,

@@ -4,7 +4,7 @@ use super::tally::Tally;
 use super::{Active, Event, Node, Outcome, Output};
 use crate::ids::{Epoch, MicroBatchId, PayloadId, PeerId, StageIndex};
 use crate::plan::Plan;
-use crate::schedule::{Limits, Neighbour, Outgoing, Roster, Schedule, Task, Waiting};
+use crate::schedule::{Neighbour, Outgoing, Roster, Schedule, Task, Waiting};
 use crate::signal::{ClientMessage, Point, RunOutline};
 use crate::time::Time;
 use crate::wire::{Body, Purpose, TensorKind};
@@ -27,14 +27,9 @@ pub(super) struct Training {
 }
 
 impl Training {
-    pub(super) fn new(
-        plan: &Plan,
-        stage: StageIndex,
-        limits: &[Limits],
-        outline: &RunOutline,
-    ) -> Self {
+    pub(super) fn new(plan: &Plan, stage: StageIndex, outline: &RunOutline) -> Self {
         let roster = Roster::new(outline, plan.order[0]);
-        let schedule = Schedule::new(stage, outline.schedule.mode, limits, roster);
+        let schedule = Schedule::new(stage, outline.schedule.mode, &plan.limits, roster);
         Self {
             schedule,
             roster,

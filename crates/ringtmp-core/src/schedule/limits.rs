@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A credit below `R_i / T` caps the rate at `c_i / R_i`: `alpha = 2` leaves as much again for jitter. Memory decides between
-//! the least that works at all, what the formula wants, and the most that is of use. Room and peers compute the same limits
-//! from the same outline and cuts, so that nobody has to tell them.
+//! the least that works at all, what the formula wants, and the most that is of use. The room decides them with the plan, which
+//! carries them to the peers.
 
 use crate::plan::LayerCost;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub const CREDIT_MAX: u16 = 64;
 /// The most W that may be put off, whatever memory there is. In `sync` no more than the micro-batches of a step are ever
 /// there to be put off, and 32 of them take the idle share below one percent.
 pub const WEIGHTS_PENDING_MAX: u16 = 32;
+
+/// The most places for activations: credit and put-off W never take more.
+pub const SLOTS_MAX: u16 = CREDIT_MAX + WEIGHTS_PENDING_MAX;
 
 /// The most W put off where memory is short or unknown: each costs the activations of a micro-batch.
 const WEIGHTS_PENDING_FRUGAL: u16 = 8;
@@ -144,7 +147,7 @@ impl ScheduleSpec {
 }
 
 /// What bounds one stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Micro-batches that may be on their way beyond this stage: F done, B (or the release) not yet back.
     pub credit: u16,
@@ -153,6 +156,15 @@ pub struct Limits {
     /// Places for activations, of those in flight and those kept for W. Where a stage flushes, both share them, and it never
     /// needs more than a step has micro-batches.
     pub slots: u16,
+}
+
+impl Limits {
+    /// Whether a stage can work within them, and they bound what it takes.
+    pub fn are_sane(&self) -> bool {
+        (1..=CREDIT_MAX).contains(&self.credit)
+            && (1..=WEIGHTS_PENDING_MAX).contains(&self.weights_pending)
+            && (1..=SLOTS_MAX).contains(&self.slots)
+    }
 }
 
 /// What a stage costs under a plan.
@@ -303,7 +315,7 @@ fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> 
     let weights_pending = between(least.1, wanted.1, first);
     if spec.mode.flushes() {
         // What is in flight and what is put off share the slots, of which a step never needs more than micro-batches.
-        let all = micro_batches.max(2);
+        let all = micro_batches.clamp(2, SLOTS_MAX);
         let slots = between((credit + weights_pending).min(all), all, second);
         Limits {
             credit: slots.min(CREDIT_MAX),

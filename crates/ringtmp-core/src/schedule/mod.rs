@@ -18,8 +18,8 @@ mod messages;
 mod roster;
 
 pub use limits::{
-    CREDIT_MAX, Limits, Mode, ScheduleSpec, StageCost, UnknownMode, WEIGHTS_PENDING_MAX, limits,
-    versions,
+    CREDIT_MAX, Limits, Mode, SLOTS_MAX, ScheduleSpec, StageCost, UnknownMode, WEIGHTS_PENDING_MAX,
+    limits, versions,
 };
 pub use messages::{Neighbour, Outgoing, Task, Violation};
 pub use roster::{Cursor, Roster};
