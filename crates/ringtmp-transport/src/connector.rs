@@ -143,6 +143,15 @@ impl Connector {
         }
     }
 
+    /// Bytes that its emulated access link has carried, both ways.
+    #[cfg(all(test, not(target_arch = "wasm32")))]
+    pub(crate) fn carried_by_access_link(&self) -> u64 {
+        match &self.backend {
+            Backend::Platform(backend) => backend.carried(),
+            Backend::Loopback(_) => 0,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,6 @@
 //! One native peer connection: two negotiated channels, trickled candidates, back-pressure both ways.
 
+use super::access_link::{Access, Addresses};
 use crate::connector::{Attempt, SignalSender, until_ended, within_limits};
 use crate::error::LinkError;
 use crate::link::Endpoint;
@@ -35,8 +36,8 @@ const CANDIDATES_MAX: usize = 64;
 /// local networks have it, and each address more costs checks.
 const BIND_ADDRESSES: [&str; 2] = ["0.0.0.0:0", "127.0.0.1:0"];
 
-/// Runs an attempt, and then the link.
-pub(super) async fn run(mut attempt: Attempt) {
+/// Runs an attempt, and then the link, behind an emulated access link if there is one.
+pub(super) async fn run(mut attempt: Attempt, access: Option<Access>) {
     let endpoint = attempt.endpoint.clone();
     let (candidates_sender, candidates) = mpsc::channel(CANDIDATES_MAX);
     let handler = Handler {
@@ -51,7 +52,12 @@ pub(super) async fn run(mut attempt: Attempt) {
             return;
         }
     };
-    drive(&mut attempt, &endpoint, &connection, candidates).await;
+    let addresses = Addresses::new(access.clone());
+    drive(&mut attempt, &endpoint, &connection, addresses, candidates).await;
+    if let Some(access) = access {
+        let bytes = access.carried();
+        tracing::debug!(peer = %attempt.peer, bytes, "carried by the access link so far");
+    }
     // Dropping a connection would leave its driver running; closing it tells the peer.
     if let Err(error) = connection.peer.close().await {
         tracing::debug!(peer = %attempt.peer, %error, "closing a connection");
@@ -113,6 +119,7 @@ async fn drive(
     attempt: &mut Attempt,
     endpoint: &Endpoint,
     connection: &Connection,
+    addresses: Addresses,
     candidates: mpsc::Receiver<RTCIceCandidateInit>,
 ) {
     let negotiation = Negotiation::new(attempt.role);
@@ -121,6 +128,7 @@ async fn drive(
     let mut negotiating = pin!(negotiate(
         negotiation,
         &*connection.peer,
+        addresses,
         signals,
         candidates,
         attempt.signal_sender()
@@ -144,22 +152,27 @@ async fn drive(
 async fn negotiate(
     mut negotiation: Negotiation,
     peer: &dyn PeerConnection,
+    mut addresses: Addresses,
     signals: mpsc::Receiver<Signal>,
     candidates: mpsc::Receiver<RTCIceCandidateInit>,
     mut sender: SignalSender,
 ) -> LinkError {
     if negotiation.offers()
-        && let Err(error) = offer(peer, &mut sender).await
+        && let Err(error) = offer(peer, &addresses, &mut sender).await
     {
         return LinkError::device(error);
     }
     let mut inputs = stream::select(signals.map(Input::Signal), candidates.map(Input::Candidate));
     loop {
         let done = match inputs.next().await {
-            Some(Input::Signal(signal)) => apply(&mut negotiation, peer, signal, &mut sender).await,
+            Some(Input::Signal(signal)) => {
+                apply(&mut negotiation, peer, &mut addresses, signal, &mut sender).await
+            }
             // Our only media section is the first; without its name the peer takes that one.
             Some(Input::Candidate(candidate)) => {
-                sender.candidate(candidate.candidate, None).await;
+                if let Some(candidate) = addresses.ours(candidate.candidate).await {
+                    sender.candidate(candidate, None).await;
+                }
                 Ok(())
             }
             // The attempt is given up; so will be this future.
@@ -176,9 +189,13 @@ enum Input {
     Candidate(RTCIceCandidateInit),
 }
 
-async fn offer(peer: &dyn PeerConnection, sender: &mut SignalSender) -> Result<(), Error> {
+async fn offer(
+    peer: &dyn PeerConnection,
+    addresses: &Addresses,
+    sender: &mut SignalSender,
+) -> Result<(), Error> {
     let description = peer.create_offer(None).await?;
-    let sdp = description.sdp.clone();
+    let sdp = addresses.description(description.sdp.clone());
     peer.set_local_description(description).await?;
     sender.offer(sdp).await;
     Ok(())
@@ -187,14 +204,25 @@ async fn offer(peer: &dyn PeerConnection, sender: &mut SignalSender) -> Result<(
 async fn apply(
     negotiation: &mut Negotiation,
     peer: &dyn PeerConnection,
+    addresses: &mut Addresses,
     signal: Signal,
     sender: &mut SignalSender,
 ) -> Result<(), LinkError> {
     for step in negotiation.take(signal)? {
         match step {
-            Step::Answer(sdp) => answer(peer, sdp, sender).await.map_err(LinkError::signal)?,
-            Step::Finish(sdp) => finish(peer, sdp).await.map_err(LinkError::signal)?,
-            Step::Candidate { candidate, mid } => try_candidate(peer, candidate, mid).await,
+            Step::Answer(sdp) => {
+                let answered = answer(peer, addresses, sdp, sender).await;
+                answered.map_err(LinkError::signal)?;
+            }
+            Step::Finish(sdp) => {
+                let finished = finish(peer, addresses.description(sdp)).await;
+                finished.map_err(LinkError::signal)?;
+            }
+            Step::Candidate { candidate, mid } => {
+                if let Some(candidate) = addresses.theirs(candidate).await {
+                    try_candidate(peer, candidate, mid).await;
+                }
+            }
         }
     }
     Ok(())
@@ -202,13 +230,15 @@ async fn apply(
 
 async fn answer(
     peer: &dyn PeerConnection,
+    addresses: &Addresses,
     sdp: String,
     sender: &mut SignalSender,
 ) -> Result<(), Error> {
+    let sdp = addresses.description(sdp);
     peer.set_remote_description(RTCSessionDescription::offer(sdp)?)
         .await?;
     let description = peer.create_answer(None).await?;
-    let sdp = description.sdp.clone();
+    let sdp = addresses.description(description.sdp.clone());
     peer.set_local_description(description).await?;
     sender.answer(sdp).await;
     Ok(())

@@ -1,6 +1,7 @@
 //! What only native links have; their contract is tested with all others.
 
-use super::connector;
+use super::access_link::AccessLink;
+use super::{connector, connector_behind};
 use crate::connector::{ConnectRole, Connector, ConnectorEvent};
 use crate::link::Link;
 use ringtmp_core::ids::{Epoch, PeerId};
@@ -9,8 +10,7 @@ use std::time::Instant;
 
 const PEERS: [PeerId; 2] = [PeerId(1), PeerId(2)];
 
-async fn pair() -> ([Connector; 2], [Link; 2]) {
-    let mut ends = [connector(), connector()];
+async fn pair(mut ends: [Connector; 2]) -> ([Connector; 2], [Link; 2]) {
     ends[0].connect(PEERS[1], ConnectRole::Offer, Epoch::default());
     ends[1].connect(PEERS[0], ConnectRole::Answer, Epoch::default());
     let mut links = [None, None];
@@ -29,12 +29,34 @@ async fn pair() -> ([Connector; 2], [Link; 2]) {
     (ends, links.map(|link| link.expect("both are there")))
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_byte_between_peers_behind_access_links_goes_through_both_of_them() {
+    let link: AccessLink = "5ms,100mbit".parse().expect("an access link");
+    let backends = [connector_behind(link), connector_behind(link)];
+    let (ends, [mut a, mut b]) = pair(backends).await;
+    let frame = vec![7; 1_000_000];
+    a.sender
+        .queue(Lane::Tensors, frame.clone())
+        .expect("within bounds");
+    let received = b.receiver.receive().await.expect("the link is open");
+    assert_eq!(received, (Lane::Tensors, frame));
+    b.sender
+        .queue(Lane::Control, vec![1; 64])
+        .expect("within bounds");
+    let received = a.receiver.receive().await.expect("the link is open");
+    assert_eq!(received, (Lane::Control, vec![1; 64]));
+    for end in &ends {
+        let carried = end.carried_by_access_link();
+        assert!(carried > 1_000_000, "only {carried} bytes went through");
+    }
+}
+
 /// Not a test of speed, which depends on the machine: it shows the figures.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement: cargo test -p ringtmp-transport --lib -- --ignored --nocapture rate"]
 async fn rate_and_round_trip_between_two_native_peers() {
     let start = Instant::now();
-    let (_ends, [mut a, mut b]) = pair().await;
+    let (_ends, [mut a, mut b]) = pair([connector(), connector()]).await;
     println!("connected in {:.3} s", start.elapsed().as_secs_f64());
     let (frames, bytes) = (256, 1024 * 1024);
     let start = Instant::now();
