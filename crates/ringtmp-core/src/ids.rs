@@ -168,14 +168,18 @@ impl Step {
 )]
 pub struct Version(pub u32);
 
-/// One micro-batch. The order of the fields is the order of a step's roster, in which gradients accumulate.
+/// One of the peers whose samples a run is trained on, counted in ring order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SourceIndex(pub u16);
+
+/// One micro-batch. Gradients accumulate in the order of step and sequence, of which the source is a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MicroBatchId {
     /// The step it belongs to. An evaluation belongs to the step that comes after it.
     pub step: Step,
     /// The peer whose data it is.
     pub source: PeerId,
-    /// Counts the source's micro-batches of this step and purpose.
+    /// Counts the micro-batches of this step and purpose, whatever their sources.
     pub sequence: u16,
 }
 

@@ -3,8 +3,8 @@
 use crate::ids::{PeerId, RoomCode};
 use crate::room::Room;
 use crate::signal::{
-    ClientMessage, Device, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Role, RunDescriptor,
-    SIGNAL_BYTES_MAX, ServerMessage,
+    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, RunDescriptor, SIGNAL_BYTES_MAX,
+    ServerMessage,
 };
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -242,9 +242,11 @@ impl Lobby {
                     room,
                     role,
                     device,
+                    has_data,
                 },
             ) => {
-                self.join(now, entropy, connection, protocol, room, role, device);
+                let admit = |room: &mut Room, peer| room.join(now, peer, role, device, has_data);
+                self.join(entropy, connection, protocol, room, admit);
             }
             (None, _) => {
                 let detail = "it has not joined a room".to_owned();
@@ -314,19 +316,13 @@ impl Lobby {
         });
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "they are the fields of one message and where it came from"
-    )]
     fn join(
         &mut self,
-        now: Time,
         entropy: [u8; 16],
         connection: ConnectionId,
         protocol: u16,
         code: RoomCode,
-        role: Role,
-        device: Device,
+        admit: impl FnOnce(&mut Room, PeerId),
     ) {
         let members_max = self.limits.members_max;
         let verdict = check_protocol(protocol).and_then(|()| match self.rooms.get_mut(&code) {
@@ -353,7 +349,7 @@ impl Lobby {
         if let Some(state) = self.connections.get_mut(&connection) {
             state.membership = Some((code, peer));
         }
-        entry.room.join(now, peer, role, device);
+        admit(&mut entry.room, peer);
         self.drain(code);
     }
 

@@ -1,6 +1,6 @@
 //! Who holds which layers.
 
-use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex};
+use crate::ids::{Epoch, LayerIndex, PeerId, SourceIndex, StageIndex};
 use crate::schedule::Limits;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub cuts: Vec<u16>,
     /// What bounds each stage, head first.
     pub limits: Vec<Limits>,
+    /// The stages whose peers' samples are trained on, rising; at least one.
+    pub sources: Vec<StageIndex>,
 }
 
 /// Why a plan cannot be used. A server that sends one is broken or hostile.
@@ -68,11 +70,19 @@ pub enum PlanError {
         /// The limits.
         limits: Vec<Limits>,
     },
+    /// No source, one twice, or one that is no stage.
+    #[error("the samples of stages {sources:?} are to be trained on, of {stages}")]
+    Sources {
+        /// The stages named.
+        sources: Vec<StageIndex>,
+        /// How many there are.
+        stages: usize,
+    },
 }
 
 impl Plan {
-    /// Checks that each of `layers` layers is held exactly once, that no peer holds two stages, and that every stage has limits
-    /// within which it can work and which bound what it takes.
+    /// Checks that each of `layers` layers is held exactly once, that no peer holds two stages, that there are samples, and that
+    /// every stage has limits within which it can work and which bound what it takes.
     pub fn check(&self, layers: usize) -> Result<(), PlanError> {
         if self.order.is_empty() || self.cuts.len() != self.order.len() + 1 {
             return Err(PlanError::Length {
@@ -87,6 +97,14 @@ impl Plan {
             return Err(PlanError::Cuts {
                 cuts: self.cuts.iter().copied().take(64).collect(),
                 layers,
+            });
+        }
+        let rising = self.sources.windows(2).all(|pair| pair[0] < pair[1]);
+        let last = self.sources.last();
+        if !rising || last.is_none_or(|last| usize::from(last.0) >= self.order.len()) {
+            return Err(PlanError::Sources {
+                sources: self.sources.iter().copied().take(64).collect(),
+                stages: self.order.len(),
             });
         }
         let mut sorted = self.order.clone();
@@ -118,6 +136,12 @@ impl Plan {
     pub fn layers(&self, stage: StageIndex) -> Range<LayerIndex> {
         let i = usize::from(stage.0);
         LayerIndex(self.cuts[i])..LayerIndex(self.cuts[i + 1])
+    }
+
+    /// Which of the sources a stage is, if it is one.
+    pub fn source_of(&self, stage: StageIndex) -> Option<SourceIndex> {
+        let index = self.sources.binary_search(&stage).ok()?;
+        Some(SourceIndex(u16::try_from(index).ok()?))
     }
 
     /// The layers a peer holds, if any.

@@ -12,9 +12,10 @@
 //! Anybody in the room may start, pause, resume and stop the run: who has the code is trusted with it.
 
 use crate::curve::Curve;
-use crate::ids::{Epoch, PeerId, RoomCode};
+use crate::ids::{Epoch, PeerId, RoomCode, StageIndex};
 use crate::partition::partition;
 use crate::plan::Plan;
+use crate::schedule::DataSource;
 use crate::signal::{
     ClientMessage, Device, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point, Refusal,
     Role, RoomState, RoomView, RunDescriptor, RunResult, ServerMessage,
@@ -37,6 +38,7 @@ struct Member {
     peer: PeerId,
     role: Role,
     device: Device,
+    has_data: bool,
     links: Vec<LinkTraffic>,
 }
 
@@ -97,11 +99,12 @@ impl Room {
     }
 
     /// Lets a peer in. Whether there is place for it is the lobby's decision.
-    pub fn join(&mut self, now: Time, peer: PeerId, role: Role, device: Device) {
+    pub fn join(&mut self, now: Time, peer: PeerId, role: Role, device: Device, has_data: bool) {
         self.members.push(Member {
             peer,
             role,
             device: device.clipped(),
+            has_data,
             links: Vec::new(),
         });
         let welcome = ServerMessage::Welcome {
@@ -311,7 +314,11 @@ impl Room {
             return;
         }
         let cuts = partition(&self.run.outline.layers, order.len());
-        let order = order.into_iter().take(cuts.len() - 1).collect();
+        let order: Vec<PeerId> = order.into_iter().take(cuts.len() - 1).collect();
+        let sources = self.sources(&order);
+        if sources.is_empty() {
+            return self.stop("none of the devices has samples to train on".to_owned());
+        }
         let limits = self.run.outline.limits(&cuts);
         self.epoch.number += 1;
         let plan = Plan {
@@ -319,6 +326,7 @@ impl Room {
             order,
             cuts,
             limits,
+            sources,
         };
         self.ready.clear();
         self.done.clear();
@@ -333,6 +341,22 @@ impl Room {
         self.show();
         let prepare = |peer: &PeerId| (*peer, ServerMessage::Prepare { plan: plan.clone() });
         self.output.extend(plan.order.iter().map(prepare));
+    }
+
+    /// The stages of this order whose samples are trained on.
+    fn sources(&self, order: &[PeerId]) -> Vec<StageIndex> {
+        let has_data = |peer: &PeerId| match self.run.outline.source {
+            DataSource::One => Some(peer) == order.first(),
+            DataSource::Every => {
+                let mut members = self.members.iter();
+                members.any(|member| member.peer == *peer && member.has_data)
+            }
+        };
+        let stages = (0..).map(StageIndex).zip(order);
+        stages
+            .filter(|(_, peer)| has_data(peer))
+            .map(|(stage, _)| stage)
+            .collect()
     }
 
     fn change(&mut self, from: RoomState, to: RoomState) {

@@ -2,7 +2,7 @@
 
 use crate::ids::{Epoch, PeerId, RoomCode};
 use crate::plan::{LayerCost, Plan};
-use crate::schedule::{Limits, ScheduleSpec, StageCost, limits};
+use crate::schedule::{DataSource, Limits, ScheduleSpec, StageCost, limits};
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
@@ -41,6 +41,8 @@ pub enum ClientMessage {
         role: Role,
         /// The device that joins.
         device: Device,
+        /// Whether it has samples to train on. It matters where every device trains on its own.
+        has_data: bool,
     },
     /// Pass a connection message on to another member.
     Signal {
@@ -266,6 +268,10 @@ pub struct RunOutline {
     pub start_at_peers: u16,
     /// How the micro-batches go through the ring.
     pub schedule: ScheduleSpec,
+    /// Whose samples are trained on.
+    pub source: DataSource,
+    /// Bytes of a sample with its labels, as it would cross a link.
+    pub sample_bytes: u64,
 }
 
 impl RunOutline {

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// What went on during a [`Span`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Activity {
+    /// Samples drawn for the head.
+    #[serde(rename = "draw")]
+    Draw,
     /// F of training.
     #[serde(rename = "F")]
     Forward,
@@ -31,6 +34,9 @@ pub enum Activity {
     /// An activation, from handed to the link until arrived.
     #[serde(rename = "activation")]
     Activation,
+    /// Samples on their way to the head, likewise from one peer to the next.
+    #[serde(rename = "samples")]
+    Samples,
     /// A gradient, likewise.
     #[serde(rename = "gradient")]
     Gradient,
@@ -59,6 +65,7 @@ impl Activity {
     /// That of a task.
     pub const fn of_task(task: &Task) -> Self {
         match task {
+            Task::Draw { .. } => Self::Draw,
             Task::Forward {
                 purpose: Purpose::Train,
                 ..
@@ -77,6 +84,7 @@ impl Activity {
     pub const fn of_tensor(kind: TensorKind) -> Self {
         match kind {
             TensorKind::Activation => Self::Activation,
+            TensorKind::Samples => Self::Samples,
             TensorKind::Gradient => Self::Gradient,
             TensorKind::Release => Self::Release,
         }
@@ -93,12 +101,13 @@ impl Activity {
 
     const fn class(self) -> Class {
         match self {
-            Self::Forward
+            Self::Draw
+            | Self::Forward
             | Self::Evaluate
             | Self::BackwardInput
             | Self::BackwardWeights
             | Self::Update => Class::Task,
-            Self::Activation | Self::Gradient | Self::Release => Class::Transfer,
+            Self::Activation | Self::Samples | Self::Gradient | Self::Release => Class::Transfer,
             Self::WaitInput | Self::WaitCredit | Self::WaitWeights => Class::Wait,
         }
     }
@@ -156,6 +165,7 @@ impl Details {
             to: None,
         };
         match task {
+            Task::Draw { micro_batch } => of(micro_batch.step.0, Some(micro_batch.sequence), None),
             Task::Forward {
                 micro_batch,
                 version,
@@ -296,12 +306,13 @@ pub fn shares(spans: &[Span], start: Time, end: Time) -> BTreeMap<u32, Shares> {
             Activity::WaitCredit => sum.credit += share,
             Activity::WaitWeights => sum.weights += share,
             Activity::WaitInput => hungry.entry(span.peer).or_default().push(interval),
-            Activity::Activation | Activity::Gradient | Activity::Release => {
+            Activity::Activation | Activity::Samples | Activity::Gradient | Activity::Release => {
                 if let Some(receiver) = span.details.to {
                     inbound.entry(receiver).or_default().push(interval);
                 }
             }
-            Activity::Forward
+            Activity::Draw
+            | Activity::Forward
             | Activity::Evaluate
             | Activity::BackwardInput
             | Activity::BackwardWeights

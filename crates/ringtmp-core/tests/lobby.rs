@@ -1,10 +1,10 @@
 //! The server's side: limits, refusals, rooms that come and go.
 
-use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::ids::{PeerId, RoomCode, StageIndex};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::room::WARM_UP_MAX;
-use ringtmp_core::schedule::{Mode, ScheduleSpec};
+use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use std::time::Duration;
@@ -31,6 +31,8 @@ fn run(start_at_peers: u16) -> RunDescriptor {
         evaluation_micro_batches: 1,
         start_at_peers,
         schedule: ScheduleSpec::new(Mode::Sync, 1),
+        source: DataSource::One,
+        sample_bytes: 4,
     };
     RunDescriptor {
         toml: String::new(),
@@ -54,6 +56,7 @@ fn join(room: RoomCode, role: Role) -> ClientMessage {
         room,
         role,
         device: device(),
+        has_data: true,
     }
 }
 
@@ -224,6 +227,7 @@ fn every_limit_is_a_refusal_that_names_it() {
         room,
         role: Role::Participant,
         device: device(),
+        has_data: true,
     };
     let output = server.say(8, &old);
     assert_eq!(
@@ -442,4 +446,63 @@ fn only_the_tail_tells_the_progress_and_only_under_the_epoch_at_work() {
             message
         }]
     );
+}
+
+#[test]
+fn the_plan_names_those_who_have_samples_and_without_any_nothing_starts() {
+    let every = || {
+        let mut run = run(3);
+        run.outline.source = DataSource::Every;
+        run
+    };
+    let enter = |server: &mut Server, connection, room, has_data| {
+        server.connect(connection);
+        let join = ClientMessage::Join {
+            protocol: PROTOCOL_VERSION,
+            room,
+            role: Role::Participant,
+            device: device(),
+            has_data,
+        };
+        server.say(connection, &join)
+    };
+    for (source, has_data, expected) in [
+        (DataSource::One, [false, true, true], vec![StageIndex(0)]),
+        (
+            DataSource::Every,
+            [false, true, true],
+            vec![StageIndex(1), StageIndex(2)],
+        ),
+    ] {
+        let mut server = Server::new(Limits::default());
+        let mut run = every();
+        run.outline.source = source;
+        let room = server.create(1, run).expect("a room");
+        let mut last = Vec::new();
+        for (connection, has_data) in (2..).zip(has_data) {
+            last = enter(&mut server, connection, room, has_data);
+        }
+        let plan = last.iter().find_map(|output| match output {
+            LobbyOutput::Send {
+                message: ServerMessage::Prepare { plan },
+                ..
+            } => Some(plan),
+            _ => None,
+        });
+        assert_eq!(plan.expect("it starts").sources, expected);
+    }
+    let mut server = Server::new(Limits::default());
+    let room = server.create(1, every()).expect("a room");
+    let mut last = Vec::new();
+    for connection in 2..5 {
+        last = enter(&mut server, connection, room, false);
+    }
+    let states = Server::states(&last);
+    assert!(
+        states.iter().all(
+            |state| matches!(state, RoomState::Stopped { reason } if reason.contains("samples"))
+        ),
+        "{states:?}"
+    );
+    assert!(!states.is_empty());
 }

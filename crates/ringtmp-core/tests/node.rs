@@ -1,9 +1,9 @@
 //! A node against a neighbour that lies.
 
-use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode, Step};
+use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode, StageIndex, Step};
 use ringtmp_core::node::{Input, Node, Output, Polled};
 use ringtmp_core::plan::{LayerCost, Plan};
-use ringtmp_core::schedule::{Limits, Mode, ScheduleSpec};
+use ringtmp_core::schedule::{DataSource, Limits, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Hello, Purpose, TensorKind};
@@ -24,8 +24,13 @@ fn feed(node: &mut Node, input: Input) -> Vec<Output> {
     outputs
 }
 
-/// A node that trains as `me` in a ring of two, linked to `other`.
+/// A node that trains as `me` in a ring of two, linked to `other`, on the head's samples.
 fn training(me: PeerId, other: PeerId) -> Node {
+    training_on(me, other, vec![StageIndex(0)])
+}
+
+/// Likewise, on the samples of these stages.
+fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
     let layer = LayerCost {
         flops: [1.0; 3],
         parameters: 1,
@@ -41,6 +46,8 @@ fn training(me: PeerId, other: PeerId) -> Node {
         evaluation_micro_batches: 1,
         start_at_peers: 2,
         schedule: ScheduleSpec::new(Mode::Sync, 1),
+        source: DataSource::One,
+        sample_bytes: 4,
     };
     let code = RoomCode::from_random([1; 10]);
     let state = RoomState::Waiting;
@@ -71,6 +78,7 @@ fn training(me: PeerId, other: PeerId) -> Node {
         order: vec![HEAD, TAIL],
         cuts: vec![0, 1, 2],
         limits: vec![limits; 2],
+        sources,
     };
     let hello = Hello {
         protocol: PROTOCOL_VERSION,
@@ -96,17 +104,26 @@ fn training(me: PeerId, other: PeerId) -> Node {
 }
 
 fn tensor(from: PeerId, kind: TensorKind, payload: Option<PayloadId>) -> Input {
-    let micro_batch = MicroBatchId {
+    let first = MicroBatchId {
         step: Step(0),
         source: HEAD,
         sequence: 0,
     };
-    let purpose = Purpose::Train;
+    tensor_of(from, EPOCH, kind, first, payload)
+}
+
+fn tensor_of(
+    from: PeerId,
+    epoch: Epoch,
+    kind: TensorKind,
+    micro_batch: MicroBatchId,
+    payload: Option<PayloadId>,
+) -> Input {
     Input::Tensor {
         from,
-        epoch: EPOCH,
+        epoch,
         kind,
-        purpose,
+        purpose: Purpose::Train,
         micro_batch,
         payload,
     }
@@ -158,4 +175,125 @@ fn numbers_in_a_release_and_a_gradient_without_any_are_refused_and_forgotten() {
         tensor(TAIL, TensorKind::Gradient, None),
     );
     assert!(failed(&gradient), "{gradient:?}");
+}
+
+/// Why a node gave up, if it did.
+fn reason(outputs: &[Output]) -> Option<&str> {
+    outputs.iter().find_map(|output| match output {
+        Output::ToRoom(ClientMessage::Failed { reason, .. }) => Some(reason.as_str()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_frame_repeated_out_of_order_or_for_another_step_ends_the_run_and_names_the_neighbour() {
+    let id = |step, sequence| MicroBatchId {
+        step: Step(step),
+        source: HEAD,
+        sequence,
+    };
+    for (name, ids) in [
+        ("repeated", vec![id(0, 0), id(0, 0)]),
+        ("one left out", vec![id(0, 0), id(0, 2)]),
+        ("of a later step", vec![id(1, 0)]),
+        ("of no step", vec![id(u32::MAX, u16::MAX)]),
+    ] {
+        let mut tail = training(TAIL, HEAD);
+        let (last, before) = ids.split_last().expect("some");
+        for (id, number) in before.iter().zip(0..) {
+            let payload = Some(PayloadId(number));
+            let input = tensor_of(HEAD, EPOCH, TensorKind::Activation, *id, payload);
+            assert_eq!(reason(&feed(&mut tail, input)), None, "{name}");
+        }
+        let payload = PayloadId(99);
+        let input = tensor_of(HEAD, EPOCH, TensorKind::Activation, *last, Some(payload));
+        let outputs = feed(&mut tail, input);
+        let reason = reason(&outputs).unwrap_or_else(|| panic!("{name}: {outputs:?}"));
+        assert!(
+            reason.contains("stage 1") && reason.contains("out of order"),
+            "{reason}"
+        );
+        assert!(outputs.contains(&Output::Discard(payload)), "{name}");
+        assert!(
+            outputs.contains(&Output::Disconnect { peer: HEAD }),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_frame_of_another_epoch_is_forgotten_and_changes_nothing() {
+    let mut tail = training(TAIL, HEAD);
+    let id = MicroBatchId {
+        step: Step(0),
+        source: HEAD,
+        sequence: 0,
+    };
+    for (number, incarnation) in [(0, 0), (2, 0), (1, 1)] {
+        let epoch = Epoch {
+            number,
+            incarnation,
+        };
+        let payload = PayloadId(5);
+        let input = tensor_of(HEAD, epoch, TensorKind::Activation, id, Some(payload));
+        assert_eq!(feed(&mut tail, input), [Output::Discard(payload)]);
+    }
+    let good = feed(
+        &mut tail,
+        tensor(HEAD, TensorKind::Activation, Some(PayloadId(6))),
+    );
+    assert!(
+        good.iter()
+            .any(|output| matches!(output, Output::Run { .. })),
+        "{good:?}"
+    );
+}
+
+#[test]
+fn a_flood_of_samples_ends_the_run_before_more_than_the_window_is_held() {
+    let both = vec![StageIndex(0), StageIndex(1)];
+    let mut head = training_on(HEAD, TAIL, both);
+    let mut held = 0;
+    for number in 0.. {
+        let id = MicroBatchId {
+            step: Step(number / 2),
+            source: TAIL,
+            sequence: 1 + 2 * (number % 2) as u16,
+        };
+        let payload = Some(PayloadId(number.into()));
+        let outputs = feed(
+            &mut head,
+            tensor_of(TAIL, EPOCH, TensorKind::Samples, id, payload),
+        );
+        match reason(&outputs) {
+            None => held += 1,
+            Some(reason) => {
+                assert!(
+                    reason.contains("stage 2") && reason.contains("too far ahead"),
+                    "{reason}"
+                );
+                let forgotten = outputs
+                    .iter()
+                    .filter(|output| matches!(output, Output::Discard(_)));
+                assert_eq!(forgotten.count(), held + 1, "everything is forgotten");
+                break;
+            }
+        }
+    }
+    assert!((1..=4).contains(&held), "{held}");
+}
+
+#[test]
+fn samples_without_numbers_and_from_who_is_no_source_are_refused() {
+    let id = MicroBatchId {
+        step: Step(0),
+        source: TAIL,
+        sequence: 1,
+    };
+    let both = vec![StageIndex(0), StageIndex(1)];
+    let without = tensor_of(TAIL, EPOCH, TensorKind::Samples, id, None);
+    let outputs = feed(&mut training_on(HEAD, TAIL, both), without);
+    assert!(reason(&outputs).is_some_and(|reason| reason.contains("wrong number of tensors")));
+    let unasked = tensor_of(TAIL, EPOCH, TensorKind::Samples, id, Some(PayloadId(1)));
+    assert!(failed(&feed(&mut training(HEAD, TAIL), unasked)));
 }

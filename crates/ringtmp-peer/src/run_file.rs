@@ -3,7 +3,7 @@
 use crate::view::RunSummary;
 use ringtmp_compute::{LayerOutline, ModelError, ModelSpec, OptimizerSpec};
 use ringtmp_core::plan::LayerCost;
-use ringtmp_core::schedule::{Mode, ScheduleSpec};
+use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::{RunDescriptor, RunOutline};
 use ringtmp_data::{DataSpec, DataSpecError, Order};
 use serde::{Deserialize, Serialize};
@@ -244,7 +244,18 @@ impl Run {
                 .unwrap_or(u16::MAX),
             start_at_peers: self.file.start_at_peers,
             schedule: ScheduleSpec::new(self.file.schedule, self.file.micro_batch),
+            source: DataSource::One,
+            sample_bytes: self.sample_bytes(),
         }
+    }
+
+    /// Bytes of a sample with its labels: one, or one for each token.
+    fn sample_bytes(&self) -> u64 {
+        let numbers = self.input_shape().iter().product::<usize>();
+        let first = self.model.layers.first();
+        let is_text = first.is_some_and(|layer| layer.layer().tokens().is_some());
+        let labels = if is_text { numbers } else { 1 };
+        4 * (numbers + labels) as u64
     }
 
     /// In a line or two.

@@ -81,7 +81,7 @@ pub(crate) struct Workshop {
 #[derive(Debug)]
 struct Bench {
     stage: Stage,
-    /// At the head.
+    /// At a source; at the head also to evaluate.
     dataset: Option<Dataset>,
     is_tail: bool,
 }
@@ -140,7 +140,7 @@ impl Workshop {
 
     async fn build(&self, assignment: &Assignment) -> Result<Bench, WorkError> {
         let file = &self.run.file;
-        let dataset = if assignment.is_head() {
+        let dataset = if assignment.is_head() || assignment.source.is_some() {
             Some(datasets::open_data(&self.run, &self.place).await?)
         } else {
             None
@@ -175,6 +175,10 @@ impl Bench {
     ) -> Result<Done, WorkError> {
         let (mut output, mut loss) = (None, None);
         match task {
+            Task::Draw { micro_batch } => {
+                let (samples, labels) = self.draw(run, Purpose::Train, micro_batch)?;
+                output = Some(vec![samples, labels]);
+            }
             Task::Forward {
                 micro_batch,
                 purpose,
@@ -226,7 +230,7 @@ impl Bench {
         Ok(Done::Task { task, output, loss })
     }
 
-    /// The head draws samples and labels: which ones is a function of seed, step and sequence alone.
+    /// Samples and labels: which ones is a function of seed, step and sequence alone.
     fn draw(
         &self,
         run: &Run,
@@ -236,7 +240,7 @@ impl Bench {
         let dataset = self
             .dataset
             .as_ref()
-            .expect("only the head draws, and it was built with data");
+            .expect("only sources and the head draw, and they were built with data");
         let sequence = u32::from(id.sequence);
         let drawn = samples::draw(run, dataset, purpose, id.step.0, sequence);
         let (samples, labels) = drawn.map_err(ComputeError::Tensor)?;

@@ -3,16 +3,18 @@
 //! - Each (step, micro-batch) contributes exactly once to each layer, in roster order, and each update follows its roster.
 //! - `sync`, `1f1b` and `2bw` end with the weights that one process gets ([`simulate_checked`]).
 //! - Credits are conserved: a stage is never further ahead than its credit, and in the end every credit is back.
+//! - Samples pass every stage between their source and the head once, in turn, and no more of them are on their way than the
+//!   window of the transit.
 //! - Memory stays within what the limits allow; no slot is used twice at once; no payload is left over.
 //! - A step commits (every stage has made its update) within the time that its work would take if only one thing ever went on.
 
 use crate::compute::{HashStage, one_process};
 use crate::scenario::Scenario;
 use crate::world::{Outcome, SimulationError, StageUse, simulate};
-use ringtmp_core::ids::Step;
+use ringtmp_core::ids::{MicroBatchId, Step};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::partition::partition;
-use ringtmp_core::schedule::{Limits, StageCost, Task};
+use ringtmp_core::schedule::{DataSource, Deal, Limits, StageCost, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Purpose, TensorKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -65,6 +67,30 @@ pub enum Complaint {
         stage: usize,
         /// How many; negative where more came back than went out.
         ahead: i32,
+    },
+    /// Samples that came by twice, never, or out of turn.
+    #[error(
+        "samples of source {source_index} came to stage {stage} with number {got} where {expected} was due"
+    )]
+    SamplesNotInTurn {
+        /// Where.
+        stage: usize,
+        /// Whose, counted among the sources.
+        source_index: usize,
+        /// The number of their micro-batch, counted over the run.
+        got: u64,
+        /// The number whose turn it was.
+        expected: u64,
+    },
+    /// Too many samples on their way.
+    #[error(
+        "{waiting} micro-batches of samples were on their way to the head, whose window is {window}"
+    )]
+    SamplesWaiting {
+        /// How many.
+        waiting: usize,
+        /// At most.
+        window: usize,
     },
     /// Two micro-batches in one slot, or more slots than allowed.
     #[error("stage {stage} put a micro-batch into slot {slot}, which is taken or does not exist")]
@@ -120,7 +146,7 @@ pub fn simulate_checked(scenario: &Scenario) -> Result<Outcome, SimulationError>
 }
 
 pub(crate) fn compare(scenario: &Scenario, outcome: &Outcome) -> Result<(), SimulationError> {
-    let Some(alone) = one_process(&scenario.outline) else {
+    let Some(alone) = one_process(&scenario.outline, outcome.sources) else {
         return Ok(());
     };
     let differs = (0..alone.len()).find(|i| outcome.digests.get(*i) != alone.get(*i));
@@ -145,11 +171,16 @@ pub fn step_bound(scenario: &Scenario, cuts: &[u16], limits: &[Limits]) -> Durat
         let layers = usize::from(pair[0])..usize::from(pair[1]);
         alone += scenario.micro_batch_seconds(i, &layers) * scenario.jitter_max();
         updates += scenario.devices[i].update_seconds * scenario.jitter_max();
+        let link = scenario.link(i, (i + 1) % limits.len());
+        let hop = |bytes: u64| {
+            let bytes = bytes as f64 + HEADER_BYTES;
+            link.delay_seconds + link.bytes_per_second.map_or(0.0, |rate| bytes / rate)
+        };
         if i + 1 < limits.len() {
-            let link = scenario.link(i, i + 1);
-            let bytes = scenario.tensor_bytes(layers.end) as f64 + HEADER_BYTES;
-            let leaves = link.bytes_per_second.map_or(0.0, |rate| bytes / rate);
-            alone += 2.0 * (link.delay_seconds + leaves);
+            alone += 2.0 * hop(scenario.tensor_bytes(layers.end));
+        }
+        if outline.source == DataSource::Every {
+            alone += hop(scenario.samples_bytes());
         }
     }
     let ahead = limits.iter().map(|limits| limits.slots).max();
@@ -184,6 +215,11 @@ pub(crate) struct Watch {
     steps: u32,
     samples: u64,
     stages: Vec<Stage>,
+    sources: u16,
+    /// Numbers of the micro-batches whose samples are on their way to the head, or wait there.
+    samples_waiting: BTreeSet<u64>,
+    /// By stage and source, the number of the micro-batch whose samples should come by next.
+    samples_next: BTreeMap<(usize, u16), u64>,
     commits: BTreeMap<u32, usize>,
     last_commit: Option<Time>,
     bound: Duration,
@@ -229,6 +265,9 @@ impl Watch {
             samples: u64::from(spec.micro_batch_samples),
             bound: step_bound(scenario, &cuts, &limits),
             stages: stages.map(stage).collect(),
+            sources: 1,
+            samples_waiting: BTreeSet::new(),
+            samples_next: BTreeMap::new(),
             commits: BTreeMap::new(),
             last_commit: None,
             complaint: None,
@@ -249,17 +288,22 @@ impl Watch {
         let Some(stage) = self.stages.get(at) else {
             return;
         };
+        self.sources = assignment.sources;
         if assignment.slots > stage.limits.slots {
             let slot = assignment.slots;
             self.complain(Complaint::Slot { stage: at, slot });
         }
     }
 
-    pub(crate) fn arrived(&mut self, at: usize, kind: TensorKind) {
+    pub(crate) fn arrived(&mut self, at: usize, kind: TensorKind, id: MicroBatchId) {
+        if kind == TensorKind::Samples {
+            return self.samples_arrived(at, id);
+        }
         let Some(stage) = self.stages.get_mut(at) else {
             return;
         };
         match kind {
+            TensorKind::Samples => {}
             TensorKind::Activation => stage.queued += 1,
             TensorKind::Gradient => stage.ahead -= 1,
             TensorKind::Release => {
@@ -278,7 +322,19 @@ impl Watch {
 
     pub(crate) fn started(&mut self, at: usize, task: &Task) {
         match task {
-            Task::Forward { slot, purpose, .. } => self.forward_started(at, slot.0, *purpose),
+            Task::Draw { micro_batch } => self.samples_drawn(*micro_batch),
+            Task::Forward {
+                slot,
+                purpose,
+                micro_batch,
+                ..
+            } => {
+                if at == 0 && *purpose == Purpose::Train {
+                    let number = self.deal().number(micro_batch.step, micro_batch.sequence);
+                    self.samples_waiting.remove(&number);
+                }
+                self.forward_started(at, slot.0, *purpose);
+            }
             Task::BackwardInput { .. } => {}
             Task::BackwardWeights { micro_batch, .. } => {
                 let Some(stage) = self.stages.get_mut(at) else {
@@ -326,6 +382,39 @@ impl Watch {
         }
     }
 
+    fn deal(&self) -> Deal {
+        Deal {
+            micro_batches: self.micro_batches,
+            sources: self.sources,
+        }
+    }
+
+    fn samples_drawn(&mut self, id: MicroBatchId) {
+        let number = self.deal().number(id.step, id.sequence);
+        self.samples_waiting.insert(number);
+        let waiting = self.samples_waiting.len();
+        let window = usize::from(self.stages[0].limits.credit);
+        if waiting > window {
+            self.complain(Complaint::SamplesWaiting { waiting, window });
+        }
+    }
+
+    fn samples_arrived(&mut self, at: usize, id: MicroBatchId) {
+        let number = self.deal().number(id.step, id.sequence);
+        let source = self.deal().source(number);
+        let next = self.samples_next.entry((at, source.0));
+        let next = next.or_insert(u64::from(source.0));
+        let expected = std::mem::replace(next, number + u64::from(self.sources));
+        if number != expected {
+            self.complain(Complaint::SamplesNotInTurn {
+                stage: at,
+                source_index: usize::from(source.0),
+                got: number,
+                expected,
+            });
+        }
+    }
+
     fn update_started(&mut self, at: usize, step: Step) {
         let whole = (step.0, self.micro_batches);
         let Some(stage) = self.stages.get_mut(at) else {
@@ -347,6 +436,7 @@ impl Watch {
             return;
         };
         match task {
+            Task::Draw { .. } => {}
             Task::Forward { slot, purpose, .. } => {
                 if stage.is_tail && *purpose == Purpose::Evaluate {
                     stage.slots.remove(&slot.0);

@@ -1,8 +1,8 @@
 //! What computes: an argument of the simulator.
 
-use ringtmp_core::ids::{MicroBatchId, Version};
+use ringtmp_core::ids::{MicroBatchId, Step, Version};
 use ringtmp_core::node::{Assignment, Loss};
-use ringtmp_core::schedule::{Mode, Task};
+use ringtmp_core::schedule::{Deal, Mode, Task};
 use ringtmp_core::signal::{LayerDigest, RunOutline};
 use ringtmp_core::wire::Purpose;
 use std::collections::{BTreeMap, VecDeque};
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// A stage's arithmetic.
 pub trait Compute {
     /// What goes from stage to stage.
-    type Tensors;
+    type Tensors: Clone;
 
     /// Does a task: its output for the neighbour (of F unless at the tail, of B unless at the head), and the loss at the tail.
     fn work(
@@ -50,6 +50,18 @@ impl HashStage {
             inputs: BTreeMap::new(),
             gradients: BTreeMap::new(),
         }
+    }
+
+    /// What this stage draws from its own data.
+    fn sample(&self, id: MicroBatchId, purpose: Purpose) -> u64 {
+        let source = match purpose {
+            Purpose::Train => self
+                .assignment
+                .source
+                .map_or(MISSING, |source| source.0.into()),
+            Purpose::Evaluate => 0,
+        };
+        sample(id.step, id.sequence, purpose, source)
     }
 
     fn weights(&self, version: Version) -> Vec<u64> {
@@ -112,6 +124,7 @@ impl Compute for HashStage {
 
     fn work(&mut self, task: Task, input: Option<u64>) -> (Option<u64>, Option<Loss>) {
         match task {
+            Task::Draw { micro_batch } => (Some(self.sample(micro_batch, Purpose::Train)), None),
             Task::Forward {
                 micro_batch,
                 purpose,
@@ -119,7 +132,7 @@ impl Compute for HashStage {
                 version,
                 ..
             } => {
-                let input = input.unwrap_or_else(|| sample(micro_batch, purpose));
+                let input = input.unwrap_or_else(|| self.sample(micro_batch, purpose));
                 let x = self.forward(slot.0, version, input);
                 let loss = Loss {
                     sum: (x % 1000) as f32,
@@ -160,11 +173,14 @@ impl Compute for HashStage {
     }
 }
 
-/// The digests that one process gets which does one micro-batch after another, with the weights that the mode asks for. None
-/// for `async`, where they are each stage's own affair.
-pub fn one_process(outline: &RunOutline) -> Option<Vec<LayerDigest>> {
+/// The digests that one process gets which does one micro-batch after another, dealt to so many sources, with the weights that
+/// the mode asks for. None for `async`, where they are each stage's own affair.
+pub fn one_process(outline: &RunOutline, sources: u16) -> Option<Vec<LayerDigest>> {
     let layers = outline.layers.len();
-    let count = outline.micro_batches;
+    let deal = Deal {
+        micro_batches: outline.micro_batches,
+        sources,
+    };
     let delay = match outline.schedule.mode {
         Mode::Sync | Mode::OneForwardOneBackward => 0,
         Mode::TwoVersions => 1,
@@ -174,12 +190,13 @@ pub fn one_process(outline: &RunOutline) -> Option<Vec<LayerDigest>> {
     let mut weights: Vec<u64> = (0..layers).map(first).collect();
     // The first two steps both use the first weights where there is a delay.
     let mut before = weights.clone();
-    for step in 0..outline.steps {
+    for step in (0..outline.steps).map(Step) {
         let used = if delay == 0 { &weights } else { &before };
         let mut sums = vec![0; layers];
-        for sequence in 0..count {
-            let id = [u64::from(step), u64::from(sequence), Purpose::Train as u64];
-            accumulate(used, &mut sums, mix(id[0], mix(id[1], id[2])));
+        for sequence in 0..outline.micro_batches {
+            let source = deal.source(deal.number(step, sequence));
+            let sample = sample(step, sequence, Purpose::Train, source.0.into());
+            accumulate(used, &mut sums, sample);
         }
         let next = weights.iter().zip(&sums).map(|(w, sum)| mix(*w, *sum));
         let next = next.collect();
@@ -206,9 +223,9 @@ fn accumulate(weights: &[u64], sums: &mut [u64], sample: u64) {
     }
 }
 
-fn sample(id: MicroBatchId, purpose: Purpose) -> u64 {
-    let sequence = mix(u64::from(id.sequence), purpose as u64);
-    mix(u64::from(id.step.0), sequence)
+fn sample(step: Step, sequence: u16, purpose: Purpose, source: u64) -> u64 {
+    let sequence = mix(u64::from(sequence), purpose as u64);
+    mix(u64::from(step.0), mix(source, sequence))
 }
 
 fn mix(a: u64, b: u64) -> u64 {

@@ -12,8 +12,14 @@ use std::time::Duration;
 /// The stage that makes the mistake: neither head nor tail.
 const CULPRIT: usize = 1;
 
+/// The stage that makes a mistake with the samples of another.
+const CULPRIT_ON_THE_WAY: usize = 2;
+
 /// When it makes it.
 const STEP: u32 = 1;
+
+/// How many peers' samples are trained on.
+pub(crate) const SOURCES: u16 = 4;
 
 /// The mistakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +42,16 @@ pub(crate) enum Bug {
     SharesSlot,
     /// A task takes ten thousand times its time.
     Dawdles,
+    /// Samples that come by are passed on twice.
+    RepeatsSamples,
+    /// A source leaves out a turn, and goes on with the one after it.
+    SkipsTurn,
+    /// A source draws the samples of another turn than it says.
+    DrawsOthers,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -49,6 +61,9 @@ impl Bug {
         Self::IgnoresCredit,
         Self::SharesSlot,
         Self::Dawdles,
+        Self::RepeatsSamples,
+        Self::SkipsTurn,
+        Self::DrawsOthers,
     ];
 }
 
@@ -73,13 +88,37 @@ impl Planted {
         message
     }
 
-    pub(crate) fn loses(&self, at: usize, body: &Body) -> bool {
-        let first_gradient = matches!(
-            body,
-            Body::Tensor { kind: TensorKind::Gradient, micro_batch, .. }
-                if micro_batch.step.0 == STEP && micro_batch.sequence == 0
-        );
-        first_gradient && self.is(at, Bug::LosesGradient)
+    /// What is sent instead of a frame: nothing, it, another, or two.
+    pub(crate) fn posts(&self, at: usize, mut body: Body) -> [Option<Body>; 2] {
+        let Body::Tensor {
+            kind, micro_batch, ..
+        } = &mut body
+        else {
+            return [Some(body), None];
+        };
+        if micro_batch.step.0 != STEP {
+            return [Some(body), None];
+        }
+        match kind {
+            TensorKind::Gradient
+                if micro_batch.sequence == 0 && self.is(at, Bug::LosesGradient) =>
+            {
+                [None, None]
+            }
+            TensorKind::Samples if self.is(at, Bug::SkipsTurn) => {
+                micro_batch.sequence += SOURCES;
+                [Some(body), None]
+            }
+            TensorKind::Samples
+                if at == CULPRIT_ON_THE_WAY && self.bug == Some(Bug::RepeatsSamples) =>
+            {
+                [Some(body.clone()), Some(body)]
+            }
+            TensorKind::Activation
+            | TensorKind::Samples
+            | TensorKind::Gradient
+            | TensorKind::Release => [Some(body), None],
+        }
     }
 
     pub(crate) fn slowed(&self, at: usize, task: &Task, time: Duration) -> Duration {
@@ -98,6 +137,14 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let planted = self.planted.bug.filter(|_| at == CULPRIT);
         let is = |bug| planted == Some(bug);
         match task {
+            Task::Draw { mut micro_batch } => {
+                let worked = self.work_off(at, task, input);
+                if micro_batch.step.0 != STEP || !is(Bug::DrawsOthers) {
+                    return worked;
+                }
+                micro_batch.step.0 += 1;
+                self.carry_out(at, Task::Draw { micro_batch }, None)
+            }
             Task::BackwardWeights { micro_batch, .. } if micro_batch.step.0 == STEP => {
                 if micro_batch.sequence == 0 && is(Bug::SkipsWeights) {
                     return (None, None);

@@ -2,7 +2,7 @@
 
 use crate::random::{Draws, EXPONENTIAL_MAX};
 use ringtmp_core::plan::LayerCost;
-use ringtmp_core::schedule::{Mode, ScheduleSpec, Task};
+use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::RunOutline;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -27,6 +27,13 @@ pub struct DeviceSpec {
     /// What an update takes, in seconds.
     #[serde(default)]
     pub update_seconds: f64,
+    /// Whether it has samples to train on.
+    #[serde(default = "has_data")]
+    pub has_data: bool,
+}
+
+fn has_data() -> bool {
+    true
 }
 
 /// A connection between two neighbours, the same both ways.
@@ -86,6 +93,7 @@ impl Scenario {
         let device = DeviceSpec {
             flops_per_second: [1.0 / forward; 3],
             update_seconds: 0.0,
+            has_data: true,
         };
         let link = LinkSpec {
             delay_seconds: hop_delay * forward,
@@ -103,6 +111,8 @@ impl Scenario {
                 evaluation_micro_batches: 0,
                 start_at_peers: peers,
                 schedule,
+                source: DataSource::One,
+                sample_bytes: 4096,
             },
             devices: vec![device; usize::from(peers)],
             links: vec![link; usize::from(peers)],
@@ -162,8 +172,12 @@ impl Scenario {
     /// What a task of the device at `index` takes when nothing jitters, in seconds.
     pub fn task_seconds(&self, index: usize, layers: &Range<usize>, kind: TaskKind) -> f64 {
         let device = &self.devices[index];
-        let Some(part) = kind.part() else {
-            return device.update_seconds;
+        let part = match kind {
+            TaskKind::Draw => return 0.0,
+            TaskKind::Forward => 0,
+            TaskKind::BackwardInput => 1,
+            TaskKind::BackwardWeights => 2,
+            TaskKind::Update => return device.update_seconds,
         };
         let flops: f64 = self.outline.layers[layers.clone()]
             .iter()
@@ -206,6 +220,12 @@ impl Scenario {
         self.links[if to == next { from } else { to }]
     }
 
+    /// Bytes of the samples of a micro-batch, with their labels.
+    pub(crate) fn samples_bytes(&self) -> u64 {
+        let samples = u64::from(self.outline.schedule.micro_batch_samples);
+        self.outline.sample_bytes.saturating_mul(samples)
+    }
+
     /// Bytes of a tensor on the link between the stage that holds the layers up to `boundary` and the one after it.
     pub(crate) fn tensor_bytes(&self, boundary: usize) -> u64 {
         let before = boundary
@@ -219,6 +239,8 @@ impl Scenario {
 /// What kind of task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskKind {
+    /// Samples for the head: next to nothing.
+    Draw,
     /// F.
     Forward,
     /// B.
@@ -229,21 +251,10 @@ pub enum TaskKind {
     Update,
 }
 
-impl TaskKind {
-    /// Where it stands in a layer's costs; none for the optimizer, which is no layer's.
-    const fn part(self) -> Option<usize> {
-        match self {
-            Self::Forward => Some(0),
-            Self::BackwardInput => Some(1),
-            Self::BackwardWeights => Some(2),
-            Self::Update => None,
-        }
-    }
-}
-
 impl From<&Task> for TaskKind {
     fn from(task: &Task) -> Self {
         match task {
+            Task::Draw { .. } => Self::Draw,
             Task::Forward { .. } => Self::Forward,
             Task::BackwardInput { .. } => Self::BackwardInput,
             Task::BackwardWeights { .. } => Self::BackwardWeights,

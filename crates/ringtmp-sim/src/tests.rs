@@ -5,7 +5,7 @@ use crate::random::Draws;
 use crate::scenario::{DeviceSpec, LinkSpec, Scenario};
 use crate::world::{SimulationError, World};
 use ringtmp_core::plan::LayerCost;
-use ringtmp_core::schedule::Mode;
+use ringtmp_core::schedule::{DataSource, Mode};
 
 /// Rings, links and models of any kind, by seed.
 fn random(seed: u64) -> Scenario {
@@ -35,11 +35,20 @@ fn random(seed: u64) -> Scenario {
         *device = DeviceSpec {
             flops_per_second: [0; 3].map(|_| 100.0 * (0.1 + draws.unit())),
             update_seconds: 0.01 * draws.unit(),
+            has_data: true,
         };
         *link = LinkSpec {
             delay_seconds: 0.1 * draws.unit(),
             bytes_per_second: (draws.unit() < 0.5).then(|| 1e6 + 1e8 * draws.unit()),
         };
+    }
+    if draws.unit() < 0.5 {
+        scenario.outline.source = DataSource::Every;
+        scenario.outline.sample_bytes = draws.between(1, 100_000);
+        // The first device keeps its samples, so that there are some.
+        for device in &mut scenario.devices[1..] {
+            device.has_data = draws.unit() < 0.7;
+        }
     }
     scenario
 }
@@ -77,6 +86,7 @@ fn a_seed_replays_its_run_exactly_and_another_seed_another_run() {
 fn complaint_about(bug: Bug, mode: Mode) -> Option<SimulationError> {
     let mut scenario = Scenario::equal(4, mode, 40, 4, 1.0);
     scenario.outline.schedule.memory_bytes_max = None;
+    scenario.outline.source = DataSource::Every;
     let mut world = World::new(&scenario, HashStage::new);
     world.planted.bug = Some(bug);
     world.open();
@@ -111,6 +121,23 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
                 ),
                 Bug::SharesSlot => matches!(complaint, Complaint::Slot { stage: 1, slot: 0 }),
                 Bug::Dawdles => matches!(complaint, Complaint::Late { .. }),
+                Bug::RepeatsSamples => matches!(
+                    complaint,
+                    Complaint::SamplesNotInTurn {
+                        stage: 3,
+                        source_index: 1,
+                        ..
+                    }
+                ),
+                Bug::SkipsTurn => matches!(
+                    complaint,
+                    Complaint::SamplesNotInTurn {
+                        stage: 2,
+                        source_index: 1,
+                        ..
+                    }
+                ),
+                Bug::DrawsOthers => matches!(complaint, Complaint::Digest { .. }),
             };
             assert!(right, "{bug:?} in {mode}: {complaint}");
         }

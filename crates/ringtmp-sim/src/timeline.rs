@@ -106,12 +106,14 @@ fn push(text: &mut String, words: std::fmt::Arguments<'_>) {
 
 const fn name(activity: Activity) -> &'static str {
     match activity {
+        Activity::Draw => "draw",
         Activity::Forward => "F",
         Activity::Evaluate => "evaluate",
         Activity::BackwardInput => "B",
         Activity::BackwardWeights => "W",
         Activity::Update => "update",
         Activity::Activation => "activation",
+        Activity::Samples => "samples",
         Activity::Gradient => "gradient",
         Activity::Release => "release",
         Activity::WaitInput => "wait for input",
@@ -123,12 +125,14 @@ const fn name(activity: Activity) -> &'static str {
 /// Okabe and Ito's colours, which colour-blind readers tell apart.
 const fn colour(activity: Activity) -> &'static str {
     match activity {
+        Activity::Draw => "#f0e442",
         Activity::Forward => "#0072b2",
         Activity::Evaluate => "#cc79a7",
         Activity::BackwardInput => "#d55e00",
         Activity::BackwardWeights => "#009e73",
         Activity::Update => "#000000",
         Activity::Activation => "#56b4e9",
+        Activity::Samples => "#f0e442",
         Activity::Gradient => "#e69f00",
         Activity::Release => "#999999",
         Activity::WaitInput | Activity::WaitCredit | Activity::WaitWeights => "#ffffff",

@@ -5,11 +5,11 @@ use ringtmp_core::ids::{Epoch, PayloadId, PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Event, Input, Node, Outcome, Output, Polled};
 use ringtmp_core::plan::LayerCost;
-use ringtmp_core::schedule::{Mode, ScheduleSpec, Task};
+use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Frame, Lane};
-use ringtmp_sim::compute::{Compute, HashStage};
+use ringtmp_sim::compute::{Compute, HashStage, one_process};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ fn outline(mode: Mode, steps: u32, micro_batches: u16, start_at_peers: u16) -> R
         evaluation_micro_batches: 3,
         start_at_peers,
         schedule: ScheduleSpec::new(mode, 1),
+        source: DataSource::One,
+        sample_bytes: 4,
     }
 }
 
@@ -139,6 +141,7 @@ impl World {
                 room,
                 role: Role::Participant,
                 device: device(&format!("device {i}")),
+                has_data: i % 3 != 1,
             };
             world.peers[i].to_server.push_back(join);
         }
@@ -335,6 +338,7 @@ impl World {
             room: self.code,
             role: Role::Spectator,
             device,
+            has_data: false,
         };
         let text = serde_json::to_string(&join).expect("JSON");
         self.lobby.handle(
@@ -426,6 +430,35 @@ proptest! {
         }
         let spares = room.members.iter().filter(|member| member.status == MemberStatus::Spare).count();
         prop_assert_eq!(spares, peers.saturating_sub(LAYERS));
+    }
+}
+
+proptest! {
+    #[test]
+    fn rings_whose_peers_train_on_their_own_samples_compute_what_one_process_computes(
+        mode in prop::sample::select(vec![Mode::Sync, Mode::TwoVersions, Mode::OneForwardOneBackward]),
+        peers in 1usize..8,
+        steps in 1u32..6,
+        micro_batches in 1u16..9,
+        choices in prop::collection::vec(any::<u16>(), 300),
+    ) {
+        let outline = RunOutline {
+            source: DataSource::Every,
+            ..outline(mode, steps, micro_batches, peers as u16)
+        };
+        let mut world = World::new(peers, outline.clone());
+        world.run(&mut choices.into_iter().cycle().take(200_000));
+        let room = world.room();
+        prop_assert_eq!(&room.state, &RoomState::Finished);
+        let plan = room.plan.expect("a plan");
+        let sources = plan.order.iter().map(|peer| world.index(*peer)).zip(0u16..);
+        let sources: Vec<u16> = sources.filter(|(device, _)| device % 3 != 1).map(|(_, stage)| stage).collect();
+        prop_assert!(plan.sources.iter().map(|stage| stage.0).eq(sources.iter().copied()));
+        let alone = one_process(&outline, sources.len() as u16);
+        prop_assert_eq!(room.result.map(|result| result.digests), alone);
+        for peer in &world.peers {
+            prop_assert!(peer.payloads.is_empty(), "payloads leak");
+        }
     }
 }
 

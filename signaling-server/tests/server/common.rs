@@ -3,7 +3,7 @@
 use futures::{SinkExt, StreamExt};
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::plan::LayerCost;
-use ringtmp_core::schedule::{Mode, ScheduleSpec};
+use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::{
     ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RunDescriptor,
     RunOutline, ServerMessage,
@@ -170,6 +170,8 @@ pub(crate) fn run() -> RunDescriptor {
             evaluation_micro_batches: 0,
             start_at_peers: 2,
             schedule: ScheduleSpec::new(Mode::Sync, 1),
+            source: DataSource::One,
+            sample_bytes: 4,
         },
     }
 }
@@ -196,6 +198,7 @@ pub(crate) fn join(room: RoomCode, role: Role) -> ClientMessage {
         room,
         role,
         device: device(),
+        has_data: true,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes into a node and what comes out of it.
 
-use crate::ids::{Epoch, LayerIndex, MicroBatchId, PayloadId, PeerId, StageIndex};
+use crate::ids::{Epoch, LayerIndex, MicroBatchId, PayloadId, PeerId, SourceIndex, StageIndex};
 use crate::schedule::Task;
 use crate::signal::{ClientMessage, LayerDigest, LinkTraffic, Point, ServerMessage, Signal};
 use crate::time::Time;
@@ -215,6 +215,10 @@ pub struct Assignment {
     pub slots: u16,
     /// Versions of its weights it keeps at once.
     pub versions: u16,
+    /// Which of the sources it is, if samples of its own are trained on.
+    pub source: Option<SourceIndex>,
+    /// How many sources there are.
+    pub sources: u16,
 }
 
 impl Assignment {

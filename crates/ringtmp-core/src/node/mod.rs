@@ -289,6 +289,8 @@ impl Node {
             layers: plan.layers(stage),
             slots: own.slots,
             versions: versions(outline.schedule.mode, own, outline.micro_batches),
+            source: plan.source_of(stage),
+            sources: u16::try_from(plan.sources.len()).unwrap_or(u16::MAX),
         };
         self.output.push_back(Output::Build(assignment));
         let training = Training::new(&plan, stage, &outline);

@@ -21,18 +21,16 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Training {
     pub(super) schedule: Schedule,
-    roster: Roster,
     tally: Tally,
     phase: Phase,
 }
 
 impl Training {
     pub(super) fn new(plan: &Plan, stage: StageIndex, outline: &RunOutline) -> Self {
-        let roster = Roster::new(outline, plan.order[0]);
+        let roster = Roster::new(outline, plan);
         let schedule = Schedule::new(stage, outline.schedule.mode, &plan.limits, roster);
         Self {
             schedule,
-            roster,
             tally: Tally::default(),
             phase: Phase::Waiting,
         }
@@ -127,7 +125,7 @@ impl Node {
             Some(loss),
         ) = (task, outcome.loss)
         {
-            let count = training.roster.count(purpose, micro_batch.step);
+            let count = training.schedule.roster().count(purpose, micro_batch.step);
             training.tally.add(now, purpose, micro_batch, count, loss);
         }
         let out = training.schedule.completed(task, outcome.payload);
@@ -253,7 +251,9 @@ impl Active {
     /// decides.
     fn side(&self, from: PeerId, kind: TensorKind) -> Option<Neighbour> {
         let side = match kind {
-            TensorKind::Activation => (self.plan.predecessor(self.stage), Neighbour::Predecessor),
+            TensorKind::Activation | TensorKind::Samples => {
+                (self.plan.predecessor(self.stage), Neighbour::Predecessor)
+            }
             TensorKind::Gradient | TensorKind::Release => {
                 (self.plan.successor(self.stage), Neighbour::Successor)
             }

@@ -6,6 +6,11 @@ use crate::wire::{Purpose, TensorKind};
 /// Something to compute, one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
+    /// Samples and labels for the head, from the data of a source that is not the head.
+    Draw {
+        /// Which.
+        micro_batch: MicroBatchId,
+    },
     /// F. At the tail it ends in the loss.
     Forward {
         /// Which.
@@ -16,7 +21,7 @@ pub enum Task {
         slot: Slot,
         /// The weights to use.
         version: Version,
-        /// The stage's input; none at the head, which draws it from its data.
+        /// The stage's input; none at the head where it draws it from its own data.
         input: Option<PayloadId>,
     },
     /// B.
@@ -54,7 +59,7 @@ impl Task {
             Self::BackwardInput {
                 output_gradient, ..
             } => *output_gradient,
-            Self::BackwardWeights { .. } | Self::Update { .. } => None,
+            Self::Draw { .. } | Self::BackwardWeights { .. } | Self::Update { .. } => None,
         }
     }
 }
@@ -101,6 +106,16 @@ pub enum Violation {
     WrongWay {
         /// What it sent.
         kind: TensorKind,
+    },
+    /// Samples that would have to wait longer than there is room for.
+    #[error(
+        "the predecessor sent samples of micro-batch {sequence} of step {step}, too far ahead of what has been worked on"
+    )]
+    TooFarAhead {
+        /// The step it named.
+        step: u32,
+        /// The sequence it named.
+        sequence: u16,
     },
     /// More than its credit.
     #[error("the predecessor sent more micro-batches than its credit of {credit}")]

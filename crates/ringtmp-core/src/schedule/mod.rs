@@ -1,6 +1,7 @@
 //! What a stage does next: a work-conserving rule with credits.
 //!
 //! ```text
+//! the head wants samples         -> draw
 //! all W of the step done         -> update
 //! B ready                        -> B
 //! pending W >= Wmax              -> W      (plain B > F > W would starve W without limit)
@@ -16,17 +17,19 @@
 mod limits;
 mod messages;
 mod roster;
+mod transit;
 
 pub use limits::{
     CREDIT_MAX, Limits, Mode, SLOTS_MAX, ScheduleSpec, StageCost, UnknownMode, WEIGHTS_PENDING_MAX,
     limits, versions,
 };
 pub use messages::{Neighbour, Outgoing, Task, Violation};
-pub use roster::{Cursor, Roster};
+pub use roster::{Cursor, DataSource, Deal, Roster, Source};
 
 use crate::ids::{MicroBatchId, PayloadId, Slot, StageIndex, Step, Version};
 use crate::wire::{Purpose, TensorKind};
 use std::collections::VecDeque;
+use transit::Transit;
 
 #[derive(Clone, Copy, Debug)]
 struct Held {
@@ -39,7 +42,7 @@ struct Held {
 /// What an idle stage waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Waiting {
-    /// An activation or a gradient.
+    /// An activation, a gradient, or samples.
     Input,
     /// F could begin, were fewer micro-batches on their way.
     Credit,
@@ -58,6 +61,7 @@ pub struct Schedule {
     predecessor_credit: u16,
     /// The next micro-batch that enters this stage: drawn at the head, arriving elsewhere.
     entering: Cursor,
+    transit: Transit,
     forwards: VecDeque<(Purpose, MicroBatchId, Option<PayloadId>)>,
     /// F done, B (or the release) not yet here; oldest first.
     in_flight: VecDeque<Held>,
@@ -80,11 +84,12 @@ impl Schedule {
         Self {
             stage,
             stages: limits.len(),
-            roster,
             mode,
             limits: own,
             predecessor_credit: limits[index.saturating_sub(1)].credit,
-            entering: Cursor::new(roster),
+            entering: Cursor::new(&roster),
+            transit: Transit::new(stage, limits, &roster),
+            roster,
             forwards: VecDeque::new(),
             in_flight: VecDeque::new(),
             backwards: VecDeque::new(),
@@ -108,6 +113,11 @@ impl Schedule {
         usize::from(self.stage.0) + 1 == self.stages
     }
 
+    /// The run's micro-batches.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
     /// Updates made.
     pub fn updates(&self) -> Step {
         self.updates
@@ -120,6 +130,7 @@ impl Schedule {
             .chain(self.backwards.iter().map(|(_, payload)| *payload))
             .chain(self.withheld.iter().map(|withheld| withheld.payload))
             .flatten()
+            .chain(self.transit.payloads())
     }
 
     /// While paused, the head begins no new step.
@@ -134,7 +145,7 @@ impl Schedule {
         !self.busy
             && empty
             && self.updates.0 == self.roster.steps
-            && self.entering.peek().is_none()
+            && self.entering.peek(&self.roster).is_none()
             && self.forwards.is_empty()
     }
 
@@ -152,6 +163,9 @@ impl Schedule {
                 self.activation_arrived(purpose, micro_batch, payload)?;
                 Ok(None)
             }
+            (TensorKind::Samples, Neighbour::Predecessor) => {
+                self.samples_arrived(purpose, micro_batch, payload)
+            }
             (TensorKind::Gradient, Neighbour::Successor) if !self.is_tail() => {
                 let held = self.returned(kind, Purpose::Train, micro_batch)?;
                 self.backwards.push_back((held, payload));
@@ -161,9 +175,13 @@ impl Schedule {
                 let held = self.returned(kind, Purpose::Evaluate, micro_batch)?;
                 Ok(self.release(held))
             }
-            (TensorKind::Activation | TensorKind::Gradient | TensorKind::Release, _) => {
-                Err(Violation::WrongWay { kind })
-            }
+            (
+                TensorKind::Activation
+                | TensorKind::Samples
+                | TensorKind::Gradient
+                | TensorKind::Release,
+                _,
+            ) => Err(Violation::WrongWay { kind }),
         }
     }
 
@@ -173,7 +191,7 @@ impl Schedule {
         micro_batch: MicroBatchId,
         payload: Option<PayloadId>,
     ) -> Result<(), Violation> {
-        if self.entering.peek() != Some((purpose, micro_batch)) {
+        if self.entering.peek(&self.roster) != Some((purpose, micro_batch)) {
             return Err(out_of_order(TensorKind::Activation, micro_batch));
         }
         if self.forwards.len() >= usize::from(self.predecessor_credit) {
@@ -181,9 +199,24 @@ impl Schedule {
                 credit: self.predecessor_credit,
             });
         }
-        self.entering.advance();
+        self.entering.advance(&self.roster);
         self.forwards.push_back((purpose, micro_batch, payload));
         Ok(())
+    }
+
+    fn samples_arrived(
+        &mut self,
+        purpose: Purpose,
+        micro_batch: MicroBatchId,
+        payload: Option<PayloadId>,
+    ) -> Result<Option<Outgoing>, Violation> {
+        if purpose != Purpose::Train {
+            return Err(out_of_order(TensorKind::Samples, micro_batch));
+        }
+        let entered = self.entering.trained(&self.roster);
+        let transit = &mut self.transit;
+        let passes = transit.arrived(&self.roster, entered, micro_batch, payload)?;
+        Ok(passes.then_some(samples(micro_batch, payload)))
     }
 
     /// The successor returns the oldest micro-batch in flight of its purpose, and no other. (A release may overtake gradients
@@ -224,6 +257,10 @@ impl Schedule {
     }
 
     fn choose(&mut self) -> Option<Task> {
+        // It costs next to nothing, and the whole ring waits for it.
+        if let Some(micro_batch) = self.transit.to_draw(&self.roster) {
+            return Some(Task::Draw { micro_batch });
+        }
         if self.accumulated == self.roster.micro_batches {
             return Some(Task::Update { step: self.updates });
         }
@@ -255,7 +292,7 @@ impl Schedule {
     /// Whether what enters here next has to wait for this stage's update.
     fn next_is_of_later_step(&self) -> bool {
         let arrived = self.forwards.front().map(|(_, id, _)| *id);
-        let next = arrived.or_else(|| self.entering.peek().map(|(_, id)| id));
+        let next = arrived.or_else(|| self.entering.peek(&self.roster).map(|(_, id)| id));
         next.is_none_or(|id| self.version(id.step).is_none())
     }
 
@@ -323,7 +360,10 @@ impl Schedule {
         }
         let slot = self.free.pop()?;
         if self.is_head() {
-            self.entering.advance();
+            if purpose == Purpose::Train {
+                self.transit.take(self.entering.trained(&self.roster));
+            }
+            self.entering.advance(&self.roster);
         } else {
             self.forwards.pop_front();
         }
@@ -345,17 +385,37 @@ impl Schedule {
         })
     }
 
-    /// What the head draws from its data next.
+    /// What enters at the head next: from its own data, or from a source elsewhere once the samples are here.
     fn drawn(&self) -> Option<(Purpose, MicroBatchId, Option<PayloadId>)> {
-        let (purpose, micro_batch) = self.entering.peek()?;
-        let begins_step = micro_batch.sequence == 0;
-        (!(self.paused && begins_step)).then_some((purpose, micro_batch, None))
+        let (purpose, micro_batch) = self.entering.peek(&self.roster)?;
+        if self.paused && micro_batch.sequence == 0 {
+            return None;
+        }
+        let number = self.entering.trained(&self.roster);
+        match self.transit.at_head(&self.roster, number) {
+            Some(samples) if purpose == Purpose::Train => {
+                Some((purpose, micro_batch, Some(samples?)))
+            }
+            Some(_) | None => Some((purpose, micro_batch, None)),
+        }
     }
 
-    /// A task is done; `payload` is its output (of F unless at the tail, of B unless at the head). Gives what must be sent.
+    /// A task is done; `payload` is its output (samples; of F unless at the tail, of B unless at the head). Gives what must be
+    /// sent.
     pub fn completed(&mut self, task: Task, payload: Option<PayloadId>) -> Option<Outgoing> {
         self.busy = false;
+        if let Task::Forward {
+            purpose: Purpose::Train,
+            ..
+        } = task
+        {
+            self.transit.forwarded();
+        }
         match task {
+            Task::Draw { micro_batch } => {
+                self.transit.passed(&self.roster, micro_batch);
+                Some(samples(micro_batch, payload))
+            }
             Task::Forward {
                 micro_batch,
                 purpose,
@@ -414,6 +474,17 @@ impl Schedule {
                 None
             }
         }
+    }
+}
+
+/// Samples on their way to the head.
+fn samples(micro_batch: MicroBatchId, payload: Option<PayloadId>) -> Outgoing {
+    Outgoing {
+        to: Neighbour::Successor,
+        kind: TensorKind::Samples,
+        purpose: Purpose::Train,
+        micro_batch,
+        payload,
     }
 }
 

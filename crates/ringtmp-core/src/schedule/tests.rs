@@ -4,9 +4,32 @@ use proptest::prelude::*;
 
 const HEAD: PeerId = PeerId(1);
 
+fn source(stage: u16) -> Source {
+    Source {
+        peer: PeerId(u64::from(stage) + 1),
+        stage: StageIndex(stage),
+    }
+}
+
+/// A roster of the stages that `which` has bits for; of the head, if of none.
+fn roster_of(which: u8, stages: usize, steps: u32, micro_batches: u16) -> Roster {
+    let mut sources: Vec<Source> = (0..stages as u16)
+        .filter(|stage| which >> stage & 1 == 1)
+        .map(source)
+        .collect();
+    if sources.is_empty() {
+        sources.push(source(0));
+    }
+    Roster {
+        sources,
+        ..roster(steps, micro_batches, 2)
+    }
+}
+
 fn roster(steps: u32, micro_batches: u16, evaluation_micro_batches: u16) -> Roster {
     Roster {
-        source: HEAD,
+        head: HEAD,
+        sources: vec![source(0)],
         steps,
         micro_batches,
         evaluate_every: 2,
@@ -47,7 +70,8 @@ struct Ring {
 impl Ring {
     fn new(mode: Mode, stages: usize, roster: Roster) -> Self {
         let limits = bounds(mode, stages, roster.micro_batches);
-        let schedule = |stage| Schedule::new(StageIndex(stage as u16), mode, &limits, roster);
+        let schedule =
+            |stage| Schedule::new(StageIndex(stage as u16), mode, &limits, roster.clone());
         Self {
             stages: (0..stages).map(schedule).collect(),
             running: vec![None; stages],
@@ -66,7 +90,7 @@ impl Ring {
             return false;
         };
         let (to, side) = if direction == 1 {
-            (from + 1, Neighbour::Predecessor)
+            ((from + 1) % self.stages.len(), Neighbour::Predecessor)
         } else {
             (from - 1, Neighbour::Successor)
         };
@@ -79,7 +103,8 @@ impl Ring {
 
     fn work(&mut self, stage: usize) -> bool {
         if let Some(task) = self.running[stage].take() {
-            let out = self.stages[stage].completed(task, None);
+            let drawn = matches!(task, Task::Draw { .. }).then_some(PayloadId(0));
+            let out = self.stages[stage].completed(task, drawn);
             self.send(stage, out);
             self.log[stage].push(task);
             return true;
@@ -117,9 +142,14 @@ proptest! {
         steps in 1u32..4,
         micro_batches in 1u16..12,
         evaluation in 0u16..4,
+        sources in any::<u8>(),
         choices in prop::collection::vec(any::<u8>(), 400),
     ) {
-        let mut ring = Ring::new(mode, stages, roster(steps, micro_batches, evaluation));
+        let roster = Roster {
+            evaluation_micro_batches: evaluation,
+            ..roster_of(sources, stages, steps, micro_batches)
+        };
+        let mut ring = Ring::new(mode, stages, roster);
         ring.run(&mut choices.into_iter().cycle().take(100_000));
         for (stage, log) in ring.stages.iter().zip(&ring.log) {
             prop_assert!(stage.is_finished(), "stage {:?} is stuck: {stage:?}", stage.stage);
@@ -131,7 +161,7 @@ proptest! {
             let weights: Vec<(u32, Option<u16>)> = log.iter().filter_map(|task| match task {
                 Task::BackwardWeights { micro_batch, .. } => Some((micro_batch.step.0, Some(micro_batch.sequence))),
                 Task::Update { step } => Some((step.0, None)),
-                Task::Forward { .. } | Task::BackwardInput { .. } => None,
+                Task::Draw { .. } | Task::Forward { .. } | Task::BackwardInput { .. } => None,
             }).collect();
             prop_assert_eq!(weights, expected);
             let slots = usize::from(stage.limits.slots);
@@ -216,13 +246,14 @@ fn a_neighbour_that_breaks_the_order_is_told_so() {
 #[test]
 fn a_predecessor_that_floods_is_stopped_at_its_credit() {
     let mut tail = schedule(1, 2, roster(100, 8, 0));
-    let mut cursor = Cursor::new(roster(100, 8, 0));
+    let roster = roster(100, 8, 0);
+    let mut cursor = Cursor::new(&roster);
     let credit = bounds(Mode::Sync, 2, 8)[0].credit;
     for count in 0.. {
         let (purpose, id) = cursor
-            .peek()
+            .peek(&roster)
             .expect("800 micro-batches are more than any credit");
-        cursor.advance();
+        cursor.advance(&roster);
         match tail.arrived(
             Neighbour::Predecessor,
             TensorKind::Activation,
@@ -239,6 +270,124 @@ fn a_predecessor_that_floods_is_stopped_at_its_credit() {
                 break;
             }
         }
+    }
+}
+
+/// The middle of three stages, where all three are sources.
+fn middle() -> Schedule {
+    let limits = bounds(Mode::Sync, 3, 6);
+    Schedule::new(StageIndex(1), Mode::Sync, &limits, roster_of(7, 3, 9, 6))
+}
+
+#[test]
+fn a_source_draws_its_own_turns_as_far_ahead_as_the_window_and_no_further() {
+    let mut source = middle();
+    let window = u64::from(bounds(Mode::Sync, 3, 6)[0].credit);
+    let draw = |source: &mut Schedule| {
+        let mut drawn = Vec::new();
+        while let Some(task) = source.pick() {
+            let Task::Draw { micro_batch: id } = task else {
+                panic!("{task:?} before there is anything else to do")
+            };
+            let out = source.completed(task, Some(PayloadId(1)));
+            let out = out.expect("drawn to be sent");
+            assert_eq!(
+                (out.to, out.kind),
+                (Neighbour::Successor, TensorKind::Samples)
+            );
+            assert_eq!(id.source, PeerId(2));
+            drawn.push(source.roster().deal().number(id.step, id.sequence));
+        }
+        drawn
+    };
+    let expected: Vec<u64> = (1..window).step_by(3).collect();
+    assert_eq!(draw(&mut source), expected);
+    // The head's own first micro-batch has come by and been sent on: the window moves by one.
+    let first = source.roster().micro_batch(0).expect("there is one");
+    let train = Purpose::Train;
+    let arrived = source.arrived(
+        Neighbour::Predecessor,
+        TensorKind::Activation,
+        train,
+        first,
+        None,
+    );
+    assert_eq!(arrived, Ok(None));
+    let forward = source.pick().expect("F");
+    source.completed(forward, None);
+    let next = if window % 3 == 1 {
+        vec![window]
+    } else {
+        vec![]
+    };
+    assert_eq!(draw(&mut source), next);
+}
+
+#[test]
+fn samples_out_of_turn_from_elsewhere_or_too_far_ahead_are_refused_and_others_passed_on() {
+    use Neighbour::{Predecessor, Successor};
+    let limits = bounds(Mode::Sync, 3, 6);
+    let window = u64::from(limits[0].credit);
+    let roster = roster_of(7, 3, 9, 6);
+    let tail = || Schedule::new(StageIndex(2), Mode::Sync, &limits, roster.clone());
+    let arrive = |stage: &mut Schedule, from, purpose, number: u64| {
+        let id = roster.micro_batch(number).expect("there is one");
+        stage.arrived(
+            from,
+            TensorKind::Samples,
+            purpose,
+            id,
+            Some(PayloadId(number)),
+        )
+    };
+    let train = Purpose::Train;
+    let mut good = tail();
+    let passed = arrive(&mut good, Predecessor, train, 1);
+    let passed = passed.expect("in turn").expect("passed on");
+    assert_eq!(passed.to, Successor);
+    assert_eq!(passed.payload, Some(PayloadId(1)));
+    let out_of_order = |result| matches!(result, Err(Violation::OutOfOrder { .. }));
+    // Again; one left out; an evaluation; those of the head, and of the tail itself, which do not come by.
+    assert!(out_of_order(arrive(&mut good, Predecessor, train, 1)));
+    assert!(out_of_order(arrive(&mut good, Predecessor, train, 7)));
+    assert!(out_of_order(arrive(
+        &mut tail(),
+        Predecessor,
+        Purpose::Evaluate,
+        1
+    )));
+    assert!(out_of_order(arrive(&mut tail(), Predecessor, train, 0)));
+    assert!(out_of_order(arrive(&mut tail(), Predecessor, train, 2)));
+    assert!(matches!(
+        arrive(&mut tail(), Successor, train, 1),
+        Err(Violation::WrongWay { .. })
+    ));
+    // A sequence past its step is not the next step's.
+    let mut id = roster.micro_batch(7).expect("there is one");
+    (id.step, id.sequence) = (Step(0), 7);
+    assert!(arrive(&mut good, Predecessor, train, 4).is_ok());
+    let shifted = good.arrived(Predecessor, TensorKind::Samples, train, id, None);
+    assert!(out_of_order(shifted));
+    // A flood is stopped at the first frame too many, at the next stage and at the head.
+    for stage in [2, 0] {
+        let mut flooded = Schedule::new(StageIndex(stage), Mode::Sync, &limits, roster.clone());
+        for number in (1..).step_by(3) {
+            let result = arrive(&mut flooded, Predecessor, train, number);
+            if number < window {
+                assert!(result.is_ok(), "{number}: {result:?}");
+            } else {
+                assert!(
+                    matches!(result, Err(Violation::TooFarAhead { .. })),
+                    "{result:?}"
+                );
+                break;
+            }
+        }
+        let held = flooded.payloads().count() as u64;
+        assert!(
+            held < window && (held > 0) == (stage == 0),
+            "{held} at {stage}"
+        );
     }
 }
 
@@ -268,9 +417,10 @@ fn with_two_versions_a_step_uses_the_weights_of_one_update_less_and_the_last_eva
                     version,
                     ..
                 } => Some((micro_batch.step.0, version.0)),
-                Task::BackwardInput { .. } | Task::BackwardWeights { .. } | Task::Update { .. } => {
-                    None
-                }
+                Task::Draw { .. }
+                | Task::BackwardInput { .. }
+                | Task::BackwardWeights { .. }
+                | Task::Update { .. } => None,
             })
             .collect();
         let mut expected: Vec<(u32, u32)> = Vec::new();

@@ -40,6 +40,8 @@ pub enum Purpose {
 pub enum TensorKind {
     /// Forward: a stage's output, and the labels that ride with it.
     Activation,
+    /// Forward, past the tail to the head: what a source that is not the head trains on, with its labels.
+    Samples,
     /// Backward: the gradient of a stage's input.
     Gradient,
     /// Backward, without numbers: an evaluation has passed, its credit returns.

@@ -189,6 +189,7 @@ async fn enter(
         room,
         role: setup.role,
         device,
+        has_data: setup.role == Role::Participant,
     })?;
     let welcome = next_message(&mut signalling).await?;
     let (me, run) = match &welcome {

@@ -39,6 +39,8 @@ pub struct Outcome {
     pub digests: Vec<LayerDigest>,
     /// The cuts between the stages.
     pub cuts: Vec<u16>,
+    /// How many peers' samples were trained on.
+    pub sources: u16,
     /// What each stage took at most, and sent.
     pub stages: Vec<StageUse>,
     /// Events that were worked off.
@@ -230,6 +232,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                     executor: ExecutorKind::Cpu,
                     adapter: String::new(),
                 },
+                has_data: self.scenario.devices[i].has_data,
             };
             self.schedule(SIGNAL_DELAY, Event::ToServer(i, join));
         }
@@ -279,6 +282,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         let peers = self.peers.iter().find_map(|peer| peer.node.plan());
         Ok(Outcome {
             cuts: peers.map(|plan| plan.cuts.clone()).unwrap_or_default(),
+            sources: peers.map_or(1, |plan| plan.sources.len() as u16),
             trace: std::mem::take(&mut self.trace),
             digests,
             stages,

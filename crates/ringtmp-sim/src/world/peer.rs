@@ -100,6 +100,15 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         input: Option<C::Tensors>,
     ) -> Worked<C> {
         self.watch.started(at, &task);
+        self.carry_out(at, task, input)
+    }
+
+    pub(crate) fn carry_out(
+        &mut self,
+        at: usize,
+        task: Task,
+        input: Option<C::Tensors>,
+    ) -> Worked<C> {
         let stage = self.peers[at].stage.as_mut();
         stage.map_or((None, None), |stage| stage.work(task, input))
     }
