@@ -189,6 +189,7 @@ mod tests {
             order: vec![PeerId(1), PeerId(2)],
             cuts: vec![0, 1, 3],
             limits: vec![limits; 2],
+            sources: vec![StageIndex(0), StageIndex(1)],
         }
     }
 
@@ -206,6 +207,15 @@ mod tests {
         assert!(matches!(cuts, PlanError::Cuts { .. }));
         let repeated = refused(|plan| plan.order[1] = plan.order[0]);
         assert_eq!(repeated, PlanError::Repeated(PeerId(1)));
+        let sources = [
+            refused(|plan| plan.sources.clear()),
+            refused(|plan| plan.sources[1] = StageIndex(0)),
+            refused(|plan| plan.sources[1] = StageIndex(2)),
+            refused(|plan| plan.sources.reverse()),
+        ];
+        for error in sources {
+            assert!(matches!(error, PlanError::Sources { .. }), "{error}");
+        }
         let limits = [
             refused(|plan| plan.limits.truncate(1)),
             refused(|plan| plan.limits[0].credit = 0),

@@ -277,8 +277,16 @@ pub struct RunOutline {
 impl RunOutline {
     /// What bounds each stage between `cuts`, head first, on equal peers.
     pub fn limits(&self, cuts: &[u16]) -> Vec<Limits> {
-        let costs = StageCost::of(&self.layers, cuts, &self.schedule);
-        limits(&self.schedule, self.micro_batches, &costs)
+        limits(&self.schedule, self.micro_batches, &self.stage_costs(cuts))
+    }
+
+    /// What each stage between `cuts` costs, on equal peers. The head's input is samples that come from sources elsewhere.
+    pub fn stage_costs(&self, cuts: &[u16]) -> Vec<StageCost> {
+        let mut costs = StageCost::of(&self.layers, cuts, &self.schedule);
+        if let (DataSource::Every, Some(head)) = (self.source, costs.first_mut()) {
+            head.input_bytes = self.sample_bytes;
+        }
+        costs
     }
 
     /// What keeps it from being run, in words for its author.

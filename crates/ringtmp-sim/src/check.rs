@@ -232,7 +232,7 @@ impl Watch {
         let spec = &outline.schedule;
         let cuts = partition(&outline.layers, scenario.devices.len());
         let limits = outline.limits(&cuts);
-        let costs = StageCost::of(&outline.layers, &cuts, spec);
+        let costs = outline.stage_costs(&cuts);
         let before = std::iter::once(None).chain(limits.iter().copied().map(Some));
         let stages = costs.iter().zip(&limits).zip(before).enumerate();
         let stage = |(i, ((cost, own), before)): (usize, ((&StageCost, &Limits), _))| {
@@ -331,7 +331,9 @@ impl Watch {
             } => {
                 if at == 0 && *purpose == Purpose::Train {
                     let number = self.deal().number(micro_batch.step, micro_batch.sequence);
-                    self.samples_waiting.remove(&number);
+                    if self.samples_waiting.remove(&number) {
+                        self.stages[0].queued = self.stages[0].queued.saturating_sub(1);
+                    }
                 }
                 self.forward_started(at, slot.0, *purpose);
             }
@@ -402,6 +404,10 @@ impl Watch {
     fn samples_arrived(&mut self, at: usize, id: MicroBatchId) {
         let number = self.deal().number(id.step, id.sequence);
         let source = self.deal().source(number);
+        if at == 0 {
+            self.stages[0].queued += 1;
+            self.measure(0);
+        }
         let next = self.samples_next.entry((at, source.0));
         let next = next.or_insert(u64::from(source.0));
         let expected = std::mem::replace(next, number + u64::from(self.sources));

@@ -4,7 +4,7 @@ use crate::compute::Compute;
 use crate::world::{Worked, World};
 use ringtmp_core::ids::{Slot, Version};
 use ringtmp_core::node::Assignment;
-use ringtmp_core::schedule::Task;
+use ringtmp_core::schedule::{CREDIT_MAX, Limits, SLOTS_MAX, Task};
 use ringtmp_core::signal::ServerMessage;
 use ringtmp_core::wire::{Body, TensorKind};
 use std::time::Duration;
@@ -48,10 +48,12 @@ pub(crate) enum Bug {
     SkipsTurn,
     /// A source draws the samples of another turn than it says.
     DrawsOthers,
+    /// A source goes by a window of its own.
+    FloodsSamples,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -64,6 +66,7 @@ impl Bug {
         Self::RepeatsSamples,
         Self::SkipsTurn,
         Self::DrawsOthers,
+        Self::FloodsSamples,
     ];
 }
 
@@ -80,10 +83,19 @@ impl Planted {
     }
 
     pub(crate) fn told(&self, to: usize, mut message: ServerMessage) -> ServerMessage {
-        if let ServerMessage::Welcome { run, .. } = &mut message
-            && self.is(to, Bug::IgnoresCredit)
-        {
-            run.outline.schedule.credit_factor *= 4.0;
+        let ServerMessage::Prepare { plan } = &mut message else {
+            return message;
+        };
+        let mislead = |limits: &mut Limits| {
+            limits.credit = CREDIT_MAX;
+            limits.slots = SLOTS_MAX;
+        };
+        if self.is(to, Bug::IgnoresCredit) {
+            mislead(&mut plan.limits[CULPRIT]);
+        }
+        // The head's credit is the window of the samples.
+        if self.is(to, Bug::FloodsSamples) {
+            mislead(&mut plan.limits[0]);
         }
         message
     }

@@ -137,6 +137,7 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
                         ..
                     }
                 ),
+                Bug::FloodsSamples => matches!(complaint, Complaint::SamplesWaiting { .. }),
                 Bug::DrawsOthers => matches!(complaint, Complaint::Digest { .. }),
             };
             assert!(right, "{bug:?} in {mode}: {complaint}");

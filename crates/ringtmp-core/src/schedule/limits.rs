@@ -178,7 +178,7 @@ pub struct StageCost {
     pub parameters: u64,
     /// Bytes it keeps from F until W, per sample.
     pub stash_bytes: u64,
-    /// Bytes of its input, per sample.
+    /// Bytes of its input, per sample; at the head none, unless samples come to it from sources elsewhere.
     pub input_bytes: u64,
 }
 
@@ -217,7 +217,8 @@ impl StageCost {
             .parameters
             .saturating_mul(NUMBER_BYTES * (2 + versions));
         let slots = (samples * u64::from(limits.slots)).saturating_mul(self.stash_bytes);
-        let queue = predecessor.map_or(0, |limits| samples * u64::from(limits.credit));
+        // At the head samples wait, whose window is its own credit.
+        let queue = samples * u64::from(predecessor.unwrap_or(limits).credit);
         let queue = queue.saturating_mul(self.input_bytes);
         weights.saturating_add(slots).saturating_add(queue)
     }
