@@ -404,13 +404,6 @@ impl Schedule {
     /// sent.
     pub fn completed(&mut self, task: Task, payload: Option<PayloadId>) -> Option<Outgoing> {
         self.busy = false;
-        if let Task::Forward {
-            purpose: Purpose::Train,
-            ..
-        } = task
-        {
-            self.transit.forwarded();
-        }
         match task {
             Task::Draw { micro_batch } => {
                 self.transit.passed(&self.roster, micro_batch);
@@ -422,32 +415,15 @@ impl Schedule {
                 slot,
                 version,
                 ..
-            } if self.is_tail() => {
+            } => {
                 let held = Held {
                     purpose,
                     micro_batch,
                     slot,
                     version,
                 };
-                match purpose {
-                    Purpose::Train => {
-                        self.backwards.push_back((held, None));
-                        None
-                    }
-                    Purpose::Evaluate => self.release(held),
-                }
+                self.forward_completed(held, payload)
             }
-            Task::Forward {
-                micro_batch,
-                purpose,
-                ..
-            } => Some(Outgoing {
-                to: Neighbour::Successor,
-                kind: TensorKind::Activation,
-                purpose,
-                micro_batch,
-                payload,
-            }),
             Task::BackwardInput { micro_batch, .. } => {
                 let gradient = (!self.is_head()).then_some(Outgoing {
                     to: Neighbour::Predecessor,
@@ -473,6 +449,28 @@ impl Schedule {
                 self.updates = self.updates.next();
                 None
             }
+        }
+    }
+
+    fn forward_completed(&mut self, held: Held, payload: Option<PayloadId>) -> Option<Outgoing> {
+        if held.purpose == Purpose::Train {
+            self.transit.forwarded();
+        }
+        if !self.is_tail() {
+            return Some(Outgoing {
+                to: Neighbour::Successor,
+                kind: TensorKind::Activation,
+                purpose: held.purpose,
+                micro_batch: held.micro_batch,
+                payload,
+            });
+        }
+        match held.purpose {
+            Purpose::Train => {
+                self.backwards.push_back((held, None));
+                None
+            }
+            Purpose::Evaluate => self.release(held),
         }
     }
 }

@@ -8,17 +8,20 @@
 //! - Memory stays within what the limits allow; no slot is used twice at once; no payload is left over.
 //! - A step commits (every stage has made its update) within the time that its work would take if only one thing ever went on.
 
+mod transit;
+
 use crate::compute::{HashStage, one_process};
 use crate::scenario::Scenario;
 use crate::world::{Outcome, SimulationError, StageUse, simulate};
 use ringtmp_core::ids::{MicroBatchId, Step};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::partition::partition;
-use ringtmp_core::schedule::{DataSource, Deal, Limits, StageCost, Task};
+use ringtmp_core::schedule::{DataSource, Limits, StageCost, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Purpose, TensorKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+use transit::Transit;
 
 /// Bytes that a frame may have beside its tensors, for the bound on a step's time.
 const HEADER_BYTES: f64 = 128.0;
@@ -196,7 +199,6 @@ struct Stage {
     /// Bytes of its weights, all versions, with what goes along with them.
     weights_bytes: u64,
     limits: Limits,
-    is_head: bool,
     is_tail: bool,
     /// The next W: step and sequence.
     next: (u32, u16),
@@ -215,11 +217,7 @@ pub(crate) struct Watch {
     steps: u32,
     samples: u64,
     stages: Vec<Stage>,
-    sources: u16,
-    /// Numbers of the micro-batches whose samples are on their way to the head, or wait there.
-    samples_waiting: BTreeSet<u64>,
-    /// By stage and source, the number of the micro-batch whose samples should come by next.
-    samples_next: BTreeMap<(usize, u16), u64>,
+    transit: Transit,
     commits: BTreeMap<u32, usize>,
     last_commit: Option<Time>,
     bound: Duration,
@@ -246,7 +244,6 @@ impl Watch {
                 cost: *cost,
                 weights_bytes: bytes(*cost) - bytes(bare),
                 limits: *own,
-                is_head: i == 0,
                 is_tail: i + 1 == limits.len(),
                 next: (0, 0),
                 ahead: 0,
@@ -265,9 +262,7 @@ impl Watch {
             samples: u64::from(spec.micro_batch_samples),
             bound: step_bound(scenario, &cuts, &limits),
             stages: stages.map(stage).collect(),
-            sources: 1,
-            samples_waiting: BTreeSet::new(),
-            samples_next: BTreeMap::new(),
+            transit: Transit::new(outline.micro_batches, limits[0].credit),
             commits: BTreeMap::new(),
             last_commit: None,
             complaint: None,
@@ -288,7 +283,7 @@ impl Watch {
         let Some(stage) = self.stages.get(at) else {
             return;
         };
-        self.sources = assignment.sources;
+        self.transit.planned(assignment.sources);
         if assignment.slots > stage.limits.slots {
             let slot = assignment.slots;
             self.complain(Complaint::Slot { stage: at, slot });
@@ -322,20 +317,18 @@ impl Watch {
 
     pub(crate) fn started(&mut self, at: usize, task: &Task) {
         match task {
-            Task::Draw { micro_batch } => self.samples_drawn(*micro_batch),
+            Task::Draw { micro_batch } => {
+                self.complaint = self.complaint.take().or(self.transit.drawn(*micro_batch));
+            }
             Task::Forward {
                 slot,
                 purpose,
                 micro_batch,
                 ..
             } => {
-                if at == 0 && *purpose == Purpose::Train {
-                    let number = self.deal().number(micro_batch.step, micro_batch.sequence);
-                    if self.samples_waiting.remove(&number) {
-                        self.stages[0].queued = self.stages[0].queued.saturating_sub(1);
-                    }
-                }
-                self.forward_started(at, slot.0, *purpose);
+                let trains = *purpose == Purpose::Train;
+                let queued = at > 0 || trains && self.transit.entered(*micro_batch);
+                self.forward_started(at, slot.0, *purpose, queued);
             }
             Task::BackwardInput { .. } => {}
             Task::BackwardWeights { micro_batch, .. } => {
@@ -356,13 +349,11 @@ impl Watch {
         }
     }
 
-    fn forward_started(&mut self, at: usize, slot: u16, purpose: Purpose) {
+    fn forward_started(&mut self, at: usize, slot: u16, purpose: Purpose, queued: bool) {
         let Some(stage) = self.stages.get_mut(at) else {
             return;
         };
-        if !stage.is_head {
-            stage.queued = stage.queued.saturating_sub(1);
-        }
+        stage.queued = stage.queued.saturating_sub(u64::from(queued));
         if !stage.is_tail {
             stage.ahead += 1;
         }
@@ -384,40 +375,11 @@ impl Watch {
         }
     }
 
-    fn deal(&self) -> Deal {
-        Deal {
-            micro_batches: self.micro_batches,
-            sources: self.sources,
-        }
-    }
-
-    fn samples_drawn(&mut self, id: MicroBatchId) {
-        let number = self.deal().number(id.step, id.sequence);
-        self.samples_waiting.insert(number);
-        let waiting = self.samples_waiting.len();
-        let window = usize::from(self.stages[0].limits.credit);
-        if waiting > window {
-            self.complain(Complaint::SamplesWaiting { waiting, window });
-        }
-    }
-
     fn samples_arrived(&mut self, at: usize, id: MicroBatchId) {
-        let number = self.deal().number(id.step, id.sequence);
-        let source = self.deal().source(number);
+        self.complaint = self.complaint.take().or(self.transit.arrived(at, id));
         if at == 0 {
             self.stages[0].queued += 1;
             self.measure(0);
-        }
-        let next = self.samples_next.entry((at, source.0));
-        let next = next.or_insert(u64::from(source.0));
-        let expected = std::mem::replace(next, number + u64::from(self.sources));
-        if number != expected {
-            self.complain(Complaint::SamplesNotInTurn {
-                stage: at,
-                source_index: usize::from(source.0),
-                got: number,
-                expected,
-            });
         }
     }
 
