@@ -5,7 +5,7 @@
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::executor::block_on;
-use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter, Stage, StageConfig};
+use ringtmp_compute::{Executor, ExecutorChoice, Packed, Packing, Parameter, Stage, StageConfig};
 use ringtmp_core::signal::{LayerDigest, Role, RoomState, RunResult};
 use ringtmp_data::{Dataset, Order};
 use ringtmp_peer::{ConnectorSource, Entry, PeerError, Run, RunFile, Setup, View};
@@ -55,6 +55,8 @@ async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> 
         slots: 1,
         seed: file.seed,
         optimizer: run.optimizer(),
+        input_packing: Packing::F32,
+        output_packing: Packing::F32,
     };
     let mut stage = Stage::new(config, Executor::open(ExecutorChoice::Cpu).await?).await?;
     let data = Dataset::digits(file.seed);

@@ -6,13 +6,40 @@ pub const TENSOR_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The most dimensions of a tensor.
 pub const RANK_MAX: usize = 4;
 
-/// How the numbers of a tensor are written. Every number takes one word of 32 bits.
+/// How the numbers of a tensor are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// 32-bit floats.
     F32,
     /// 32-bit unsigned integers.
     U32,
+    /// 16-bit floats (IEEE 754 binary16).
+    F16,
+    /// First a scale for each row, a 32-bit float, then all numbers as 8-bit integers, which count scales.
+    I8 {
+        /// Numbers that share a scale.
+        row: usize,
+    },
+}
+
+impl Format {
+    /// Bytes of so many numbers, if they are whole rows and can be counted.
+    pub fn bytes(self, elements: usize) -> Option<usize> {
+        match self {
+            Self::F32 | Self::U32 => elements.checked_mul(4),
+            Self::F16 => elements.checked_mul(2),
+            Self::I8 { row } => {
+                let whole = elements.checked_rem(row)? == 0;
+                let scales = whole.then_some(elements / row)?.checked_mul(4)?;
+                scales.checked_add(elements)
+            }
+        }
+    }
+
+    /// Words of 32 bits that hold them.
+    pub(crate) fn words(self, elements: usize) -> Option<usize> {
+        self.bytes(elements).map(|bytes| bytes.div_ceil(4))
+    }
 }
 
 /// A tensor as bytes: little endian, outermost dimension first.
@@ -44,6 +71,14 @@ pub enum TensorError {
         expected: usize,
         /// By count.
         actual: usize,
+    },
+    /// Numbers with scales that are not whole rows.
+    #[error("its shape {shape:?} cannot be written as {format:?}")]
+    Rows {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// With the length of a row.
+        format: Format,
     },
     /// Not the shape that is taken here.
     #[error("its shape is {actual:?} where {expected:?} is taken")]
@@ -99,7 +134,7 @@ impl Packed {
         Ok(self.words())
     }
 
-    /// Its 32-bit words, if it has this format and shape.
+    /// Its 32-bit words, the last filled up with zeros, if it has this format and shape.
     pub fn expect(&self, shape: &[usize], format: Format) -> Result<Vec<u32>, TensorError> {
         self.expect_format(format)?;
         if self.shape != shape {
@@ -118,31 +153,42 @@ impl Packed {
         format: Format,
         words: &[u32],
     ) -> Result<Self, TensorError> {
-        let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut bytes = vec![0; 4 * words.len()];
+        let (places, _) = bytes.as_chunks_mut::<4>();
+        for (place, word) in places.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
+        let elements = shape
+            .iter()
+            .try_fold(1usize, |n, size| n.checked_mul(*size));
+        if let Some(used) = elements.and_then(|elements| format.bytes(elements)) {
+            bytes.truncate(used);
+        }
         Self::new(shape.to_vec(), format, bytes)
     }
 
     fn check(&self) -> Result<(), TensorError> {
-        let bytes = self
+        // Also of what it takes once it is unpacked.
+        let elements = self
             .shape
             .iter()
-            .try_fold(4usize, |bytes, size| bytes.checked_mul(*size));
-        match bytes {
-            Some(expected) if expected <= TENSOR_BYTES_MAX && self.shape.len() <= RANK_MAX => {
-                let actual = self.bytes.len();
-                if actual == expected {
-                    return Ok(());
-                }
-                Err(TensorError::Length {
-                    shape: self.shape.clone(),
-                    expected,
-                    actual,
-                })
-            }
-            _ => {
-                let shape = self.shape.iter().copied().take(2 * RANK_MAX).collect();
-                Err(TensorError::TooLarge(shape))
-            }
+            .try_fold(1usize, |elements, size| elements.checked_mul(*size))
+            .filter(|elements| *elements <= TENSOR_BYTES_MAX / 4)
+            .filter(|_| self.shape.len() <= RANK_MAX);
+        let Some(elements) = elements else {
+            let shape = self.shape.iter().copied().take(2 * RANK_MAX).collect();
+            return Err(TensorError::TooLarge(shape));
+        };
+        let format = self.format;
+        let (shape, actual) = (self.shape.clone(), self.bytes.len());
+        match format.bytes(elements) {
+            Some(expected) if expected == actual => Ok(()),
+            Some(expected) => Err(TensorError::Length {
+                shape,
+                expected,
+                actual,
+            }),
+            None => Err(TensorError::Rows { shape, format }),
         }
     }
 
@@ -156,8 +202,12 @@ impl Packed {
     }
 
     fn words(&self) -> Vec<u32> {
-        let (words, _) = self.bytes.as_chunks::<4>();
-        words.iter().map(|word| u32::from_le_bytes(*word)).collect()
+        let (words, rest) = self.bytes.as_chunks::<4>();
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        let last = (!rest.is_empty()).then_some(last);
+        let all = words.iter().copied().chain(last);
+        all.map(u32::from_le_bytes).collect()
     }
 }
 

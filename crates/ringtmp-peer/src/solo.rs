@@ -3,7 +3,9 @@
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::run_file::Run;
 use crate::samples::{draw, position};
-use ringtmp_compute::{ComputeError, Executor, GradientSquares, Parameter, Stage, StageConfig};
+use ringtmp_compute::{
+    ComputeError, Executor, GradientSquares, Packing, Parameter, Stage, StageConfig,
+};
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::Dataset;
 
@@ -167,6 +169,8 @@ fn config(run: &Run) -> StageConfig {
         slots: 1,
         seed: file.seed,
         optimizer: run.optimizer(),
+        input_packing: Packing::F32,
+        output_packing: Packing::F32,
     }
 }
 

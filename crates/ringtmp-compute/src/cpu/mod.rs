@@ -15,6 +15,8 @@ mod layer_norm;
 mod matrix_product;
 mod max_pool2d;
 mod optimizers;
+mod packing;
+mod random;
 mod relu;
 mod squared_error;
 
@@ -36,6 +38,7 @@ pub(crate) use layer_norm::{layer_norm, layer_norm_backward, layer_norm_backward
 pub(crate) use matrix_product::matrix_product;
 pub(crate) use max_pool2d::{max_pool2d, max_pool2d_backward};
 pub(crate) use optimizers::{adam, momentum, sgd, square_sums};
+pub(crate) use packing::{int8_scales, pack_f16, pack_int8, unpack_f16, unpack_int8};
 pub(crate) use relu::{relu, relu_backward};
 pub(crate) use squared_error::squared_error;
 

@@ -64,6 +64,7 @@ mod tests {
     use crate::model::{ModelSpec, PRESETS};
     use crate::operations::{TILE_COLUMNS, TILE_ROWS};
     use crate::optimizer::{AdamSettings, OptimizerSpec, Rule};
+    use crate::packing::Packing;
     use crate::stage::{StageConfig, operations_of};
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     use naga::{AddressSpace, Expression, Literal, Module, Override, StorageAccess, TypeInner};
@@ -84,21 +85,41 @@ mod tests {
             .chain(others())
         {
             for rule in rules {
-                let config = StageConfig {
-                    layers: 0..model.layers.len(),
-                    model: model.clone(),
-                    micro_batch: 1,
-                    batch: 1,
-                    slots: 1,
-                    seed: 0,
-                    optimizer: OptimizerSpec::new(rule, 0.1),
-                };
+                let config = whole(model.clone(), OptimizerSpec::new(rule, 0.1));
                 for operation in operations_of(&config).expect("a preset can be planned") {
                     all.insert(PipelineKey::of(&operation), operation);
                 }
             }
         }
+        for packing in [Packing::F16, Packing::Int8] {
+            let middle = StageConfig {
+                layers: 1..2,
+                input_packing: packing,
+                output_packing: packing,
+                ..whole(
+                    ModelSpec::preset("mlp").expect("a preset"),
+                    OptimizerSpec::sgd(0.1),
+                )
+            };
+            for operation in operations_of(&middle).expect("a stage can be planned") {
+                all.insert(PipelineKey::of(&operation), operation);
+            }
+        }
         all.into_values().collect()
+    }
+
+    fn whole(model: ModelSpec, optimizer: OptimizerSpec) -> StageConfig {
+        StageConfig {
+            layers: 0..model.layers.len(),
+            model,
+            micro_batch: 1,
+            batch: 1,
+            slots: 1,
+            seed: 0,
+            optimizer,
+            input_packing: Packing::F32,
+            output_packing: Packing::F32,
+        }
     }
 
     /// Models with the layers that no preset has.

@@ -1,6 +1,7 @@
 //! A stage: consecutive layers of a model on one device.
 
 mod arenas;
+mod edge;
 mod parameters;
 mod plan;
 mod update;
@@ -10,8 +11,10 @@ use crate::executor::{Executor, Program};
 use crate::loss::{self, LossReport, LossSite, LossSpec};
 use crate::model::ModelSpec;
 use crate::optimizer::OptimizerSpec;
+use crate::packing::Packing;
 use crate::recording::{RecordingId, View};
-use crate::tensor::{Format, Packed};
+use crate::tensor::Packed;
+pub(crate) use parameters::draw_key;
 use plan::StagePlan;
 #[cfg(test)]
 pub(crate) use plan::operations_of;
@@ -36,6 +39,10 @@ pub struct StageConfig {
     pub seed: u64,
     /// How gradients change weights.
     pub optimizer: OptimizerSpec,
+    /// How the input comes and its gradient goes; 32-bit floats at the head.
+    pub input_packing: Packing,
+    /// How the output goes and its gradient comes; 32-bit floats at the tail.
+    pub output_packing: Packing,
 }
 
 /// Where a micro-batch stands in the run.
@@ -115,16 +122,13 @@ impl Stage {
     /// backward can follow.
     pub async fn forward(&mut self, slot: usize, input: &Packed) -> Result<Packed, ComputeError> {
         self.write_input("F", slot, input)?;
-        let output = self.plan.output.view;
-        let words = self.program.run(self.plan.forward, slot, &[output]).await?;
+        let output = &self.plan.output;
+        let wanted = [output.packed];
+        let words = self.program.run(self.plan.forward, slot, &wanted).await?;
         if self.plan.loss.is_none() {
             self.slots[slot] = SlotState::AwaitsBackwardInput;
         }
-        Ok(Packed::from_words(
-            &self.plan.output.shape,
-            Format::F32,
-            &first(words),
-        )?)
+        Ok(output.tensor(&first(words))?)
     }
 
     /// F and the loss, at the tail: one label for each row of logits, [`crate::IGNORED_LABEL`] for padding.
@@ -151,7 +155,7 @@ impl Stage {
         targets: &Packed,
     ) -> Result<LossReport, ComputeError> {
         let (recording, site) = self.loss(slot, LossSpec::MeanSquaredError)?;
-        let words = targets.expect(&self.plan.output.shape, Format::F32)?;
+        let words = self.plan.output.expect(targets)?;
         self.write_input("loss", slot, input)?;
         self.program.write(site.labels, slot, &words);
         self.report_loss(recording, slot, &site, site.rows()).await
@@ -215,27 +219,23 @@ impl Stage {
         self.take_turn("B", slot, SlotState::AwaitsBackwardInput)?;
         match (output_gradient, self.plan.loss.is_some()) {
             (Some(gradient), false) => {
-                let words = gradient.expect(&self.plan.output.shape, Format::F32)?;
-                self.program.write(self.plan.output_gradient, slot, &words);
+                let edge = &self.plan.output_gradient;
+                let words = edge.expect(gradient)?;
+                self.program.write(edge.packed, slot, &words);
             }
             (None, true) => {}
             (Some(_), true) => return Err(misuse("B", slot, "the tail takes no gradient")),
             (None, false) => return Err(misuse("B", slot, "it needs the gradient of the output")),
         }
-        let wanted: Vec<View> = self.plan.input_gradient.into_iter().collect();
+        let edge = self.plan.input_gradient.as_ref();
+        let wanted: Vec<View> = edge.map(|edge| edge.packed).into_iter().collect();
         let words = self
             .program
             .run(self.plan.backward_input, slot, &wanted)
             .await?;
         self.slots[slot] = SlotState::AwaitsBackwardWeights;
-        let Some(words) = words.into_iter().next() else {
-            return Ok(None);
-        };
-        Ok(Some(Packed::from_words(
-            &self.plan.input.shape,
-            Format::F32,
-            &words,
-        )?))
+        let gradient = edge.map(|edge| edge.tensor(&first(words)));
+        Ok(gradient.transpose()?)
     }
 
     /// W: adds to the gradients of the weights; the slot is free after it. The future may complete while a GPU still works.
@@ -320,15 +320,11 @@ impl Stage {
         input: &Packed,
     ) -> Result<(), ComputeError> {
         self.check_slot(task, slot)?;
-        let words = match self.plan.tokens {
-            Some(limit) => {
-                let tokens = input.expect(&self.plan.input.shape, Format::U32)?;
-                check_tokens(&tokens, limit)?;
-                tokens
-            }
-            None => input.expect(&self.plan.input.shape, Format::F32)?,
-        };
-        self.program.write(self.plan.input.view, slot, &words);
+        let words = self.plan.input.expect(input)?;
+        if let Some(limit) = self.plan.tokens {
+            check_tokens(&words, limit)?;
+        }
+        self.program.write(self.plan.input.packed, slot, &words);
         self.slots[slot] = SlotState::Free;
         Ok(())
     }

@@ -36,7 +36,7 @@ pub(super) fn initial_values(seed: u64, parameter: &ParameterPlan) -> Vec<f32> {
 }
 
 /// What a layer draws from: a function of the seed and the layer alone ("splitmix64": Steele, Lea and Flood, 2014).
-pub(super) fn draw_key(seed: u64, layer: usize) -> u32 {
+pub(crate) fn draw_key(seed: u64, layer: usize) -> u32 {
     let mut key = seed.wrapping_add((layer as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     key = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     key = (key ^ (key >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -2,6 +2,7 @@
 
 use super::StageConfig;
 use super::arenas::Arenas;
+use super::edge::{Edge, Edges};
 use crate::error::ComputeError;
 use crate::layers::{Initial, Keeps, Site};
 use crate::loss::{self, LossSite, LossSpec};
@@ -9,6 +10,7 @@ use crate::model::elements;
 #[cfg(test)]
 use crate::operation::Operation;
 use crate::optimizer::{Coefficients, UpdateSite, square_sums};
+use crate::packing::Packing;
 use crate::recording::{BufferId, Lifetime, Plan, Recording, RecordingId, SLOTS_MAX, View};
 use crate::tensor::TENSOR_BYTES_MAX;
 
@@ -33,28 +35,20 @@ pub(super) struct StagePlan {
     pub(super) coefficients: View,
     /// The sums of squares of the gradients, and where they are, parameter by parameter.
     pub(super) squares: (RecordingId, Vec<View>),
-    /// Where the micro-batch of a slot stands in the run, if a layer draws.
+    /// Where the micro-batch of a slot stands in the run, if something draws.
     pub(super) position: Option<View>,
     /// The micro-batch that comes in.
-    pub(super) input: Tensor,
+    pub(super) input: Edge,
     /// The limit of the numbers that come in, if they are tokens.
     pub(super) tokens: Option<usize>,
     /// The micro-batch that goes out.
-    pub(super) output: Tensor,
+    pub(super) output: Edge,
     /// The gradient that comes in.
-    pub(super) output_gradient: View,
+    pub(super) output_gradient: Edge,
     /// The gradient that goes out; none at the head.
-    pub(super) input_gradient: Option<View>,
+    pub(super) input_gradient: Option<Edge>,
     /// What the stage learns.
     pub(super) parameters: Vec<ParameterPlan>,
-}
-
-/// A view with its shape.
-pub(super) struct Tensor {
-    /// Where it is.
-    pub(super) view: View,
-    /// Its shape, (micro-batch, sample shape).
-    pub(super) shape: Vec<usize>,
 }
 
 /// One thing the stage learns.
@@ -141,6 +135,12 @@ fn check(config: &StageConfig, shapes: &[Vec<usize>]) -> Result<(), ComputeError
             ));
         }
     }
+    let packs_data = layers.start == 0 && config.input_packing != Packing::F32;
+    let packs_logits =
+        layers.end == config.model.layers.len() && config.output_packing != Packing::F32;
+    if packs_data || packs_logits {
+        return refuse("the data and the logits cross no link and are not packed".to_owned());
+    }
     config.optimizer.check().or_else(refuse)
 }
 
@@ -149,7 +149,7 @@ struct Planner<'a> {
     /// Before and after each layer of the stage.
     shapes: &'a [Vec<usize>],
     plan: Plan,
-    /// Where the micro-batch of a slot stands in the run, if a layer draws.
+    /// Where the micro-batch of a slot stands in the run, if something draws.
     position: Option<View>,
     parameters: Arenas,
     gradients: Arenas,
@@ -166,10 +166,19 @@ impl Planner<'_> {
         let parameters = self.parameters();
         let sites = self.sites(&activations, &gradients, &parameters, workspaces);
         let is_tail = self.config.layers.end == self.config.model.layers.len();
-        let forward = self.record_forward(&sites);
-        let loss = is_tail.then(|| self.record_loss(&sites, activations[last], gradients[last]));
         let is_head = self.config.layers.start == 0;
-        let backward_input = self.record_backward_input(&sites, &gradients, is_head);
+        let edges = Edges::new(
+            self.config,
+            [self.shape(0), self.shape(last)],
+            [activations[0], activations[last]],
+            [gradients[0], gradients[last]],
+            self.position,
+            &mut self.plan,
+        );
+        let forward = self.record_forward(&sites, &edges);
+        let loss =
+            is_tail.then(|| self.record_loss(&sites, &edges, activations[last], gradients[last]));
+        let backward_input = self.record_backward_input(&sites, &gradients, &edges, is_head);
         let backward_weights = self.record_backward_weights(&sites);
         let words = size_of::<Coefficients>() / 4;
         let coefficients = self.plan.buffer("coefficients", words, Lifetime::Stage);
@@ -187,16 +196,10 @@ impl Planner<'_> {
             tokens: self.config.model.layers[self.config.layers.start]
                 .layer()
                 .tokens(),
-            input: Tensor {
-                view: activations[0],
-                shape: self.shape(0),
-            },
-            output: Tensor {
-                view: activations[last],
-                shape: self.shape(last),
-            },
-            output_gradient: gradients[last],
-            input_gradient: (!is_head).then_some(gradients[0]),
+            input: edges.input,
+            output: edges.output,
+            output_gradient: edges.output_gradient,
+            input_gradient: (!is_head).then_some(edges.input_gradient),
             parameters,
             plan: std::mem::take(&mut self.plan),
         }
@@ -266,7 +269,8 @@ impl Planner<'_> {
 
     fn position(&mut self) -> Option<View> {
         let mut layers = self.config.model.layers[self.config.layers.clone()].iter();
-        let draws = layers.any(|spec| spec.layer().draws());
+        let rounds = self.config.input_packing == Packing::Int8;
+        let draws = rounds || layers.any(|spec| spec.layer().draws());
         draws.then(|| self.plan.buffer("position", 4, Lifetime::Slot))
     }
 
@@ -344,13 +348,15 @@ impl Planner<'_> {
         layers.enumerate().map(site).collect()
     }
 
-    fn record_forward(&mut self, sites: &[Site]) -> RecordingId {
+    fn record_forward(&mut self, sites: &[Site], edges: &Edges) -> RecordingId {
         let mut recording = Recording::new("forward");
-        self.forward(sites, &mut recording);
+        self.forward(sites, edges, &mut recording);
+        edges.output.record_pack(&mut recording);
         self.plan.record(recording)
     }
 
-    fn forward(&self, sites: &[Site], recording: &mut Recording) {
+    fn forward(&self, sites: &[Site], edges: &Edges, recording: &mut Recording) {
+        edges.input.record_unpack(recording);
         let layers = &self.config.model.layers[self.config.layers.clone()];
         layers
             .iter()
@@ -361,6 +367,7 @@ impl Planner<'_> {
     fn record_loss(
         &mut self,
         sites: &[Site],
+        edges: &Edges,
         logits: View,
         gradient: View,
     ) -> (RecordingId, LossSite) {
@@ -385,7 +392,7 @@ impl Planner<'_> {
             losses,
         };
         let mut recording = Recording::new("forward and loss");
-        self.forward(sites, &mut recording);
+        self.forward(sites, edges, &mut recording);
         let rows_of_a_step = rows / self.config.micro_batch * self.config.batch;
         loss::record(spec, &site, rows_of_a_step, &mut recording);
         (self.plan.record(recording), site)
@@ -396,14 +403,19 @@ impl Planner<'_> {
         &mut self,
         sites: &[Site],
         gradients: &[View],
+        edges: &Edges,
         is_head: bool,
     ) -> RecordingId {
         let mut recording = Recording::new("backward for the input");
+        edges.output_gradient.record_unpack(&mut recording);
         let layers = &self.config.model.layers[self.config.layers.clone()];
         for i in (usize::from(is_head)..layers.len()).rev() {
             layers[i]
                 .layer()
                 .record_backward_input(&sites[i], gradients[i], &mut recording);
+        }
+        if !is_head {
+            edges.input_gradient.record_pack(&mut recording);
         }
         self.plan.record(recording)
     }

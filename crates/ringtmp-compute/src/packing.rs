@@ -1,0 +1,203 @@
+//! How a tensor is packed to cross a link: fewer bits for each number.
+//!
+//! Kernels pack and unpack at the edges of a stage, so that what is read back from a GPU and written to it is as small as what
+//! travels. All of it is exact or rounded in whole numbers: WGSL leaves the rounding of `pack2x16float` and of a product to the
+//! device, and a ring has to give the same bits wherever it runs.
+
+use crate::cpu;
+use crate::operation::{Kernel, Operation};
+use crate::recording::{Recording, View};
+use crate::stage::draw_key;
+use crate::tensor::Format;
+
+/// How the activations or gradients of one cut between two stages are packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Packing {
+    /// 32-bit floats, as they are computed.
+    #[default]
+    F32,
+    /// 16-bit floats, rounded to the nearest; up to 65504, 11 bits precise.
+    F16,
+    /// 8-bit integers with a scale per row: activations rounded to the nearest, gradients at random with the right mean, so that
+    /// what is lost in one step is not lost in all (Gupta and others, "Deep learning with limited numerical precision", 2015).
+    Int8,
+}
+
+/// The fewest numbers of a row, if its sample has as many: a scale then costs at most a bit a number.
+const ROW_MIN: usize = 32;
+
+impl Packing {
+    /// How a tensor of this shape, (micro-batch, sample shape), is written.
+    pub fn format(self, shape: &[usize]) -> Format {
+        match self {
+            Self::F32 => Format::F32,
+            Self::F16 => Format::F16,
+            Self::Int8 => Format::I8 { row: row(shape) },
+        }
+    }
+
+    /// Packs all of a tensor of this shape; `dither` is for gradients.
+    pub(crate) fn record_pack(
+        self,
+        shape: &[usize],
+        dither: Option<(Dither, View)>,
+        (input, packed): (View, View),
+        recording: &mut Recording,
+    ) {
+        match self.format(shape) {
+            Format::F32 | Format::U32 => {}
+            Format::F16 => recording.push(pack_f16(input, packed)),
+            Format::I8 { row } => {
+                recording.push(int8_scales(input, packed, row));
+                recording.push(pack_int8(dither, input, packed, row));
+            }
+        }
+    }
+
+    /// Unpacks all of a tensor of this shape.
+    pub(crate) fn record_unpack(
+        self,
+        shape: &[usize],
+        (packed, output): (View, View),
+        recording: &mut Recording,
+    ) {
+        match self.format(shape) {
+            Format::F32 | Format::U32 => {}
+            Format::F16 => recording.push(unpack_f16(packed, output)),
+            Format::I8 { row } => recording.push(unpack_int8(packed, output, row)),
+        }
+    }
+}
+
+/// The numbers that share a scale: of a tensor (micro-batch, sample shape) the last dimension, or where that is shorter than
+/// [`ROW_MIN`] the last few that are not, such as the plane of an image's channel; never more than a sample.
+fn row(shape: &[usize]) -> usize {
+    let sample = shape.get(1..).unwrap_or_default();
+    let longer = |row: usize, size: &usize| if row < ROW_MIN { row * size } else { row };
+    sample.iter().rev().fold(1, longer)
+}
+
+/// What random rounding is drawn from, beside the position: so a result depends neither on who packs nor on where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dither {
+    /// Of seed and layer.
+    pub key: u32,
+    /// Numbers of a sample.
+    pub sample: usize,
+}
+
+/// The key of the gradient that crosses the cut before a layer: a function of the seed and the layer alone, and not what the
+/// layer itself draws from.
+pub fn dither_key(seed: u64, layer: usize) -> u32 {
+    const ROUNDING: u64 = 0x726f_756e_6469_6e67;
+    draw_key(seed ^ ROUNDING, layer)
+}
+
+/// packed = input as 16-bit floats, two a word, the first in the low half.
+pub fn pack_f16(input: View, packed: View) -> Operation {
+    let elements = input.elements;
+    let source = include_str!("../../../shaders/pack_f16.wgsl");
+    let words = Format::F16.words(elements);
+    Operation::new(
+        "pack_f16",
+        [(input, Some(elements))],
+        [(packed, words)],
+        Kernel::new(source, &[elements], packed.elements),
+        |[input], [packed], _| cpu::pack_f16(input, bytemuck::cast_slice_mut(packed)),
+    )
+}
+
+/// output = packed, as [`pack_f16`] writes it.
+pub fn unpack_f16(packed: View, output: View) -> Operation {
+    let elements = output.elements;
+    let source = include_str!("../../../shaders/unpack_f16.wgsl");
+    Operation::new(
+        "unpack_f16",
+        [(packed, Format::F16.words(elements))],
+        [(output, Some(elements))],
+        Kernel::new(source, &[elements], packed.elements),
+        |[packed], [output], _| cpu::unpack_f16(bytemuck::cast_slice(packed), output),
+    )
+}
+
+/// The first words of packed = a scale for each row of input; see [`pack_int8`].
+pub fn int8_scales(input: View, packed: View, row: usize) -> Operation {
+    let elements = input.elements;
+    let source = include_str!("../../../shaders/int8_scales.wgsl");
+    let rows = elements / row.max(1);
+    Operation::new(
+        "int8_scales",
+        [(input, Some(elements))],
+        [(packed, Format::I8 { row }.words(elements))],
+        Kernel::new(source, &[rows, row], rows),
+        move |[input], [packed], _| {
+            cpu::int8_scales(input, bytemuck::cast_slice_mut(packed), row);
+        },
+    )
+}
+
+/// packed, behind its scales, = input in whole numbers of the scale of its row, four a word, the first in the lowest byte;
+/// rounded to the nearest, or with a dither drawn for the position (4), unsigned words, of which the second is the step and the
+/// third the first sample.
+pub fn pack_int8(
+    dither: Option<(Dither, View)>,
+    input: View,
+    packed: View,
+    row: usize,
+) -> Operation {
+    let elements = input.elements;
+    let source = include_str!("../../../shaders/pack_int8.wgsl");
+    let (draw, position) = dither.unzip();
+    // Without a position, input stands in its place, since a shader's bindings are always all there.
+    let position = position.map_or((input, Some(elements)), |position| (position, Some(4)));
+    let sample = draw.map_or(elements, |draw| draw.sample);
+    let sizes = [elements, elements / row.max(1), row, sample];
+    let mut kernel = Kernel::new(source, &sizes, elements.div_ceil(4));
+    kernel.dimensions.push(draw.map_or(0, |draw| draw.key));
+    Operation::new(
+        "pack_int8",
+        [position, (input, Some(elements))],
+        [(packed, Format::I8 { row }.words(elements))],
+        kernel.constant("DITHER", draw.is_some()),
+        move |[position, input], [packed], _| {
+            let dither = draw.as_ref();
+            let dither = dither.map(|draw| (draw, bytemuck::cast_slice(position)));
+            cpu::pack_int8(dither, input, bytemuck::cast_slice_mut(packed), row);
+        },
+    )
+}
+
+/// output = packed, as [`pack_int8`] writes it.
+pub fn unpack_int8(packed: View, output: View, row: usize) -> Operation {
+    let elements = output.elements;
+    let source = include_str!("../../../shaders/unpack_int8.wgsl");
+    Operation::new(
+        "unpack_int8",
+        [(packed, Format::I8 { row }.words(elements))],
+        [(output, Some(elements))],
+        Kernel::new(
+            source,
+            &[elements, elements / row.max(1), row],
+            elements.div_ceil(4),
+        ),
+        move |[packed], [output], _| {
+            cpu::unpack_int8(bytemuck::cast_slice(packed), output, row);
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_the_last_dimension_unless_that_is_short() {
+        assert_eq!(row(&[16, 256]), 256);
+        assert_eq!(row(&[8, 64, 96]), 96, "the width of a token");
+        assert_eq!(row(&[16, 8, 14, 14]), 14 * 14, "the plane of a channel");
+        assert_eq!(row(&[16, 8, 64, 64]), 64, "a line of a large image");
+        assert_eq!(row(&[16, 10]), 10, "never more than a sample");
+        assert_eq!(row(&[16, 32, 1, 1]), 32);
+        assert_eq!(row(&[16]), 1);
+    }
+}
