@@ -148,6 +148,38 @@ impl Packed {
         Ok(self.words())
     }
 
+    /// Whether none of its numbers is infinite or NaN, nor becomes so when it is unpacked. Of one whose bytes fit its shape.
+    pub fn is_finite(&self) -> bool {
+        /// Whether no word has all bits of the exponent.
+        fn all_finite<const N: usize>(
+            bytes: &[u8],
+            exponent: u32,
+            word: fn([u8; N]) -> u32,
+        ) -> bool {
+            let (words, _) = bytes.as_chunks::<N>();
+            // The largest rather than the first that is not: a loop that always ends at the end is vectorised.
+            let exponents = words.iter().map(|bytes| word(*bytes) & exponent);
+            exponents.fold(0, u32::max) < exponent
+        }
+        let scales = |row: usize| {
+            let elements: usize = self.shape.iter().product();
+            &self.bytes[..4 * (elements / row)]
+        };
+        match self.format {
+            Format::U32 => true,
+            Format::F32 => all_finite(&self.bytes, 0x7f80_0000, u32::from_le_bytes),
+            Format::F16 => all_finite(&self.bytes, 0x7c00, |bytes| {
+                u16::from_le_bytes(bytes).into()
+            }),
+            Format::I8 { row } => {
+                let (scales, _) = scales(row).as_chunks::<4>();
+                let lowest = f32::from(i8::MIN);
+                let mut scales = scales.iter().map(|scale| f32::from_le_bytes(*scale));
+                scales.all(|scale| (scale * lowest).is_finite())
+            }
+        }
+    }
+
     pub(crate) fn from_words(
         shape: &[usize],
         format: Format,
@@ -245,6 +277,34 @@ mod tests {
         assert!(refused(&[TENSOR_BYTES_MAX / 4 + 1], 4), "size");
         assert!(!refused(&[], 4), "a scalar");
         assert!(!refused(&[0], 0), "an empty tensor");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_found_wherever_it_is_and_however_it_is_written() {
+        let finite = |format, bytes: &[u8]| {
+            let elements = match format {
+                Format::I8 { row } => row,
+                other => bytes.len() / other.bytes(1).expect("one"),
+            };
+            Packed::new(vec![elements], format, bytes.to_vec())
+                .expect("as many")
+                .is_finite()
+        };
+        let f32s = |values: [f32; 3]| values.map(f32::to_le_bytes).concat();
+        assert!(finite(
+            Format::F32,
+            &f32s([1.0, -f32::MAX, f32::MIN_POSITIVE])
+        ));
+        assert!(!finite(Format::F32, &f32s([1.0, 2.0, f32::NAN])));
+        assert!(!finite(Format::F32, &f32s([f32::NEG_INFINITY, 2.0, 1.0])));
+        let f16s = |values: [u16; 3]| values.map(u16::to_le_bytes).concat();
+        assert!(finite(Format::F16, &f16s([0x7bff, 0x8000, 0xfbff])));
+        assert!(!finite(Format::F16, &f16s([0, 0x7c00, 0])));
+        assert!(!finite(Format::F16, &f16s([0, 0, 0xfe00])));
+        let i8s = |scale: f32| [&scale.to_le_bytes()[..], &[127, 128]].concat();
+        let row = Format::I8 { row: 2 };
+        assert!(finite(row, &i8s(0.0)) && finite(row, &i8s(f32::MAX / 129.0)));
+        assert!(!finite(row, &i8s(f32::NAN)) && !finite(row, &i8s(f32::MAX / 100.0)));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Numbers, config, cpu, gpu, other_models, sample, say, suite};
+use common::{Numbers, config, cpu, gpu, other_models, sample, suite};
 use ringtmp_compute::packing::{Dither, int8_scales, pack_f16, pack_int8, unpack_f16, unpack_int8};
-use ringtmp_compute::recording::{Lifetime, Plan, Recording, RecordingId, View};
+use ringtmp_compute::recording::{Lifetime, Plan, Recording, RecordingId};
 use ringtmp_compute::{Executor, Format, Packed, Packing, Position, Stage, StageConfig};
 
 #[cfg(target_arch = "wasm32")]

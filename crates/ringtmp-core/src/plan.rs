@@ -1,5 +1,6 @@
 //! Who holds which layers.
 
+use crate::codec::TensorCodec;
 use crate::ids::{Epoch, LayerIndex, PeerId, SourceIndex, StageIndex};
 use crate::schedule::Limits;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ pub struct Plan {
     pub limits: Vec<Limits>,
     /// The stages whose peers' samples are trained on, rising; at least one.
     pub sources: Vec<StageIndex>,
+    /// How tensors are written between each stage and the next, head first: one fewer than stages, since nothing but curves
+    /// crosses the closing link.
+    pub codecs: Vec<TensorCodec>,
 }
 
 /// Why a plan cannot be used. A server that sends one is broken or hostile.
@@ -77,6 +81,14 @@ pub enum PlanError {
         sources: Vec<StageIndex>,
         /// How many there are.
         stages: usize,
+    },
+    /// Codecs do not go with peers.
+    #[error("a plan of {peers} peers with codecs for {hops} hops")]
+    Codecs {
+        /// Peers in the order.
+        peers: usize,
+        /// Codecs.
+        hops: usize,
     },
 }
 
@@ -118,6 +130,12 @@ impl Plan {
                 limits: self.limits.iter().copied().take(64).collect(),
             });
         }
+        if self.codecs.len() + 1 != self.order.len() {
+            return Err(PlanError::Codecs {
+                peers: self.order.len(),
+                hops: self.codecs.len(),
+            });
+        }
         Ok(())
     }
 
@@ -147,6 +165,13 @@ impl Plan {
     /// The layers a peer holds, if any.
     pub fn layers_of(&self, peer: PeerId) -> Option<Range<LayerIndex>> {
         self.stage_of(peer).map(|stage| self.layers(stage))
+    }
+
+    /// How the tensors that come from the stage before and go to the stage after are written; none at the ring's ends.
+    pub fn codecs_of(&self, stage: StageIndex) -> [Option<TensorCodec>; 2] {
+        let i = usize::from(stage.0);
+        let before = i.checked_sub(1).and_then(|hop| self.codecs.get(hop));
+        [before, self.codecs.get(i)].map(Option::<&_>::copied)
     }
 
     /// The peer after this stage; the tail's is the head, over the closing link.
@@ -190,6 +215,7 @@ mod tests {
             cuts: vec![0, 1, 3],
             limits: vec![limits; 2],
             sources: vec![StageIndex(0), StageIndex(1)],
+            codecs: vec![TensorCodec::F16],
         }
     }
 
@@ -216,6 +242,8 @@ mod tests {
         for error in sources {
             assert!(matches!(error, PlanError::Sources { .. }), "{error}");
         }
+        let codecs = refused(|plan| plan.codecs.clear());
+        assert_eq!(codecs, PlanError::Codecs { peers: 2, hops: 0 });
         let limits = [
             refused(|plan| plan.limits.truncate(1)),
             refused(|plan| plan.limits[0].credit = 0),

@@ -320,6 +320,7 @@ impl Room {
             return self.stop("none of the devices has samples to train on".to_owned());
         }
         let limits = self.run.outline.limits(&cuts);
+        let codecs = vec![self.run.outline.codec; limits.len() - 1];
         self.epoch.number += 1;
         let plan = Plan {
             epoch: self.epoch,
@@ -327,6 +328,7 @@ impl Room {
             cuts,
             limits,
             sources,
+            codecs,
         };
         self.ready.clear();
         self.done.clear();

@@ -1,5 +1,6 @@
 //! What peers and the signalling server say to each other, as JSON text over a socket. No tensor ever travels here.
 
+use crate::codec::TensorCodec;
 use crate::ids::{Epoch, PeerId, RoomCode};
 use crate::plan::{LayerCost, Plan};
 use crate::schedule::{DataSource, Limits, ScheduleSpec, StageCost, limits};
@@ -272,6 +273,8 @@ pub struct RunOutline {
     pub source: DataSource,
     /// Bytes of a sample with its labels, as it would cross a link.
     pub sample_bytes: u64,
+    /// How tensors are written between stages.
+    pub codec: TensorCodec,
 }
 
 impl RunOutline {

@@ -1,5 +1,6 @@
 //! The server's side: limits, refusals, rooms that come and go.
 
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{PeerId, RoomCode, StageIndex};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::plan::LayerCost;
@@ -33,6 +34,7 @@ fn run(start_at_peers: u16) -> RunDescriptor {
         schedule: ScheduleSpec::new(Mode::Sync, 1),
         source: DataSource::One,
         sample_bytes: 4,
+        codec: TensorCodec::default(),
     };
     RunDescriptor {
         toml: String::new(),

@@ -1,5 +1,6 @@
 //! A node against a neighbour that lies.
 
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode, StageIndex, Step};
 use ringtmp_core::node::{Input, Node, Output, Polled};
 use ringtmp_core::plan::{LayerCost, Plan};
@@ -48,6 +49,7 @@ fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
         schedule: ScheduleSpec::new(Mode::Sync, 1),
         source: DataSource::One,
         sample_bytes: 4,
+        codec: TensorCodec::default(),
     };
     let code = RoomCode::from_random([1; 10]);
     let state = RoomState::Waiting;
@@ -79,6 +81,7 @@ fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
         cuts: vec![0, 1, 2],
         limits: vec![limits; 2],
         sources,
+        codecs: vec![TensorCodec::F32],
     };
     let hello = Hello {
         protocol: PROTOCOL_VERSION,

@@ -22,9 +22,22 @@ fn point() -> impl Strategy<Value = Point> {
 }
 
 fn part() -> impl Strategy<Value = PartHeader> {
-    let codec = prop_oneof![Just(Codec::F32), Just(Codec::U32)];
-    (codec, prop::collection::vec(0u32..12, 0..=RANK_MAX))
-        .prop_map(|(codec, shape)| PartHeader { codec, shape })
+    let codec = prop_oneof![
+        Just(Codec::F32),
+        Just(Codec::U32),
+        Just(Codec::F16),
+        Just(Codec::I8 { row: 0 })
+    ];
+    (codec, prop::collection::vec(0u32..12, 0..=RANK_MAX)).prop_map(|(codec, shape)| {
+        let codec = match codec {
+            // Rows as long as the last dimension.
+            Codec::I8 { .. } => Codec::I8 {
+                row: shape.last().map_or(1, |size| *size.max(&1)),
+            },
+            other => other,
+        };
+        PartHeader { codec, shape }
+    })
 }
 
 fn body() -> impl Strategy<Value = Body> {
@@ -79,13 +92,16 @@ fn frame() -> impl Strategy<Value = Frame> {
         } else {
             &[]
         };
-        let elements = |part: &PartHeader| {
-            part.shape
-                .iter()
-                .map(|size| *size as usize)
-                .product::<usize>()
+        let bytes = |part: &PartHeader| {
+            let elements: u32 = part.shape.iter().product();
+            let elements = elements as usize;
+            match part.codec {
+                Codec::F32 | Codec::U32 => 4 * elements,
+                Codec::F16 => 2 * elements,
+                Codec::I8 { row } => 4 * (elements / row as usize) + elements,
+            }
         };
-        let length: usize = parts.iter().map(|part| 4 * elements(part)).sum();
+        let length: usize = parts.iter().map(bytes).sum();
         let payload = (0..length as u64)
             .map(|i| (seed.wrapping_mul(i | 1) >> 32) as u8)
             .collect();
@@ -215,6 +231,32 @@ fn shapes_that_do_not_fit_the_payload_are_refused() {
             what: "a tensor's rank",
             ..
         })
+    ));
+}
+
+#[test]
+fn rows_that_are_not_whole_or_of_nothing_are_refused_and_their_scales_are_counted() {
+    let with = |row: u32, shape: Vec<u32>, payload: usize| {
+        let mut frame = tensor(shape, payload);
+        if let Body::Tensor { parts, .. } = &mut frame.body {
+            parts[0].codec = Codec::I8 { row };
+        }
+        frame.encode()
+    };
+    assert!(with(5, vec![2, 10], 20 + 16).is_ok());
+    assert!(with(20, vec![2, 10], 20 + 4).is_ok());
+    assert!(matches!(
+        with(5, vec![2, 10], 20),
+        Err(WireError::PayloadLength { expected: 36, .. })
+    ));
+    for row in [0, 3, 40, u32::MAX] {
+        let refused = with(row, vec![2, 10], 20);
+        assert!(matches!(refused, Err(WireError::Malformed(_))), "{row}");
+    }
+    // Five times as many bytes as numbers, and more than can be counted.
+    assert!(matches!(
+        with(1, vec![u32::MAX, u32::MAX], 20),
+        Err(WireError::Malformed(_) | WireError::PayloadLength { .. })
     ));
 }
 

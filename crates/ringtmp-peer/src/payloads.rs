@@ -1,6 +1,7 @@
 //! Tensors on their way: kept for the node under opaque ids, written to and read from frames.
 
-use ringtmp_compute::{Format, Packed};
+use ringtmp_compute::{Format, Packed, Packing};
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, PayloadId};
 use ringtmp_core::wire::{Body, Codec, Frame, Lane, PartHeader, WireError};
 use std::collections::BTreeMap;
@@ -48,8 +49,9 @@ pub(crate) fn frame(
     }
     let payload = tensors
         .iter()
-        .flat_map(|tensor| tensor.bytes.iter().copied())
-        .collect();
+        .map(|tensor| tensor.bytes.as_slice())
+        .collect::<Vec<_>>()
+        .concat();
     let frame = Frame {
         epoch,
         body,
@@ -59,12 +61,16 @@ pub(crate) fn frame(
 }
 
 fn part_header(tensor: &Packed) -> PartHeader {
+    // A dimension past 32 bits fails the frame's own length check.
+    let dimension = |size: &usize| u32::try_from(*size).unwrap_or(u32::MAX);
     let codec = match tensor.format {
         Format::F32 => Codec::F32,
         Format::U32 => Codec::U32,
+        Format::F16 => Codec::F16,
+        Format::I8 { row } => Codec::I8 {
+            row: dimension(&row),
+        },
     };
-    // A dimension past 32 bits fails the frame's own length check.
-    let dimension = |size: &usize| u32::try_from(*size).unwrap_or(u32::MAX);
     PartHeader {
         codec,
         shape: tensor.shape.iter().map(dimension).collect(),
@@ -76,17 +82,35 @@ pub(crate) fn tensors(parts: &[PartHeader], payload: &[u8]) -> Result<Tensors, W
     let mut rest = payload;
     let read = |part: &PartHeader| {
         let shape: Vec<usize> = part.shape.iter().map(|size| *size as usize).collect();
-        let elements: usize = shape.iter().product();
-        let (bytes, after) = rest
-            .split_at_checked(elements * part.codec.bytes_per_element() as usize)
+        let length = part
+            .payload_bytes()
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        let (bytes, after) = length
+            .and_then(|length| rest.split_at_checked(length))
             .ok_or(WireError::Malformed("its tensors are cut short"))?;
         rest = after;
         let format = match part.codec {
             Codec::F32 => Format::F32,
             Codec::U32 => Format::U32,
+            Codec::F16 => Format::F16,
+            Codec::I8 { row } => Format::I8 { row: row as usize },
         };
-        Packed::new(shape, format, bytes.to_vec())
-            .map_err(|_| WireError::Malformed("a tensor does not fit its shape"))
+        let tensor = Packed::new(shape, format, bytes.to_vec())
+            .map_err(|_| WireError::Malformed("a tensor does not fit its shape"))?;
+        if tensor.is_finite() {
+            Ok(tensor)
+        } else {
+            Err(WireError::NonFinite)
+        }
     };
     parts.iter().map(read).collect()
+}
+
+/// How a stage packs what its link writes so; data and logits, for which there is no codec, stay as they are.
+pub(crate) fn packing(codec: Option<TensorCodec>) -> Packing {
+    match codec {
+        None | Some(TensorCodec::F32) => Packing::F32,
+        Some(TensorCodec::F16) => Packing::F16,
+        Some(TensorCodec::Int8) => Packing::Int8,
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::view::RunSummary;
 use ringtmp_compute::{LayerOutline, ModelError, ModelSpec, OptimizerSpec};
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::{RunDescriptor, RunOutline};
@@ -246,6 +247,7 @@ impl Run {
             schedule: ScheduleSpec::new(self.file.schedule, self.file.micro_batch),
             source: DataSource::One,
             sample_bytes: self.sample_bytes(),
+            codec: TensorCodec::F32,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where the stage is: builds it, and works off tasks one after the other.
 
 use crate::datasets::{self, DataError, DataPlace};
-use crate::payloads::Tensors;
+use crate::payloads::{self, Tensors};
 use crate::run_file::Run;
 use crate::samples;
 use futures::channel::mpsc;
@@ -153,6 +153,8 @@ impl Workshop {
             slots: usize::from(assignment.slots),
             seed: file.seed,
             optimizer: self.run.optimizer(),
+            input_packing: payloads::packing(assignment.input_codec),
+            output_packing: payloads::packing(assignment.output_codec),
         };
         let mut stage = Stage::new(config, self.executor.clone()).await?;
         if let Some(weights) = &self.initial {

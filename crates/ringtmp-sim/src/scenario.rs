@@ -1,6 +1,7 @@
 //! What to simulate.
 
 use crate::random::{Draws, EXPONENTIAL_MAX};
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::RunOutline;
@@ -113,6 +114,7 @@ impl Scenario {
                 schedule,
                 source: DataSource::One,
                 sample_bytes: 4096,
+                codec: TensorCodec::F32,
             },
             devices: vec![device; usize::from(peers)],
             links: vec![link; usize::from(peers)],
@@ -227,12 +229,13 @@ impl Scenario {
     }
 
     /// Bytes of a tensor on the link between the stage that holds the layers up to `boundary` and the one after it.
-    pub(crate) fn tensor_bytes(&self, boundary: usize) -> u64 {
+    pub(crate) fn tensor_bytes(&self, boundary: usize, codec: TensorCodec) -> u64 {
         let before = boundary
             .checked_sub(1)
             .and_then(|layer| self.outline.layers.get(layer));
         let samples = u64::from(self.outline.schedule.micro_batch_samples);
-        before.map_or(0, |layer| layer.output_bytes.saturating_mul(samples))
+        let bytes = |layer: &LayerCost| codec.bytes(layer.output_bytes).saturating_mul(samples);
+        before.map_or(0, bytes)
     }
 }
 

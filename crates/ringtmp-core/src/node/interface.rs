@@ -1,5 +1,6 @@
 //! What goes into a node and what comes out of it.
 
+use crate::codec::TensorCodec;
 use crate::ids::{Epoch, LayerIndex, MicroBatchId, PayloadId, PeerId, SourceIndex, StageIndex};
 use crate::schedule::Task;
 use crate::signal::{ClientMessage, LayerDigest, LinkTraffic, Point, ServerMessage, Signal};
@@ -219,6 +220,10 @@ pub struct Assignment {
     pub source: Option<SourceIndex>,
     /// How many sources there are.
     pub sources: u16,
+    /// How the tensors between it and the stage before are written; none at the head.
+    pub input_codec: Option<TensorCodec>,
+    /// How the tensors between it and the stage after are written; none at the tail.
+    pub output_codec: Option<TensorCodec>,
 }
 
 impl Assignment {

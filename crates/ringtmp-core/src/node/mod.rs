@@ -282,6 +282,7 @@ impl Node {
             });
         }
         let own = plan.limits[usize::from(stage.0)];
+        let [input_codec, output_codec] = plan.codecs_of(stage);
         let assignment = Assignment {
             epoch,
             stage,
@@ -291,6 +292,8 @@ impl Node {
             versions: versions(outline.schedule.mode, own, outline.micro_batches),
             source: plan.source_of(stage),
             sources: u16::try_from(plan.sources.len()).unwrap_or(u16::MAX),
+            input_codec,
+            output_codec,
         };
         self.output.push_back(Output::Build(assignment));
         let training = Training::new(&plan, stage, &outline);

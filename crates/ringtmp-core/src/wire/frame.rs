@@ -15,13 +15,31 @@ pub enum Codec {
     F32,
     /// 32-bit unsigned integers, little endian (labels, tokens).
     U32,
+    /// 16-bit floats, little endian.
+    F16,
+    /// First a scale for each row, a 32-bit float, then all numbers as 8-bit integers, which count scales.
+    I8 {
+        /// Numbers that share a scale; divides the tensor's.
+        row: u32,
+    },
 }
 
 impl Codec {
-    /// Bytes of one number.
-    pub const fn bytes_per_element(self) -> u64 {
+    /// Bytes of so many numbers, if they are whole rows and can be counted in 64 bits.
+    pub const fn bytes(self, elements: u64) -> Option<u64> {
         match self {
-            Self::F32 | Self::U32 => 4,
+            Self::F32 | Self::U32 => elements.checked_mul(4),
+            Self::F16 => elements.checked_mul(2),
+            Self::I8 { row } => {
+                let row = row as u64;
+                if row == 0 || !elements.is_multiple_of(row) {
+                    return None;
+                }
+                match (elements / row).checked_mul(4) {
+                    Some(scales) => scales.checked_add(elements),
+                    None => None,
+                }
+            }
         }
     }
 }
@@ -58,13 +76,13 @@ pub struct PartHeader {
 }
 
 impl PartHeader {
-    /// Bytes it takes in the payload, if that can be told in 64 bits.
-    fn payload_bytes(&self) -> Option<u64> {
+    /// Bytes it takes in the payload, if its numbers are whole rows and that can be told in 64 bits.
+    pub fn payload_bytes(&self) -> Option<u64> {
         let elements = self
             .shape
             .iter()
             .try_fold(1u64, |n, dim| n.checked_mul(u64::from(*dim)))?;
-        elements.checked_mul(self.codec.bytes_per_element())
+        self.codec.bytes(elements)
     }
 }
 
@@ -196,7 +214,9 @@ fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
     let sum = parts
         .iter()
         .try_fold(0u64, |sum, part| sum.checked_add(part.payload_bytes()?));
-    let expected = sum.ok_or(WireError::Malformed("its shapes overflow"))?;
+    let expected = sum.ok_or(WireError::Malformed(
+        "its shapes overflow or are no whole rows",
+    ))?;
     if expected == actual as u64 {
         Ok(())
     } else {

@@ -98,6 +98,11 @@ pub enum WireError {
         /// By count.
         actual: u64,
     },
+    /// Numbers that nothing can be computed with.
+    #[error(
+        "the peer sent numbers that are infinite or no numbers: training has diverged, try a smaller learning rate, or they are too large for the codec, try f32"
+    )]
+    NonFinite,
     /// Chunks out of order.
     #[error("the peer sent chunks in a wrong order: {0}")]
     Chunks(&'static str),

@@ -180,7 +180,7 @@ pub fn step_bound(scenario: &Scenario, cuts: &[u16], limits: &[Limits]) -> Durat
             link.delay_seconds + link.bytes_per_second.map_or(0.0, |rate| bytes / rate)
         };
         if i + 1 < limits.len() {
-            alone += 2.0 * hop(scenario.tensor_bytes(layers.end));
+            alone += 2.0 * hop(scenario.tensor_bytes(layers.end, outline.codec));
         }
         if outline.source == DataSource::Every {
             alone += hop(scenario.samples_bytes());

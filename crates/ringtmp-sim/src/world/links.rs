@@ -143,12 +143,14 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let Some(layers) = self.peers[at].layers.as_ref() else {
             return 0;
         };
-        match kind {
-            TensorKind::Activation => self.scenario.tensor_bytes(layers.end),
-            TensorKind::Samples => self.scenario.samples_bytes(),
-            TensorKind::Gradient => self.scenario.tensor_bytes(layers.start),
-            TensorKind::Release => 0,
-        }
+        let [before, after] = self.peers[at].codecs;
+        let (boundary, codec) = match kind {
+            TensorKind::Activation => (layers.end, after),
+            TensorKind::Gradient => (layers.start, before),
+            TensorKind::Samples => return self.scenario.samples_bytes(),
+            TensorKind::Release => return 0,
+        };
+        codec.map_or(0, |codec| self.scenario.tensor_bytes(boundary, codec))
     }
 
     fn begin_to_send(&mut self, from: usize, to: usize) {

@@ -3,6 +3,7 @@
 use super::{Event, World};
 use crate::compute::Compute;
 use crate::scenario::TaskKind;
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
 use ringtmp_core::node::{Assignment, Input, Node, Outcome};
 use ringtmp_core::schedule::Task;
@@ -18,6 +19,8 @@ pub(crate) struct Peer<C: Compute> {
     pub(super) stage: Option<C>,
     /// The layers of the stage.
     pub(super) layers: Option<Range<usize>>,
+    /// How its tensors are written, before it and after it.
+    pub(super) codecs: [Option<TensorCodec>; 2],
     pub(super) payloads: BTreeMap<PayloadId, C::Tensors>,
     next_payload: u64,
     /// When it will be woken.
@@ -33,6 +36,7 @@ impl<C: Compute> Default for Peer<C> {
             id: None,
             stage: None,
             layers: None,
+            codecs: [None; 2],
             payloads: BTreeMap::new(),
             next_payload: 0,
             wakes: None,
@@ -54,6 +58,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     pub(super) fn build(&mut self, at: usize, assignment: Assignment) {
         let layers = &assignment.layers;
         self.peers[at].layers = Some(usize::from(layers.start.0)..usize::from(layers.end.0));
+        self.peers[at].codecs = [assignment.input_codec, assignment.output_codec];
         let epoch = assignment.epoch;
         self.watch.built(at, &assignment);
         self.peers[at].stage = Some((self.build)(assignment));
