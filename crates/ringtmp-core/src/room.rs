@@ -109,7 +109,7 @@ impl Room {
         });
         let welcome = ServerMessage::Welcome {
             peer,
-            run: self.run.clone(),
+            run: Box::new(self.run.clone()),
             room: self.view(),
             points: self.curve.points(),
         };
@@ -320,15 +320,14 @@ impl Room {
             return self.stop("none of the devices has samples to train on".to_owned());
         }
         let limits = self.run.outline.limits(&cuts);
-        let codecs = vec![self.run.outline.codec; limits.len() - 1];
         self.epoch.number += 1;
         let plan = Plan {
             epoch: self.epoch,
             order,
             cuts,
+            codecs: vec![self.run.outline.codec; limits.len() - 1],
             limits,
             sources,
-            codecs,
         };
         self.ready.clear();
         self.done.clear();

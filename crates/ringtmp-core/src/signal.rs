@@ -113,7 +113,7 @@ pub enum ServerMessage {
         /// Your id in this room.
         peer: PeerId,
         /// The run.
-        run: RunDescriptor,
+        run: Box<RunDescriptor>,
         /// The room as it stands.
         room: RoomView,
         /// The curve so far.

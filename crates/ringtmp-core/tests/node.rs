@@ -66,7 +66,7 @@ fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
     };
     let welcome = ServerMessage::Welcome {
         peer: me,
-        run,
+        run: Box::new(run),
         room,
         points: Vec::new(),
     };
