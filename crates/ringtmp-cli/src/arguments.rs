@@ -1,6 +1,7 @@
 //! The command line.
 
-use crate::commands::sim::{Sim, Trace};
+use crate::commands::sim::Sim;
+use crate::commands::trace::Trace;
 use crate::exit;
 use crate::room_url::RoomUrl;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -72,7 +73,7 @@ pub(crate) enum Command {
     /// Simulate a ring under virtual time, and tell how idle its devices are
     #[command(after_help = SIM_EXAMPLES)]
     Sim(Sim),
-    /// Tell from a trace how its peers spent their time
+    /// Tell from traces how their peers spent their time
     Trace(Trace),
     /// End the process groups named on standard input once it is closed
     #[command(hide = true)]

@@ -45,7 +45,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Train(train) => Box::pin(commands::train::run(train, quiet)).await,
             Command::Export(export) => commands::train::export(&export),
             Command::Sim(sim) => commands::sim::run(&sim),
-            Command::Trace(trace) => commands::sim::read(&trace),
+            Command::Trace(trace) => commands::trace::run(&trace),
             Command::Guard => commands::guard::run(std::io::stdin().lock()),
         }
     })

@@ -11,6 +11,8 @@
 //!
 //! Anybody in the room may start, pause, resume and stop the run: who has the code is trusted with it.
 
+mod report;
+
 use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId, RoomCode, StageIndex};
 use crate::partition::partition;
@@ -21,14 +23,12 @@ use crate::signal::{
     Role, RoomState, RoomView, RunDescriptor, RunResult, ServerMessage,
 };
 use crate::time::Time;
+use crate::trace::Report;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How long stages and links may take to be built. First use of a pipeline takes seconds on slow devices, a link up to 20 s.
 pub const WARM_UP_MAX: Duration = Duration::from_secs(120);
-
-/// Traffic alone is shown to members at most this often.
-const TRAFFIC_VIEW_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A reason given by a peer is cut to this length.
 const REASON_CHARS_MAX: usize = 300;
@@ -40,6 +40,7 @@ struct Member {
     device: Device,
     has_data: bool,
     links: Vec<LinkTraffic>,
+    report: Option<Box<Report>>,
 }
 
 /// A message for a member.
@@ -61,7 +62,7 @@ pub struct Room {
     curve: Curve,
     result: Option<RunResult>,
     output: VecDeque<Addressed>,
-    traffic_view_due: Option<Time>,
+    report_view_due: Option<Time>,
 }
 
 impl Room {
@@ -84,7 +85,7 @@ impl Room {
             curve: Curve::default(),
             result: None,
             output: VecDeque::new(),
-            traffic_view_due: None,
+            report_view_due: None,
         }
     }
 
@@ -106,6 +107,7 @@ impl Room {
             device: device.clipped(),
             has_data,
             links: Vec::new(),
+            report: None,
         });
         let welcome = ServerMessage::Welcome {
             peer,
@@ -178,13 +180,15 @@ impl Room {
             ClientMessage::Ready { epoch } => self.ready(from, epoch),
             ClientMessage::Failed { epoch, reason } => self.failed(from, epoch, &reason),
             ClientMessage::Progress { epoch, points } => self.progress(from, epoch, points),
-            ClientMessage::Traffic { epoch, links } => {
-                if self.active(from, epoch) {
-                    self.traffic(from, links);
-                    self.traffic_view_due
-                        .get_or_insert(now + TRAFFIC_VIEW_INTERVAL);
-                }
+            ClientMessage::Clock { asked } => {
+                let answer = ServerMessage::Clock { asked, now };
+                self.output.push_back((from, answer));
             }
+            ClientMessage::Report {
+                epoch,
+                links,
+                report,
+            } => self.report(now, from, epoch, links, *report),
             ClientMessage::Done {
                 epoch,
                 digests,
@@ -206,14 +210,14 @@ impl Room {
                 late.join(", ")
             ));
         }
-        if self.traffic_view_due.is_some_and(|due| now >= due) {
+        if self.report_view_due.is_some_and(|due| now >= due) {
             self.show();
         }
     }
 
     /// When [`Room::tick`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        [self.warm_up_ends, self.traffic_view_due]
+        [self.warm_up_ends, self.report_view_due]
             .into_iter()
             .flatten()
             .min()
@@ -246,6 +250,7 @@ impl Room {
             device: member.device.clone(),
             status: self.status(member),
             links: member.links.clone(),
+            report: member.report.clone(),
         }
     }
 
@@ -333,9 +338,10 @@ impl Room {
         self.done.clear();
         self.curve = Curve::default();
         self.result = None;
-        self.members
-            .iter_mut()
-            .for_each(|member| member.links.clear());
+        for member in &mut self.members {
+            member.links.clear();
+            member.report = None;
+        }
         self.plan = Some(plan.clone());
         self.state = RoomState::WarmingUp;
         self.warm_up_ends = Some(now + WARM_UP_MAX);
@@ -426,14 +432,6 @@ impl Room {
         self.output.extend(outside.map(message));
     }
 
-    fn traffic(&mut self, from: PeerId, mut links: Vec<LinkTraffic>) {
-        // A peer has at most two neighbours.
-        links.truncate(2);
-        if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
-            member.links = links;
-        }
-    }
-
     fn done(
         &mut self,
         now: Time,
@@ -475,7 +473,7 @@ impl Room {
     }
 
     fn show_except(&mut self, not: Option<PeerId>) {
-        self.traffic_view_due = None;
+        self.report_view_due = None;
         let room = self.view();
         let others = self
             .members

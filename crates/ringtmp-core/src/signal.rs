@@ -1,9 +1,15 @@
 //! What peers and the signalling server say to each other, as JSON text over a socket. No tensor ever travels here.
 
+mod refusal;
+
+pub use refusal::Refusal;
+
 use crate::codec::TensorCodec;
 use crate::ids::{Epoch, PeerId, RoomCode};
 use crate::plan::{LayerCost, Plan};
 use crate::schedule::{DataSource, Limits, ScheduleSpec, StageCost, limits};
+use crate::time::Time;
+use crate::trace::Report;
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
@@ -81,12 +87,19 @@ pub enum ClientMessage {
         /// New points, oldest first.
         points: Vec<Point>,
     },
-    /// Bytes sent so far.
-    Traffic {
+    /// What is your time? Answered by [`ServerMessage::Clock`].
+    Clock {
+        /// Ours.
+        asked: Time,
+    },
+    /// How this peer does, once a second.
+    Report {
         /// The plan it was made under.
         epoch: Epoch,
-        /// One entry per neighbour.
+        /// Bytes sent so far, one entry per neighbour.
         links: Vec<LinkTraffic>,
+        /// How it spent its time.
+        report: Box<Report>,
     },
     /// This peer has finished its part.
     Done {
@@ -140,6 +153,13 @@ pub enum ServerMessage {
     Commit {
         /// The plan to train under.
         epoch: Epoch,
+    },
+    /// The answer to [`ClientMessage::Clock`].
+    Clock {
+        /// When it was asked, by the clock of who asked.
+        asked: Time,
+        /// The room's time.
+        now: Time,
     },
     /// New points of the curve.
     Progress {
@@ -397,6 +417,8 @@ pub struct MemberView {
     pub status: MemberStatus,
     /// Bytes it has sent to its neighbours.
     pub links: Vec<LinkTraffic>,
+    /// How it does, or did last, under the plan.
+    pub report: Option<Box<Report>>,
 }
 
 /// What a member does now.
@@ -434,61 +456,4 @@ pub struct RunResult {
     pub seconds: f64,
     /// Digests of all layers, in order.
     pub digests: Vec<LayerDigest>,
-}
-
-/// Why the server says no. The texts are for the user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(tag = "why", rename_all = "snake_case")]
-pub enum Refusal {
-    /// No such room.
-    #[error("there is no room {room}: it has ended, or the link was not copied whole")]
-    NoSuchRoom {
-        /// The code that was asked for.
-        room: RoomCode,
-    },
-    /// The room is full.
-    #[error("the room is full: it takes {members_max} members")]
-    RoomFull {
-        /// The limit.
-        members_max: u16,
-    },
-    /// The server has no place for another room.
-    #[error("the server already holds {rooms_max} rooms; try again when one has ended")]
-    ServerFull {
-        /// The limit.
-        rooms_max: u32,
-    },
-    /// Versions differ.
-    #[error(
-        "this page speaks protocol {theirs}, the server {ours}: reload the page (or update the program)"
-    )]
-    Version {
-        /// The server's version.
-        ours: u16,
-        /// The peer's version.
-        theirs: u16,
-    },
-    /// Too many messages.
-    #[error("too many messages in a short time; the server closed the connection")]
-    TooFast,
-    /// The message is longer than [`SIGNAL_BYTES_MAX`].
-    #[error("a message of {bytes} bytes is over the server's limit of {bytes_max}")]
-    TooLong {
-        /// Its length.
-        bytes: u64,
-        /// The limit.
-        bytes_max: u64,
-    },
-    /// The message cannot be read, or does not belong here.
-    #[error("the server cannot use this message: {detail}")]
-    Malformed {
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The run cannot be run.
-    #[error("the run is refused: {detail}")]
-    BadRun {
-        /// What is wrong with it.
-        detail: String,
-    },
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use ringtmp_core::ids::{Epoch, MicroBatchId, PeerId, RoomCode, Step};
 use ringtmp_core::signal::{PROTOCOL_VERSION, Point};
+use ringtmp_core::time::Time;
 use ringtmp_core::wire::*;
 
 fn epoch() -> impl Strategy<Value = Epoch> {
@@ -105,8 +106,10 @@ fn frame() -> impl Strategy<Value = Frame> {
         let payload = (0..length as u64)
             .map(|i| (seed.wrapping_mul(i | 1) >> 32) as u8)
             .collect();
+        let sent = (seed % 3 > 0).then(|| Time::from_micros(seed));
         Frame {
             epoch,
+            sent,
             body,
             payload,
         }
@@ -178,6 +181,7 @@ fn tensor(shape: Vec<u32>, payload: usize) -> Frame {
     };
     Frame {
         epoch: Epoch::default(),
+        sent: None,
         body,
         payload: vec![0; payload],
     }

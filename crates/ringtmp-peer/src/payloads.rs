@@ -3,6 +3,7 @@
 use ringtmp_compute::{Format, Packed, Packing};
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, PayloadId};
+use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Codec, Frame, Lane, PartHeader, WireError};
 use std::collections::BTreeMap;
 
@@ -38,9 +39,10 @@ impl Payloads {
     }
 }
 
-/// A frame with these tensors in it, and its lane.
+/// A frame with these tensors in it, handed to the link at `sent` by the room's clock, and its lane.
 pub(crate) fn frame(
     epoch: Epoch,
+    sent: Option<Time>,
     mut body: Body,
     tensors: &[Packed],
 ) -> Result<(Lane, Vec<u8>), WireError> {
@@ -54,6 +56,7 @@ pub(crate) fn frame(
         .concat();
     let frame = Frame {
         epoch,
+        sent,
         body,
         payload,
     };

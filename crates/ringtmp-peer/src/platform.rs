@@ -8,7 +8,7 @@ use web_time::Instant;
 const TURN_MAX: Duration = Duration::from_millis(8);
 
 /// The clock of one peer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
 }
@@ -72,7 +72,8 @@ mod imp {
     use web_sys::MessageChannel;
 
     pub(super) async fn sleep(delay: Duration) {
-        let ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        // Rounded up: who is woken too early only has to wait again.
+        let ms = u32::try_from(delay.as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
         gloo_timers::future::TimeoutFuture::new(ms).await;
     }
 

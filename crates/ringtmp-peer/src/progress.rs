@@ -7,6 +7,7 @@ use ringtmp_core::curve::Curve;
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::node::Event;
 use ringtmp_core::signal::{Device, Point, Role, RoomState, ServerMessage};
+use ringtmp_core::trace::Report;
 
 /// The view and the curve behind it.
 #[derive(Debug)]
@@ -106,6 +107,7 @@ impl Progress {
             | ServerMessage::Signal { .. }
             | ServerMessage::Prepare { .. }
             | ServerMessage::Commit { .. }
+            | ServerMessage::Clock { .. }
             | ServerMessage::Progress { .. } => {}
         }
     }
@@ -158,6 +160,15 @@ impl Progress {
         if let Some(link) = self.view.links.iter_mut().find(|link| link.peer == peer) {
             self.changed |= (link.sent, link.received) != (sent, received);
             (link.sent, link.received) = (sent, received);
+        }
+    }
+
+    /// How this peer does, at once: the room's view tells it later, or not at all while there is no server.
+    pub(crate) fn report(&mut self, me: PeerId, report: &Report) {
+        let members = self.view.room.iter_mut().flat_map(|room| &mut room.members);
+        for member in members.filter(|member| member.peer == me) {
+            member.report = Some(Box::new(report.clone()));
+            self.changed = true;
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where the stage is: builds it, and works off tasks one after the other.
 
 use crate::datasets::{self, DataError, DataPlace};
+use crate::pace::Pace;
 use crate::payloads::{self, Tensors};
 use crate::run_file::Run;
 use crate::samples;
@@ -74,6 +75,8 @@ pub(crate) struct Workshop {
     /// Weights to begin from, those of the whole model.
     initial: Option<Arc<[Parameter]>>,
     weights: Option<mpsc::Sender<Vec<Parameter>>>,
+    /// Of the device that is emulated, if one is.
+    operations_per_second: Option<f64>,
     bench: Option<Bench>,
 }
 
@@ -84,6 +87,7 @@ struct Bench {
     /// At a source; at the head also to evaluate.
     dataset: Option<Dataset>,
     is_tail: bool,
+    pace: Option<Pace>,
 }
 
 impl Workshop {
@@ -93,6 +97,7 @@ impl Workshop {
         place: DataPlace,
         initial: Option<Arc<[Parameter]>>,
         weights: Option<mpsc::Sender<Vec<Parameter>>>,
+        operations_per_second: Option<f64>,
     ) -> Self {
         Self {
             executor,
@@ -100,8 +105,14 @@ impl Workshop {
             place,
             initial,
             weights,
+            operations_per_second,
             bench: None,
         }
+    }
+
+    /// What tasks of the stage shall take, if a device is emulated.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        self.bench.as_ref()?.pace
     }
 
     /// Does a job.
@@ -164,6 +175,9 @@ impl Workshop {
             stage,
             dataset,
             is_tail: assignment.is_tail(),
+            pace: self
+                .operations_per_second
+                .map(|speed| Pace::new(&self.run.descriptor().outline, &assignment.layers, speed)),
         })
     }
 }

@@ -3,8 +3,7 @@
 use crate::scenario::Scenario;
 use crate::world::Outcome;
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::time::Time;
-use ringtmp_core::trace::{Activity, Shares, Span, extent, shares};
+use ringtmp_core::trace::{Shares, extent, middle_third, shares};
 use serde::Serialize;
 
 /// The figures of one run, or their means over several. Shares are fractions of the middle third of the steps, which leaves
@@ -80,9 +79,10 @@ impl Report {
             .filter(|(_, work)| **work >= most * (1.0 - 1e-9))
             .map(|(i, _)| i)
             .collect();
-        let window = Window::of(outline.steps, &outcome.trace, &busiest);
-        let within = shares(&outcome.trace, window.start, window.end);
         let (start, end) = extent(&outcome.trace);
+        let window = middle_third(&outcome.trace, outline.steps, &busiest);
+        let (from, until, steps) = window.unwrap_or((start, end, outline.steps));
+        let within = shares(&outcome.trace, from, until);
         let whole = shares(&outcome.trace, start, end);
         let idle = |of: &std::collections::BTreeMap<u32, Shares>| {
             let idle = busiest.iter().filter_map(|peer| of.get(peer));
@@ -90,8 +90,8 @@ impl Report {
         };
         let samples = f64::from(outline.schedule.micro_batch_samples);
         let per_step = samples * f64::from(outline.micro_batches);
-        let seconds = window.end.since(window.start).as_secs_f64();
-        let throughput = per_step * f64::from(window.steps) / seconds;
+        let seconds = until.since(from).as_secs_f64();
+        let throughput = per_step * f64::from(steps) / seconds;
         let bound = samples / most;
         let limits = outline.limits(&outcome.cuts);
         let stages = outcome
@@ -149,40 +149,6 @@ impl Report {
     pub fn memory_bytes(&self) -> u64 {
         let peers = self.peers.iter().map(|peer| peer.memory_bytes);
         peers.max().unwrap_or(0)
-    }
-}
-
-/// The middle third of the steps, by the updates of the busiest peers.
-struct Window {
-    start: Time,
-    end: Time,
-    steps: u32,
-}
-
-impl Window {
-    fn of(steps: u32, trace: &[Span], busiest: &[u32]) -> Self {
-        let (first, last) = (steps / 3, steps * 2 / 3);
-        let (start, end) = extent(trace);
-        if first == 0 || first == last {
-            return Self { start, end, steps };
-        }
-        // `first` steps are done with the update of step `first - 1`.
-        let at = |step: u32| {
-            let updates = trace.iter().filter(|span| {
-                span.activity == Activity::Update
-                    && span.details.step == Some(step - 1)
-                    && busiest.contains(&span.peer)
-            });
-            updates.map(|span| span.end).max()
-        };
-        match (at(first), at(last)) {
-            (Some(start), Some(end)) if start < end => Self {
-                start,
-                end,
-                steps: last - first,
-            },
-            (_, _) => Self { start, end, steps },
-        }
     }
 }
 

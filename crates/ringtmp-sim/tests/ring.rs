@@ -258,6 +258,7 @@ impl World {
                     let from = peer.id.expect("in the room");
                     let frame = Frame {
                         epoch,
+                        sent: None,
                         body,
                         payload: Vec::new(),
                     };

@@ -18,6 +18,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         device: device.clone(),
         status: MemberStatus::Training,
         links: Vec::new(),
+        report: None,
     });
     let layers = usize::from(layers_each) * order.len();
     let cuts = (0..=order.len())

@@ -14,6 +14,7 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
         device,
         status,
         links: Vec::new(),
+        report: None,
     }
 }
 

@@ -5,5 +5,6 @@ pub(crate) mod guard;
 pub(crate) mod join;
 pub(crate) mod serve;
 pub(crate) mod sim;
+pub(crate) mod trace;
 pub(crate) mod train;
 pub(crate) mod watch;

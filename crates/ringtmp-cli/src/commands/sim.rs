@@ -1,16 +1,16 @@
-//! `ringtmp sim` and `ringtmp trace`.
+//! `ringtmp sim`.
 
 use crate::result::write_json;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use comfy_table::{Table, presets};
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::trace::{self, Shares};
+use ringtmp_core::trace::extent;
+use ringtmp_core::trace::json::{Trace, to_json};
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::report::Report;
 use ringtmp_sim::{DeviceSpec, LinkSpec, Outcome, PEERS_MAX, Scenario, timeline};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Steps that a timeline shows: more are too fine to be seen.
@@ -60,15 +60,6 @@ pub(crate) struct Sim {
     /// Write all tasks, transfers and waits of the first ring to this file, as Chrome trace-event JSON
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Trace {
-    /// A trace of simulated or real peers, as Chrome trace-event JSON
-    file: PathBuf,
-    /// Write the shares to this file ("-" for standard output)
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// What `--devices` reads.
@@ -143,50 +134,23 @@ impl Sim {
 
     fn draw(&self, outcome: &Outcome) -> Result<()> {
         if let Some(path) = &self.trace {
-            write(path, &trace::to_json(&outcome.trace))?;
+            let recorded = Trace {
+                spans: outcome.trace.clone(),
+                ..Trace::default()
+            };
+            write(path, &to_json(&recorded))?;
         }
         if let Some(path) = &self.timeline {
             let first_steps = outcome.trace.iter().filter(|span| {
                 span.activity.is_task()
                     && span.details.step.is_some_and(|step| step < TIMELINE_STEPS)
             });
-            let (start, _) = trace::extent(&outcome.trace);
+            let (start, _) = extent(&outcome.trace);
             let end = first_steps.map(|span| span.end).max().unwrap_or(start);
             write(path, &timeline::svg(&outcome.trace, start, end))?;
         }
         Ok(())
     }
-}
-
-/// Tells how the peers of a trace spent their time.
-pub(crate) fn read(trace: &Trace) -> Result<()> {
-    let path = &trace.file;
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let spans = trace::from_json(&text).with_context(|| path.display().to_string())?;
-    let (start, end) = trace::extent(&spans);
-    let shares = trace::shares(&spans, start, end);
-    if let Some(path) = &trace.json {
-        return write_json(&shares, path);
-    }
-    println!("{}", table(&shares));
-    Ok(())
-}
-
-fn table(shares: &BTreeMap<u32, Shares>) -> Table {
-    let mut table = plain(&["peer", "idle", "input", "link", "credit", "weights"]);
-    for (peer, shares) in shares {
-        let causes = [
-            shares.idle(),
-            shares.input,
-            shares.link,
-            shares.credit,
-            shares.weights,
-        ];
-        let cells = std::iter::once(peer.to_string()).chain(causes.map(percent));
-        table.add_row(cells);
-    }
-    table
 }
 
 fn print(report: &Report) {
@@ -225,7 +189,7 @@ fn print(report: &Report) {
     println!("{table}");
 }
 
-fn plain(header: &[&str]) -> Table {
+pub(super) fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -233,10 +197,10 @@ fn plain(header: &[&str]) -> Table {
     table
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1}%", 100.0 * share)
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

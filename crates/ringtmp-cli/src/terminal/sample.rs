@@ -28,6 +28,7 @@ fn member(id: u64, kind: DeviceKind, name: &str, bytes: &[(u64, u64)]) -> Member
         },
         status: MemberStatus::Training,
         links: bytes.iter().map(link).collect(),
+        report: None,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::ids::{Epoch, LayerIndex, MicroBatchId, PayloadId, PeerId, SourceIndex
 use crate::schedule::Task;
 use crate::signal::{ClientMessage, LayerDigest, LinkTraffic, Point, ServerMessage, Signal};
 use crate::time::Time;
+use crate::trace::Report;
 use crate::wire::{Body, Purpose, TensorKind, WireError};
 use std::ops::Range;
 
@@ -88,8 +89,13 @@ pub enum Input {
         /// In words for the user.
         reason: String,
     },
-    /// Bytes sent so far; told about once a second.
-    Traffic(Vec<LinkTraffic>),
+    /// How the shell's stage does; told about once a second.
+    Report {
+        /// Bytes sent so far.
+        links: Vec<LinkTraffic>,
+        /// How it spent its time.
+        report: Box<Report>,
+    },
     /// The user wants the room to start, pause, resume or stop.
     Ask(ClientMessage),
     /// Time has passed.

@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::schedule::{Waiting, versions};
 use crate::signal::{ClientMessage, DeviceKind, RoomState, RoomView, RunOutline, ServerMessage};
 use crate::time::Time;
+use crate::trace::RoomClock;
 use crate::wire::Body;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -84,6 +85,7 @@ pub struct Node {
     identity: Option<Identity>,
     kinds: BTreeMap<PeerId, DeviceKind>,
     active: Option<Active>,
+    clock: RoomClock,
     output: VecDeque<Output>,
 }
 
@@ -96,7 +98,7 @@ impl Node {
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Room(message) => self.room(message),
+            Input::Room(message) => self.room(now, message),
             Input::ServerLost | Input::Tick => {}
             Input::LinkUp { peer } => self.link_up(now, peer),
             Input::LinkLost { peer, reason } => self.link_lost(peer, reason),
@@ -144,14 +146,19 @@ impl Node {
                     self.fail(reason);
                 }
             }
-            Input::Traffic(links) => {
+            Input::Report { links, report } => {
                 if let Some(Active {
                     plan: Plan { epoch, .. },
                     ..
                 }) = self.active
                 {
-                    self.output
-                        .push_back(Output::ToRoom(ClientMessage::Traffic { epoch, links }));
+                    let report = ClientMessage::Report {
+                        epoch,
+                        links,
+                        report,
+                    };
+                    self.output.push_back(Output::ToRoom(report));
+                    self.ask_time(now);
                 }
             }
             Input::Ask(message) => self.output.push_back(Output::ToRoom(message)),
@@ -186,6 +193,16 @@ impl Node {
         training.waiting()
     }
 
+    /// The room's clock, as far as it is known here.
+    pub fn clock(&self) -> &RoomClock {
+        &self.clock
+    }
+
+    fn ask_time(&mut self, now: Time) {
+        let ask = ClientMessage::Clock { asked: now };
+        self.output.push_back(Output::ToRoom(ask));
+    }
+
     fn under(&mut self, epoch: Epoch) -> Option<&mut Active> {
         self.active
             .as_mut()
@@ -203,7 +220,7 @@ impl Node {
         )
     }
 
-    fn room(&mut self, message: ServerMessage) {
+    fn room(&mut self, now: Time, message: ServerMessage) {
         match message {
             ServerMessage::Welcome {
                 peer, run, room, ..
@@ -214,7 +231,9 @@ impl Node {
                     outline: run.outline,
                 });
                 self.room_changed(&room);
+                self.ask_time(now);
             }
+            ServerMessage::Clock { asked, now: room } => self.clock.answered(now, asked, room),
             ServerMessage::Room { room } => self.room_changed(&room),
             ServerMessage::Signal { from, signal } => {
                 let expected = self.active.as_ref().is_some_and(|active| {

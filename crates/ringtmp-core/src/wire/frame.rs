@@ -3,10 +3,11 @@
 use super::{FRAME_BYTES_MAX, Lane, PARTS_MAX, PROGRESS_POINTS_MAX, RANK_MAX, WireError};
 use crate::ids::{Epoch, MicroBatchId, PeerId, RoomCode};
 use crate::signal::{PROTOCOL_VERSION, Point};
+use crate::time::Time;
 use serde::{Deserialize, Serialize};
 
 /// The longest header after the version byte: the largest is a progress frame at 16 bytes a point.
-const HEADER_BYTES_MAX: usize = 64 + 16 * PROGRESS_POINTS_MAX;
+const HEADER_BYTES_MAX: usize = 80 + 16 * PROGRESS_POINTS_MAX;
 
 /// How numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -127,6 +128,8 @@ pub enum Body {
 pub struct Frame {
     /// The plan it was sent under.
     pub epoch: Epoch,
+    /// When it was handed to the link, by the room's clock; none where that is not known.
+    pub sent: Option<Time>,
     /// What it says.
     pub body: Body,
     /// The numbers, part after part.
@@ -147,7 +150,7 @@ impl Frame {
         check_body(&self.body)?;
         check_payload(&self.body, self.payload.len())?;
         let start = vec![version_byte()];
-        let mut bytes = postcard::to_extend(&(&self.epoch, &self.body), start)
+        let mut bytes = postcard::to_extend(&(&self.epoch, &self.sent, &self.body), start)
             .map_err(|_| WireError::Malformed("the header cannot be written"))?;
         check_frame_length(bytes.len() + self.payload.len())?;
         bytes.extend_from_slice(&self.payload);
@@ -168,13 +171,15 @@ impl Frame {
         }
         // Only so much is looked at, so that a length inside the header cannot make us take memory for more.
         let header = &rest[..rest.len().min(HEADER_BYTES_MAX)];
-        let ((epoch, body), after) = postcard::take_from_bytes::<(Epoch, Body)>(header)
+        type Header = (Epoch, Option<Time>, Body);
+        let ((epoch, sent, body), after) = postcard::take_from_bytes::<Header>(header)
             .map_err(|_| WireError::Malformed("its header is cut short or unknown"))?;
         check_body(&body)?;
         let payload = &rest[header.len() - after.len()..];
         check_payload(&body, payload.len())?;
         Ok(Self {
             epoch,
+            sent,
             body,
             payload: payload.to_vec(),
         })

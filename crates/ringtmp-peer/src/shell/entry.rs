@@ -1,6 +1,7 @@
 //! Into a room: connect, create or join, and run.
 
 use super::Shell;
+use super::record::{Record, Traced};
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::progress::Progress;
@@ -47,6 +48,10 @@ pub struct Own {
     pub weights: Option<Arc<[Parameter]>>,
     /// Where to put every point of the curves as it comes; the view thins them.
     pub points: Option<mpsc::Sender<Vec<Point>>>,
+    /// Where to put a trace of what this peer does. Whoever does not take it in time misses some.
+    pub traced: Option<mpsc::Sender<Traced>>,
+    /// Be as slow as a device of so many operations per second.
+    pub operations_per_second: Option<f64>,
 }
 
 /// What makes links: between devices, or in memory.
@@ -202,15 +207,13 @@ async fn enter(
         true => DataPlace::Disk,
         false => DataPlace::Server(setup.server.trim_end_matches('/').to_owned()),
     };
-    let initial = setup.own.weights;
-    let workshop =
-        executor.map(|executor| Workshop::new(executor, run, place, initial, setup.weights));
-    Ok(Shell::new(
-        signalling,
-        setup.connector.connector(me),
-        workshop,
-        welcome,
-    ))
+    let own = setup.own;
+    let speed = own.operations_per_second;
+    let workshop = executor
+        .map(|executor| Workshop::new(executor, run, place, own.weights, setup.weights, speed));
+    let record = Record::new(me, setup.name, own.traced);
+    let connector = setup.connector.connector(me);
+    Ok(Shell::new(signalling, connector, workshop, record, welcome))
 }
 
 async fn open_executor(
@@ -256,6 +259,7 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Signal { .. } => "signal",
         ServerMessage::Prepare { .. } => "prepare",
         ServerMessage::Commit { .. } => "commit",
+        ServerMessage::Clock { .. } => "clock",
         ServerMessage::Progress { .. } => "progress",
         ServerMessage::Refused { .. } => "refused",
     };

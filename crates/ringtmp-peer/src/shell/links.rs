@@ -73,10 +73,6 @@ impl Links {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.senders.is_empty()
-    }
-
     pub(super) fn peers(&self) -> Vec<PeerId> {
         self.senders.keys().copied().collect()
     }

@@ -2,8 +2,10 @@
 
 mod entry;
 mod links;
+mod record;
 
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
+pub use record::Traced;
 
 use crate::error::PeerError;
 use crate::payloads::{self, Payloads};
@@ -15,6 +17,7 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use links::{LinkEvent, Links};
+use record::{Record, paced};
 use ringtmp_compute::Packed;
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::{Input, Node, Outcome, Output, Polled};
@@ -29,9 +32,6 @@ use std::time::Duration;
 /// The view is published at most this often.
 const VIEW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Bytes are counted, shown and told to the room this often.
-const TRAFFIC_INTERVAL: Duration = Duration::from_secs(1);
-
 /// How long to wait where nothing is due: any length would do.
 const IDLE_WAIT: Duration = Duration::from_secs(60);
 
@@ -41,6 +41,8 @@ struct Worked {
     workshop: Workshop,
     epoch: Epoch,
     result: Result<Done, WorkError>,
+    /// Of a task: whether it kept its pace, if it has one.
+    late: Option<bool>,
 }
 
 /// What the event loop waits for.
@@ -69,7 +71,7 @@ struct Shell {
     /// At most a build, a task and a digest of the newest plan: the node asks for one thing at a time.
     jobs: VecDeque<Job>,
     work: Fuse<LocalBoxFuture<'static, Worked>>,
-    traffic_due: Time,
+    record: Record,
     view_due: Time,
 }
 
@@ -78,6 +80,7 @@ impl Shell {
         signalling: Signalling,
         connector: Connector,
         workshop: Option<Workshop>,
+        record: Record,
         welcome: ServerMessage,
     ) -> Self {
         let clock = Clock::start();
@@ -93,7 +96,7 @@ impl Shell {
             workshop,
             jobs: VecDeque::new(),
             work: Fuse::terminated(),
-            traffic_due: Time::ZERO,
+            record,
             view_due: Time::ZERO,
         }
     }
@@ -108,7 +111,11 @@ impl Shell {
         loop {
             let wake = self.drain(progress);
             self.begin_work();
-            self.count_traffic(progress);
+            let now = self.clock.now();
+            self.record.waits(now, self.node.waiting());
+            if now >= self.record.due() {
+                self.report(progress);
+            }
             self.show(progress, publish);
             breath.take().await;
             let wait = self.wait(wake, progress);
@@ -116,7 +123,7 @@ impl Shell {
                 Happening::Server(message) => self.server_said(*message, progress),
                 Happening::Connector(event) => self.connector_said(event, progress),
                 Happening::Link(event) => self.link_said(event),
-                Happening::Worked(worked) => Some(self.worked(*worked)),
+                Happening::Worked(worked) => Some(self.worked(*worked, progress)),
                 Happening::Command(Some(command)) if command != Command::Leave => {
                     Some(Input::Ask(ask(&command)))
                 }
@@ -199,6 +206,9 @@ impl Shell {
                 self.send(to, epoch, body, &tensors);
             }
             Output::Build(assignment) => {
+                if let Some(plan) = self.node.plan() {
+                    self.record.follow(plan);
+                }
                 self.jobs.clear();
                 self.jobs.push_back(Job::Build(assignment));
             }
@@ -222,7 +232,8 @@ impl Shell {
     }
 
     fn send(&mut self, to: PeerId, epoch: Epoch, body: Body, tensors: &[Packed]) {
-        let sent = payloads::frame(epoch, body, tensors)
+        let now = self.node.clock().to_room(self.clock.now());
+        let sent = payloads::frame(epoch, now, body, tensors)
             .map_err(|error| error.to_string())
             .and_then(|(lane, frame)| {
                 self.links
@@ -308,6 +319,7 @@ impl Shell {
     fn read(&mut self, from: PeerId, bytes: &[u8]) -> Result<Input, WireError> {
         let Frame {
             epoch,
+            sent,
             body,
             payload,
         } = Frame::decode(bytes)?;
@@ -321,6 +333,10 @@ impl Shell {
             return Ok(Input::Control { from, epoch, body });
         };
         let tensors = payloads::tensors(&parts, &payload)?;
+        let sent = sent.and_then(|sent| self.node.clock().to_local(sent));
+        let (now, length) = (self.clock.now(), bytes.len() as u64);
+        self.record
+            .arrived(now, from, sent, kind, micro_batch, length);
         let payload = (!tensors.is_empty()).then(|| self.payloads.keep(tensors));
         Ok(Input::Tensor {
             from,
@@ -342,25 +358,39 @@ impl Shell {
         let Some(job) = self.jobs.pop_front() else {
             return;
         };
+        let clock = self.clock;
+        if let Job::Task { task, .. } = &job {
+            self.record.task_began(clock.now(), task);
+        }
         let work = async move {
             let epoch = job.epoch();
-            let result = workshop.work(job).await;
+            let (result, late) = match job {
+                Job::Task { task, .. } => {
+                    let pace = workshop.pace();
+                    paced(clock, pace, &task, workshop.work(job)).await
+                }
+                Job::Build(_) | Job::Digest { .. } => (workshop.work(job).await, None),
+            };
             Worked {
                 workshop,
                 epoch,
                 result,
+                late,
             }
         };
         self.work = work.boxed_local().fuse();
     }
 
-    fn worked(&mut self, worked: Worked) -> Input {
+    fn worked(&mut self, worked: Worked, progress: &mut Progress) -> Input {
         let Worked {
             workshop,
             epoch,
             result,
+            late,
         } = worked;
         self.workshop = Some(workshop);
+        self.record.task_ended(self.clock.now(), late);
+        self.record.hand_on_if_many(self.node.clock());
         match result {
             Ok(Done::Built) => Input::Built { epoch },
             Ok(Done::Task { task, output, loss }) => {
@@ -372,8 +402,8 @@ impl Shell {
                 }
             }
             Ok(Done::Digests(digests)) => {
-                // The last count, so that what is shown in the end is all there was.
-                self.traffic_due = Time::ZERO;
+                // The last report, so that what is shown in the end is all there was.
+                self.report(progress);
                 Input::Digested {
                     epoch,
                     digests,
@@ -387,18 +417,19 @@ impl Shell {
         }
     }
 
-    /// Once a second: bytes, for the view and for the room.
-    fn count_traffic(&mut self, progress: &mut Progress) {
+    /// Once a second: bytes and how time was spent, for the view and for the room.
+    fn report(&mut self, progress: &mut Progress) {
         let now = self.clock.now();
-        if now < self.traffic_due || self.links.is_empty() {
-            return;
-        }
-        self.traffic_due = now + TRAFFIC_INTERVAL;
         for (peer, traffic) in self.links.counts() {
             progress.traffic(peer, traffic.sent, traffic.received);
         }
-        self.node.handle(now, Input::Traffic(self.links.traffic()));
-        self.drain(progress);
+        if let Some(report) = self.record.report(now, self.node.clock()) {
+            progress.report(self.record.me(), &report);
+            let links = self.links.traffic();
+            let report = Box::new(report);
+            self.node.handle(now, Input::Report { links, report });
+            self.drain(progress);
+        }
     }
 
     fn show(&mut self, progress: &mut Progress, publish: &mut impl FnMut(View)) {
@@ -409,11 +440,11 @@ impl Shell {
         }
     }
 
-    /// Until the node, the view or the traffic is due.
+    /// Until the node, the view or the report is due.
     fn wait(&self, wake: Option<Time>, progress: &Progress) -> Duration {
         let view = progress.has_changed().then_some(self.view_due);
-        let traffic = (!self.links.is_empty()).then_some(self.traffic_due);
-        let due = [wake, view, traffic].into_iter().flatten().min();
+        let report = self.node.plan().map(|_| self.record.due());
+        let due = [wake, view, report].into_iter().flatten().min();
         due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()))
     }
 

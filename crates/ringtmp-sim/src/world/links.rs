@@ -117,6 +117,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let of_tensors = self.tensor_bytes(at, &body);
         let frame = Frame {
             epoch,
+            sent: None,
             body,
             payload: Vec::new(),
         };

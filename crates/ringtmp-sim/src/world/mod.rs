@@ -392,6 +392,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             | ServerMessage::Signal { .. }
             | ServerMessage::Prepare { .. }
             | ServerMessage::Commit { .. }
+            | ServerMessage::Clock { .. }
             | ServerMessage::Progress { .. } => {}
         }
         let Some(to) = usize::try_from(connection.0)

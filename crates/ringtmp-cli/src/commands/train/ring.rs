@@ -134,7 +134,7 @@ impl<'a> Ring<'a> {
             own: Own {
                 data: true,
                 weights: self.initial.clone(),
-                points: None,
+                ..Own::default()
             },
         }
     }

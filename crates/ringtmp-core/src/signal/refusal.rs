@@ -1,0 +1,61 @@
+//! Refusals.
+
+use crate::ids::RoomCode;
+use serde::{Deserialize, Serialize};
+
+/// Why the server says no. The texts are for the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Refusal {
+    /// No such room.
+    #[error("there is no room {room}: it has ended, or the link was not copied whole")]
+    NoSuchRoom {
+        /// The code that was asked for.
+        room: RoomCode,
+    },
+    /// The room is full.
+    #[error("the room is full: it takes {members_max} members")]
+    RoomFull {
+        /// The limit.
+        members_max: u16,
+    },
+    /// The server has no place for another room.
+    #[error("the server already holds {rooms_max} rooms; try again when one has ended")]
+    ServerFull {
+        /// The limit.
+        rooms_max: u32,
+    },
+    /// Versions differ.
+    #[error(
+        "this page speaks protocol {theirs}, the server {ours}: reload the page (or update the program)"
+    )]
+    Version {
+        /// The server's version.
+        ours: u16,
+        /// The peer's version.
+        theirs: u16,
+    },
+    /// Too many messages.
+    #[error("too many messages in a short time; the server closed the connection")]
+    TooFast,
+    /// The message is longer than [`super::SIGNAL_BYTES_MAX`].
+    #[error("a message of {bytes} bytes is over the server's limit of {bytes_max}")]
+    TooLong {
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// The message cannot be read, or does not belong here.
+    #[error("the server cannot use this message: {detail}")]
+    Malformed {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The run cannot be run.
+    #[error("the run is refused: {detail}")]
+    BadRun {
+        /// What is wrong with it.
+        detail: String,
+    },
+}
