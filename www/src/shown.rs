@@ -3,7 +3,7 @@
 use crate::messages::Failure;
 use crate::{format, words};
 use ringtmp_core::ids::PeerId;
-use ringtmp_core::plan::Plan;
+use ringtmp_core::plan::{Plan, SpareReason};
 use ringtmp_core::signal::{
     Device, DeviceKind, ExecutorKind, MemberStatus, MemberView, Role, RoomState, RoomView,
 };
@@ -343,7 +343,7 @@ fn held_layers(view: &View, room: &RoomView, member: &MemberView) -> (String, St
     let Some(held) = held else {
         let why = match member.status {
             MemberStatus::Watching => words::LAYERS_WATCHING,
-            MemberStatus::Spare => words::LAYERS_SPARE,
+            MemberStatus::Spare => spare(room, member),
             _ if member.role == Role::Spectator => words::LAYERS_WATCHING,
             _ => words::LAYERS_UNPLANNED,
         };
@@ -359,6 +359,22 @@ fn held_layers(view: &View, room: &RoomView, member: &MemberView) -> (String, St
     (range, detail.unwrap_or_default())
 }
 
+/// Why a member has no layers.
+fn spare(room: &RoomView, member: &MemberView) -> &'static str {
+    let spares = room.plan.iter().flat_map(|plan| &plan.spares);
+    let reason = spares
+        .filter(|spare| spare.peer == member.peer)
+        .map(|spare| spare.reason)
+        .next();
+    match reason {
+        Some(SpareReason::TooFewLayers) => words::LAYERS_TOO_FEW,
+        Some(SpareReason::TooLittleMemory) => words::LAYERS_TOO_LARGE,
+        Some(SpareReason::FasterWithout) => words::LAYERS_FASTER_WITHOUT,
+        // It joined after the plan was made.
+        None => words::LAYERS_UNPLANNED,
+    }
+}
+
 const fn status(status: MemberStatus) -> (&'static str, &'static str) {
     match status {
         MemberStatus::Waiting => (words::STATUS_WAITING, "waiting"),
@@ -366,6 +382,7 @@ const fn status(status: MemberStatus) -> (&'static str, &'static str) {
         MemberStatus::Ready => (words::STATUS_READY, "ready"),
         MemberStatus::Training => (words::STATUS_TRAINING, "training"),
         MemberStatus::Spare => (words::STATUS_SPARE, "spare"),
+        MemberStatus::Measuring => (words::STATUS_MEASURING, "preparing"),
         MemberStatus::Watching => (words::STATUS_WATCHING, "watching"),
         MemberStatus::Done => (words::STATUS_DONE, "done"),
     }

@@ -96,6 +96,7 @@ pub const EXECUTOR_CPU: &str = "CPU";
 pub const UNNAMED: &str = "unnamed device";
 
 pub const STATUS_WAITING: &str = "waiting";
+pub const STATUS_MEASURING: &str = "measuring its speed";
 pub const STATUS_PREPARING: &str = "preparing";
 pub const STATUS_READY: &str = "ready";
 pub const STATUS_TRAINING: &str = "training";
@@ -103,7 +104,9 @@ pub const STATUS_SPARE: &str = "spare";
 pub const STATUS_WATCHING: &str = "watching";
 pub const STATUS_DONE: &str = "done";
 
-pub const LAYERS_SPARE: &str = "none: there are more devices than stages";
+pub const LAYERS_TOO_FEW: &str = "none: there are more devices than layers";
+pub const LAYERS_TOO_LARGE: &str = "none: it gives less memory than a layer takes";
+pub const LAYERS_FASTER_WITHOUT: &str = "none: the ring is as fast without it";
 pub const LAYERS_WATCHING: &str = "none: it only watches";
 pub const LAYERS_UNPLANNED: &str = "not dealt yet";
 

@@ -16,6 +16,7 @@ pub mod lobby;
 pub mod node;
 pub mod partition;
 pub mod plan;
+pub mod profile;
 pub mod room;
 pub mod schedule;
 pub mod signal;

@@ -371,7 +371,7 @@ impl Lobby {
             return;
         };
         entry.connections.remove(&peer);
-        entry.room.leave(peer);
+        entry.room.leave(now, peer);
         if entry.connections.is_empty() {
             entry.empty_since = Some(now);
         }

@@ -27,7 +27,7 @@ impl LayerCost {
 }
 
 /// An order of peers, the cuts between their shards and what bounds each stage. Only a newer epoch replaces it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Its version.
     pub epoch: Epoch,
@@ -42,6 +42,31 @@ pub struct Plan {
     /// How tensors are written between each stage and the next, head first: one fewer than stages, since nothing but curves
     /// crosses the closing link.
     pub codecs: Vec<TensorCodec>,
+    /// Participants without a stage.
+    pub spares: Vec<Spare>,
+    /// The least that a step can take, in seconds, as far as it was measured.
+    pub step_seconds: Option<f64>,
+}
+
+/// A participant without a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spare {
+    /// Who.
+    pub peer: PeerId,
+    /// Why.
+    pub reason: SpareReason,
+}
+
+/// Why the plan does without a participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpareReason {
+    /// All layers are with others.
+    TooFewLayers,
+    /// It gives less memory than any layer takes.
+    TooLittleMemory,
+    /// The ring is as fast without it, or faster.
+    FasterWithout,
 }
 
 /// Why a plan cannot be used. A server that sends one is broken or hostile.
@@ -216,6 +241,7 @@ mod tests {
             limits: vec![limits; 2],
             sources: vec![StageIndex(0), StageIndex(1)],
             codecs: vec![TensorCodec::F16],
+            ..Plan::default()
         }
     }
 

@@ -1,7 +1,7 @@
 //! One room: its members, its plan, its state.
 //!
 //! ```text
-//!             enough participants, or start            all ready
+//!     enough participants, or start, and measured      all ready
 //!   waiting ───────────────────────────▶ warming up ─────────────▶ training ◀──▶ paused
 //!      ▲                                     │                        │  │          │
 //!      │ start again                         │ a member lost,         │  └── all ───┼──▶ finished
@@ -11,11 +11,12 @@
 //!
 //! Anybody in the room may start, pause, resume and stop the run: who has the code is trusted with it.
 
+mod planning;
 mod report;
 
 use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId, RoomCode, StageIndex};
-use crate::partition::partition;
+use crate::partition::layers_in_words;
 use crate::plan::Plan;
 use crate::schedule::DataSource;
 use crate::signal::{
@@ -26,6 +27,9 @@ use crate::time::Time;
 use crate::trace::Report;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+pub use planning::PROFILE_WAIT_MAX;
+use planning::Told;
 
 /// How long stages and links may take to be built. First use of a pipeline takes seconds on slow devices, a link up to 20 s.
 pub const WARM_UP_MAX: Duration = Duration::from_secs(120);
@@ -41,6 +45,7 @@ struct Member {
     has_data: bool,
     links: Vec<LinkTraffic>,
     report: Option<Box<Report>>,
+    told: Told,
 }
 
 /// A message for a member.
@@ -56,6 +61,8 @@ pub struct Room {
     members: Vec<Member>,
     epoch: Epoch,
     plan: Option<Plan>,
+    /// A start waits until then for members to measure.
+    profiles_due: Option<Time>,
     warm_up_ends: Option<Time>,
     ready: BTreeSet<PeerId>,
     done: BTreeMap<PeerId, Vec<LayerDigest>>,
@@ -79,6 +86,7 @@ impl Room {
                 incarnation,
             },
             plan: None,
+            profiles_due: None,
             warm_up_ends: None,
             ready: BTreeSet::new(),
             done: BTreeMap::new(),
@@ -108,6 +116,7 @@ impl Room {
             has_data,
             links: Vec::new(),
             report: None,
+            told: Told::default(),
         });
         let welcome = ServerMessage::Welcome {
             peer,
@@ -125,7 +134,7 @@ impl Room {
     }
 
     /// A member is gone, on purpose or not.
-    pub fn leave(&mut self, peer: PeerId) {
+    pub fn leave(&mut self, now: Time, peer: PeerId) {
         let Some(index) = self.members.iter().position(|member| member.peer == peer) else {
             return;
         };
@@ -133,19 +142,17 @@ impl Room {
         let held = self.plan.as_ref().and_then(|plan| plan.layers_of(peer));
         match held {
             Some(layers) if self.running() && !self.done.contains_key(&peer) => {
-                // People count from 1.
-                let (from, to) = (layers.start.0 + 1, layers.end.0);
-                let layers = if from == to {
-                    format!("layer {from}")
-                } else {
-                    format!("layers {from} to {to}")
-                };
+                let layers = usize::from(layers.start.0)..usize::from(layers.end.0);
+                let layers = layers_in_words(&layers);
                 self.stop(format!(
                     "{} left the ring, and with it {layers}",
                     member.device.name
                 ));
             }
-            _ => self.show(),
+            _ => {
+                self.start_if_measured(now);
+                self.show();
+            }
         }
     }
 
@@ -172,11 +179,12 @@ impl Room {
             ClientMessage::Pause => self.change(RoomState::Training, RoomState::Paused),
             ClientMessage::Resume => self.change(RoomState::Paused, RoomState::Training),
             ClientMessage::Stop => {
-                if self.running() {
+                if self.running() || self.profiles_due.is_some() {
                     self.stop("stopped on purpose".to_owned());
                 }
             }
-            ClientMessage::Leave => self.leave(from),
+            ClientMessage::Leave => self.leave(now, from),
+            ClientMessage::Profile { profile } => self.profile(now, from, profile),
             ClientMessage::Ready { epoch } => self.ready(from, epoch),
             ClientMessage::Failed { epoch, reason } => self.failed(from, epoch, &reason),
             ClientMessage::Progress { epoch, points } => self.progress(from, epoch, points),
@@ -210,6 +218,9 @@ impl Room {
                 late.join(", ")
             ));
         }
+        if self.profiles_due.is_some_and(|due| now >= due) {
+            self.prepare(now);
+        }
         if self.report_view_due.is_some_and(|due| now >= due) {
             self.show();
         }
@@ -217,7 +228,7 @@ impl Room {
 
     /// When [`Room::tick`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        [self.warm_up_ends, self.report_view_due]
+        [self.profiles_due, self.warm_up_ends, self.report_view_due]
             .into_iter()
             .flatten()
             .min()
@@ -251,12 +262,16 @@ impl Room {
             status: self.status(member),
             links: member.links.clone(),
             report: member.report.clone(),
+            profile: member.told.view(),
         }
     }
 
     fn status(&self, member: &Member) -> MemberStatus {
         if member.role == Role::Spectator {
             return MemberStatus::Watching;
+        }
+        if self.profiles_due.is_some() && self.unmeasured().any(|other| other.peer == member.peer) {
+            return MemberStatus::Measuring;
         }
         let Some(plan) = &self.plan else {
             return MemberStatus::Waiting;
@@ -313,43 +328,6 @@ impl Room {
         holds && epoch == self.epoch && self.running()
     }
 
-    fn start(&mut self, now: Time) {
-        let order: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
-        if self.running() || order.is_empty() {
-            return;
-        }
-        let cuts = partition(&self.run.outline.layers, order.len());
-        let order: Vec<PeerId> = order.into_iter().take(cuts.len() - 1).collect();
-        let sources = self.sources(&order);
-        if sources.is_empty() {
-            return self.stop("none of the devices has samples to train on".to_owned());
-        }
-        let limits = self.run.outline.limits(&cuts);
-        self.epoch.number += 1;
-        let plan = Plan {
-            epoch: self.epoch,
-            order,
-            cuts,
-            codecs: vec![self.run.outline.codec; limits.len() - 1],
-            limits,
-            sources,
-        };
-        self.ready.clear();
-        self.done.clear();
-        self.curve = Curve::default();
-        self.result = None;
-        for member in &mut self.members {
-            member.links.clear();
-            member.report = None;
-        }
-        self.plan = Some(plan.clone());
-        self.state = RoomState::WarmingUp;
-        self.warm_up_ends = Some(now + WARM_UP_MAX);
-        self.show();
-        let prepare = |peer: &PeerId| (*peer, ServerMessage::Prepare { plan: plan.clone() });
-        self.output.extend(plan.order.iter().map(prepare));
-    }
-
     /// The stages of this order whose samples are trained on.
     fn sources(&self, order: &[PeerId]) -> Vec<StageIndex> {
         let has_data = |peer: &PeerId| match self.run.outline.source {
@@ -375,6 +353,7 @@ impl Room {
 
     fn stop(&mut self, reason: String) {
         self.state = RoomState::Stopped { reason };
+        self.profiles_due = None;
         self.warm_up_ends = None;
         self.show();
     }

@@ -7,7 +7,8 @@ pub use refusal::Refusal;
 use crate::codec::TensorCodec;
 use crate::ids::{Epoch, PeerId, RoomCode};
 use crate::plan::{LayerCost, Plan};
-use crate::schedule::{DataSource, Limits, ScheduleSpec, StageCost, limits};
+use crate::profile::{Planning, Profile};
+use crate::schedule::{DataSource, ScheduleSpec};
 use crate::time::Time;
 use crate::trace::Report;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,11 @@ pub enum ClientMessage {
         device: Device,
         /// Whether it has samples to train on. It matters where every device trains on its own.
         has_data: bool,
+    },
+    /// What this device takes for the run's layers.
+    Profile {
+        /// As measured.
+        profile: Profile,
     },
     /// Pass a connection message on to another member.
     Signal {
@@ -254,6 +260,8 @@ pub struct Device {
     pub executor: ExecutorKind,
     /// The adapter or processor, as far as it is known.
     pub adapter: String,
+    /// Bytes that its stage may take; none where nobody said.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Device {
@@ -295,23 +303,11 @@ pub struct RunOutline {
     pub sample_bytes: u64,
     /// How tensors are written between stages.
     pub codec: TensorCodec,
+    /// Where the plan gets the speed of peers from.
+    pub planning: Planning,
 }
 
 impl RunOutline {
-    /// What bounds each stage between `cuts`, head first, on equal peers.
-    pub fn limits(&self, cuts: &[u16]) -> Vec<Limits> {
-        limits(&self.schedule, self.micro_batches, &self.stage_costs(cuts))
-    }
-
-    /// What each stage between `cuts` costs, on equal peers. The head's input is samples that come from sources elsewhere.
-    pub fn stage_costs(&self, cuts: &[u16]) -> Vec<StageCost> {
-        let mut costs = StageCost::of(&self.layers, cuts, &self.schedule);
-        if let (DataSource::Every, Some(head)) = (self.source, costs.first_mut()) {
-            head.input_bytes = self.sample_bytes;
-        }
-        costs
-    }
-
     /// What keeps it from being run, in words for its author.
     pub(crate) fn complaint(&self) -> Option<String> {
         let costs_are_sane = self
@@ -419,6 +415,27 @@ pub struct MemberView {
     pub links: Vec<LinkTraffic>,
     /// How it does, or did last, under the plan.
     pub report: Option<Box<Report>>,
+    /// What is known of its speed.
+    pub profile: ProfileView,
+}
+
+/// What a room knows of a member's speed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "profile", rename_all = "snake_case")]
+pub enum ProfileView {
+    /// It has not told yet.
+    #[default]
+    Missing,
+    /// It has measured the run's layers.
+    Measured {
+        /// F, B and W of all layers for a sample, in seconds.
+        sample_seconds: f64,
+    },
+    /// What it told cannot be true; operations are counted instead.
+    Refused {
+        /// In words for the user.
+        reason: String,
+    },
 }
 
 /// What a member does now.
@@ -427,13 +444,15 @@ pub struct MemberView {
 pub enum MemberStatus {
     /// No plan yet.
     Waiting,
+    /// Measures the run's layers, so that the plan can be made.
+    Measuring,
     /// Builds its stage and links.
     Preparing,
     /// Has said ready.
     Ready,
     /// Computes.
     Training,
-    /// There are more peers than stages: it steps in with the next plan.
+    /// The plan does without it and says why: it may step in with the next.
     Spare,
     /// Only watches.
     Watching,

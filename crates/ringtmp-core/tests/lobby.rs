@@ -3,8 +3,9 @@
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{PeerId, RoomCode, StageIndex};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
-use ringtmp_core::plan::LayerCost;
-use ringtmp_core::room::WARM_UP_MAX;
+use ringtmp_core::plan::{LayerCost, Plan};
+use ringtmp_core::profile::{Planning, Profile};
+use ringtmp_core::room::{PROFILE_WAIT_MAX, WARM_UP_MAX};
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
@@ -35,6 +36,7 @@ fn run(start_at_peers: u16) -> RunDescriptor {
         source: DataSource::One,
         sample_bytes: 4,
         codec: TensorCodec::default(),
+        planning: Planning::Counted,
     };
     RunDescriptor {
         toml: String::new(),
@@ -49,6 +51,7 @@ fn device() -> Device {
         name: "a \u{7} phone".to_owned(),
         executor: ExecutorKind::Gpu,
         adapter: "x".repeat(500),
+        memory_bytes: None,
     }
 }
 
@@ -507,4 +510,140 @@ fn the_plan_names_those_who_have_samples_and_without_any_nothing_starts() {
         "{states:?}"
     );
     assert!(!states.is_empty());
+}
+
+/// A room for two whose plan waits for measurements, with both in it, and the epoch's plan if there is one yet.
+fn measured_room(server: &mut Server) -> (RoomCode, [PeerId; 2]) {
+    let mut run = run(2);
+    run.outline.planning = Planning::Measured;
+    let room = server.create(0, run).expect("a room");
+    let peers = [1, 2].map(|connection| {
+        let entered = server.enter(connection, room, Role::Participant);
+        entered.expect("there is place").0
+    });
+    (room, peers)
+}
+
+fn profile(seconds: f64) -> ClientMessage {
+    ClientMessage::Profile {
+        profile: Profile {
+            layer_seconds: vec![[seconds; 3]; 4],
+            noise: 0.0,
+            links: Vec::new(),
+            medium_bytes_per_second: None,
+        },
+    }
+}
+
+fn planned(output: &[LobbyOutput]) -> Option<&Plan> {
+    output.iter().find_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::Prepare { plan },
+            ..
+        } => Some(plan),
+        _ => None,
+    })
+}
+
+fn view(output: &[LobbyOutput]) -> Option<&RoomView> {
+    output.iter().rev().find_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::Room { room },
+            ..
+        } => Some(room),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_plan_waits_for_what_its_members_measure_and_follows_it() {
+    let mut server = Server::new(Limits::default());
+    let (_, peers) = measured_room(&mut server);
+    let output = server.say(1, &profile(1e-3));
+    assert_eq!(planned(&output), None);
+    let status = |member: &MemberView| member.status;
+    let room = view(&output).expect("the room is shown");
+    assert_eq!(
+        room.members.iter().map(status).collect::<Vec<_>>(),
+        [MemberStatus::Waiting, MemberStatus::Measuring]
+    );
+    let output = server.say(2, &profile(3e-3));
+    let plan = planned(&output).expect("all have measured");
+    assert_eq!(
+        plan.layers_of(peers[0])
+            .map(|layers| layers.end.0 - layers.start.0),
+        Some(3)
+    );
+    let step = plan.step_seconds.expect("it was measured");
+    assert!((step - 2.0 * 9e-3).abs() < 1e-9, "{step}");
+}
+
+#[test]
+fn who_measures_for_too_long_is_planned_for_all_the_same() {
+    let mut server = Server::new(Limits::default());
+    measured_room(&mut server);
+    assert_eq!(planned(&server.say(1, &profile(1e-3))), None);
+    server.now = server.now + PROFILE_WAIT_MAX;
+    let output = server.input(LobbyInput::Tick);
+    assert_eq!(
+        planned(&output).map(|plan| plan.cuts.clone()),
+        Some(vec![0, 2, 4])
+    );
+}
+
+#[test]
+fn who_is_gone_is_waited_for_no_longer() {
+    let mut server = Server::new(Limits::default());
+    measured_room(&mut server);
+    server.say(1, &profile(1e-3));
+    let output = server.say(2, &ClientMessage::Leave);
+    assert_eq!(planned(&output).map(Plan::stages), Some(1));
+}
+
+#[test]
+fn a_profile_that_cannot_be_true_is_refused_for_all_to_see_and_the_run_starts_without_it() {
+    let mut server = Server::new(Limits::default());
+    measured_room(&mut server);
+    server.say(1, &profile(1e-3));
+    let output = server.say(2, &profile(-1.0));
+    assert_eq!(
+        planned(&output).map(|plan| plan.cuts.clone()),
+        Some(vec![0, 2, 4])
+    );
+    let liar = &view(&output).expect("the room is shown").members[1];
+    let ProfileView::Refused { reason } = &liar.profile else {
+        panic!("{liar:?}");
+    };
+    assert!(reason.contains("-1 s"), "{reason}");
+}
+
+#[test]
+fn a_model_that_fits_no_device_stops_the_room_with_who_lacks_how_much() {
+    let mut server = Server::new(Limits::default());
+    let mut run = run(1);
+    for layer in &mut run.outline.layers {
+        layer.parameters = 1_000_000;
+    }
+    let room = server.create(0, run).expect("a room");
+    server.connect(1);
+    let mut join = join(room, Role::Participant);
+    if let ClientMessage::Join { device, .. } = &mut join {
+        device.memory_bytes = Some(40_000_000);
+    }
+    let output = server.say(1, &join);
+    assert_eq!(planned(&output), None);
+    let state = Server::states(&output).pop();
+    let Some(RoomState::Stopped { reason }) = state else {
+        panic!("{state:?}");
+    };
+    assert!(
+        reason.contains("a  phone lacks 8.0 MB for layers 1 to 4"),
+        "{reason}"
+    );
+    // Others may join and bring what is missing.
+    assert_eq!(planned(&server.say(1, &ClientMessage::Start)), None);
+    server
+        .enter(2, room, Role::Participant)
+        .expect("there is place");
+    assert!(planned(&server.say(1, &ClientMessage::Start)).is_some());
 }

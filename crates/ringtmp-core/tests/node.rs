@@ -4,6 +4,7 @@ use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode, StageIndex, Step};
 use ringtmp_core::node::{Input, Node, Output, Polled};
 use ringtmp_core::plan::{LayerCost, Plan};
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Limits, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
@@ -50,6 +51,7 @@ fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
         source: DataSource::One,
         sample_bytes: 4,
         codec: TensorCodec::default(),
+        planning: Planning::Counted,
     };
     let code = RoomCode::from_random([1; 10]);
     let state = RoomState::Waiting;
@@ -82,6 +84,7 @@ fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
         limits: vec![limits; 2],
         sources,
         codecs: vec![TensorCodec::F32],
+        ..Plan::default()
     };
     let hello = Hello {
         protocol: PROTOCOL_VERSION,

@@ -3,6 +3,7 @@
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, PeerId, RoomCode};
 use ringtmp_core::plan::LayerCost;
+use ringtmp_core::profile::Planning;
 use ringtmp_core::room::Room;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
@@ -32,6 +33,7 @@ fn room() -> Room {
         evaluation_micro_batches: 1,
         start_at_peers: 2,
         schedule: ScheduleSpec::new(Mode::Sync, 1),
+        planning: Planning::Counted,
         source: DataSource::One,
         sample_bytes: 4,
         codec: TensorCodec::default(),
@@ -51,6 +53,7 @@ fn room() -> Room {
             name: "a device".to_owned(),
             executor: ExecutorKind::Cpu,
             adapter: String::new(),
+            memory_bytes: None,
         };
         room.join(Time::ZERO, peer, role, device, true);
     }

@@ -4,6 +4,7 @@ use crate::view::RunSummary;
 use ringtmp_compute::{LayerOutline, ModelError, ModelSpec, OptimizerSpec};
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::plan::LayerCost;
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::{RunDescriptor, RunOutline};
 use ringtmp_data::{DataSpec, DataSpecError, Order};
@@ -248,6 +249,7 @@ impl Run {
             source: DataSource::One,
             sample_bytes: self.sample_bytes(),
             codec: TensorCodec::F32,
+            planning: Planning::Counted,
         }
     }
 

@@ -30,5 +30,6 @@ mod planted;
 mod tests;
 
 pub use random::{Draws, EXPONENTIAL_MAX};
-pub use scenario::{DeviceSpec, FORWARD, LinkSpec, PEERS_MAX, Scenario, ScenarioError, TaskKind};
+pub use ringtmp_core::partition::{Hop, Hops};
+pub use scenario::{DeviceSpec, FORWARD, PEERS_MAX, Scenario, ScenarioError, TaskKind};
 pub use world::{Outcome, SimulationError, StageUse, simulate};

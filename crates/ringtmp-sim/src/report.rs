@@ -5,6 +5,7 @@ use crate::world::Outcome;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::trace::{Shares, extent, middle_third, shares};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The figures of one run, or their means over several. Shares are fractions of the middle third of the steps, which leaves
 /// filling and draining out; times are virtual.
@@ -28,6 +29,10 @@ pub struct Report {
     pub throughput: f64,
     /// Samples per second of the busiest peer, were it never idle.
     pub bound: f64,
+    /// Samples per second that the planner holds possible: besides the busiest peer, links and credits bound them.
+    pub planned: f64,
+    /// Devices that the plan does without.
+    pub spares: Vec<usize>,
     /// Seconds from the first task to the end of the last.
     pub seconds: f64,
     /// The stages, head first; of the first run.
@@ -39,6 +44,8 @@ pub struct Report {
 /// The figures of one peer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PeerReport {
+    /// Which device it is, in the order of joining.
+    pub device: usize,
     /// Half open.
     pub layers: [u16; 2],
     /// Not computing.
@@ -64,13 +71,14 @@ impl Report {
     /// The figures of a run.
     pub fn of(scenario: &Scenario, outcome: &Outcome) -> Self {
         let outline = &scenario.outline;
+        let plan = &outcome.plan;
         let work: Vec<f64> = outcome
-            .cuts
-            .windows(2)
-            .enumerate()
-            .map(|(i, pair)| {
+            .order
+            .iter()
+            .zip(plan.cuts.windows(2))
+            .map(|(device, pair)| {
                 let layers = usize::from(pair[0])..usize::from(pair[1]);
-                scenario.micro_batch_seconds(i, &layers)
+                scenario.micro_batch_seconds(*device, &layers)
             })
             .collect();
         let most = work.iter().copied().fold(0.0, f64::max);
@@ -84,7 +92,7 @@ impl Report {
         let (from, until, steps) = window.unwrap_or((start, end, outline.steps));
         let within = shares(&outcome.trace, from, until);
         let whole = shares(&outcome.trace, start, end);
-        let idle = |of: &std::collections::BTreeMap<u32, Shares>| {
+        let idle = |of: &BTreeMap<u32, Shares>| {
             let idle = busiest.iter().filter_map(|peer| of.get(peer));
             mean(idle.map(Shares::idle))
         };
@@ -93,26 +101,6 @@ impl Report {
         let seconds = until.since(from).as_secs_f64();
         let throughput = per_step * f64::from(steps) / seconds;
         let bound = samples / most;
-        let limits = outline.limits(&outcome.cuts);
-        let stages = outcome
-            .stages
-            .iter()
-            .zip(&limits)
-            .zip(outcome.cuts.windows(2));
-        let peers = (0..).zip(stages).map(|(i, ((used, limits), pair))| {
-            let shares = within.get(&i).copied().unwrap_or_default();
-            PeerReport {
-                layers: [pair[0], pair[1]],
-                idle: shares.idle(),
-                shares,
-                credit: limits.credit,
-                weights_pending: limits.weights_pending,
-                slots: used.slots,
-                memory_bytes: used.memory_bytes,
-                memory_bytes_max: used.memory_bytes_max,
-                bytes_sent: used.bytes_sent,
-            }
-        });
         Self {
             schema_version: 1,
             schedule: outline.schedule.mode,
@@ -123,8 +111,14 @@ impl Report {
             rate_lost: 1.0 - throughput / bound,
             throughput,
             bound,
+            planned: plan
+                .step_seconds
+                .map_or(bound, |seconds| per_step / seconds),
+            spares: (0..scenario.devices.len())
+                .filter(|device| !outcome.order.contains(device))
+                .collect(),
             seconds: end.since(start).as_secs_f64(),
-            peers: peers.collect(),
+            peers: peers(outcome, &within),
             hash: hash(outcome),
         }
     }
@@ -140,6 +134,7 @@ impl Report {
             rate_lost: of(|report| report.rate_lost),
             throughput: of(|report| report.throughput),
             bound: of(|report| report.bound),
+            planned: of(|report| report.planned),
             seconds: of(|report| report.seconds),
             ..first.clone()
         })
@@ -150,6 +145,34 @@ impl Report {
         let peers = self.peers.iter().map(|peer| peer.memory_bytes);
         peers.max().unwrap_or(0)
     }
+}
+
+/// The figures of all stages, with their shares in the window.
+fn peers(outcome: &Outcome, within: &BTreeMap<u32, Shares>) -> Vec<PeerReport> {
+    let stages = outcome
+        .stages
+        .iter()
+        .zip(&outcome.plan.limits)
+        .zip(outcome.plan.cuts.windows(2))
+        .zip(&outcome.order);
+    let peers = (0..)
+        .zip(stages)
+        .map(|(i, (((used, limits), pair), device))| {
+            let shares = within.get(&i).copied().unwrap_or_default();
+            PeerReport {
+                device: *device,
+                layers: [pair[0], pair[1]],
+                idle: shares.idle(),
+                shares,
+                credit: limits.credit,
+                weights_pending: limits.weights_pending,
+                slots: used.slots,
+                memory_bytes: used.memory_bytes,
+                memory_bytes_max: used.memory_bytes_max,
+                bytes_sent: used.bytes_sent,
+            }
+        });
+    peers.collect()
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {

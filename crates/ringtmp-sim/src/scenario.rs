@@ -2,7 +2,10 @@
 
 use crate::random::{Draws, EXPONENTIAL_MAX};
 use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::partition::{Device, Hop, Hops, Problem};
 use ringtmp_core::plan::LayerCost;
+use ringtmp_core::profile::{LinkProfile, Planning, Profile};
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::RunOutline;
 use serde::{Deserialize, Serialize};
@@ -31,21 +34,16 @@ pub struct DeviceSpec {
     /// Whether it has samples to train on.
     #[serde(default = "has_data")]
     pub has_data: bool,
+    /// Bytes that a stage may take; none where nobody said, which means being frugal.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Whether it is a station of [`Scenario::medium_bytes_per_second`].
+    #[serde(default)]
+    pub on_medium: bool,
 }
 
 fn has_data() -> bool {
     true
-}
-
-/// A connection between two neighbours, the same both ways.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LinkSpec {
-    /// From the last byte sent to the frame's arrival, in seconds.
-    pub delay_seconds: f64,
-    /// Bytes per second; none for a link that takes any amount at once.
-    #[serde(default)]
-    pub bytes_per_second: Option<f64>,
 }
 
 /// A ring and its run.
@@ -53,10 +51,12 @@ pub struct LinkSpec {
 pub struct Scenario {
     /// The run. It starts by itself when all devices are there.
     pub outline: RunOutline,
-    /// The devices, head first.
+    /// The devices, in the order in which they join: which is the head, and which are left out, the room decides.
     pub devices: Vec<DeviceSpec>,
-    /// `links[i]` joins device i with the next; the last closes the ring.
-    pub links: Vec<LinkSpec>,
+    /// The links between any two of them.
+    pub links: Hops,
+    /// Bytes per second of the medium that stations share: a frame between two of them takes it up twice.
+    pub medium_bytes_per_second: Option<f64>,
     /// j: every task takes `1 + j (E - 1)` times its time, E exponential of mean 1.
     pub jitter: f64,
     /// Makes all draws.
@@ -66,15 +66,11 @@ pub struct Scenario {
 /// Why a scenario cannot be simulated. The fault is its author's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScenarioError {
-    /// Too few or too many devices, or links that do not go with them.
-    #[error(
-        "{devices} devices and {links} links: a ring has 1 to {PEERS_MAX} devices and as many links"
-    )]
+    /// Too few or too many devices.
+    #[error("{devices} devices: a ring has 1 to {PEERS_MAX}")]
     Size {
         /// Devices.
         devices: usize,
-        /// Links.
-        links: usize,
     },
     /// A number out of its range.
     #[error("{0} is out of its range: {1}")]
@@ -95,13 +91,13 @@ impl Scenario {
             flops_per_second: [1.0 / forward; 3],
             update_seconds: 0.0,
             has_data: true,
+            memory_bytes: None,
+            on_medium: false,
         };
-        let link = LinkSpec {
+        let link = Hop {
             delay_seconds: hop_delay * forward,
             bytes_per_second: None,
         };
-        let mut schedule = ScheduleSpec::new(mode, 1);
-        schedule.hop_flops = hop_delay;
         Self {
             outline: RunOutline {
                 name: "simulated".to_owned(),
@@ -111,13 +107,15 @@ impl Scenario {
                 evaluate_every: 0,
                 evaluation_micro_batches: 0,
                 start_at_peers: peers,
-                schedule,
+                schedule: ScheduleSpec::new(mode, 1),
                 source: DataSource::One,
                 sample_bytes: 4096,
                 codec: TensorCodec::F32,
+                planning: Planning::Measured,
             },
             devices: vec![device; usize::from(peers)],
-            links: vec![link; usize::from(peers)],
+            links: Hops::all(link),
+            medium_bytes_per_second: None,
             jitter: 0.0,
             seed: 1,
         }
@@ -127,10 +125,10 @@ impl Scenario {
     ///
     /// What cannot be simulated.
     pub fn check(&self) -> Result<(), ScenarioError> {
-        let (devices, links) = (self.devices.len(), self.links.len());
+        let devices = self.devices.len();
         let participants = usize::from(self.outline.start_at_peers);
-        if !(1..=PEERS_MAX).contains(&devices) || links != devices || participants != devices {
-            return Err(ScenarioError::Size { devices, links });
+        if !(1..=PEERS_MAX).contains(&devices) || participants != devices {
+            return Err(ScenarioError::Size { devices });
         }
         let rule = |ok: bool, what, range| {
             ok.then_some(())
@@ -156,14 +154,20 @@ impl Scenario {
                 "0 to 1000000 seconds",
             )?;
         }
-        for link in &self.links {
+        let is_rate = |rate: f64| rate.is_finite() && rate >= 1.0;
+        rule(
+            self.medium_bytes_per_second.is_none_or(is_rate),
+            "the medium's rate",
+            "at least 1 byte per second",
+        )?;
+        for link in self.links.known() {
             rule(
                 (0.0..=TASK_SECONDS_MAX).contains(&link.delay_seconds),
                 "a link's delay",
                 "0 to 1000000 seconds",
             )?;
             rule(
-                link.bytes_per_second.is_none_or(|rate| rate >= 1.0),
+                link.bytes_per_second.is_none_or(is_rate),
                 "a link's rate",
                 "at least 1 byte per second",
             )?;
@@ -216,10 +220,62 @@ impl Scenario {
         }
     }
 
-    /// The link between two neighbours.
-    pub(crate) fn link(&self, from: usize, to: usize) -> LinkSpec {
-        let next = (from + 1) % self.devices.len();
-        self.links[if to == next { from } else { to }]
+    /// What the device at `index` would measure and knows, where `peers` are the names of all.
+    pub(crate) fn profile(&self, index: usize, peers: &[PeerId]) -> Profile {
+        let speeds = self.devices[index].flops_per_second;
+        let seconds = |layer: &LayerCost| [0, 1, 2].map(|pass| layer.flops[pass] / speeds[pass]);
+        let others = peers
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != index);
+        let link = |(other, to): (usize, &PeerId)| {
+            let hop = self.links.get(index, other);
+            LinkProfile {
+                to: *to,
+                delay_seconds: hop.delay_seconds,
+                bytes_per_second: hop.bytes_per_second,
+            }
+        };
+        let medium = self.medium_bytes_per_second;
+        Profile {
+            layer_seconds: self.outline.layers.iter().map(seconds).collect(),
+            noise: 0.0,
+            links: others.map(link).collect(),
+            medium_bytes_per_second: medium.filter(|_| self.devices[index].on_medium),
+        }
+    }
+
+    /// What a planner would be told who knew everything.
+    pub fn problem(&self) -> Problem {
+        let device = |(index, spec): (usize, &DeviceSpec)| Device {
+            layer_seconds: self.profile(index, &[]).layer_seconds,
+            memory_bytes: spec.memory_bytes,
+            on_medium: spec.on_medium,
+        };
+        Problem {
+            layers: self.outline.layers.clone(),
+            schedule: self.outline.schedule,
+            micro_batches: self.outline.micro_batches,
+            devices: self.devices.iter().enumerate().map(device).collect(),
+            hops: self.links.clone(),
+            codec: self.outline.codec,
+            sample_bytes: match self.outline.source {
+                DataSource::One => 0,
+                DataSource::Every => self.outline.sample_bytes,
+            },
+            medium_bytes_per_second: self.medium_bytes_per_second,
+        }
+    }
+
+    /// How long a frame of so many bytes takes up the shared medium.
+    pub(crate) fn air_seconds(&self, from: usize, to: usize, bytes: u64) -> f64 {
+        let Some(rate) = self.medium_bytes_per_second else {
+            return 0.0;
+        };
+        let stations = [from, to]
+            .into_iter()
+            .filter(|index| self.devices[*index].on_medium);
+        stations.count() as f64 * bytes as f64 / rate
     }
 
     /// Bytes of the samples of a micro-batch, with their labels.

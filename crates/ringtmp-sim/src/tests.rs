@@ -2,9 +2,11 @@ use crate::check::{Complaint, compare, simulate_checked};
 use crate::compute::HashStage;
 use crate::planted::Bug;
 use crate::random::Draws;
-use crate::scenario::{DeviceSpec, LinkSpec, Scenario};
+use crate::scenario::{DeviceSpec, Scenario};
 use crate::world::{SimulationError, World};
+use ringtmp_core::partition::{Hop, Hops};
 use ringtmp_core::plan::LayerCost;
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode};
 
 /// Rings, links and models of any kind, by seed.
@@ -28,19 +30,30 @@ fn random(seed: u64) -> Scenario {
     outline.evaluate_every = draws.between(0, 3) as u32;
     outline.evaluation_micro_batches = draws.between(0, 3) as u16;
     outline.schedule.micro_batch_samples = draws.between(1, 16) as u32;
-    outline.schedule.hop_flops = draws.between(0, 20) as f64;
-    outline.schedule.memory_bytes_max =
-        [None, Some(0), Some(10_000_000), Some(1 << 40)][draws.between(0, 3) as usize];
-    for (device, link) in scenario.devices.iter_mut().zip(&mut scenario.links) {
+    if draws.between(0, 3) == 0 {
+        outline.planning = Planning::Counted;
+    }
+    let memory = |draws: &mut Draws| {
+        let megabytes = draws.between(1, 100);
+        [None, Some(megabytes * 1_000_000), Some(1 << 40)][draws.between(0, 2) as usize]
+    };
+    for device in &mut scenario.devices {
         *device = DeviceSpec {
             flops_per_second: [0; 3].map(|_| 100.0 * (0.1 + draws.unit())),
             update_seconds: 0.01 * draws.unit(),
             has_data: true,
+            memory_bytes: memory(&mut draws),
+            on_medium: draws.unit() < 0.5,
         };
-        *link = LinkSpec {
+    }
+    scenario.medium_bytes_per_second = (draws.unit() < 0.3).then(|| 1e6 + 1e8 * draws.unit());
+    let peers = scenario.devices.len();
+    for (one, other) in (0..peers).flat_map(|one| (0..one).map(move |other| (one, other))) {
+        let link = Hop {
             delay_seconds: 0.1 * draws.unit(),
             bytes_per_second: (draws.unit() < 0.5).then(|| 1e6 + 1e8 * draws.unit()),
         };
+        scenario.links.set(one, other, link);
     }
     if draws.unit() < 0.5 {
         scenario.outline.source = DataSource::Every;
@@ -55,11 +68,24 @@ fn random(seed: u64) -> Scenario {
 
 #[test]
 fn a_thousand_random_rings_pass_every_check() {
+    let mut refused = 0;
     for seed in 0..1000 {
-        if let Err(error) = simulate_checked(&random(seed)) {
-            panic!("{error}; replay it with random({seed})");
+        match simulate_checked(&random(seed)) {
+            Ok(_) => {}
+            Err(SimulationError::Refused { reason, .. }) => {
+                assert!(
+                    reason.contains("lacks") || reason.contains("samples"),
+                    "{reason}; replay it with random({seed})"
+                );
+                refused += 1;
+            }
+            Err(error) => panic!("{error}; replay it with random({seed})"),
         }
     }
+    assert!(
+        (1..250).contains(&refused),
+        "{refused} were refused for want of memory"
+    );
 }
 
 #[test]
@@ -85,7 +111,6 @@ fn a_seed_replays_its_run_exactly_and_another_seed_another_run() {
 
 fn complaint_about(bug: Bug, mode: Mode) -> Option<SimulationError> {
     let mut scenario = Scenario::equal(4, mode, 40, 4, 1.0);
-    scenario.outline.schedule.memory_bytes_max = None;
     scenario.outline.source = DataSource::Every;
     let mut world = World::new(&scenario, HashStage::new);
     world.planted.bug = Some(bug);
@@ -158,6 +183,20 @@ fn an_impossible_scenario_is_refused_with_the_reason() {
     assert!(refused(|scenario| scenario.jitter = f64::NAN).contains("jitter"));
     assert!(refused(|scenario| scenario.devices.clear()).contains("0 devices"));
     assert!(refused(|scenario| scenario.devices[1].flops_per_second[0] = 0.0).contains("speed"));
-    assert!(refused(|scenario| scenario.links[0].delay_seconds = -1.0).contains("delay"));
-    assert!(refused(|scenario| scenario.links[0].bytes_per_second = Some(0.0)).contains("rate"));
+    let late = |scenario: &mut Scenario| {
+        let link = Hop {
+            delay_seconds: -1.0,
+            bytes_per_second: None,
+        };
+        scenario.links.set(0, 1, link);
+    };
+    assert!(refused(late).contains("delay"));
+    let slow = |scenario: &mut Scenario| {
+        let link = Hop {
+            delay_seconds: 0.0,
+            bytes_per_second: Some(0.0),
+        };
+        scenario.links = Hops::all(link);
+    };
+    assert!(refused(slow).contains("rate"));
 }

@@ -10,7 +10,9 @@ fn report(mode: Mode, hop_delay: f64, jitter: f64, memory_bytes: u64) -> Report 
     let seeds = if jitter > 0.0 { 1..=10 } else { 1..=1 };
     let one = |seed| {
         let mut scenario = Scenario::equal(8, mode, 32, 50, hop_delay);
-        scenario.outline.schedule.memory_bytes_max = Some(memory_bytes);
+        for device in &mut scenario.devices {
+            device.memory_bytes = Some(memory_bytes);
+        }
         (scenario.jitter, scenario.seed) = (jitter, seed);
         let outcome = simulate_checked(&scenario).expect("a sound run");
         Report::of(&scenario, &outcome)

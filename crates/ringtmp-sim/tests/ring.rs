@@ -6,6 +6,7 @@ use ringtmp_core::ids::{Epoch, PayloadId, PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Event, Input, Node, Outcome, Output, Polled};
 use ringtmp_core::plan::LayerCost;
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
@@ -35,6 +36,7 @@ fn outline(mode: Mode, steps: u32, micro_batches: u16, start_at_peers: u16) -> R
         source: DataSource::One,
         sample_bytes: 4,
         codec: TensorCodec::default(),
+        planning: Planning::Counted,
     }
 }
 
@@ -44,6 +46,7 @@ fn device(name: &str) -> Device {
         name: name.to_owned(),
         executor: ExecutorKind::Cpu,
         adapter: String::new(),
+        memory_bytes: None,
     }
 }
 

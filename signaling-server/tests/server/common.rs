@@ -4,6 +4,7 @@ use futures::{SinkExt, StreamExt};
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::plan::LayerCost;
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::{
     ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RunDescriptor,
@@ -174,6 +175,7 @@ pub(crate) fn run() -> RunDescriptor {
             source: DataSource::One,
             sample_bytes: 4,
             codec: TensorCodec::default(),
+            planning: Planning::Counted,
         },
     }
 }
@@ -184,6 +186,7 @@ pub(crate) fn device() -> Device {
         name: "test".to_owned(),
         executor: ExecutorKind::Cpu,
         adapter: "none".to_owned(),
+        memory_bytes: None,
     }
 }
 

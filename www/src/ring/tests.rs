@@ -1,6 +1,6 @@
 use super::*;
 use ringtmp_core::plan::Plan;
-use ringtmp_core::signal::{Device, DeviceKind, ExecutorKind, MemberView, RoomView};
+use ringtmp_core::signal::{Device, DeviceKind, ExecutorKind, MemberView, ProfileView, RoomView};
 use ringtmp_peer::{LinkView, RunSummary, ServerState};
 
 /// A ring of `stages` devices that hold `layers_each` layers each; we are the first. With `planned` false nobody has layers yet.
@@ -10,6 +10,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         name: "A device with a rather long name".to_owned(),
         executor: ExecutorKind::Gpu,
         adapter: String::new(),
+        memory_bytes: None,
     };
     let order: Vec<PeerId> = (1..=stages).map(PeerId).collect();
     let members = order.iter().map(|peer| MemberView {
@@ -19,6 +20,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         status: MemberStatus::Training,
         links: Vec::new(),
         report: None,
+        profile: ProfileView::Missing,
     });
     let layers = usize::from(layers_each) * order.len();
     let cuts = (0..=order.len())

@@ -1,5 +1,5 @@
 use super::*;
-use ringtmp_core::signal::{LinkTraffic, Point, RunResult};
+use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, RunResult};
 
 fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
     let device = Device {
@@ -7,6 +7,7 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
         name: format!("tab {peer}"),
         executor: ExecutorKind::Cpu,
         adapter: "wasm".to_owned(),
+        memory_bytes: None,
     };
     MemberView {
         peer: PeerId(peer),
@@ -15,6 +16,7 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
         status,
         links: Vec::new(),
         report: None,
+        profile: ProfileView::Missing,
     }
 }
 

@@ -9,7 +9,7 @@ use ringtmp_core::trace::extent;
 use ringtmp_core::trace::json::{Trace, to_json};
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::report::Report;
-use ringtmp_sim::{DeviceSpec, LinkSpec, Outcome, PEERS_MAX, Scenario, timeline};
+use ringtmp_sim::{DeviceSpec, Hop, Hops, Outcome, PEERS_MAX, Scenario, timeline};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ pub(crate) struct Sim {
     /// Bytes per second of a link; without limit if not given
     #[arg(long, value_name = "BYTES")]
     rate: Option<f64>,
-    /// Unequal devices: JSON with "devices" and, if they differ, "links"
+    /// Unequal devices: JSON with "devices" and, where they differ, "links" {"between": [0, 1], ...} and the medium they share
     #[arg(long, value_name = "FILE")]
     devices: Option<PathBuf>,
     /// Write the figures to this file ("-" for standard output)
@@ -66,11 +66,23 @@ pub(crate) struct Sim {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Devices {
-    /// Head first.
     devices: Vec<DeviceSpec>,
-    /// Each to the next; the last closes the ring. None for those of `--hop-delay` and `--rate`.
+    /// Those that differ from what `--hop-delay` and `--rate` say.
     #[serde(default)]
-    links: Vec<LinkSpec>,
+    links: Vec<Between>,
+    /// What devices with `on_medium` share.
+    #[serde(default)]
+    medium_bytes_per_second: Option<f64>,
+}
+
+/// A link between two devices, counted from 0.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Between {
+    between: [usize; 2],
+    delay_seconds: f64,
+    #[serde(default)]
+    bytes_per_second: Option<f64>,
 }
 
 /// Simulates.
@@ -107,10 +119,10 @@ impl Sim {
         let mut scenario =
             Scenario::equal(peers, self.schedule, micro_batches, self.steps, hop_delay);
         scenario.jitter = self.jitter;
-        scenario.outline.schedule.memory_bytes_max = Some(self.memory);
-        for link in &mut scenario.links {
-            link.bytes_per_second = self.rate;
-        }
+        scenario.links = Hops::all(Hop {
+            bytes_per_second: self.rate,
+            ..scenario.links.get(0, 0)
+        });
         if let Some(path) = &self.devices {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
@@ -124,9 +136,18 @@ impl Sim {
                 );
             }
             scenario.devices = file.devices;
-            if !file.links.is_empty() {
-                scenario.links = file.links;
+            scenario.medium_bytes_per_second = file.medium_bytes_per_second;
+            for link in file.links {
+                let [one, other] = link.between;
+                let hop = Hop {
+                    delay_seconds: link.delay_seconds,
+                    bytes_per_second: link.bytes_per_second,
+                };
+                scenario.links.set(one, other, hop);
             }
+        }
+        for device in &mut scenario.devices {
+            device.memory_bytes.get_or_insert(self.memory);
         }
         scenario.check()?;
         Ok(scenario)
@@ -162,17 +183,18 @@ fn print(report: &Report) {
         percent(report.rate_lost),
     );
     println!(
-        "{:.2} samples/s of {:.2} possible; {:.3} s; mean of {} run(s) from seed {}; weights {}",
-        report.throughput, report.bound, report.seconds, report.runs, report.seed, report.hash
+        "{:.2} samples/s of {:.2} planned; {:.3} s; mean of {} run(s) from seed {}; weights {}",
+        report.throughput, report.planned, report.seconds, report.runs, report.seed, report.hash
     );
     let mut table = plain(&[
-        "peer", "layers", "idle", "input", "link", "credit", "weights", "c", "Wmax", "slots",
-        "memory", "sent",
+        "stage", "device", "layers", "idle", "input", "link", "credit", "weights", "c", "Wmax",
+        "slots", "memory", "sent",
     ]);
     for (i, peer) in report.peers.iter().enumerate() {
         let shares = peer.shares;
         table.add_row([
             i.to_string(),
+            peer.device.to_string(),
             format!("{}..{}", peer.layers[0], peer.layers[1]),
             percent(peer.idle),
             percent(shares.input),
@@ -187,6 +209,10 @@ fn print(report: &Report) {
         ]);
     }
     println!("{table}");
+    if !report.spares.is_empty() {
+        let spares: Vec<String> = report.spares.iter().map(usize::to_string).collect();
+        println!("without device {}", spares.join(", "));
+    }
 }
 
 pub(super) fn plain(header: &[&str]) -> Table {

@@ -256,6 +256,7 @@ fn status_word(status: MemberStatus) -> &'static str {
         MemberStatus::Ready => "ready",
         MemberStatus::Training => "training",
         MemberStatus::Spare => "spare",
+        MemberStatus::Measuring => "measuring",
         MemberStatus::Watching => "watching",
         MemberStatus::Done => "done",
     }

@@ -4,7 +4,7 @@ use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
     Device, DeviceKind, ExecutorKind, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point,
-    Role, RoomState, RoomView, RunResult,
+    ProfileView, Role, RoomState, RoomView, RunResult,
 };
 use ringtmp_peer::{RunSummary, ServerState, View};
 
@@ -25,10 +25,12 @@ fn member(id: u64, kind: DeviceKind, name: &str, bytes: &[(u64, u64)]) -> Member
             name: name.to_owned(),
             executor,
             adapter: "a processor".to_owned(),
+            memory_bytes: None,
         },
         status: MemberStatus::Training,
         links: bytes.iter().map(link).collect(),
         report: None,
+        profile: ProfileView::Missing,
     }
 }
 

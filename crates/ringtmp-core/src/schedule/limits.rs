@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! c_i  = ceil(alpha * R_i / T) + 1     credit of stage i
-//! R_i  = own F + B, those of all later stages, and the delays of the later hops, both ways
+//! R_i  = own F + B, those of all later stages, and the later hops, both ways
 //! T    = the most that one stage does for a micro-batch: max(F + B + W)
 //! ```
 //!
@@ -10,7 +10,6 @@
 //! the least that works at all, what the formula wants, and the most that is of use. The room decides them with the plan, which
 //! carries them to the peers.
 
-use crate::plan::LayerCost;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -36,6 +35,9 @@ const LEVELS: u32 = 16;
 
 /// The most round trips that a credit covers: beyond them it is at its maximum anyway.
 const ROUND_TRIPS_MAX: f64 = 64.0;
+
+/// The most numbers that an optimizer keeps for each that is learnt: Adam keeps two.
+pub const OPTIMIZER_NUMBERS_MAX: u8 = 8;
 
 /// Bytes of a number.
 const NUMBER_BYTES: u64 = 4;
@@ -117,22 +119,19 @@ pub struct ScheduleSpec {
     pub credit_factor: f64,
     /// The most W put off; at most [`WEIGHTS_PENDING_MAX`].
     pub weights_pending_max: u16,
-    /// The delay of a hop, as the operations per sample that a stage could do meanwhile.
-    pub hop_flops: f64,
-    /// Bytes that a stage may take at a peer; none where it is not known, which means being frugal.
-    pub memory_bytes_max: Option<u64>,
+    /// Numbers that the optimizer keeps for each one that is learnt; at most [`OPTIMIZER_NUMBERS_MAX`].
+    pub optimizer_numbers: u8,
 }
 
 impl ScheduleSpec {
-    /// The usual one: alpha 2, hops that cost nothing, frugal.
+    /// The usual one: alpha 2, an optimizer with one number for each that is learnt.
     pub const fn new(mode: Mode, micro_batch_samples: u32) -> Self {
         Self {
             mode,
             micro_batch_samples,
             credit_factor: 2.0,
             weights_pending_max: WEIGHTS_PENDING_MAX,
-            hop_flops: 0.0,
-            memory_bytes_max: None,
+            optimizer_numbers: 1,
         }
     }
 
@@ -141,7 +140,7 @@ impl ScheduleSpec {
         let positive = |x: f64| x.is_finite() && x >= 0.0;
         self.micro_batch_samples >= 1
             && positive(self.credit_factor)
-            && positive(self.hop_flops)
+            && self.optimizer_numbers <= OPTIMIZER_NUMBERS_MAX
             && (1..=WEIGHTS_PENDING_MAX).contains(&self.weights_pending_max)
     }
 }
@@ -167,60 +166,88 @@ impl Limits {
     }
 }
 
-/// What a stage costs under a plan.
+/// What a stage costs under a plan, per micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StageCost {
-    /// Operations of F, of B and of W, per sample; divided by the speed of its peer where peers differ.
-    pub flops: [f64; 3],
-    /// The delay of the hop to the next stage, in the same unit.
-    pub hop: f64,
+    /// Seconds of F, of B and of W.
+    pub seconds: [f64; 3],
+    /// Seconds to the next stage.
+    pub hop_seconds: f64,
+    /// Of these, how long the link is taken up: what is sent meanwhile has to wait.
+    pub transfer_seconds: f64,
     /// Numbers it learns.
     pub parameters: u64,
-    /// Bytes it keeps from F until W, per sample.
+    /// Bytes it keeps from F until W.
     pub stash_bytes: u64,
-    /// Bytes of its input, per sample; at the head none, unless samples come to it from sources elsewhere.
+    /// Bytes of its input; at the head none, unless samples come to it from sources elsewhere.
     pub input_bytes: u64,
+    /// Bytes that it may take; none where it is not known, which means being frugal.
+    pub memory_bytes_max: Option<u64>,
 }
 
 impl StageCost {
-    /// The costs of the stages between `cuts`, on equal peers.
-    pub fn of(layers: &[LayerCost], cuts: &[u16], spec: &ScheduleSpec) -> Vec<Self> {
-        let bounds = cuts.windows(2);
-        bounds
-            .map(|pair| {
-                let (from, to) = (usize::from(pair[0]), usize::from(pair[1]));
-                let held = layers.get(from..to).unwrap_or_default();
-                let before = from.checked_sub(1).and_then(|before| layers.get(before));
-                Self {
-                    flops: [0, 1, 2].map(|i| held.iter().map(|layer| layer.flops[i]).sum()),
-                    hop: spec.hop_flops,
-                    parameters: saturating_sum(held.iter().map(|layer| layer.parameters)),
-                    stash_bytes: saturating_sum(held.iter().map(|layer| layer.stash_bytes)),
-                    input_bytes: before.map_or(0, |layer| layer.output_bytes),
-                }
-            })
-            .collect()
-    }
-
-    /// Bytes a stage takes at most: its parameters with their gradient, one number of optimizer state and as many versions of
-    /// weights as the mode keeps; its slots; and the inputs that its predecessor's credit lets wait here.
+    /// Bytes a stage takes at most: its parameters with their gradient, what the optimizer keeps of them and as many versions of
+    /// them as the mode wants; its slots; and the inputs that its predecessor's credit lets wait here.
     pub fn memory_bytes(
         &self,
         limits: Limits,
-        predecessor: Option<Limits>,
+        predecessor_credit: Option<u16>,
         spec: &ScheduleSpec,
         micro_batches: u16,
     ) -> u64 {
-        let versions = u64::from(versions(spec.mode, limits, micro_batches));
-        let samples = u64::from(spec.micro_batch_samples);
-        let weights = self
-            .parameters
-            .saturating_mul(NUMBER_BYTES * (2 + versions));
-        let slots = (samples * u64::from(limits.slots)).saturating_mul(self.stash_bytes);
+        let numbers = 1
+            + u64::from(spec.optimizer_numbers)
+            + u64::from(versions(spec.mode, limits, micro_batches));
+        let weights = self.parameters.saturating_mul(NUMBER_BYTES * numbers);
+        let slots = u64::from(limits.slots).saturating_mul(self.stash_bytes);
         // At the head samples wait, whose window is its own credit.
-        let queue = samples * u64::from(predecessor.unwrap_or(limits).credit);
+        let queue = u64::from(predecessor_credit.unwrap_or(limits.credit));
         let queue = queue.saturating_mul(self.input_bytes);
         weights.saturating_add(slots).saturating_add(queue)
+    }
+
+    /// Bytes that are lacking for the least that works, of a stage with so many stages from it to the tail.
+    pub fn lacking_bytes(&self, spec: &ScheduleSpec, micro_batches: u16, later: usize) -> u64 {
+        let least = match spec.mode {
+            Mode::OneForwardOneBackward => rival(later),
+            Mode::Sync | Mode::TwoVersions | Mode::Async => least(spec, micro_batches),
+        };
+        let before = match spec.mode {
+            Mode::OneForwardOneBackward => rival(later + 1),
+            Mode::Sync | Mode::TwoVersions | Mode::Async => least,
+        };
+        let needed = self.memory_bytes(least, Some(before.credit), spec, micro_batches);
+        needed.saturating_sub(self.memory_bytes_max.unwrap_or(u64::MAX))
+    }
+
+    /// About the credits that a stage which fits the least that works and the stage before it get, as far as the memory of this one
+    /// goes: `trips` is `alpha R / T` of both, `later` the number of stages from this one to the tail.
+    pub fn credits_about(
+        &self,
+        trips: [f64; 2],
+        later: usize,
+        spec: &ScheduleSpec,
+        micro_batches: u16,
+    ) -> [f64; 2] {
+        if spec.mode == Mode::OneForwardOneBackward {
+            return [later, later + 1].map(|later| f64::from(rival(later).credit));
+        }
+        let least = least(spec, micro_batches);
+        let wanted = trips.map(|trips| generous(spec, micro_batches, trips, LEVELS));
+        let Some(memory) = self.memory_bytes_max else {
+            return [f64::from(wanted[0].credit), f64::from(CREDIT_MAX)];
+        };
+        let bytes = |own, before| self.memory_bytes(own, Some(before), spec, micro_batches);
+        let low = bytes(least, least.credit);
+        let high = bytes(wanted[0], wanted[1].credit);
+        let share = memory.saturating_sub(low) as f64 / high.saturating_sub(low).max(1) as f64;
+        let [own, before] = wanted.map(|wanted| {
+            let (low, high) = (f64::from(least.credit), f64::from(wanted.credit));
+            (low + share.min(1.0) * (high - low)).floor()
+        });
+        // What is left beyond the wishes of this stage is for what queues.
+        let left = memory.saturating_sub(bytes(wanted[0], 0)) / self.input_bytes.max(1);
+        [own, before.max(left as f64).min(f64::from(CREDIT_MAX))]
     }
 }
 
@@ -234,38 +261,47 @@ pub fn versions(mode: Mode, limits: Limits, micro_batches: u16) -> u16 {
     }
 }
 
-/// The limits of all stages, head first: the most generous that leave every stage within the memory there is, and the least
-/// that work where none does (whether a stage fits at all is for the plan to decide). Generosity is one number for the whole
-/// ring, since a clamped credit anywhere caps the rate of all.
+/// The limits of all stages, head first: the most generous with which every stage keeps to its memory, and the least that work
+/// where it cannot ([`StageCost::lacking_bytes`]). What waits at a stage is its predecessor's credit, so that both give way
+/// where memory is short, the more generous one first.
 pub fn limits(spec: &ScheduleSpec, micro_batches: u16, costs: &[StageCost]) -> Vec<Limits> {
     if spec.mode == Mode::OneForwardOneBackward {
-        return (0..costs.len()).map(|i| rival(i, costs.len())).collect();
+        return (0..costs.len()).map(|i| rival(costs.len() - i)).collect();
     }
-    let round_trips = round_trips(spec, costs);
-    let at = |level| {
-        let stages = round_trips.iter();
-        stages
-            .map(|trips| generous(spec, micro_batches, *trips, level))
-            .collect::<Vec<_>>()
+    let trips = round_trips(spec, costs);
+    let most = |cost: &StageCost| match cost.memory_bytes_max {
+        Some(_) => 2 * LEVELS,
+        None => LEVELS,
     };
-    let Some(memory) = spec.memory_bytes_max else {
-        return at(LEVELS);
-    };
-    let fits = |limits: &Vec<Limits>| {
-        let before = std::iter::once(None).chain(limits.iter().copied().map(Some));
-        let mut stages = costs.iter().zip(limits).zip(before);
-        stages.all(|((cost, limits), before)| {
-            cost.memory_bytes(*limits, before, spec, micro_batches) <= memory
-        })
-    };
-    let mut levels = (0..=2 * LEVELS).rev().map(at);
-    levels.find(fits).unwrap_or_else(|| at(0))
+    let mut levels: Vec<u32> = costs.iter().map(most).collect();
+    let at =
+        |stage: usize, levels: &[u32]| generous(spec, micro_batches, trips[stage], levels[stage]);
+    for (stage, cost) in costs.iter().enumerate() {
+        let Some(memory) = cost.memory_bytes_max else {
+            continue;
+        };
+        let before = stage.checked_sub(1);
+        loop {
+            let credit = before.map(|before| at(before, &levels).credit);
+            if cost.memory_bytes(at(stage, &levels), credit, spec, micro_batches) <= memory {
+                break;
+            }
+            let gives_way = match before {
+                Some(before) if levels[before] > levels[stage] => before,
+                Some(_) | None => stage,
+            };
+            if levels[gives_way] == 0 {
+                break;
+            }
+            levels[gives_way] -= 1;
+        }
+    }
+    (0..costs.len()).map(|stage| at(stage, &levels)).collect()
 }
 
-/// What 1F1B is bounded by: it has no W to put off but the one it does next.
-fn rival(stage: usize, stages: usize) -> Limits {
-    let later = u16::try_from(stages - stage).unwrap_or(u16::MAX);
-    let credit = later.min(CREDIT_MAX);
+/// What 1F1B is bounded by, with so many stages from this one to the tail: it has no W to put off but the one it does next.
+fn rival(later: usize) -> Limits {
+    let credit = u16::try_from(later).unwrap_or(u16::MAX).min(CREDIT_MAX);
     Limits {
         credit,
         weights_pending: 1,
@@ -273,36 +309,48 @@ fn rival(stage: usize, stages: usize) -> Limits {
     }
 }
 
-/// Of each stage, `R_i / T`: how many micro-batches the busiest stage works off while one goes to the tail and back.
-fn round_trips(spec: &ScheduleSpec, costs: &[StageCost]) -> Vec<f64> {
-    let total = |cost: &StageCost| cost.flops.iter().sum::<f64>();
-    let busiest = costs.iter().map(total).fold(0.0, f64::max);
-    let mut later = 0.0;
-    let mut trips: Vec<f64> = costs
-        .iter()
-        .enumerate()
-        .rev()
-        .map(|(i, cost)| {
-            let hop = if i + 1 == costs.len() { 0.0 } else { cost.hop };
-            later += cost.flops[0] + cost.flops[1] + 2.0 * hop;
-            spec.credit_factor * later / busiest
-        })
-        .map(|trips| {
-            if trips.is_finite() {
-                trips.min(ROUND_TRIPS_MAX)
-            } else {
-                ROUND_TRIPS_MAX
-            }
-        })
-        .collect();
+/// The least that works.
+fn least(spec: &ScheduleSpec, micro_batches: u16) -> Limits {
+    generous(spec, micro_batches, 0.0, 0)
+}
+
+/// Of each stage R, head first: its own F and B, those of all later stages, and the later hops, both ways.
+pub fn round_trip_seconds(costs: &[StageCost]) -> Vec<f64> {
+    let later = |sum: &mut f64, (i, cost): (usize, &StageCost)| {
+        let hop = if i + 1 == costs.len() {
+            0.0
+        } else {
+            cost.hop_seconds
+        };
+        *sum += cost.seconds[0] + cost.seconds[1] + 2.0 * hop;
+        Some(*sum)
+    };
+    let mut trips: Vec<f64> = costs.iter().enumerate().rev().scan(0.0, later).collect();
     trips.reverse();
     trips
+}
+
+/// Of each stage `alpha R / T`, head first: how many micro-batches the busiest stage or link works off while one goes to the tail
+/// and back.
+fn round_trips(spec: &ScheduleSpec, costs: &[StageCost]) -> Vec<f64> {
+    let busy = |cost: &StageCost| cost.seconds.iter().sum::<f64>().max(cost.transfer_seconds);
+    let busiest = costs.iter().map(busy).fold(0.0, f64::max);
+    let trips = round_trip_seconds(costs).into_iter();
+    trips
+        .map(|seconds| spec.credit_factor * seconds / busiest)
+        .collect()
 }
 
 /// The limits of one stage at a level of generosity: 0 is the least, [`LEVELS`] what the formula wants, twice that the most
 /// that is of use.
 fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> Limits {
-    let credit = |trips: f64| (trips.ceil() as u16).saturating_add(1).min(CREDIT_MAX);
+    // A ring of which nothing takes time has trips that are no number.
+    let trips = if trips.is_finite() {
+        trips.min(ROUND_TRIPS_MAX)
+    } else {
+        ROUND_TRIPS_MAX
+    };
+    let credit = (trips.ceil() as u16).saturating_add(1).min(CREDIT_MAX);
     let pending = spec.weights_pending_max.min(WEIGHTS_PENDING_MAX);
     let between = |low: u16, high: u16, share: u32| {
         let span = u32::from(high.saturating_sub(low));
@@ -310,7 +358,7 @@ fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> 
     };
     // Credits and put-off W. Below two credits nothing overlaps, and an evaluation would stop the flow.
     let least = (2, 1);
-    let wanted = (credit(trips).max(2), pending.min(WEIGHTS_PENDING_FRUGAL));
+    let wanted = (credit.max(2), pending.min(WEIGHTS_PENDING_FRUGAL));
     let (first, second) = (level.min(LEVELS), level.saturating_sub(LEVELS));
     let credit = between(least.0, wanted.0, first);
     let weights_pending = between(least.1, wanted.1, first);
@@ -332,8 +380,4 @@ fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> 
             slots: credit + weights_pending,
         }
     }
-}
-
-fn saturating_sum(numbers: impl Iterator<Item = u64>) -> u64 {
-    numbers.fold(0, u64::saturating_add)
 }

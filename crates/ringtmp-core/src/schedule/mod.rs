@@ -20,8 +20,8 @@ mod roster;
 mod transit;
 
 pub use limits::{
-    CREDIT_MAX, Limits, Mode, SLOTS_MAX, ScheduleSpec, StageCost, UnknownMode, WEIGHTS_PENDING_MAX,
-    limits, versions,
+    CREDIT_MAX, Limits, Mode, OPTIMIZER_NUMBERS_MAX, SLOTS_MAX, ScheduleSpec, StageCost,
+    UnknownMode, WEIGHTS_PENDING_MAX, limits, round_trip_seconds, versions,
 };
 pub use messages::{Neighbour, Outgoing, Task, Violation};
 pub use roster::{Cursor, DataSource, Deal, Roster, Source};

@@ -20,7 +20,7 @@ pub enum DataSource {
 /// How the training micro-batches of a run are dealt to its sources: one after the other, like cards. So no source is ever
 /// more than one micro-batch ahead of another, whether or not the sources divide a step, and with fewer micro-batches in a
 /// step than sources each still has its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deal {
     /// Micro-batches of a step; at least 1.
     pub micro_batches: u16,

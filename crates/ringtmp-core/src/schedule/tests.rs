@@ -25,6 +25,15 @@ fn roster_of(which: u8, stages: usize, steps: u32, micro_batches: u16) -> Roster
         ..roster(steps, micro_batches, 2)
     }
 }
+const COST: StageCost = StageCost {
+    seconds: [1.0; 3],
+    hop_seconds: 0.0,
+    transfer_seconds: 0.0,
+    parameters: 1,
+    stash_bytes: 1,
+    input_bytes: 1,
+    memory_bytes_max: None,
+};
 
 fn roster(steps: u32, micro_batches: u16, evaluation_micro_batches: u16) -> Roster {
     Roster {
@@ -39,11 +48,8 @@ fn roster(steps: u32, micro_batches: u16, evaluation_micro_batches: u16) -> Rost
 
 fn bounds(mode: Mode, stages: usize, micro_batches: u16) -> Vec<Limits> {
     let cost = StageCost {
-        flops: [1.0; 3],
-        hop: 0.0,
         parameters: 10,
-        stash_bytes: 1,
-        input_bytes: 1,
+        ..COST
     };
     limits(
         &ScheduleSpec::new(mode, 1),
@@ -186,14 +192,11 @@ fn several_micro_batches_are_in_flight_but_never_more_than_the_credit() {
 #[test]
 fn a_stage_that_flushes_needs_no_more_slots_than_a_step_has_micro_batches() {
     let cost = StageCost {
-        flops: [1.0; 3],
-        hop: 1.0,
-        parameters: 1,
-        stash_bytes: 1,
-        input_bytes: 1,
+        hop_seconds: 1.0,
+        memory_bytes_max: Some(1 << 30),
+        ..COST
     };
     let mut spec = ScheduleSpec::new(Mode::Sync, 1);
-    spec.memory_bytes_max = Some(1 << 30);
     let generous = Limits {
         credit: 32,
         weights_pending: 32,
@@ -435,40 +438,66 @@ fn with_two_versions_a_step_uses_the_weights_of_one_update_less_and_the_last_eva
 
 #[test]
 fn credits_follow_the_formula_and_memory_cuts_them() {
-    let cost = StageCost {
-        flops: [1.0; 3],
-        hop: 1.0,
-        parameters: 10,
-        stash_bytes: 100,
-        input_bytes: 10,
-    };
-    let mut spec = ScheduleSpec::new(Mode::TwoVersions, 1);
-    let credits = |spec: &ScheduleSpec, hop| {
-        let costs = vec![StageCost { hop, ..cost }; 8];
-        limits(spec, 32, &costs)
+    let spec = ScheduleSpec::new(Mode::TwoVersions, 1);
+    let credits = |hop_seconds, memory_bytes_max| {
+        let cost = StageCost {
+            hop_seconds,
+            parameters: 10,
+            stash_bytes: 100,
+            input_bytes: 10,
+            memory_bytes_max,
+            ..COST
+        };
+        (cost, limits(&spec, 32, &[cost; 8]))
     };
     // R_0 = 16 without delay, 16 + 14 with one F a hop; T = 3; the tail's R is 2.
-    assert_eq!(credits(&spec, 0.0)[0].credit, 12);
-    assert_eq!(credits(&spec, 1.0)[0].credit, 21);
-    assert_eq!(credits(&spec, 1.0)[7].credit, 3);
-    let free = credits(&spec, 1.0);
+    assert_eq!(credits(0.0, None).1[0].credit, 12);
+    let (_, free) = credits(1.0, None);
+    assert_eq!(free[0].credit, 21);
+    assert_eq!(free[7].credit, 3);
     let mut slots_before = 0;
     for memory in [1000, 2000, 3000, 1_000_000] {
-        spec.memory_bytes_max = Some(memory);
-        let cut = credits(&spec, 1.0);
+        let (cost, cut) = credits(1.0, Some(memory));
         assert!(cut[0].slots > slots_before, "more memory, more slots");
         slots_before = cut[0].slots;
-        let taken = cost.memory_bytes(cut[1], Some(cut[0]), &spec, 32);
-        assert!(taken <= memory, "{taken} of {memory}");
+        for pair in cut.windows(2) {
+            let taken = cost.memory_bytes(pair[1], Some(pair[0].credit), &spec, 32);
+            assert!(taken <= memory, "{taken} of {memory}");
+        }
     }
     assert!(slots_before > free[0].slots, "known memory is used");
-    spec.memory_bytes_max = Some(0);
     let least = Limits {
         credit: 2,
         weights_pending: 1,
         slots: 3,
     };
-    assert_eq!(credits(&spec, 1.0), [least; 8]);
+    let (cost, cut) = credits(1.0, Some(0));
+    assert_eq!(cut, [least; 8]);
+    assert_eq!(
+        cost.lacking_bytes(&spec, 32, 8),
+        4 * 4 * 10 + 3 * 100 + 2 * 10
+    );
+}
+
+#[test]
+fn a_peer_short_of_memory_gives_way_without_its_neighbours_losing_more_than_it_needs() {
+    let spec = ScheduleSpec::new(Mode::TwoVersions, 1);
+    let cost = StageCost {
+        hop_seconds: 1.0,
+        stash_bytes: 100,
+        input_bytes: 10,
+        memory_bytes_max: Some(1 << 30),
+        ..COST
+    };
+    let plenty = limits(&spec, 32, &[cost; 4]);
+    let short = StageCost {
+        memory_bytes_max: Some(700),
+        ..cost
+    };
+    let cut = limits(&spec, 32, &[cost, cost, short, cost]);
+    assert_eq!([cut[0], cut[3]], [plenty[0], plenty[3]]);
+    assert!(cut[2].slots < plenty[2].slots);
+    assert!(short.memory_bytes(cut[2], Some(cut[1].credit), &spec, 32) <= 700);
 }
 
 #[test]

@@ -372,9 +372,7 @@ mod tests {
             },
             order: vec![HEAD, ME],
             cuts: vec![0, 1, 2],
-            limits: Vec::new(),
-            sources: Vec::new(),
-            codecs: Vec::new(),
+            ..Plan::default()
         }
     }
 

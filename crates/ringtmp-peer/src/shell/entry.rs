@@ -170,6 +170,7 @@ fn device(name: &str, executor: Option<&Executor>) -> Device {
         name: name.to_owned(),
         executor: computes,
         adapter,
+        memory_bytes: None,
     }
 }
 

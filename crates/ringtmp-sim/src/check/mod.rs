@@ -5,17 +5,21 @@
 //! - Credits are conserved: a stage is never further ahead than its credit, and in the end every credit is back.
 //! - Samples pass every stage between their source and the head once, in turn, and no more of them are on their way than the
 //!   window of the transit.
-//! - Memory stays within what the limits allow; no slot is used twice at once; no payload is left over.
+//! - Memory stays within what the limits allow, and these within what the device gives; no slot is used twice at once; no payload
+//!   is left over.
 //! - A step commits (every stage has made its update) within the time that its work would take if only one thing ever went on.
 
+mod complaint;
 mod transit;
+
+pub use complaint::Complaint;
 
 use crate::compute::{HashStage, one_process};
 use crate::scenario::Scenario;
 use crate::world::{Outcome, SimulationError, StageUse, simulate};
 use ringtmp_core::ids::{MicroBatchId, Step};
 use ringtmp_core::node::Assignment;
-use ringtmp_core::partition::partition;
+use ringtmp_core::plan::Plan;
 use ringtmp_core::schedule::{DataSource, Limits, StageCost, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Purpose, TensorKind};
@@ -24,118 +28,7 @@ use std::time::Duration;
 use transit::Transit;
 
 /// Bytes that a frame may have beside its tensors, for the bound on a step's time.
-const HEADER_BYTES: f64 = 128.0;
-
-/// What is wrong with a run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Complaint {
-    /// A gradient was added twice, never, or out of roster order.
-    #[error(
-        "stage {stage} accumulated micro-batch {got:?} where {expected:?} (step, sequence) was due"
-    )]
-    NotOnceInOrder {
-        /// Where.
-        stage: usize,
-        /// What came.
-        got: (u32, u16),
-        /// What should have come.
-        expected: (u32, u16),
-    },
-    /// An update without its whole roster, or a roster that is not whole in the end.
-    #[error(
-        "stage {stage} stood at {at:?} (step, micro-batches) when the update of step {step} was due"
-    )]
-    RosterNotWhole {
-        /// Where.
-        stage: usize,
-        /// The step of the update.
-        step: u32,
-        /// How far it was.
-        at: (u32, u16),
-    },
-    /// Too far ahead.
-    #[error("stage {stage} had {ahead} micro-batches in flight with a credit of {credit}")]
-    OverCredit {
-        /// Where.
-        stage: usize,
-        /// In flight.
-        ahead: u16,
-        /// Allowed.
-        credit: u16,
-    },
-    /// A credit came back that was not out, or is out in the end.
-    #[error("stage {stage} ended with {ahead} credits out")]
-    CreditLost {
-        /// Where.
-        stage: usize,
-        /// How many; negative where more came back than went out.
-        ahead: i32,
-    },
-    /// Samples that came by twice, never, or out of turn.
-    #[error(
-        "samples of source {source_index} came to stage {stage} with number {got} where {expected} was due"
-    )]
-    SamplesNotInTurn {
-        /// Where.
-        stage: usize,
-        /// Whose, counted among the sources.
-        source_index: usize,
-        /// The number of their micro-batch, counted over the run.
-        got: u64,
-        /// The number whose turn it was.
-        expected: u64,
-    },
-    /// Too many samples on their way.
-    #[error(
-        "{waiting} micro-batches of samples were on their way to the head, whose window is {window}"
-    )]
-    SamplesWaiting {
-        /// How many.
-        waiting: usize,
-        /// At most.
-        window: usize,
-    },
-    /// Two micro-batches in one slot, or more slots than allowed.
-    #[error("stage {stage} put a micro-batch into slot {slot}, which is taken or does not exist")]
-    Slot {
-        /// Where.
-        stage: usize,
-        /// Which.
-        slot: u16,
-    },
-    /// More memory than the limits allow.
-    #[error("stage {stage} took {bytes} bytes; its limits allow {bytes_max}")]
-    Memory {
-        /// Where.
-        stage: usize,
-        /// Taken.
-        bytes: u64,
-        /// Allowed.
-        bytes_max: u64,
-    },
-    /// A step took longer than its work can take.
-    #[error("step {step} committed {took:?} after the one before it; its bound is {bound:?}")]
-    Late {
-        /// Which.
-        step: u32,
-        /// Since the commit before.
-        took: Duration,
-        /// At most.
-        bound: Duration,
-    },
-    /// Payloads that nobody took.
-    #[error("{count} payloads are left over")]
-    Leaked {
-        /// How many.
-        count: usize,
-    },
-    /// Other weights than those of one process.
-    #[error("the weights of layer {layer} are not those that one process gets")]
-    Digest {
-        /// The first such layer.
-        layer: u16,
-    },
-}
+const HEADER_BYTES: u64 = 128;
 
 /// Works a scenario off with the hash as its arithmetic, and compares the weights with those of one process.
 ///
@@ -149,7 +42,7 @@ pub fn simulate_checked(scenario: &Scenario) -> Result<Outcome, SimulationError>
 }
 
 pub(crate) fn compare(scenario: &Scenario, outcome: &Outcome) -> Result<(), SimulationError> {
-    let Some(alone) = one_process(&scenario.outline, outcome.sources) else {
+    let Some(alone) = one_process(&scenario.outline, outcome.plan.sources.len() as u16) else {
         return Ok(());
     };
     let differs = (0..alone.len()).find(|i| outcome.digests.get(*i) != alone.get(*i));
@@ -166,27 +59,31 @@ pub(crate) fn compare(scenario: &Scenario, outcome: &Outcome) -> Result<(), Simu
 
 /// The longest that a step may take from the commit of the one before: every micro-batch that can come between them (those of
 /// the step, of its evaluation, and those that run ahead of it) alone in the ring, each task at its longest jitter.
-pub fn step_bound(scenario: &Scenario, cuts: &[u16], limits: &[Limits]) -> Duration {
+pub fn step_bound(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Duration {
     let outline = &scenario.outline;
     let mut alone = 0.0;
     let mut updates = 0.0;
-    for (i, pair) in cuts.windows(2).enumerate() {
+    for (i, pair) in plan.cuts.windows(2).enumerate() {
+        let (device, next) = (order[i], order.get(i + 1).copied());
         let layers = usize::from(pair[0])..usize::from(pair[1]);
-        alone += scenario.micro_batch_seconds(i, &layers) * scenario.jitter_max();
-        updates += scenario.devices[i].update_seconds * scenario.jitter_max();
-        let link = scenario.link(i, (i + 1) % limits.len());
+        alone += scenario.micro_batch_seconds(device, &layers) * scenario.jitter_max();
+        updates += scenario.devices[device].update_seconds * scenario.jitter_max();
+        let is_tail = next.is_none();
+        let next = next.unwrap_or(order[0]);
+        let link = scenario.links.get(device, next);
         let hop = |bytes: u64| {
-            let bytes = bytes as f64 + HEADER_BYTES;
-            link.delay_seconds + link.bytes_per_second.map_or(0.0, |rate| bytes / rate)
+            let bytes = bytes + HEADER_BYTES;
+            let leaves = link.transfer_seconds(bytes) + scenario.air_seconds(device, next, bytes);
+            link.delay_seconds + leaves
         };
-        if i + 1 < limits.len() {
+        if !is_tail {
             alone += 2.0 * hop(scenario.tensor_bytes(layers.end, outline.codec));
         }
         if outline.source == DataSource::Every {
             alone += hop(scenario.samples_bytes());
         }
     }
-    let ahead = limits.iter().map(|limits| limits.slots).max();
+    let ahead = plan.limits.iter().map(|limits| limits.slots).max();
     let between = f64::from(outline.micro_batches)
         + f64::from(outline.evaluation_micro_batches)
         + f64::from(ahead.unwrap_or(0));
@@ -211,11 +108,11 @@ struct Stage {
     used: StageUse,
 }
 
-/// Watches a run.
+/// Watches a run; by default one that has no plan yet.
+#[derive(Default)]
 pub(crate) struct Watch {
     micro_batches: u16,
     steps: u32,
-    samples: u64,
     stages: Vec<Stage>,
     transit: Transit,
     commits: BTreeMap<u32, usize>,
@@ -225,17 +122,16 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(scenario: &Scenario) -> Self {
+    /// Watches the stages of a plan, held by the devices in `order`.
+    pub(crate) fn new(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Self {
         let outline = &scenario.outline;
-        let spec = &outline.schedule;
-        let cuts = partition(&outline.layers, scenario.devices.len());
-        let limits = outline.limits(&cuts);
-        let costs = outline.stage_costs(&cuts);
-        let before = std::iter::once(None).chain(limits.iter().copied().map(Some));
-        let stages = costs.iter().zip(&limits).zip(before).enumerate();
+        let costs = scenario.problem().stages(order, &plan.cuts);
+        let before = plan.limits.iter().map(|limits| Some(limits.credit));
+        let before = std::iter::once(None).chain(before);
+        let stages = costs.iter().zip(&plan.limits).zip(before).enumerate();
         let stage = |(i, ((cost, own), before)): (usize, ((&StageCost, &Limits), _))| {
-            let bytes =
-                |cost: StageCost| cost.memory_bytes(*own, before, spec, outline.micro_batches);
+            let (spec, micro_batches) = (&outline.schedule, outline.micro_batches);
+            let bytes = |cost: StageCost| cost.memory_bytes(*own, before, spec, micro_batches);
             let bare = StageCost {
                 parameters: 0,
                 ..*cost
@@ -244,7 +140,7 @@ impl Watch {
                 cost: *cost,
                 weights_bytes: bytes(*cost) - bytes(bare),
                 limits: *own,
-                is_tail: i + 1 == limits.len(),
+                is_tail: i + 1 == order.len(),
                 next: (0, 0),
                 ahead: 0,
                 slots: BTreeSet::new(),
@@ -256,16 +152,32 @@ impl Watch {
                 },
             }
         };
-        Self {
+        let mut watch = Self {
             micro_batches: outline.micro_batches,
             steps: outline.steps,
-            samples: u64::from(spec.micro_batch_samples),
-            bound: step_bound(scenario, &cuts, &limits),
+            bound: step_bound(scenario, plan, order),
             stages: stages.map(stage).collect(),
-            transit: Transit::new(outline.micro_batches, limits[0].credit),
-            commits: BTreeMap::new(),
-            last_commit: None,
-            complaint: None,
+            transit: Transit::new(outline.micro_batches, plan.limits[0].credit),
+            ..Self::default()
+        };
+        watch.check_memory();
+        watch
+    }
+
+    /// The room must not have promised more than a device gives.
+    fn check_memory(&mut self) {
+        let over = self.stages.iter().position(|stage| {
+            let given = stage.cost.memory_bytes_max;
+            given.is_some_and(|given| stage.used.memory_bytes_max > given)
+        });
+        if let Some(stage) = over {
+            let of = &self.stages[stage];
+            let (bytes, given) = (of.used.memory_bytes_max, of.cost.memory_bytes_max);
+            self.complain(Complaint::Memory {
+                stage,
+                bytes,
+                bytes_max: given.unwrap_or(u64::MAX),
+            });
         }
     }
 
@@ -279,7 +191,7 @@ impl Watch {
     }
 
     pub(crate) fn built(&mut self, at: usize, assignment: &Assignment) {
-        // What a node allots is held against the limits that the outline gives, not against its own word.
+        // What a node allots is held against the limits that the room gives, not against its own word.
         let Some(stage) = self.stages.get(at) else {
             return;
         };
@@ -440,8 +352,8 @@ impl Watch {
     /// After every change: what is taken now.
     fn measure(&mut self, at: usize) {
         let stage = &mut self.stages[at];
-        let slots = stage.slots.len() as u64 * self.samples * stage.cost.stash_bytes;
-        let queue = stage.queued * self.samples * stage.cost.input_bytes;
+        let slots = stage.slots.len() as u64 * stage.cost.stash_bytes;
+        let queue = stage.queued * stage.cost.input_bytes;
         let bytes = stage.weights_bytes + slots + queue;
         stage.used.slots = stage.used.slots.max(stage.slots.len() as u16);
         stage.used.memory_bytes = stage.used.memory_bytes.max(bytes);

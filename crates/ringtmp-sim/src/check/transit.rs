@@ -5,7 +5,7 @@ use ringtmp_core::ids::MicroBatchId;
 use ringtmp_core::schedule::Deal;
 use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Transit {
     deal: Deal,
     window: usize,

@@ -2,9 +2,9 @@
 
 use super::{Event, World};
 use crate::compute::Compute;
-use crate::scenario::LinkSpec;
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
 use ringtmp_core::node::{Assignment, Input};
+use ringtmp_core::partition::Hop;
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::{Activity, Details, Span};
 use ringtmp_core::wire::{Body, Frame, Lane, TensorKind};
@@ -22,7 +22,7 @@ pub(crate) struct Parcel<T> {
 
 /// One direction of a connection.
 pub(crate) struct Link<T> {
-    spec: LinkSpec,
+    spec: Hop,
     control: VecDeque<Parcel<T>>,
     tensors: VecDeque<Parcel<T>>,
     leaving: Option<Parcel<T>>,
@@ -30,7 +30,7 @@ pub(crate) struct Link<T> {
 }
 
 impl<T> Link<T> {
-    fn new(spec: LinkSpec) -> Self {
+    fn new(spec: Hop) -> Self {
         Self {
             spec,
             control: VecDeque::new(),
@@ -47,20 +47,18 @@ impl<T> Link<T> {
         }
     }
 
-    /// Begins to send what is next, if nothing is being sent: how long it takes to leave.
-    fn begin(&mut self) -> Option<Duration> {
+    /// Begins to send what is next, if nothing is being sent: its bytes, and how long they take to leave.
+    fn begin(&mut self) -> Option<(u64, Duration)> {
         if self.leaving.is_some() {
             return None;
         }
         let control = self.control.pop_front();
         let parcel = control.or_else(|| self.tensors.pop_front())?;
         self.bytes_sent += parcel.bytes;
-        let seconds = self
-            .spec
-            .bytes_per_second
-            .map(|rate| parcel.bytes as f64 / rate);
+        let bytes = parcel.bytes;
         self.leaving = Some(parcel);
-        Some(Duration::from_secs_f64(seconds.unwrap_or(0.0)))
+        let seconds = self.spec.transfer_seconds(bytes);
+        Some((bytes, Duration::from_secs_f64(seconds)))
     }
 }
 
@@ -77,7 +75,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let (Some(here), Some(there)) = (self.peers[at].id, self.peers[other].id) else {
             return;
         };
-        let delay = Duration::from_secs_f64(self.scenario.link(at, other).delay_seconds);
+        let delay = Duration::from_secs_f64(self.scenario.links.get(at, other).delay_seconds);
         self.schedule(delay, Event::LinkUp(at, there));
         self.schedule(delay, Event::LinkUp(other, here));
     }
@@ -130,7 +128,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             handed_over: self.now,
             lane,
         };
-        let spec = self.scenario.link(at, other);
+        let spec = self.scenario.links.get(at, other);
         let link = self.links.entry((at, other));
         link.or_insert_with(|| Link::new(spec)).push(parcel);
         self.begin_to_send(at, other);
@@ -156,7 +154,19 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
 
     fn begin_to_send(&mut self, from: usize, to: usize) {
         let link = self.links.get_mut(&(from, to));
-        if let Some(leaves) = link.and_then(Link::begin) {
+        if let Some((bytes, leaves)) = link.and_then(Link::begin) {
+            // A shared medium carries one frame after the other.
+            let air = self.scenario.air_seconds(from, to, bytes);
+            let begins = self.medium_free.max(self.now);
+            let through = begins + Duration::from_secs_f64(air);
+            if air > 0.0 {
+                self.medium_free = through;
+            }
+            let leaves = if air > 0.0 {
+                leaves.max(through.since(self.now))
+            } else {
+                leaves
+            };
             self.schedule(leaves, Event::Left(from, to));
         }
     }
@@ -212,7 +222,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 to: Some(to as u32),
             },
         });
-        self.watch.arrived(to, kind, micro_batch);
+        self.watch.arrived(self.stage(to), kind, micro_batch);
         let payload = tensors.map(|tensors| self.peers[to].keep(tensors));
         self.input(
             to,

@@ -14,6 +14,7 @@ pub(crate) use peer::Worked;
 use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Input, Output, Polled};
+use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
     ClientMessage, Device, DeviceKind, ExecutorKind, LayerDigest, PROTOCOL_VERSION, Role,
     RoomState, RunDescriptor, ServerMessage,
@@ -33,14 +34,14 @@ const EVENTS_PER_TASK_MAX: u64 = 64;
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Who did what when. Peers are numbered head first.
+    /// Who did what when. Peers are numbered as stages, head first.
     pub trace: Vec<Span>,
     /// Digests of the final weights, by layer.
     pub digests: Vec<LayerDigest>,
-    /// The cuts between the stages.
-    pub cuts: Vec<u16>,
-    /// How many peers' samples were trained on.
-    pub sources: u16,
+    /// The plan of the room.
+    pub plan: Plan,
+    /// The device of each stage, head first.
+    pub order: Vec<usize>,
     /// What each stage took at most, and sent.
     pub stages: Vec<StageUse>,
     /// Events that were worked off.
@@ -66,6 +67,14 @@ pub enum SimulationError {
     /// The scenario's author asked for something impossible.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
+    /// The room refused to begin: the devices cannot do it.
+    #[error("seed {seed}: {reason}")]
+    Refused {
+        /// What replays it.
+        seed: u64,
+        /// The room's words.
+        reason: String,
+    },
     /// The run did not reach its end: a fault of the protocol.
     #[error("seed {seed}: the run did not finish, after {events} events: {state}")]
     Unfinished {
@@ -148,7 +157,11 @@ pub(crate) struct World<'a, C: Compute, B> {
     index: BTreeMap<PeerId, usize>,
     links: BTreeMap<(usize, usize), Link<C::Tensors>>,
     asked: Vec<(usize, usize)>,
+    /// When the shared medium has carried what was given to it.
+    medium_free: Time,
     draws: Vec<Draws>,
+    /// The room's plan, and the device of each stage.
+    plan: Option<(Plan, Vec<usize>)>,
     pub(crate) watch: Watch,
     trace: Vec<Span>,
     state: RoomState,
@@ -190,10 +203,12 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             index: BTreeMap::new(),
             links: BTreeMap::new(),
             asked: Vec::new(),
+            medium_free: Time::ZERO,
             draws: (0..n)
                 .map(|i| Draws::new(scenario.seed, i as u64))
                 .collect(),
-            watch: Watch::new(scenario),
+            plan: None,
+            watch: Watch::default(),
             trace: Vec::new(),
             state: RoomState::Waiting,
             #[cfg(test)]
@@ -231,6 +246,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                     name: format!("device {i}"),
                     executor: ExecutorKind::Cpu,
                     adapter: String::new(),
+                    memory_bytes: self.scenario.devices[i].memory_bytes,
                 },
                 has_data: self.scenario.devices[i].has_data,
             };
@@ -256,11 +272,15 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         self.finish(events)
     }
 
-    fn finish(mut self, events: u64) -> Result<Outcome, SimulationError> {
+    fn finish(self, events: u64) -> Result<Outcome, SimulationError> {
         let seed = self.scenario.seed;
         let wrong = |complaint| SimulationError::Wrong { seed, complaint };
         if let Some(complaint) = self.watch.complaint() {
             return Err(wrong(complaint.clone()));
+        }
+        if let (None, RoomState::Stopped { reason }) = (&self.plan, &self.state) {
+            let reason = reason.clone();
+            return Err(SimulationError::Refused { seed, reason });
         }
         if self.state != RoomState::Finished {
             let state = format!("{:?}", self.state);
@@ -270,20 +290,29 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 state,
             });
         }
-        let stages = self.peers.iter().filter_map(|peer| peer.stage.as_ref());
+        let order = self.plan.iter().flat_map(|(_, order)| order);
+        let stages = order
+            .clone()
+            .filter_map(|device| self.peers[*device].stage.as_ref());
         let digests = stages.flat_map(Compute::digests).collect();
         let bytes = |i: usize| {
             let links = self.links.range((i, 0)..(i + 1, 0));
             links.map(|(_, link)| link.bytes_sent).sum()
         };
-        let sent: Vec<u64> = (0..self.peers.len()).map(bytes).collect();
+        let sent: Vec<u64> = order.map(|device| bytes(*device)).collect();
         let payloads = self.peers.iter().map(|peer| peer.payloads.len()).sum();
         let stages = self.watch.finish(payloads, &sent).map_err(wrong)?;
-        let peers = self.peers.iter().find_map(|peer| peer.node.plan());
+        let (plan, order) = self.plan.unwrap_or_default();
+        let mut trace = self.trace;
+        let stage = |device: u32| order.iter().position(|other| *other == device as usize);
+        for span in &mut trace {
+            span.peer = stage(span.peer).unwrap_or_default() as u32;
+            span.details.to = span.details.to.and_then(stage).map(|stage| stage as u32);
+        }
         Ok(Outcome {
-            cuts: peers.map(|plan| plan.cuts.clone()).unwrap_or_default(),
-            sources: peers.map_or(1, |plan| plan.sources.len() as u16),
-            trace: std::mem::take(&mut self.trace),
+            plan,
+            order,
+            trace,
             digests,
             stages,
             events,
@@ -388,9 +417,9 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 let reason = refusal.to_string();
                 self.state = RoomState::Stopped { reason };
             }
+            ServerMessage::Prepare { plan } => self.planned(plan),
             ServerMessage::Welcome { .. }
             | ServerMessage::Signal { .. }
-            | ServerMessage::Prepare { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Clock { .. }
             | ServerMessage::Progress { .. } => {}
@@ -404,9 +433,39 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         if let ServerMessage::Welcome { peer, .. } = &message {
             self.index.insert(*peer, to);
             self.peers[to].id = Some(*peer);
+            self.measure_all();
         }
         #[cfg(test)]
         let message = self.planted.told(to, message);
         self.schedule(SIGNAL_DELAY, Event::FromServer(to, Box::new(message)));
+    }
+
+    /// Once everybody knows its name, everybody tells what it would measure.
+    fn measure_all(&mut self) {
+        let ids: Option<Vec<PeerId>> = self.peers.iter().map(|peer| peer.id).collect();
+        for (i, _) in ids.iter().flatten().enumerate() {
+            let profile = self.scenario.profile(i, ids.as_deref().unwrap_or_default());
+            let told = ClientMessage::Profile { profile };
+            self.schedule(SIGNAL_DELAY, Event::ToServer(i, told));
+        }
+    }
+
+    /// The room has decided who does what.
+    fn planned(&mut self, plan: &Plan) {
+        if self.plan.is_none() {
+            let device = |peer: &PeerId| self.index.get(peer).copied();
+            let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
+            self.watch = Watch::new(self.scenario, plan, &order);
+            self.plan = Some((plan.clone(), order));
+        }
+    }
+
+    /// The stage of a device; beyond all stages where it has none.
+    pub(crate) fn stage(&self, device: usize) -> usize {
+        let order = self.plan.iter().flat_map(|(_, order)| order);
+        order
+            .clone()
+            .position(|other| *other == device)
+            .unwrap_or(usize::MAX)
     }
 }

@@ -60,7 +60,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.peers[at].layers = Some(usize::from(layers.start.0)..usize::from(layers.end.0));
         self.peers[at].codecs = [assignment.input_codec, assignment.output_codec];
         let epoch = assignment.epoch;
-        self.watch.built(at, &assignment);
+        self.watch.built(self.stage(at), &assignment);
         self.peers[at].stage = Some((self.build)(assignment));
         let built = Box::new(Input::Built { epoch });
         self.schedule(Duration::ZERO, Event::Done(at, built));
@@ -104,7 +104,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         task: Task,
         input: Option<C::Tensors>,
     ) -> Worked<C> {
-        self.watch.started(at, &task);
+        self.watch.started(self.stage(at), &task);
         self.carry_out(at, task, input)
     }
 
@@ -132,7 +132,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
 
     pub(super) fn done(&mut self, at: usize, input: Input) {
         if let Input::Completed { task, .. } = &input {
-            self.watch.completed(self.now, at, task);
+            self.watch.completed(self.now, self.stage(at), task);
         }
         self.input(at, input);
     }

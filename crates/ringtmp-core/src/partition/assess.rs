@@ -1,0 +1,162 @@
+//! What an arrangement really comes to, with the limits that its stages get.
+
+use super::problem::Problem;
+use super::rows::Shards;
+use crate::schedule::{Limits, StageCost, limits, round_trip_seconds};
+use std::fmt;
+use std::ops::Range;
+
+/// Who holds what, within which limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arrangement {
+    /// Places in [`Problem::devices`], head first.
+    pub order: Vec<usize>,
+    /// As in a plan: one more than there are stages.
+    pub cuts: Vec<u16>,
+    /// What bounds each stage.
+    pub limits: Vec<Limits>,
+    /// The bound: no micro-batch can take less, in the long run.
+    pub seconds: f64,
+}
+
+/// A peer that lacks memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// Its place in [`Problem::devices`].
+    pub device: usize,
+    /// What it would hold.
+    pub layers: Range<usize>,
+    /// Bytes that this takes at least.
+    pub needed_bytes: u64,
+    /// Bytes that it gives.
+    pub memory_bytes: u64,
+}
+
+/// No arrangement fits the memory there is. What is told is the arrangement that lacks least in all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the model fits no arrangement of these devices: {}", self.told(|device| format!("device {}", device + 1)))]
+pub struct NoFit {
+    /// Who lacks, head first; at least one.
+    pub lacks: Vec<Lack>,
+}
+
+impl NoFit {
+    /// In words for people, who know devices by name.
+    pub fn told(&self, name: impl Fn(usize) -> String) -> String {
+        let one = |lack: &Lack| {
+            let missing = Megabytes(lack.needed_bytes - lack.memory_bytes);
+            let (needed, given) = (Megabytes(lack.needed_bytes), Megabytes(lack.memory_bytes));
+            let name = name(lack.device);
+            let layers = layers_in_words(&lack.layers);
+            format!("{name} lacks {missing} for {layers} ({needed} needed, {given} given)")
+        };
+        self.lacks.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Layers as people count them, from 1.
+pub fn layers_in_words(layers: &Range<usize>) -> String {
+    let (from, to) = (layers.start + 1, layers.end);
+    if from == to {
+        format!("layer {from}")
+    } else {
+        format!("layers {from} to {to}")
+    }
+}
+
+struct Megabytes(u64);
+
+impl fmt::Display for Megabytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} MB", self.0 as f64 / 1e6)
+    }
+}
+
+impl Problem {
+    /// What each stage of an arrangement costs.
+    pub fn stages(&self, order: &[usize], cuts: &[u16]) -> Vec<StageCost> {
+        let stages = order.iter().zip(cuts.windows(2)).enumerate();
+        stages
+            .map(|(i, (device, pair))| {
+                let layers = usize::from(pair[0])..usize::from(pair[1]);
+                self.stage(*device, layers, order.get(i + 1).copied())
+            })
+            .collect()
+    }
+
+    /// Whether a device gives too little memory for any layer.
+    pub fn holds_nothing(&self, device: usize) -> bool {
+        (0..self.layers.len()).all(|layer| {
+            let cost = self.stage(device, layer..layer + 1, None);
+            cost.lacking_bytes(&self.schedule, self.micro_batches, 1) > 0
+        })
+    }
+
+    /// The limits and the bound of an arrangement.
+    ///
+    /// # Errors
+    ///
+    /// Who lacks memory for it.
+    pub(super) fn assess(&self, shards: &Shards) -> Result<Arrangement, NoFit> {
+        let order: Vec<usize> = shards.iter().map(|(device, _)| *device).collect();
+        let ends = shards.iter().map(|(_, layers)| layers.end);
+        let cuts: Vec<u16> = std::iter::once(0)
+            .chain(ends)
+            .map(|cut| u16::try_from(cut).expect("a run has at most LAYERS_MAX layers"))
+            .collect();
+        let costs = self.stages(&order, &cuts);
+        let lacks: Vec<Lack> = shards
+            .iter()
+            .zip(&costs)
+            .enumerate()
+            .filter_map(|(i, ((device, layers), cost))| {
+                let later = order.len() - i;
+                let lacking = cost.lacking_bytes(&self.schedule, self.micro_batches, later);
+                let memory_bytes = cost.memory_bytes_max?;
+                (lacking > 0).then(|| Lack {
+                    device: *device,
+                    layers: layers.clone(),
+                    needed_bytes: memory_bytes.saturating_add(lacking),
+                    memory_bytes,
+                })
+            })
+            .collect();
+        if !lacks.is_empty() {
+            return Err(NoFit { lacks });
+        }
+        let limits = limits(&self.schedule, self.micro_batches, &costs);
+        let seconds = self.bound_seconds(&order, &cuts, &costs, &limits);
+        Ok(Arrangement {
+            order,
+            cuts,
+            limits,
+            seconds,
+        })
+    }
+
+    /// What a micro-batch takes at least in the long run: at the busiest stage, on the busiest link, on the shared medium, or
+    /// for as many on their way as a credit allows.
+    fn bound_seconds(
+        &self,
+        order: &[usize],
+        cuts: &[u16],
+        costs: &[StageCost],
+        limits: &[Limits],
+    ) -> f64 {
+        let busiest = costs
+            .iter()
+            .map(|cost| cost.seconds.iter().sum::<f64>().max(cost.transfer_seconds))
+            .fold(0.0, f64::max);
+        // The tail sends nothing ahead.
+        let trips = round_trip_seconds(costs);
+        let ahead = trips.iter().zip(limits).take(costs.len() - 1);
+        let slowest = ahead
+            .map(|(trip, limits)| trip / f64::from(limits.credit))
+            .fold(busiest, f64::max);
+        let hops = order.windows(2).zip(cuts.iter().skip(1));
+        let air: f64 = hops
+            .map(|(pair, cut)| self.air_seconds(usize::from(*cut), pair[0], pair[1]))
+            .sum();
+        slowest.max(air)
+    }
+}

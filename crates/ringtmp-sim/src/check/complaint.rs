@@ -1,0 +1,114 @@
+//! What the checkers find.
+
+use std::time::Duration;
+
+/// What is wrong with a run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Complaint {
+    /// A gradient was added twice, never, or out of roster order.
+    #[error(
+        "stage {stage} accumulated micro-batch {got:?} where {expected:?} (step, sequence) was due"
+    )]
+    NotOnceInOrder {
+        /// Where.
+        stage: usize,
+        /// What came.
+        got: (u32, u16),
+        /// What should have come.
+        expected: (u32, u16),
+    },
+    /// An update without its whole roster, or a roster that is not whole in the end.
+    #[error(
+        "stage {stage} stood at {at:?} (step, micro-batches) when the update of step {step} was due"
+    )]
+    RosterNotWhole {
+        /// Where.
+        stage: usize,
+        /// The step of the update.
+        step: u32,
+        /// How far it was.
+        at: (u32, u16),
+    },
+    /// Too far ahead.
+    #[error("stage {stage} had {ahead} micro-batches in flight with a credit of {credit}")]
+    OverCredit {
+        /// Where.
+        stage: usize,
+        /// In flight.
+        ahead: u16,
+        /// Allowed.
+        credit: u16,
+    },
+    /// A credit came back that was not out, or is out in the end.
+    #[error("stage {stage} ended with {ahead} credits out")]
+    CreditLost {
+        /// Where.
+        stage: usize,
+        /// How many; negative where more came back than went out.
+        ahead: i32,
+    },
+    /// Samples that came by twice, never, or out of turn.
+    #[error(
+        "samples of source {source_index} came to stage {stage} with number {got} where {expected} was due"
+    )]
+    SamplesNotInTurn {
+        /// Where.
+        stage: usize,
+        /// Whose, counted among the sources.
+        source_index: usize,
+        /// The number of their micro-batch, counted over the run.
+        got: u64,
+        /// The number whose turn it was.
+        expected: u64,
+    },
+    /// Too many samples on their way.
+    #[error(
+        "{waiting} micro-batches of samples were on their way to the head, whose window is {window}"
+    )]
+    SamplesWaiting {
+        /// How many.
+        waiting: usize,
+        /// At most.
+        window: usize,
+    },
+    /// Two micro-batches in one slot, or more slots than allowed.
+    #[error("stage {stage} put a micro-batch into slot {slot}, which is taken or does not exist")]
+    Slot {
+        /// Where.
+        stage: usize,
+        /// Which.
+        slot: u16,
+    },
+    /// More memory than the limits, or limits than the device, allow.
+    #[error("stage {stage} took {bytes} bytes; {bytes_max} are allowed")]
+    Memory {
+        /// Where.
+        stage: usize,
+        /// Taken.
+        bytes: u64,
+        /// Allowed.
+        bytes_max: u64,
+    },
+    /// A step took longer than its work can take.
+    #[error("step {step} committed {took:?} after the one before it; its bound is {bound:?}")]
+    Late {
+        /// Which.
+        step: u32,
+        /// Since the commit before.
+        took: Duration,
+        /// At most.
+        bound: Duration,
+    },
+    /// Payloads that nobody took.
+    #[error("{count} payloads are left over")]
+    Leaked {
+        /// How many.
+        count: usize,
+    },
+    /// Other weights than those of one process.
+    #[error("the weights of layer {layer} are not those that one process gets")]
+    Digest {
+        /// The first such layer.
+        layer: u16,
+    },
+}
