@@ -28,7 +28,9 @@ async fn ring(
     let (first, rest) = browsers
         .split_first()
         .context("a ring has at least one tab")?;
-    let address = theatre.url(&format!("/?create&peers={peers}&steps={STEPS}&{settings}"));
+    let address = theatre.url(&format!(
+        "/?create&peers={peers}&steps={STEPS}&codec=f32&{settings}"
+    ));
     let tab = first.tab(&address).await?;
     let room = tab.room(JOIN_MAX).await?;
     let mut tabs = vec![tab];

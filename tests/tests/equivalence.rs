@@ -5,7 +5,14 @@
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::executor::block_on;
-use ringtmp_compute::{Executor, ExecutorChoice, Packed, Packing, Parameter, Stage, StageConfig};
+use ringtmp_compute::packing::{
+    Dither, dither_key, int8_scales, pack_f16, pack_int8, unpack_f16, unpack_int8,
+};
+use ringtmp_compute::recording::{Lifetime, Plan, Recording};
+use ringtmp_compute::{
+    Executor, ExecutorChoice, Format, Packed, Packing, Parameter, Position, Stage, StageConfig,
+};
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::signal::{LayerDigest, Role, RoomState, RunResult};
 use ringtmp_data::{Dataset, Order};
 use ringtmp_peer::{ConnectorSource, Entry, PeerError, Run, RunFile, Setup, View};
@@ -29,6 +36,7 @@ fn run_file(peers: u16) -> RunFile {
         evaluate_every: 20,
         evaluation_samples: 100,
         start_at_peers: peers,
+        codec: TensorCodec::F32,
         ..RunFile::default()
     }
 }
@@ -45,9 +53,10 @@ fn alone() -> Alone {
     block_on(train_alone(&run)).expect("the CPU always trains")
 }
 
-async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> {
+/// The whole model in one stage.
+fn config(run: &Run) -> StageConfig {
     let file = &run.file;
-    let config = StageConfig {
+    StageConfig {
         model: run.model.clone(),
         layers: 0..run.model.layers.len(),
         micro_batch: file.micro_batch as usize,
@@ -57,8 +66,19 @@ async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> 
         optimizer: run.optimizer(),
         input_packing: Packing::F32,
         output_packing: Packing::F32,
-    };
-    let mut stage = Stage::new(config, Executor::open(ExecutorChoice::Cpu).await?).await?;
+    }
+}
+
+fn layer_digest((layer, sha256): (usize, String)) -> LayerDigest {
+    LayerDigest {
+        layer: layer as u16,
+        sha256,
+    }
+}
+
+async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> {
+    let file = &run.file;
+    let mut stage = Stage::new(config(run), Executor::open(ExecutorChoice::Cpu).await?).await?;
     let data = Dataset::digits(file.seed);
     let mut losses = Vec::new();
     for step in 0..file.steps {
@@ -80,11 +100,12 @@ async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> 
         stage.update(u64::from(step)).await?;
         losses.push((sum / f64::from(file.batch)) as f32);
     }
-    let digest = |(layer, sha256): (usize, String)| LayerDigest {
-        layer: layer as u16,
-        sha256,
-    };
-    let digests = stage.digests().await?.into_iter().map(digest).collect();
+    let digests = stage
+        .digests()
+        .await?
+        .into_iter()
+        .map(layer_digest)
+        .collect();
     let weights = stage.parameters().await?;
     Ok(Alone {
         digests,
@@ -138,7 +159,7 @@ struct Trained {
 }
 
 /// Trains a ring of native peers with these executors.
-async fn ring(executors: &[ExecutorChoice], over: Over) -> Trained {
+async fn ring(run: RunFile, executors: &[ExecutorChoice], over: Over) -> Trained {
     let peers = u16::try_from(executors.len()).expect("a few peers");
     let server = Server::bind(Config {
         address: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -162,7 +183,7 @@ async fn ring(executors: &[ExecutorChoice], over: Over) -> Trained {
     let (room_sender, room) = oneshot::channel();
     let mut room_sender = Some(room_sender);
     let watcher = setup(
-        Entry::Create(run_file(peers)),
+        Entry::Create(run),
         Role::Spectator,
         ExecutorChoice::Cpu,
         LoopbackNetwork::new(0).into(),
@@ -217,8 +238,13 @@ async fn ring(executors: &[ExecutorChoice], over: Over) -> Trained {
 }
 
 async fn bounded_ring(executors: &[ExecutorChoice], over: Over) -> Trained {
+    let peers = u16::try_from(executors.len()).expect("a few peers");
+    bounded_ring_of(run_file(peers), executors, over).await
+}
+
+async fn bounded_ring_of(run: RunFile, executors: &[ExecutorChoice], over: Over) -> Trained {
     let all = LocalSet::new();
-    let ring = all.run_until(ring(executors, over));
+    let ring = all.run_until(ring(run, executors, over));
     tokio::time::timeout(RUN_MAX, Box::pin(ring))
         .await
         .expect("the run ends in time")
@@ -306,4 +332,131 @@ async fn a_ring_of_cpu_and_gpu_stays_within_one_ten_thousandth_of_one_process() 
             }
         }
     }
+}
+
+/// One process that trains stages between `cuts` one after the other, and packs and unpacks what crosses a cut.
+async fn train_alone_packed(
+    run: &Run,
+    cuts: &[usize],
+) -> Result<Vec<LayerDigest>, ringtmp_compute::ComputeError> {
+    let file = &run.file;
+    let executor = Executor::open(ExecutorChoice::Cpu).await?;
+    let mut stages = Vec::new();
+    for cut in cuts.windows(2) {
+        let config = StageConfig {
+            layers: cut[0]..cut[1],
+            ..config(run)
+        };
+        stages.push(Stage::new(config, executor.clone()).await?);
+    }
+    let data = Dataset::digits(file.seed);
+    for step in 0..file.steps {
+        for first_sample in (0..file.batch).step_by(file.micro_batch as usize) {
+            let position = Position { step, first_sample };
+            let first = u64::from(step * file.batch + first_sample);
+            let batch = data.train(Order::Shuffled, file.seed, first, file.micro_batch);
+            let mut tensor =
+                Packed::from_f32(&[file.micro_batch as usize, 784], batch.inputs.floats())?;
+            let (tail, others) = stages.split_last_mut().expect("a stage");
+            for stage in others {
+                tensor = stage.forward(0, &tensor).await?;
+                tensor = through(file.codec, &tensor, None).await?;
+            }
+            tail.forward_loss(0, &tensor, &batch.labels).await?;
+            let mut gradient = None;
+            for (stage, layer) in stages.iter_mut().zip(cuts).rev() {
+                gradient = stage.backward_input(0, gradient.as_ref()).await?;
+                stage.backward_weights(0).await?;
+                if let Some(tensor) = &mut gradient {
+                    let key = dither_key(file.seed, *layer);
+                    *tensor = through(file.codec, tensor, Some((key, position))).await?;
+                }
+            }
+        }
+        for stage in &mut stages {
+            stage.update(u64::from(step)).await?;
+        }
+    }
+    let mut digests = Vec::new();
+    for stage in &stages {
+        digests.extend(stage.digests().await?.into_iter().map(layer_digest));
+    }
+    Ok(digests)
+}
+
+/// A tensor packed and unpacked, a gradient with what its rounding is drawn from.
+async fn through(
+    codec: TensorCodec,
+    tensor: &Packed,
+    gradient: Option<(u32, Position)>,
+) -> Result<Packed, ringtmp_compute::ComputeError> {
+    let (shape, values) = (&tensor.shape, tensor.f32s()?);
+    let packing = match codec {
+        TensorCodec::F32 => Packing::F32,
+        TensorCodec::F16 => Packing::F16,
+        TensorCodec::Int8 => Packing::Int8,
+    };
+    let format = packing.format(shape);
+    let words = format.bytes(values.len()).expect("whole rows").div_ceil(4);
+    let mut plan = Plan {
+        slots: 1,
+        ..Plan::default()
+    };
+    let mut buffer = |words| plan.buffer("test", words, Lifetime::Stage);
+    let (input, packed, output) = (buffer(values.len()), buffer(words), buffer(values.len()));
+    let place = buffer(4);
+    let dither = gradient.map(|(key, _)| {
+        let sample = values.len() / shape[0];
+        (Dither { key, sample }, place)
+    });
+    let operations = match format {
+        Format::F16 => vec![pack_f16(input, packed), unpack_f16(packed, output)],
+        Format::I8 { row } => vec![
+            int8_scales(input, packed, row),
+            pack_int8(dither, input, packed, row),
+            unpack_int8(packed, output, row),
+        ],
+        Format::F32 | Format::U32 => return Ok(tensor.clone()),
+    };
+    let recording = plan.record(Recording {
+        label: "test",
+        operations,
+    });
+    let executor = Executor::open(ExecutorChoice::Cpu).await?;
+    let mut program = executor.prepare(plan).await?;
+    let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+    program.write(input, 0, &bits);
+    if let Some((_, Position { step, first_sample })) = gradient {
+        program.write(place, 0, &[1, step, first_sample, 0]);
+    }
+    let words = program.run(recording, 0, &[output]).await?.concat();
+    let unpacked: Vec<f32> = words.into_iter().map(f32::from_bits).collect();
+    Ok(Packed::from_f32(shape, &unpacked)?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_packs_equals_one_process_that_packs_at_its_cuts_bit_for_bit() {
+    let mut bytes = Vec::new();
+    for codec in TensorCodec::ALL {
+        let file = RunFile {
+            codec,
+            steps: 20,
+            ..run_file(3)
+        };
+        let over = Over::Loopback { seed: 6 };
+        let ring = bounded_ring_of(file.clone(), &[CPU; 3], over).await;
+        let run = file.check().expect("the run is sound");
+        let alone = train_alone_packed(&run, &[0, 1, 3, 5]).await;
+        let alone = alone.expect("the CPU always trains");
+        assert_eq!(ring.result.digests, alone, "{codec}");
+        let sent = ring.views.iter().flat_map(|view| &view.links);
+        bytes.push(sent.map(|link| link.sent).sum::<u64>());
+    }
+    let [f32, f16, int8] = *bytes else {
+        panic!("three codecs")
+    };
+    let share = |bytes: u64| bytes as f64 / f32 as f64;
+    // Labels and headers are as large as ever.
+    assert!((0.5..0.56).contains(&share(f16)), "{bytes:?}");
+    assert!((0.25..0.34).contains(&share(int8)), "{bytes:?}");
 }

@@ -20,7 +20,7 @@ pub struct Address {
     pub channels: Channels,
     /// `watch`
     pub watch: bool,
-    /// `steps=...`, `peers=...`, `data=...`
+    /// `steps=...`, `peers=...`, `data=...`, `codec=...`
     pub run: RunWish,
     /// What could not be understood, in words.
     pub problems: Vec<String>,
@@ -126,6 +126,10 @@ impl Address {
                 Ok(peers) => self.run.peers = Some(peers),
                 Err(_) => self.problem(name, value, "a number from 0 to 65535"),
             },
+            "codec" => match value.parse() {
+                Ok(codec) => self.run.codec = Some(codec),
+                Err(_) => self.problem(name, value, "f32, f16 or int8"),
+            },
             _ => {}
         }
     }
@@ -179,6 +183,7 @@ fn place(path: &str) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringtmp_core::codec::TensorCodec;
 
     const CODE: &str = "0123456789abcdef";
 
@@ -231,12 +236,14 @@ mod tests {
                 ("create", ""),
                 ("peers", "2"),
                 ("data", "idx:/data"),
+                ("codec", "int8"),
             ],
         );
         let run = RunWish {
             data: Some("idx:/data".to_owned()),
             steps: Some(40),
             peers: Some(2),
+            codec: Some(TensorCodec::Int8),
         };
         assert_eq!(address.entry(), Some(Entry::Create(run)));
     }
@@ -270,10 +277,11 @@ mod tests {
                 ("executor", "abacus"),
                 ("steps", "0"),
                 ("peers", "-1"),
+                ("codec", "f8"),
                 ("utm_source", "x"),
             ],
         );
-        assert_eq!(address.problems.len(), 3);
+        assert_eq!(address.problems.len(), 4);
         assert!(address.problems[0].contains("abacus"));
         assert_eq!(
             (address.executor, address.run),

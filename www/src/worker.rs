@@ -112,6 +112,9 @@ fn run_file(wish: messages::RunWish) -> RunFile {
     if let Some(steps) = wish.steps {
         run.steps = steps;
     }
+    if let Some(codec) = wish.codec {
+        run.codec = codec;
+    }
     if let Some(peers) = wish.peers {
         run.start_at_peers = peers;
     }

@@ -5,6 +5,7 @@ use crate::commands::trace::Trace;
 use crate::exit;
 use crate::room_url::RoomUrl;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_peer::{ExecutorChoice, Order};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -173,6 +174,9 @@ pub(crate) struct Train {
     /// Begin with these weights instead of those that the seed gives
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
     pub(crate) init: Option<PathBuf>,
+    /// Write the result of a ring to this file ("-" for standard output)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
     /// Write step, loss and seconds of every step
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) log: Option<PathBuf>,
@@ -226,6 +230,9 @@ pub(crate) struct RunFlags {
     /// Held-out samples of an evaluation; 0 for none
     #[arg(long, value_name = "SAMPLES")]
     pub(crate) evaluation_samples: Option<u32>,
+    /// How peers write tensors to each other: f32, f16 or int8
+    #[arg(long)]
+    pub(crate) codec: Option<TensorCodec>,
 }
 
 /// What carries tensors between peers.

@@ -1,6 +1,8 @@
 //! The result of a run as JSON, for other programs. Keys are added, never changed, within a version.
 
+use crate::arguments::Transport;
 use anyhow::{Context, Result};
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::signal::{Device, DeviceKind, ExecutorKind, LayerDigest, MemberView, RoomState};
 use ringtmp_peer::View;
 use serde::Serialize;
@@ -17,6 +19,10 @@ pub(crate) struct RunReport {
     preset: String,
     /// What carried the tensors.
     transport: &'static str,
+    /// How tensors are written between each stage and the next, head first.
+    codecs: Vec<TensorCodec>,
+    /// Trained on, each as often as it was.
+    samples: u64,
     steps: u32,
     loss_first: Option<f32>,
     loss_last: Option<f32>,
@@ -46,12 +52,14 @@ struct Peer {
 struct Link {
     from: String,
     to: String,
+    /// Sent, with evaluations and all that is no tensor.
     bytes: u64,
+    bytes_per_sample: f64,
 }
 
 impl RunReport {
     /// The report of a finished run; none before.
-    pub(crate) fn of(view: &View) -> Option<Self> {
+    pub(crate) fn of(view: &View, transport: Transport) -> Option<Self> {
         let room = view
             .room
             .as_ref()
@@ -70,11 +78,13 @@ impl RunReport {
                 member(*id).map(|m| &m.device),
             )
         });
+        let samples = view.samples_trained();
         let links = room.members.iter().flat_map(|member| {
             member.links.iter().map(|link| Link {
                 from: member.peer.to_string(),
                 to: link.to.to_string(),
                 bytes: link.bytes,
+                bytes_per_sample: link.bytes as f64 / samples.max(1) as f64,
             })
         });
         Some(Self {
@@ -84,7 +94,12 @@ impl RunReport {
                 .as_ref()
                 .map(|run| run.name.clone())
                 .unwrap_or_default(),
-            transport: "webrtc",
+            transport: match transport {
+                Transport::Loopback => "loopback",
+                Transport::Webrtc => "webrtc",
+            },
+            codecs: plan.codecs.clone(),
+            samples,
             steps: result.steps,
             loss_first: result.loss_first,
             loss_last: result.loss_last,
@@ -153,11 +168,13 @@ mod tests {
 
     #[test]
     fn a_finished_run_is_reported_with_every_key() {
-        let report = RunReport::of(&sample::finished()).expect("a finished run");
+        let report = RunReport::of(&sample::finished(), Transport::Webrtc).expect("a finished run");
         let json: Value = serde_json::to_value(report).expect("JSON");
         assert_eq!(json["schema_version"], 1);
         assert_eq!(json["preset"], "mlp");
         assert_eq!(json["transport"], "webrtc");
+        assert_eq!(json["codecs"], serde_json::json!(["int8"]));
+        assert_eq!(json["samples"], 6400);
         assert_eq!(json["steps"], 100);
         assert_eq!(json["loss_first"], 2.5);
         assert_eq!(json["loss_last"], 0.25);
@@ -174,7 +191,7 @@ mod tests {
         assert_eq!(json["peers"][0]["executor"], "gpu");
         assert_eq!(json["peers"][1]["kind"], "native");
         assert_eq!(json["peers"][1]["layers"], serde_json::json!([3, 5]));
-        let link = serde_json::json!({"from": "0000000000000001", "to": "0000000000000002", "bytes": 1_500_000});
+        let link = serde_json::json!({"from": "0000000000000001", "to": "0000000000000002", "bytes": 1_500_000, "bytes_per_sample": 1_500_000.0 / 6400.0});
         assert_eq!(json["links"][0], link);
         assert_eq!(json["digests"][0]["layer"], 0);
         assert_eq!(json["digests"][0]["sha256"], "ab");
@@ -182,12 +199,12 @@ mod tests {
 
     #[test]
     fn a_run_that_has_not_finished_has_no_report() {
-        assert!(RunReport::of(&sample::training()).is_none());
+        assert!(RunReport::of(&sample::training(), Transport::Webrtc).is_none());
         let mut stopped = sample::finished();
         let room = stopped.room.as_mut().expect("a room");
         room.state = RoomState::Stopped {
             reason: "a tab crashed".to_owned(),
         };
-        assert!(RunReport::of(&stopped).is_none());
+        assert!(RunReport::of(&stopped, Transport::Webrtc).is_none());
     }
 }

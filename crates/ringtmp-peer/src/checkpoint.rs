@@ -122,6 +122,7 @@ impl Checkpoint {
             evaluate_every: run.file.evaluate_every,
             evaluation_samples: run.file.evaluation_samples,
             start_at_peers: run.file.start_at_peers,
+            codec: run.file.codec,
             ..self.run.file.clone()
         };
         let (theirs, ours) = (adjusted.to_toml(), run.file.to_toml());

@@ -43,6 +43,9 @@ pub struct RunFile {
     pub evaluation_samples: u32,
     /// The schedule: `sync` or `1f1b`. (`2bw` and `async` so far only in the simulator.)
     pub schedule: Mode,
+    /// How devices write activations and gradients to each other: `f32`, exactly; `f16`, half the bytes; `int8`, a quarter,
+    /// with a scale per row and gradients rounded at random. In one process nothing is written.
+    pub codec: TensorCodec,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
     pub start_at_peers: u16,
 }
@@ -61,6 +64,7 @@ impl Default for RunFile {
             evaluate_every: 100,
             evaluation_samples: 1000,
             schedule: Mode::Sync,
+            codec: TensorCodec::F16,
             start_at_peers: 0,
         }
     }
@@ -248,7 +252,7 @@ impl Run {
             schedule: ScheduleSpec::new(self.file.schedule, self.file.micro_batch),
             source: DataSource::One,
             sample_bytes: self.sample_bytes(),
-            codec: TensorCodec::F32,
+            codec: self.file.codec,
             planning: Planning::Counted,
         }
     }
@@ -330,6 +334,7 @@ mod tests {
         assert!(error("schedule = '2bw'").contains("only the simulator"));
         assert!(error("schedule = 'gpipe'").contains("sync"));
         assert!(error("colour = 1").contains("colour"));
+        assert!(error("codec = 'bf16'").contains("int8"));
         assert!(error("data = 'ftp'").contains("ftp"));
         assert!(error("order = 'sorted'").contains("sequential"));
         assert!(

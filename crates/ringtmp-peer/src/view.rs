@@ -30,6 +30,18 @@ pub struct View {
     pub notices: Vec<Notice>,
 }
 
+impl View {
+    /// Samples of the updates made so far, as far as their losses are known here.
+    pub fn samples_trained(&self) -> u64 {
+        let losses = self.points.iter().filter(|point| point.loss.is_some());
+        let last = losses.map(|point| point.step + 1).max().unwrap_or(0);
+        let result = self.room.as_ref().and_then(|room| room.result.as_ref());
+        let steps = result.map_or(last, |result| result.steps);
+        let batch = self.run.as_ref().map_or(0, |run| run.batch);
+        u64::from(steps) * u64::from(batch)
+    }
+}
+
 /// The signalling server as this peer sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]

@@ -6,6 +6,7 @@ use crate::address::Address;
 use crate::messages::{Executor, RunWish};
 use crate::ring::RingDrawing;
 use crate::words;
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_peer::RunFile;
 use wasm_bindgen::prelude::*;
 use web_sys::{Element, Event, HtmlInputElement, HtmlSelectElement};
@@ -60,6 +61,8 @@ struct Fields {
     steps: HtmlInputElement,
     peers: HtmlInputElement,
     executor: HtmlSelectElement,
+    /// As the address has it.
+    codec: Option<TensorCodec>,
 }
 
 impl Fields {
@@ -119,6 +122,7 @@ impl Fields {
             steps,
             peers,
             executor,
+            codec: address.run.codec,
         })
     }
 
@@ -129,6 +133,7 @@ impl Fields {
                 data: Some(self.data.value()),
                 steps: self.steps.value().parse().ok(),
                 peers: self.peers.value().parse().ok(),
+                codec: self.codec,
             },
             executor: match self.executor.value().as_str() {
                 "gpu" => Executor::Gpu,

@@ -3,7 +3,7 @@
 mod cast;
 mod patience;
 
-use crate::arguments::Demo;
+use crate::arguments::{Demo, Transport};
 use crate::browser::{self, Show};
 use crate::commands::serve::{self, Running};
 use crate::exit::Failure;
@@ -110,7 +110,8 @@ async fn play(
         () = &mut interrupt => return Err(Failure::Interrupted.into()),
     };
     if let Some(file) = &demo.json {
-        let report = RunReport::of(&view).context("the room has finished without a result")?;
+        let report = RunReport::of(&view, Transport::Webrtc)
+            .context("the room has finished without a result")?;
         return report.write(file);
     }
     screen.say(&format!("The room stays open at {url} until Ctrl-C."));

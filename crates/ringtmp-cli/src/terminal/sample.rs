@@ -1,5 +1,6 @@
 //! Views to test with.
 
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
@@ -48,6 +49,7 @@ pub(crate) fn training() -> View {
     let plan = Plan {
         order: vec![PeerId(1), PeerId(2)],
         cuts: vec![0, 3, 5],
+        codecs: vec![TensorCodec::Int8],
         ..Plan::default()
     };
     let point = |step, loss, accuracy| Point {

@@ -46,6 +46,7 @@ pub(super) async fn train(
         weights: solo.checkpoint().await?.weights,
         loss,
         held_out: held_out.map(HeldOut::from),
+        report: None,
     })
 }
 

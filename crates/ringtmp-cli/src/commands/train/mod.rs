@@ -7,6 +7,7 @@ mod ring;
 
 use crate::arguments::{Export, Train};
 use crate::files;
+use crate::result::RunReport;
 use anyhow::{Context, Result, bail};
 use ringtmp_peer::{
     Checkpoint, GradientNorm, Parameter, Run, RunFile, Score, WEIGHTS_BYTES_MAX, from_safetensors,
@@ -29,6 +30,9 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
         .as_ref()
         .map(|path| weights(path, &run))
         .transpose()?;
+    if train.json.is_some() && train.peers == 1 {
+        bail!("--json tells of a ring: train with --peers 2 or more, or leave it out");
+    }
     let ended = if train.peers > 1 {
         if train.checkpoint.is_some() {
             bail!(
@@ -42,7 +46,10 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
     if let Some(path) = &train.export {
         files::replace(path, &to_safetensors(&ended.weights))?;
     }
-    println!("{}", ended.summary());
+    match (&train.json, &ended.report) {
+        (Some(path), Some(report)) => report.write(path)?,
+        _ => println!("{}", ended.summary()),
+    }
     Ok(())
 }
 
@@ -54,6 +61,8 @@ struct Ended {
     loss: Option<f32>,
     /// On held-out samples; a ring tells no loss of them.
     held_out: Option<HeldOut>,
+    /// Of a ring.
+    report: Option<RunReport>,
 }
 
 struct HeldOut {
@@ -101,6 +110,7 @@ fn run_of(train: &Train) -> Result<RunFile> {
     file.order = flags.order.map_or(file.order, Into::into);
     file.evaluate_every = flags.evaluate_every.unwrap_or(file.evaluate_every);
     file.evaluation_samples = flags.evaluation_samples.unwrap_or(file.evaluation_samples);
+    file.codec = flags.codec.unwrap_or(file.codec);
     file.batch = flags.batch.unwrap_or(file.batch);
     file.micro_batch = match flags.micro_batch {
         Some(samples) => samples,

@@ -7,6 +7,7 @@ use crate::commands::serve::Running;
 use crate::exit::Failure;
 use crate::interrupt::interrupted;
 use crate::peer::{Carrier, Part, Peer};
+use crate::result::RunReport;
 use crate::terminal::Screen;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
@@ -68,7 +69,7 @@ pub(super) async fn train(
     let weights = ring.leave().await;
     drop(server.stop);
     let _ended = server.ended.await;
-    ended(&run, &outcome?, weights)
+    ended(&run, &outcome?, weights, train.transport)
 }
 
 /// The ring's peers, and what they tell.
@@ -218,7 +219,7 @@ fn complete(view: View, wanted: bool, logged: u32) -> Result<View> {
     Ok(view)
 }
 
-fn ended(run: &Run, view: &View, weights: Vec<Parameter>) -> Result<Ended> {
+fn ended(run: &Run, view: &View, weights: Vec<Parameter>, transport: Transport) -> Result<Ended> {
     let room = view.room.as_ref();
     let result = room
         .and_then(|room| room.result.as_ref())
@@ -236,5 +237,6 @@ fn ended(run: &Run, view: &View, weights: Vec<Parameter>) -> Result<Ended> {
             loss: None,
             accuracy,
         }),
+        report: RunReport::of(view, transport),
     })
 }
