@@ -163,8 +163,12 @@ impl Table {
 
     /// Adds the row at a place below [`Self::train_len`].
     pub(crate) fn train(&self, place: u32, batch: &mut Batch) {
-        let place = place as usize;
-        self.push(place + place / (HELD_OUT_ONE_IN - 1), batch);
+        self.push(train_row(place), batch);
+    }
+
+    /// The class of the row at a place below [`Self::train_len`].
+    pub(crate) fn train_label(&self, place: u32) -> u32 {
+        self.labels[train_row(place)]
     }
 
     /// Adds the row at a place below [`Self::test_len`].
@@ -179,6 +183,12 @@ impl Table {
         let numbers = &self.numbers[row * self.columns..(row + 1) * self.columns];
         batch.push_floats(numbers.iter().copied(), self.labels[row]);
     }
+}
+
+/// The row at a place among those to train on.
+fn train_row(place: u32) -> usize {
+    let place = place as usize;
+    place + place / (HELD_OUT_ONE_IN - 1)
 }
 
 /// A table while it is read.

@@ -7,12 +7,15 @@ use crate::digits::{self, PIXELS, SIDE};
 use crate::idx::{IdxError, IdxFiles, IdxSet};
 use crate::permutation::Permutation;
 use crate::random::{Draws, Purpose};
+use crate::share::Share;
 use crate::text::{Text, TextError};
 use crate::vocabulary::Vocabulary;
 use serde::{Deserialize, Serialize};
 
 /// Classes of every set of pictures here.
 pub const CLASSES: usize = 10;
+
+const ALL_CLASSES: [usize; CLASSES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 /// Digits held out for testing; as many as MNIST holds out.
 const DIGITS_TEST: u32 = 10_000;
@@ -156,7 +159,7 @@ impl Dataset {
             Source::Digits { .. } => None,
             Source::Idx(set) => Some(set.train_len()),
             Source::Addition(sums) => Some(sums.train_len()),
-            Source::Text(text) => Some(text.train_len()),
+            Source::Text(text) => Some(text.train_len(&Share::WHOLE)),
             Source::Csv(table) => Some(table.train_len()),
         }
     }
@@ -176,15 +179,27 @@ impl Dataset {
     /// `s * batch..(s + 1) * batch`. Always `count` samples: a finite set is passed over again and again. The caller bounds
     /// `count`: a sample takes four bytes a number, and a text eight a character.
     pub fn train(&self, order: Order, seed: u64, first: u64, count: u32) -> Batch {
+        self.train_share(&Share::WHOLE, order, seed, first, count)
+    }
+
+    /// Likewise, of the part that a source has: its own samples, counted from its own first one, passed over again and again.
+    pub fn train_share(
+        &self,
+        share: &Share,
+        order: Order,
+        seed: u64,
+        first: u64,
+        count: u32,
+    ) -> Batch {
         let mut batch = self.batch(count);
         let indices = (0..u64::from(count)).map(|offset| first.wrapping_add(offset));
-        match (&self.source, self.train_count(), order) {
+        match (&self.source, self.share_len(share), order) {
             (Source::Digits { seed: own }, ..) => {
                 let purposes = [Purpose::TrainDigit, Purpose::TrainClasses];
-                draw_digits(purposes, [*own, seed], first, count, &mut batch);
+                draw_digits(purposes, [*own, seed], share, first, count, &mut batch);
             }
             (Source::Text(text), _, Order::Shuffled) => {
-                indices.for_each(|index| text.random(seed, index, &mut batch));
+                indices.for_each(|index| text.random(share, seed, index, &mut batch));
             }
             (_, length, _) => {
                 let length = length.expect("only drawn digits never end");
@@ -196,7 +211,7 @@ impl Dataset {
                         Order::Sequential => place,
                         Order::Shuffled => shuffled(&mut pass, length, seed, number, place),
                     };
-                    self.push_train(place, &mut batch);
+                    self.push_train(share, place, &mut batch);
                 }
             }
         }
@@ -211,7 +226,15 @@ impl Dataset {
         match &self.source {
             Source::Digits { seed } => {
                 let purposes = [Purpose::TestDigit, Purpose::TestClasses];
-                draw_digits(purposes, [*seed, 0], u64::from(first), count, &mut batch);
+                let first = u64::from(first);
+                draw_digits(
+                    purposes,
+                    [*seed, 0],
+                    &Share::WHOLE,
+                    first,
+                    count,
+                    &mut batch,
+                );
             }
             Source::Idx(set) => {
                 (first..end).for_each(|place| push_image(set.test(place), &mut batch));
@@ -239,14 +262,40 @@ impl Dataset {
         }
     }
 
-    /// Adds the sample at a place of a finite set.
-    fn push_train(&self, place: u32, batch: &mut Batch) {
+    /// Adds the sample at a place of a share of a finite set.
+    fn push_train(&self, share: &Share, index: u32, batch: &mut Batch) {
         match &self.source {
             Source::Digits { .. } => {}
-            Source::Idx(set) => push_image(set.train(place), batch),
-            Source::Addition(sums) => sums.train(place, batch),
-            Source::Text(text) => text.train(place, batch),
-            Source::Csv(table) => table.train(place, batch),
+            Source::Idx(set) => push_image(set.train(share.place(index)), batch),
+            Source::Addition(sums) => sums.train(share.place(index), batch),
+            Source::Text(text) => text.train(share, index, batch),
+            Source::Csv(table) => table.train(share.place(index), batch),
+        }
+    }
+
+    /// How many samples a share has, of a text those in sequence; `None` if they never end.
+    pub(crate) fn share_len(&self, share: &Share) -> Option<u32> {
+        match &self.source {
+            Source::Text(text) => Some(text.train_len(share)),
+            Source::Digits { .. } | Source::Idx(_) | Source::Addition(_) | Source::Csv(_) => {
+                self.train_count().map(|all| share.len(all))
+            }
+        }
+    }
+
+    /// The classes of the samples to train on, place by place; none of an endless set. `None` of texts, which have no class.
+    pub(crate) fn train_labels(&self) -> Option<Vec<usize>> {
+        match &self.source {
+            Source::Digits { .. } => Some(Vec::new()),
+            Source::Idx(set) => {
+                let label = |place| set.train(place).1;
+                Some((0..set.train_len()).map(label).collect())
+            }
+            Source::Csv(table) => {
+                let label = |place| table.train_label(place) as usize;
+                Some((0..table.train_len()).map(label).collect())
+            }
+            Source::Addition(_) | Source::Text(_) => None,
         }
     }
 }
@@ -257,27 +306,38 @@ fn push_image((pixels, label): (&[u8], usize), batch: &mut Batch) {
     batch.push_floats(inks, label as u32);
 }
 
-/// Adds digits to a batch. Every block of ten holds each class once, in an order of its own, so that classes are equally
-/// frequent in every stretch of a run.
+/// Adds digits to a batch. Every block holds each class of the share once, in an order of its own, so that classes are equally
+/// frequent in every stretch of a run. Sources that have the same classes have every so many-th block.
 fn draw_digits(
     [digit, classes]: [Purpose; 2],
     seeds: [u64; 2],
+    share: &Share,
     first: u64,
     count: u32,
     batch: &mut Batch,
 ) {
+    let labelled = share.labelled.as_ref();
+    let held = labelled.map_or(&ALL_CLASSES[..], |labelled| &labelled.classes);
+    let block_len = held.len() as u64;
     let mut pixels = [0; PIXELS];
     for index in (0..u64::from(count)).map(|offset| first.wrapping_add(offset)) {
-        let label = class_order(&mut Draws::new(classes, seeds, index / 10))[(index % 10) as usize];
-        digits::draw(label, &mut Draws::new(digit, seeds, index), &mut pixels);
+        let own = index / block_len;
+        let block = own
+            .wrapping_mul(share.of.into())
+            .wrapping_add(share.number.into());
+        let place = index % block_len;
+        let label = shuffled_classes(held, &mut Draws::new(classes, seeds, block))[place as usize];
+        let counter = block.wrapping_mul(block_len).wrapping_add(place);
+        digits::draw(label, &mut Draws::new(digit, seeds, counter), &mut pixels);
         push_image((&pixels, label), batch);
     }
 }
 
-/// The ten classes in random order (Fisher and Yates).
-fn class_order(draws: &mut Draws) -> [usize; CLASSES] {
-    let mut order = std::array::from_fn(|class| class);
-    for last in (1..CLASSES).rev() {
+/// Classes in random order (Fisher and Yates), at the beginning of the array.
+fn shuffled_classes(classes: &[usize], draws: &mut Draws) -> [usize; CLASSES] {
+    let mut order = [0; CLASSES];
+    order[..classes.len()].copy_from_slice(classes);
+    for last in (1..classes.len()).rev() {
         order.swap(last, draws.below(last as u32 + 1) as usize);
     }
     order

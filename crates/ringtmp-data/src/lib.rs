@@ -39,6 +39,7 @@ mod digits;
 mod idx;
 mod permutation;
 mod random;
+mod share;
 mod spec;
 mod text;
 mod vocabulary;
@@ -47,9 +48,11 @@ pub use addition::{ADDITION_CONTEXT, ADDITION_CONTEXT_MAX, AdditionContext};
 pub use batch::{Batch, Inputs, UNLABELLED};
 pub use csv::{CSV_BYTES_MAX, CSV_CLASSES_MAX, CSV_COLUMNS_MAX, CsvError};
 pub use dataset::{CLASSES, Dataset, Order};
+pub use digits::{DRAWING_POINTS_MAX, DrawingError, picture};
 pub use idx::{
     IDX_BYTES_MAX, IDX_TEST, IDX_TRAIN, IdxArray, IdxError, IdxFile, IdxFiles, IdxNames, Part,
 };
+pub use share::{Share, ShareError, Split};
 pub use spec::{DataSpec, DataSpecError, LOCATION_BYTES_MAX};
 pub use text::{CONTEXT_MAX, TEXT_BYTES_MAX, TextError};
 pub use vocabulary::{VOCABULARY_MAX, Vocabulary};

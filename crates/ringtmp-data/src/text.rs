@@ -2,7 +2,9 @@
 
 use crate::batch::Batch;
 use crate::random::{Draws, Purpose};
+use crate::share::Share;
 use crate::vocabulary::{VOCABULARY_MAX, Vocabulary};
+use std::ops::Range;
 
 /// The most bytes of a text: sixty times all of Shakespeare. Its tokens take at most twice as much memory.
 pub const TEXT_BYTES_MAX: u64 = 64 << 20;
@@ -95,9 +97,18 @@ impl Text {
         &self.vocabulary
     }
 
-    /// Windows side by side.
-    pub(crate) fn train_len(&self) -> u32 {
-        ((self.train - 1) / self.context) as u32
+    /// The stretch of a share, in tokens. Stretches do not overlap, and cover what is to train on.
+    fn stretch(&self, share: &Share) -> Range<usize> {
+        let bound = |number: u32| {
+            let part = self.train as u64 * u64::from(number) / u64::from(share.of);
+            part as usize
+        };
+        bound(share.number)..bound(share.number + 1)
+    }
+
+    /// Windows of a share side by side.
+    pub(crate) fn train_len(&self, share: &Share) -> u32 {
+        (self.stretch(share).len().saturating_sub(1) / self.context) as u32
     }
 
     /// Windows side by side.
@@ -105,16 +116,19 @@ impl Text {
         ((self.tokens.len() - self.train - 1) / self.context) as u32
     }
 
-    /// Adds the window at a place below [`Self::train_len`].
-    pub(crate) fn train(&self, place: u32, batch: &mut Batch) {
-        self.push(place as usize * self.context, batch);
+    /// Adds the window of a share at a place below [`Self::train_len`].
+    pub(crate) fn train(&self, share: &Share, place: u32, batch: &mut Batch) {
+        let start = self.stretch(share).start;
+        self.push(start + place as usize * self.context, batch);
     }
 
-    /// Adds a window that begins anywhere; the one numbered `index` of this seed.
-    pub(crate) fn random(&self, seed: u64, index: u64, batch: &mut Batch) {
-        let starts = self.train - self.context;
-        let start = Draws::new(Purpose::Window, [seed, 0], index).below(starts as u32);
-        self.push(start as usize, batch);
+    /// Adds a window that begins anywhere in a share; the one numbered `index` of this seed.
+    pub(crate) fn random(&self, share: &Share, seed: u64, index: u64, batch: &mut Batch) {
+        let stretch = self.stretch(share);
+        let starts = stretch.len() - self.context;
+        let seeds = [seed, share.number.into()];
+        let start = Draws::new(Purpose::Window, seeds, index).below(starts as u32);
+        self.push(stretch.start + start as usize, batch);
     }
 
     /// Adds the window at a place below [`Self::test_len`].

@@ -9,8 +9,11 @@
 //! per class with those of MNIST's test images, and by the share of these images that a perceptron trained on drawn
 //! digits alone reads.
 
+mod drawing;
 mod raster;
 mod style;
+
+pub use drawing::{DRAWING_POINTS_MAX, DrawingError, picture};
 
 use crate::random::Draws;
 use raster::Node;
@@ -27,7 +30,7 @@ pub(crate) fn draw(digit: usize, draws: &mut Draws, pixels: &mut [u8; PIXELS]) {
     let mut path = Path::new();
     path.write(digit, draws);
     path.press(draws);
-    path.fit();
+    fit(&mut path.nodes[..path.length]);
     raster::ink(&path.nodes[..path.length], draws.between(0.9, 1.6), pixels);
     raster::centre(pixels);
 }
@@ -120,24 +123,23 @@ impl Path {
             node.radius = radius * (1.0 + 0.12 * pressure + 0.03 * draws.bell());
         }
     }
+}
 
-    /// Scales the path, with its ink, to the box in the middle of the picture.
-    fn fit(&mut self) {
-        let nodes = &mut self.nodes[..self.length];
-        let (mut low, mut high) = ([f32::MAX; 2], [f32::MIN; 2]);
-        let mut thick: f32 = 0.0;
-        for node in nodes.iter() {
-            low = [low[0].min(node.x), low[1].min(node.y)];
-            high = [high[0].max(node.x), high[1].max(node.y)];
-            thick = thick.max(node.radius);
-        }
-        let extent = (high[0] - low[0]).max(high[1] - low[1]).max(1.0e-3);
-        let scale = (BOX - 2.0 * thick) / extent;
-        let middle = 0.5 * SIDE as f32;
-        for node in nodes {
-            node.x = middle + scale * (node.x - 0.5 * (low[0] + high[0]));
-            node.y = middle + scale * (node.y - 0.5 * (low[1] + high[1]));
-        }
+/// Scales the way of a pen, with its ink, to the box in the middle of the picture.
+fn fit(nodes: &mut [Node]) {
+    let (mut low, mut high) = ([f32::MAX; 2], [f32::MIN; 2]);
+    let mut thick: f32 = 0.0;
+    for node in nodes.iter() {
+        low = [low[0].min(node.x), low[1].min(node.y)];
+        high = [high[0].max(node.x), high[1].max(node.y)];
+        thick = thick.max(node.radius);
+    }
+    let extent = (high[0] - low[0]).max(high[1] - low[1]).max(1.0e-3);
+    let scale = (BOX - 2.0 * thick) / extent;
+    let middle = 0.5 * SIDE as f32;
+    for node in nodes {
+        node.x = middle + scale * (node.x - 0.5 * (low[0] + high[0]));
+        node.y = middle + scale * (node.y - 0.5 * (low[1] + high[1]));
     }
 }
 
