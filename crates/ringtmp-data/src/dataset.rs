@@ -94,6 +94,22 @@ impl Dataset {
         })
     }
 
+    /// Likewise, of a text that is to be told with the characters of another.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError`] if the text cannot be used, or has other characters.
+    pub fn text_with(
+        bytes: &[u8],
+        context: usize,
+        vocabulary: &Vocabulary,
+    ) -> Result<Self, TextError> {
+        Ok(Self {
+            source: Source::Text(Text::read_with(bytes, context, Some(vocabulary))?),
+            shape: [context],
+        })
+    }
+
     /// Rows of a table in CSV; every tenth is held out.
     ///
     /// # Errors

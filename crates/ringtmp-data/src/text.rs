@@ -30,6 +30,14 @@ pub enum TextError {
     /// Too many different characters.
     #[error("the text has more than {VOCABULARY_MAX} different characters; is it really text?")]
     Vocabulary,
+    /// A character that the run's own text does not have.
+    #[error(
+        "the text has the character {character:?}, which the run's data do not have; remove it, or take another text"
+    )]
+    Stranger {
+        /// Which.
+        character: char,
+    },
     /// No window, or one that no model here attends to.
     #[error("windows of {context} characters cannot be taken: 1 to {CONTEXT_MAX} are possible")]
     Context {
@@ -62,6 +70,14 @@ pub(crate) struct Text {
 
 impl Text {
     pub(crate) fn read(bytes: &[u8], context: usize) -> Result<Self, TextError> {
+        Self::read_with(bytes, context, None)
+    }
+
+    pub(crate) fn read_with(
+        bytes: &[u8],
+        context: usize,
+        vocabulary: Option<&Vocabulary>,
+    ) -> Result<Self, TextError> {
         if bytes.len() as u64 > TEXT_BYTES_MAX {
             return Err(TextError::TooLarge { bytes: bytes.len() });
         }
@@ -71,8 +87,12 @@ impl Text {
         let text = std::str::from_utf8(bytes).map_err(|error| TextError::NotUtf8 {
             line: line_at(bytes, error.valid_up_to()),
         })?;
-        let vocabulary = Vocabulary::of(text).ok_or(TextError::Vocabulary)?;
-        let tokens = vocabulary.encode(text).expect("the text's own characters");
+        let vocabulary = match vocabulary {
+            Some(vocabulary) => vocabulary.clone(),
+            None => Vocabulary::of(text).ok_or(TextError::Vocabulary)?,
+        };
+        let tokens = vocabulary.encode(text);
+        let tokens = tokens.map_err(|character| TextError::Stranger { character })?;
         let tokens: Vec<u16> = tokens.into_iter().map(|token| token as u16).collect();
         let characters = tokens.len();
         let train = characters - characters.div_ceil(10);

@@ -107,3 +107,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_text_may_be_told_with_the_characters_of_another_but_has_to_have_no_others() {
+    let whole = Dataset::text("abcdefghij".repeat(20).as_bytes(), 4).expect("a text");
+    let vocabulary = whole.vocabulary().expect("a text");
+    let part = Dataset::text_with("jihg".repeat(40).as_bytes(), 4, vocabulary).expect("a text");
+    let batch = part.train(Order::Sequential, 1, 0, 1);
+    assert_eq!(batch.inputs.tokens(), [9, 8, 7, 6]);
+    let error = Dataset::text_with("jihgz".repeat(40).as_bytes(), 4, vocabulary);
+    assert_eq!(error.err(), Some(TextError::Stranger { character: 'z' }));
+}

@@ -3,7 +3,7 @@
 use crate::run_file::Run;
 use ringtmp_data::{
     AdditionContext, CSV_BYTES_MAX, CsvError, DataSpec, Dataset, IDX_BYTES_MAX, IDX_TEST,
-    IDX_TRAIN, IdxError, IdxFiles, IdxNames, TEXT_BYTES_MAX, TextError,
+    IDX_TRAIN, IdxError, IdxFiles, IdxNames, ShareError, TEXT_BYTES_MAX, TextError, Vocabulary,
 };
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -67,6 +67,9 @@ pub enum DataError {
     /// What is there is no table.
     #[error(transparent)]
     Csv(#[from] CsvError),
+    /// The data cannot be divided among the devices.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// Sums do not go into the model.
     #[error(transparent)]
     Addition(#[from] AdditionContext),
@@ -103,14 +106,42 @@ pub enum DataError {
 ///
 /// What is missing or does not fit, and what to do about it.
 pub async fn open_data(run: &Run, place: &DataPlace) -> Result<Dataset, DataError> {
+    open(run, &run.data, place, None).await
+}
+
+/// Opens data that a device has on its own disk, and checks that they go with the run: a text with the run's own characters
+/// (those of `runs`), everything else with its shape and classes.
+///
+/// # Errors
+///
+/// What is missing or does not fit, and what to do about it.
+pub(crate) async fn open_own(
+    run: &Run,
+    spec: &DataSpec,
+    runs: Option<&Dataset>,
+) -> Result<Dataset, DataError> {
+    let vocabulary = runs.and_then(Dataset::vocabulary);
+    open(run, spec, &DataPlace::Disk, vocabulary).await
+}
+
+async fn open(
+    run: &Run,
+    spec: &DataSpec,
+    place: &DataPlace,
+    vocabulary: Option<&Vocabulary>,
+) -> Result<Dataset, DataError> {
     let shape = run.input_shape();
     let numbers: usize = shape.iter().product();
-    let dataset = match &run.data {
+    let dataset = match spec {
         DataSpec::Digits => Dataset::digits(run.file.seed),
         DataSpec::Addition => Dataset::addition(numbers)?,
         DataSpec::Idx { location } => Dataset::idx(idx_files(place, location).await?)?,
         DataSpec::Text { location } => {
-            Dataset::text(&file(place, location, TEXT_BYTES_MAX).await?, numbers)?
+            let text = file(place, location, TEXT_BYTES_MAX).await?;
+            match vocabulary {
+                Some(vocabulary) => Dataset::text_with(&text, numbers, vocabulary)?,
+                None => Dataset::text(&text, numbers)?,
+            }
         }
         DataSpec::Csv { location } => Dataset::csv(&file(place, location, CSV_BYTES_MAX).await?)?,
     };

@@ -7,7 +7,7 @@ use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::{RunDescriptor, RunOutline};
-use ringtmp_data::{DataSpec, DataSpecError, Order};
+use ringtmp_data::{DataSpec, DataSpecError, Order, Split};
 use serde::{Deserialize, Serialize};
 
 /// The most samples of a step.
@@ -25,6 +25,11 @@ pub struct RunFile {
     /// Where samples come from: `digits`, `addition`, `idx:LOCATION`, `text:LOCATION` or `csv:LOCATION`. In a room a location is
     /// a path at the signalling server, in `ringtmp train` one on this device.
     pub data: String,
+    /// Whose samples are trained on: `one` (the first device draws them all) or `every` (each device its own, which travel round
+    /// the ring to the first).
+    pub source: DataSource,
+    /// How `data` are divided where every device has its own: `even`, or `by-label`, each class at one device.
+    pub split: Split,
     /// The order of samples: `shuffled` or `sequential`.
     pub order: Order,
     /// Optimizer updates.
@@ -55,6 +60,8 @@ impl Default for RunFile {
         Self {
             preset: "mlp".to_owned(),
             data: "digits".to_owned(),
+            source: DataSource::One,
+            split: Split::Even,
             order: Order::Shuffled,
             steps: 2000,
             batch: 64,
@@ -192,6 +199,16 @@ impl RunFile {
         let model = ModelSpec::preset(&self.preset)?;
         let (layers, shapes) = (model.outline()?, model.shapes()?);
         let data = self.data.parse()?;
+        let has_classes = match data {
+            DataSpec::Digits | DataSpec::Idx { .. } | DataSpec::Csv { .. } => true,
+            DataSpec::Addition | DataSpec::Text { .. } => false,
+        };
+        rule(
+            self.split == Split::Even || has_classes && self.source == DataSource::Every,
+            "split",
+            "by-label".to_owned(),
+            "even, unless source is every and the data have one label a sample",
+        )?;
         Ok(Run {
             file: self,
             model,
@@ -250,7 +267,7 @@ impl Run {
                 .unwrap_or(u16::MAX),
             start_at_peers: self.file.start_at_peers,
             schedule: ScheduleSpec::new(self.file.schedule, self.file.micro_batch),
-            source: DataSource::One,
+            source: self.file.source,
             sample_bytes: self.sample_bytes(),
             codec: self.file.codec,
             planning: Planning::Counted,
@@ -337,6 +354,10 @@ mod tests {
         assert!(error("codec = 'bf16'").contains("int8"));
         assert!(error("data = 'ftp'").contains("ftp"));
         assert!(error("order = 'sorted'").contains("sequential"));
+        assert!(error("split = 'by-label'").contains("source is every"));
+        let texts = "source = 'every'\nsplit = 'by-label'\ndata = 'text:x'";
+        assert!(error(texts).contains("one label a sample"));
+        assert!(error("source = 'two'").contains("every"));
         assert!(
             error("evaluation_samples = 1000000\nbatch = 1\nmicro_batch = 1").contains("65535")
         );

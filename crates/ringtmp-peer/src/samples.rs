@@ -1,29 +1,72 @@
-//! Micro-batches: which samples make them up is a function of the run, the step and the place in the step alone.
+//! Micro-batches: which samples make them up is a function of the run, the source and how many it had before.
 
 use crate::run_file::Run;
 use ringtmp_compute::{Packed, Position, TensorError};
+use ringtmp_core::ids::SourceIndex;
 use ringtmp_core::wire::Purpose;
-use ringtmp_data::{Dataset, Inputs};
+use ringtmp_data::{Batch, Dataset, Inputs, Share, ShareError};
+use std::sync::Arc;
 
-/// The samples, (micro-batch, sample shape), of the micro-batch with number `sequence` of a step or an evaluation, and their
-/// labels: one for each, or one for each of its tokens.
-pub(crate) fn draw(
+/// What a source trains on.
+#[derive(Clone, Debug)]
+pub struct Supply {
+    dataset: Arc<Dataset>,
+    share: Share,
+}
+
+impl Supply {
+    /// All of a dataset: its own, of which nobody else has a part.
+    pub fn whole(dataset: Arc<Dataset>) -> Self {
+        Self {
+            dataset,
+            share: Share::WHOLE,
+        }
+    }
+
+    /// The part of the run's data that source `number` of `of` has.
+    ///
+    /// # Errors
+    ///
+    /// That the data cannot be divided so.
+    pub fn share(
+        run: &Run,
+        dataset: Arc<Dataset>,
+        number: SourceIndex,
+        of: u16,
+    ) -> Result<Self, ShareError> {
+        let share = dataset.share(run.file.split, number.0, of)?;
+        Ok(Self { dataset, share })
+    }
+
+    /// The micro-batch that the source draws after `turn` others: samples, (micro-batch, sample shape), and their labels, one for
+    /// each, or one for each of its tokens.
+    pub(crate) fn draw(&self, run: &Run, turn: u64) -> Result<(Packed, Vec<u32>), TensorError> {
+        let file = &run.file;
+        let first = turn * u64::from(file.micro_batch);
+        let (share, count) = (&self.share, file.micro_batch);
+        let batch = self
+            .dataset
+            .train_share(share, file.order, file.seed, first, count);
+        packed(run, batch)
+    }
+}
+
+/// A micro-batch of held-out samples: that with number `sequence` of an evaluation.
+pub(crate) fn held_out(
     run: &Run,
     dataset: &Dataset,
-    purpose: Purpose,
-    step: u32,
-    sequence: u32,
+    sequence: u16,
 ) -> Result<(Packed, Vec<u32>), TensorError> {
     let file = &run.file;
-    let offset = sequence * file.micro_batch;
-    let batch = match purpose {
-        Purpose::Train => {
-            let first = u64::from(step) * u64::from(file.batch) + u64::from(offset);
-            dataset.train(file.order, file.seed, first, file.micro_batch)
-        }
-        Purpose::Evaluate => dataset.test_padded(offset, file.micro_batch, file.evaluation_samples),
-    };
-    let count = file.micro_batch as usize;
+    let offset = u32::from(sequence) * file.micro_batch;
+    packed(
+        run,
+        dataset.test_padded(offset, file.micro_batch, file.evaluation_samples),
+    )
+}
+
+fn packed(run: &Run, batch: Batch) -> Result<(Packed, Vec<u32>), TensorError> {
+    let count = run.file.micro_batch as usize;
     let shape: Vec<usize> = std::iter::once(count)
         .chain(run.input_shape().iter().copied())
         .collect();

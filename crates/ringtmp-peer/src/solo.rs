@@ -2,18 +2,22 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::run_file::Run;
-use crate::samples::{draw, position};
+use crate::samples::{Supply, held_out, position};
 use ringtmp_compute::{
     ComputeError, Executor, GradientSquares, Packing, Parameter, Stage, StageConfig,
 };
+use ringtmp_core::ids::{SourceIndex, Step};
+use ringtmp_core::schedule::Deal;
 use ringtmp_core::wire::Purpose;
-use ringtmp_data::Dataset;
+use ringtmp_data::{Dataset, ShareError};
+use std::sync::Arc;
 
 /// A run in one process.
 #[derive(Debug)]
 pub struct Solo {
     run: Run,
-    dataset: Dataset,
+    dataset: Arc<Dataset>,
+    sources: Vec<Supply>,
     /// The whole model.
     stage: Stage,
     /// Updates made.
@@ -46,12 +50,38 @@ impl Solo {
     /// What keeps this device from holding the model.
     pub async fn new(run: Run, dataset: Dataset, executor: Executor) -> Result<Self, ComputeError> {
         let stage = Stage::new(config(&run), executor).await?;
+        let dataset = Arc::new(dataset);
         Ok(Self {
             run,
+            sources: vec![Supply::whole(dataset.clone())],
             dataset,
             stage,
             step: 0,
         })
+    }
+
+    /// Trains on what so many devices would have of the run's data, each its share.
+    ///
+    /// # Errors
+    ///
+    /// That the data cannot be divided so.
+    pub fn divide(&mut self, sources: u16) -> Result<(), ShareError> {
+        let share = |number| {
+            Supply::share(
+                &self.run,
+                self.dataset.clone(),
+                SourceIndex(number),
+                sources,
+            )
+        };
+        self.sources = (0..sources).map(share).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Trains on these sources' samples, in the order in which a ring deals micro-batches to them. At least one.
+    pub fn set_sources(&mut self, sources: Vec<Supply>) {
+        assert!(!sources.is_empty(), "nothing to train on");
+        self.sources = sources;
     }
 
     /// Replaces all weights.
@@ -96,7 +126,7 @@ impl Solo {
     ///
     /// What the device cannot compute, or that training has diverged; the weights then are those before the update.
     pub async fn step(&mut self) -> Result<Score, ComputeError> {
-        let sums = gradients(&self.run, &self.dataset, &mut self.stage, self.step).await?;
+        let sums = gradients(&self.run, &self.sources, &mut self.stage, self.step).await?;
         self.stage.update(u64::from(self.step)).await?;
         self.step += 1;
         Ok(sums.score())
@@ -116,9 +146,8 @@ impl Solo {
         let mut sums = Sums::default();
         self.stage
             .set_position(0, position(&self.run, Purpose::Evaluate, self.step, 0))?;
-        for sequence in 0..samples.div_ceil(file.micro_batch) {
-            let purpose = Purpose::Evaluate;
-            let (samples, labels) = draw(&self.run, &self.dataset, purpose, self.step, sequence)?;
+        for sequence in (0..).take(samples.div_ceil(file.micro_batch) as usize) {
+            let (samples, labels) = held_out(&self.run, &self.dataset, sequence)?;
             sums.add(self.stage.forward_loss(0, &samples, &labels).await?);
         }
         Ok(Some(sums.score()))
@@ -134,7 +163,7 @@ impl Solo {
         let executor = self.stage.executor().clone();
         let mut stage = Stage::new(config(&self.run), executor).await?;
         stage.set_parameters(&self.stage.parameters().await?)?;
-        gradients(&self.run, &self.dataset, &mut stage, self.step).await?;
+        gradients(&self.run, &self.sources, &mut stage, self.step).await?;
         let squares = stage.gradient_squares().await?;
         let norm = |squares: GradientSquares| GradientNorm {
             name: squares.name,
@@ -177,14 +206,20 @@ fn config(run: &Run) -> StageConfig {
 /// Adds up the gradients of a step.
 async fn gradients(
     run: &Run,
-    dataset: &Dataset,
+    sources: &[Supply],
     stage: &mut Stage,
     step: u32,
 ) -> Result<Sums, ComputeError> {
     let mut sums = Sums::default();
-    for sequence in 0..run.file.batch / run.file.micro_batch {
-        let (samples, labels) = draw(run, dataset, Purpose::Train, step, sequence)?;
-        stage.set_position(0, position(run, Purpose::Train, step, sequence))?;
+    let deal = Deal {
+        micro_batches: run.micro_batches(),
+        sources: u16::try_from(sources.len()).unwrap_or(u16::MAX),
+    };
+    for sequence in 0..run.micro_batches() {
+        let number = deal.number(Step(step), sequence);
+        let source = &sources[usize::from(deal.source(number).0)];
+        let (samples, labels) = source.draw(run, deal.turn(number))?;
+        stage.set_position(0, position(run, Purpose::Train, step, sequence.into()))?;
         sums.add(stage.forward_loss(0, &samples, &labels).await?);
         stage.backward_input(0, None).await?;
         stage.backward_weights(0).await?;
@@ -315,8 +350,7 @@ mod tests {
             first.loss > 2.0 && last.loss < 0.9 * first.loss,
             "{first:?} {last:?}"
         );
-        let purpose = Purpose::Train;
-        let (samples, labels) = draw(&run, &solo.dataset, purpose, 0, 0).expect("it fits");
+        let (samples, labels) = solo.sources[0].draw(&run, 0).expect("it fits");
         assert_eq!((&samples.shape[..], labels.len()), (&[4, 9][..], 36));
         let counted = labels.iter().filter(|label| **label != IGNORED_LABEL);
         // Two or three digits and the end of the line, four times.

@@ -4,15 +4,15 @@ use crate::datasets::{self, DataError, DataPlace};
 use crate::pace::Pace;
 use crate::payloads::{self, Tensors};
 use crate::run_file::Run;
-use crate::samples;
+use crate::samples::{self, Supply};
 use futures::channel::mpsc;
 use ringtmp_compute::{ComputeError, Executor, Packed, Parameter, Stage, StageConfig, TensorError};
 use ringtmp_core::ids::{Epoch, MicroBatchId};
 use ringtmp_core::node::{Assignment, Loss};
-use ringtmp_core::schedule::Task;
+use ringtmp_core::schedule::{DataSource, Deal, Task};
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_core::wire::Purpose;
-use ringtmp_data::Dataset;
+use ringtmp_data::{DataSpec, Dataset};
 use std::sync::Arc;
 
 /// Why work failed. The text goes to the room.
@@ -37,6 +37,18 @@ pub(crate) enum WorkError {
     /// The labels are no labels.
     #[error("the neighbour sent labels that cannot be read: {0}")]
     Labels(#[from] TensorError),
+}
+
+/// What a device trains on where each trains on its own samples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OwnSamples {
+    /// Its share of the run's data.
+    #[default]
+    Share,
+    /// Data of its own; locations are paths on its disk.
+    Data(DataSpec),
+    /// Nothing: it only computes.
+    None,
 }
 
 /// Something to do, in order.
@@ -72,6 +84,7 @@ pub(crate) struct Workshop {
     executor: Executor,
     run: Run,
     place: DataPlace,
+    own: OwnSamples,
     /// Weights to begin from, those of the whole model.
     initial: Option<Arc<[Parameter]>>,
     weights: Option<mpsc::Sender<Vec<Parameter>>>,
@@ -84,8 +97,12 @@ pub(crate) struct Workshop {
 #[derive(Debug)]
 struct Bench {
     stage: Stage,
-    /// At a source; at the head also to evaluate.
-    dataset: Option<Dataset>,
+    /// At a source.
+    supply: Option<Supply>,
+    /// How micro-batches are dealt to the sources.
+    deal: Deal,
+    /// At the head.
+    held_out: Option<Arc<Dataset>>,
     is_tail: bool,
     pace: Option<Pace>,
 }
@@ -95,6 +112,7 @@ impl Workshop {
         executor: Executor,
         run: Run,
         place: DataPlace,
+        own: OwnSamples,
         initial: Option<Arc<[Parameter]>>,
         weights: Option<mpsc::Sender<Vec<Parameter>>>,
         operations_per_second: Option<f64>,
@@ -103,6 +121,7 @@ impl Workshop {
             executor,
             run,
             place,
+            own,
             initial,
             weights,
             operations_per_second,
@@ -151,11 +170,7 @@ impl Workshop {
 
     async fn build(&self, assignment: &Assignment) -> Result<Bench, WorkError> {
         let file = &self.run.file;
-        let dataset = if assignment.is_head() || assignment.source.is_some() {
-            Some(datasets::open_data(&self.run, &self.place).await?)
-        } else {
-            None
-        };
+        let (held_out, supply) = self.open_data(assignment).await?;
         let config = StageConfig {
             model: self.run.model.clone(),
             layers: usize::from(assignment.layers.start.0)..usize::from(assignment.layers.end.0),
@@ -173,12 +188,51 @@ impl Workshop {
         }
         Ok(Bench {
             stage,
-            dataset,
+            supply,
+            deal: Deal {
+                micro_batches: self.run.micro_batches(),
+                sources: assignment.sources,
+            },
+            held_out,
             is_tail: assignment.is_tail(),
             pace: self
                 .operations_per_second
                 .map(|speed| Pace::new(&self.run.descriptor().outline, &assignment.layers, speed)),
         })
+    }
+}
+
+impl Workshop {
+    /// What the head evaluates on, and what a source trains on.
+    async fn open_data(
+        &self,
+        assignment: &Assignment,
+    ) -> Result<(Option<Arc<Dataset>>, Option<Supply>), DataError> {
+        let own = match &self.own {
+            OwnSamples::Data(spec) if self.run.file.source == DataSource::Every => Some(spec),
+            OwnSamples::Data(_) | OwnSamples::Share | OwnSamples::None => None,
+        };
+        let is_text = matches!(own, Some(DataSpec::Text { .. }));
+        let draws_share = assignment.source.is_some() && (own.is_none() || is_text);
+        let runs = if assignment.is_head() || draws_share {
+            Some(Arc::new(datasets::open_data(&self.run, &self.place).await?))
+        } else {
+            None
+        };
+        let supply = match (assignment.source, own, &runs) {
+            (Some(_), Some(spec), _) => {
+                let own = datasets::open_own(&self.run, spec, runs.as_deref()).await?;
+                Some(Supply::whole(Arc::new(own)))
+            }
+            (Some(source), None, Some(runs)) => Some(Supply::share(
+                &self.run,
+                runs.clone(),
+                source,
+                assignment.sources,
+            )?),
+            (Some(_), None, None) | (None, _, _) => None,
+        };
+        Ok((runs.filter(|_| assignment.is_head()), supply))
     }
 }
 
@@ -246,19 +300,25 @@ impl Bench {
         Ok(Done::Task { task, output, loss })
     }
 
-    /// Samples and labels: which ones is a function of seed, step and sequence alone.
+    /// Samples and labels: which ones is a function of the run, the source and its turn alone.
     fn draw(
         &self,
         run: &Run,
         purpose: Purpose,
         id: MicroBatchId,
     ) -> Result<(Packed, Packed), WorkError> {
-        let dataset = self
-            .dataset
-            .as_ref()
-            .expect("only sources and the head draw, and they were built with data");
-        let sequence = u32::from(id.sequence);
-        let drawn = samples::draw(run, dataset, purpose, id.step.0, sequence);
+        let drawn = match purpose {
+            Purpose::Train => {
+                let supply = self.supply.as_ref();
+                let supply = supply.expect("only sources draw, and they were built with data");
+                supply.draw(run, self.deal.turn(self.deal.number(id.step, id.sequence)))
+            }
+            Purpose::Evaluate => {
+                let data = self.held_out.as_ref();
+                let data = data.expect("only the head evaluates, and it was built with data");
+                samples::held_out(run, data, id.sequence)
+            }
+        };
         let (samples, labels) = drawn.map_err(ComputeError::Tensor)?;
         let labels = Packed::from_u32(&[labels.len()], &labels).map_err(ComputeError::Tensor)?;
         Ok((samples, labels))

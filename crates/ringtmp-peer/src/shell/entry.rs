@@ -7,7 +7,7 @@ use crate::error::PeerError;
 use crate::progress::Progress;
 use crate::run_file::{Run, RunFile};
 use crate::view::{Command, NoticeLevel, ServerState, View};
-use crate::workshop::Workshop;
+use crate::workshop::{OwnSamples, Workshop};
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
 use ringtmp_core::ids::{PeerId, RoomCode};
@@ -44,6 +44,8 @@ pub struct Setup {
 pub struct Own {
     /// Locations of data are paths on this device's disk, not at the server.
     pub data: bool,
+    /// What it trains on where each device trains on its own samples.
+    pub samples: OwnSamples,
     /// Weights of the whole model to begin from, instead of those that the seed gives.
     pub weights: Option<Arc<[Parameter]>>,
     /// Where to put every point of the curves as it comes; the view thins them.
@@ -195,7 +197,7 @@ async fn enter(
         room,
         role: setup.role,
         device,
-        has_data: setup.role == Role::Participant,
+        has_data: setup.role == Role::Participant && setup.own.samples != OwnSamples::None,
     })?;
     let welcome = next_message(&mut signalling).await?;
     let (me, run) = match &welcome {
@@ -210,8 +212,10 @@ async fn enter(
     };
     let own = setup.own;
     let speed = own.operations_per_second;
-    let workshop = executor
-        .map(|executor| Workshop::new(executor, run, place, own.weights, setup.weights, speed));
+    let (samples, initial) = (own.samples, own.weights);
+    let workshop = executor.map(|executor| {
+        Workshop::new(executor, run, place, samples, initial, setup.weights, speed)
+    });
     let record = Record::new(me, setup.name, own.traced);
     let connector = setup.connector.connector(me);
     Ok(Shell::new(signalling, connector, workshop, record, welcome))
