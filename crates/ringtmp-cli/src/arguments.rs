@@ -6,9 +6,10 @@ use crate::exit;
 use crate::room_url::RoomUrl;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ringtmp_core::codec::TensorCodec;
-use ringtmp_peer::{ExecutorChoice, Order};
+use ringtmp_peer::{DataSource, DataSpecError, ExecutorChoice, Order, OwnSamples, Split};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -114,6 +115,10 @@ pub(crate) struct Join {
     /// The device's name for people
     #[arg(long, default_value_t = default_name())]
     pub(crate) name: String,
+    /// Where every device trains on its own samples, what this one has: idx:DIR, text:FILE or csv:FILE on this device, or none;
+    /// without it, a share of the run's data
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) data: Option<OwnData>,
     /// Leave when the run has finished
     #[arg(long)]
     pub(crate) exit_when_finished: bool,
@@ -162,6 +167,9 @@ pub(crate) struct Train {
     pub(crate) run: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) flags: RunFlags,
+    /// Train in one process as so many devices would of which each has its own samples
+    #[arg(long, value_name = "DEVICES", conflicts_with = "peers", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) sources: Option<u16>,
     /// Peers of the ring; 1 trains without one
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) peers: u16,
@@ -206,6 +214,12 @@ pub(crate) struct RunFlags {
     /// What to train on: digits, addition, idx:DIR, text:FILE or csv:FILE
     #[arg(long, value_name = "SPEC")]
     pub(crate) data: Option<String>,
+    /// Whose samples are trained on: one device's, or every device its own
+    #[arg(long, value_enum)]
+    pub(crate) source: Option<Source>,
+    /// How the data are divided where every device has its own
+    #[arg(long, value_enum)]
+    pub(crate) split: Option<DataSplit>,
     /// Updates to make
     #[arg(long)]
     pub(crate) steps: Option<u32>,
@@ -242,6 +256,57 @@ pub(crate) enum Transport {
     Loopback,
     /// Data channels, as between devices
     Webrtc,
+}
+
+/// What a device has of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnData(pub(crate) OwnSamples);
+
+impl FromStr for OwnData {
+    type Err = DataSpecError;
+
+    fn from_str(text: &str) -> Result<Self, DataSpecError> {
+        Ok(Self(match text {
+            "none" => OwnSamples::None,
+            spec => OwnSamples::Data(spec.parse()?),
+        }))
+    }
+}
+
+/// Whose samples are trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// The first device's
+    One,
+    /// Every device its own
+    Every,
+}
+
+impl From<Source> for DataSource {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::One => Self::One,
+            Source::Every => Self::Every,
+        }
+    }
+}
+
+/// How data are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DataSplit {
+    /// As many of every class
+    Even,
+    /// Each class at one device
+    ByLabel,
+}
+
+impl From<DataSplit> for Split {
+    fn from(split: DataSplit) -> Self {
+        match split {
+            DataSplit::Even => Self::Even,
+            DataSplit::ByLabel => Self::ByLabel,
+        }
+    }
 }
 
 /// The order of samples.

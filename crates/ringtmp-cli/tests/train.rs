@@ -207,6 +207,31 @@ fn a_local_ring_ends_with_the_weights_of_one_process() {
 }
 
 #[test]
+fn a_ring_whose_devices_train_on_their_own_samples_ends_with_the_weights_of_one_process() {
+    let folder = folder();
+    let path = folder.path();
+    // Two micro-batches a step do not divide among three devices.
+    let line = format!("{SMALL} --steps 7 --source every");
+    for (split, devices) in [("even", 3), ("by-label", 3), ("by-label", 2)] {
+        let line = format!("{line} --split {split}");
+        succeeds(
+            path,
+            &format!("{line} --sources {devices} --export one.safetensors"),
+        );
+        let one = read(path, "one.safetensors");
+        succeeds(
+            path,
+            &format!("{line} --peers {devices} --export ring.safetensors"),
+        );
+        assert_eq!(read(path, "ring.safetensors"), one, "{split} {devices}");
+        succeeds(path, &format!("{line} --export other.safetensors"));
+        assert_ne!(read(path, "other.safetensors"), one, "of one device");
+    }
+    let err = fails(path, &format!("{SMALL} --split by-label"));
+    assert!(err.contains("split") && err.contains("source"), "{err}");
+}
+
+#[test]
 fn a_run_file_is_read_and_flags_win_over_it() {
     let folder = folder();
     let path = folder.path();

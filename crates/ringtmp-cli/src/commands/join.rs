@@ -19,7 +19,10 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
         executor: join.executor,
         carrier: Carrier::WebRtc,
         weights: None,
-        own: Own::default(),
+        own: Own {
+            samples: join.data.map(|data| data.0).unwrap_or_default(),
+            ..Own::default()
+        },
     })?;
     let mut screen = Screen::new(quiet);
     let mut interrupt = std::pin::pin!(interrupted());

@@ -54,6 +54,9 @@ async fn begin(train: &Train, run: Run, initial: Option<&[Parameter]>) -> Result
     let data = open_data(&run, &DataPlace::Disk).await?;
     let executor = Executor::open(train.executor).await?;
     let mut solo = Solo::new(run, data, executor).await?;
+    if let Some(sources) = train.sources {
+        solo.divide(sources)?;
+    }
     if let Some(weights) = initial {
         solo.set_weights(weights)?;
     }

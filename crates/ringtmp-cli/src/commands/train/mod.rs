@@ -107,6 +107,8 @@ fn run_of(train: &Train) -> Result<RunFile> {
     file.steps = flags.steps.unwrap_or(file.steps);
     file.seed = flags.seed.unwrap_or(file.seed);
     file.learning_rate = flags.learning_rate.unwrap_or(file.learning_rate);
+    file.source = flags.source.map_or(file.source, Into::into);
+    file.split = flags.split.map_or(file.split, Into::into);
     file.order = flags.order.map_or(file.order, Into::into);
     file.evaluate_every = flags.evaluate_every.unwrap_or(file.evaluate_every);
     file.evaluation_samples = flags.evaluation_samples.unwrap_or(file.evaluation_samples);
