@@ -142,13 +142,6 @@ impl RunFile {
     ///
     /// What is wrong, and what would be right.
     pub fn check(self) -> Result<Run, RunFileError> {
-        let rule = |ok: bool, field, value: String, rule| {
-            if ok {
-                Ok(())
-            } else {
-                Err(RunFileError::OutOfRange { field, value, rule })
-            }
-        };
         rule(
             self.steps >= 1,
             "steps",
@@ -198,6 +191,17 @@ impl RunFile {
         )?;
         let model = ModelSpec::preset(&self.preset)?;
         let (layers, shapes) = (model.outline()?, model.shapes()?);
+        let data = self.check_data()?;
+        Ok(Run {
+            file: self,
+            model,
+            layers,
+            shapes,
+            data,
+        })
+    }
+
+    fn check_data(&self) -> Result<DataSpec, RunFileError> {
         let data = self.data.parse()?;
         let has_classes = match data {
             DataSpec::Digits | DataSpec::Idx { .. } | DataSpec::Csv { .. } => true,
@@ -209,18 +213,22 @@ impl RunFile {
             "by-label".to_owned(),
             "even, unless source is every and the data have one label a sample",
         )?;
-        Ok(Run {
-            file: self,
-            model,
-            layers,
-            shapes,
-            data,
-        })
+        Ok(data)
     }
 
     fn evaluation_micro_batches(&self) -> u32 {
         self.evaluation_samples.div_ceil(self.micro_batch.max(1))
     }
+}
+
+fn rule(
+    ok: bool,
+    field: &'static str,
+    value: String,
+    rule: &'static str,
+) -> Result<(), RunFileError> {
+    ok.then_some(())
+        .ok_or(RunFileError::OutOfRange { field, value, rule })
 }
 
 impl Run {
