@@ -211,7 +211,7 @@ fn a_ring_whose_devices_train_on_their_own_samples_ends_with_the_weights_of_one_
     let folder = folder();
     let path = folder.path();
     // Two micro-batches a step do not divide among three devices.
-    let line = format!("{SMALL} --steps 7 --source every");
+    let line = format!("{SMALL} --steps 7 --source every --codec f32");
     for (split, devices) in [("even", 3), ("by-label", 3), ("by-label", 2)] {
         let line = format!("{line} --split {split}");
         succeeds(
