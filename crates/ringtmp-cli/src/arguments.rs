@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::commands::bench::Bench;
 use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
@@ -7,6 +8,7 @@ use crate::room_url::RoomUrl;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_peer::{DataSource, DataSpecError, ExecutorChoice, Order, OwnSamples, Split};
+use ringtmp_transport::native::AccessLink;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -34,6 +36,12 @@ Examples:
   ringtmp train --run run.toml --checkpoint run --log run/log.csv --resume
   ringtmp train --data idx:path/to/mnist --order sequential --init weights.safetensors
   ringtmp train --peers 3 --transport webrtc";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  ringtmp bench
+  ringtmp bench --preset gpt-nano --executor gpu --products \"\"
+  ringtmp bench ring --run run.toml --peers 2,4";
 
 const SIM_EXAMPLES: &str = "\
 Examples:
@@ -72,6 +80,9 @@ pub(crate) enum Command {
     Train(Train),
     /// Write the weights of a checkpoint as safetensors, as PyTorch names and shapes them
     Export(Export),
+    /// Measure how fast this device trains, and what a ring costs
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(Bench),
     /// Simulate a ring under virtual time, and tell how idle its devices are
     #[command(after_help = SIM_EXAMPLES)]
     Sim(Sim),
@@ -122,6 +133,9 @@ pub(crate) struct Join {
     /// Leave when the run has finished
     #[arg(long)]
     pub(crate) exit_when_finished: bool,
+    /// Emulate the link between this device and all others: a delay one way, a rate, or both
+    #[arg(long, value_name = "25ms,10mbit")]
+    pub(crate) access_link: Option<AccessLink>,
 }
 
 #[derive(Args, Debug)]

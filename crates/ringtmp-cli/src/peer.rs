@@ -10,6 +10,7 @@ use ringtmp_peer::{
     View,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
+use ringtmp_transport::native::{AccessLink, connector, connector_behind};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -38,7 +39,8 @@ pub(crate) struct Part {
 /// What carries a peer's tensors.
 #[derive(Clone, Debug)]
 pub(crate) enum Carrier {
-    WebRtc,
+    /// Data channels, behind an emulated access link if there is one.
+    WebRtc(Option<AccessLink>),
     /// Memory, among the peers of this process.
     Loopback(LoopbackNetwork),
 }
@@ -46,7 +48,8 @@ pub(crate) enum Carrier {
 impl From<Carrier> for ConnectorSource {
     fn from(carrier: Carrier) -> Self {
         match carrier {
-            Carrier::WebRtc => ringtmp_transport::native::connector().into(),
+            Carrier::WebRtc(None) => connector().into(),
+            Carrier::WebRtc(Some(link)) => connector_behind(link).into(),
             Carrier::Loopback(network) => network.into(),
         }
     }
@@ -63,6 +66,18 @@ impl Part {
         Self::new(server, Entry::Create(run), Role::Spectator)
     }
 
+    /// Takes part in a room of this process' own server.
+    pub(crate) fn local(server: &str, room: RoomCode, number: u16) -> Self {
+        Self {
+            name: format!("peer {number}"),
+            own: Own {
+                data: true,
+                ..Own::default()
+            },
+            ..Self::new(server, Entry::Join(room), Role::Participant)
+        }
+    }
+
     fn new(server: &str, entry: Entry, role: Role) -> Self {
         Self {
             server: server.to_owned(),
@@ -70,7 +85,7 @@ impl Part {
             role,
             name: "terminal".to_owned(),
             executor: ExecutorChoice::Cpu,
-            carrier: Carrier::WebRtc,
+            carrier: Carrier::WebRtc(None),
             weights: None,
             own: Own::default(),
         }

@@ -6,8 +6,8 @@
 use ringtmp_compute::operations::MatrixProduct;
 use ringtmp_compute::recording::{Lifetime, Plan, Recording};
 use ringtmp_compute::{
-    AdamSettings, ComputeError, Executor, ExecutorKind, ModelSpec, OptimizerSpec, Packed, Rule,
-    Stage, StageConfig,
+    AdamSettings, ComputeError, Executor, ExecutorKind, ModelSpec, OptimizerSpec, Packed, Packing,
+    Rule, Stage, StageConfig,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -130,6 +130,8 @@ pub async fn measure_steps(
         batch,
         slots: 1,
         seed: 1,
+        input_packing: Packing::F32,
+        output_packing: Packing::F32,
         model,
     };
     let start = Instant::now();
@@ -288,7 +290,9 @@ fn optimizer(preset: &str) -> OptimizerSpec {
 fn made_up(model: &ModelSpec, batch: usize) -> Result<(Packed, Vec<u32>), ComputeError> {
     let shapes = model.shapes()?;
     let (input, output) = (&shapes[0], &shapes[shapes.len() - 1]);
-    let shape: Vec<usize> = std::iter::once(batch).chain(input.iter().copied()).collect();
+    let shape: Vec<usize> = std::iter::once(batch)
+        .chain(input.iter().copied())
+        .collect();
     let elements = 0..shape.iter().product();
     let packed = match model.layers[0].layer().tokens() {
         Some(limit) => {
@@ -357,6 +361,9 @@ mod tests {
         let rate = futures::executor::block_on(Box::pin(measuring)).expect("a product");
         let (gflop, per_cpu) = (2.0 * 512.0 / 1e9, rate.gflops_per_cpu_second);
         let steps = per_cpu.expect("the clock ticks") * 10.0 / gflop;
-        assert!((steps - steps.round()).abs() < 1e-3 && steps >= 3.0, "{steps}");
+        assert!(
+            (steps - steps.round()).abs() < 1e-3 && steps >= 3.0,
+            "{steps}"
+        );
     }
 }

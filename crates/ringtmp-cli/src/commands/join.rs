@@ -17,7 +17,7 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
         role: Role::Participant,
         name: join.name,
         executor: join.executor,
-        carrier: Carrier::WebRtc,
+        carrier: Carrier::WebRtc(join.access_link),
         weights: None,
         own: Own {
             samples: join.data.map(|data| data.0).unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod guard;
 pub(crate) mod join;

@@ -123,7 +123,7 @@ fn run_of(train: &Train) -> Result<RunFile> {
     Ok(file)
 }
 
-fn read_run(path: &Path) -> Result<RunFile> {
+pub(crate) fn read_run(path: &Path) -> Result<RunFile> {
     let text = String::from_utf8(files::read(path, RUN_FILE_BYTES_MAX)?)
         .with_context(|| format!("{} is not UTF-8", path.display()))?;
     RunFile::parse(&text).with_context(|| path.display().to_string())

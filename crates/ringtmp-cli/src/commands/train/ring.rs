@@ -13,10 +13,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use ringtmp_core::ids::RoomCode;
-use ringtmp_core::signal::{Point, Role, RoomState};
-use ringtmp_peer::{
-    DataPlace, Entry, Executor, Own, Parameter, Run, RunFile, Solo, View, open_data,
-};
+use ringtmp_core::signal::{Point, RoomState};
+use ringtmp_peer::{DataPlace, Executor, Own, Parameter, Run, RunFile, Solo, View, open_data};
 use ringtmp_transport::loopback::LoopbackNetwork;
 use signaling_server::{Config, Server};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -122,14 +120,10 @@ impl<'a> Ring<'a> {
 
     fn part(&self, room: RoomCode, number: u16) -> Part {
         Part {
-            server: self.address.clone(),
-            entry: Entry::Join(room),
-            role: Role::Participant,
-            name: format!("peer {number}"),
             executor: self.train.executor,
             carrier: match self.train.transport {
                 Transport::Loopback => Carrier::Loopback(self.network.clone()),
-                Transport::Webrtc => Carrier::WebRtc,
+                Transport::Webrtc => Carrier::WebRtc(None),
             },
             weights: Some(self.hand_over.clone()),
             own: Own {
@@ -137,6 +131,7 @@ impl<'a> Ring<'a> {
                 weights: self.initial.clone(),
                 ..Own::default()
             },
+            ..Part::local(&self.address, room, number)
         }
     }
 

@@ -1,0 +1,189 @@
+//! `ringtmp bench ring`: the same run in one process and in rings of native peers, in turn.
+//!
+//! All peers live in this process, each on a thread of its own, and talk over WebRTC on this machine, so that one clock counts
+//! everything that a ring costs: computing, packing, encryption, the network's system calls, the server.
+
+use super::clock::cpu_seconds;
+use crate::commands::serve::Running;
+use crate::commands::train::read_run;
+use crate::exit::Failure;
+use crate::peer::{Carrier, Part, Peer};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use ringtmp_core::signal::RoomState;
+use ringtmp_peer::{DataPlace, Executor, ExecutorChoice, Run, RunFile, Solo, open_data};
+use ringtmp_transport::native::AccessLink;
+use serde::Serialize;
+use signaling_server::{Config, Server};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The version of the lines' JSON.
+const SCHEMA_VERSION: u32 = 1;
+
+/// How long a run may take; after that something hangs.
+const RUN_MAX: Duration = Duration::from_secs(1800);
+
+#[derive(Args, Debug)]
+pub(crate) struct RingCost {
+    /// The run to make; it should take ten seconds or more
+    #[arg(long, value_name = "FILE")]
+    run: PathBuf,
+    /// Sizes of rings
+    #[arg(long, value_delimiter = ',', default_value = "2,4")]
+    peers: Vec<u16>,
+    /// Runs of each, of which the best is told: other load makes none better
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Emulate the link between each peer and all others: a delay one way, a rate, or both
+    #[arg(long, value_name = "25ms,10mbit")]
+    access_link: Option<AccessLink>,
+}
+
+/// What a run took, from its first step to its last.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    seconds: f64,
+    cpu_seconds: f64,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    schema_version: u32,
+    run: String,
+    codec: String,
+    /// 1 for one process without a ring.
+    peers: u16,
+    samples: u64,
+    samples_per_second: f64,
+    samples_per_cpu_second: f64,
+    /// Beside one process.
+    ratio: f64,
+    bytes_per_sample: f64,
+}
+
+pub(super) async fn run(cost: RingCost) -> Result<()> {
+    let run = read_run(&cost.run)?.check()?;
+    if cpu_seconds().is_none() {
+        bail!("this system does not tell how long processors have worked for a process");
+    }
+    // In turn, so that whatever else the machine does meanwhile falls on all of them.
+    let sizes = std::iter::once(1).chain(cost.peers);
+    let mut best: Vec<(u16, Option<Taken>)> = sizes.map(|peers| (peers, None)).collect();
+    for _ in 0..cost.rounds {
+        for (peers, best) in &mut best {
+            let taken = match *peers {
+                1 => alone(&run).await?,
+                peers => ring(&run, peers, cost.access_link).await?,
+            };
+            if best.is_none_or(|best| taken.cpu_seconds < best.cpu_seconds) {
+                *best = Some(taken);
+            }
+        }
+    }
+    let samples = u64::from(run.file.steps) * u64::from(run.file.batch);
+    let alone = best[0].1.map_or(f64::NAN, |taken| taken.cpu_seconds);
+    for (peers, taken) in best {
+        let Some(taken) = taken else { continue };
+        let line = Line {
+            schema_version: SCHEMA_VERSION,
+            run: cost.run.display().to_string(),
+            codec: run.descriptor().outline.codec.to_string(),
+            peers,
+            samples,
+            samples_per_second: samples as f64 / taken.seconds,
+            samples_per_cpu_second: samples as f64 / taken.cpu_seconds,
+            ratio: alone / taken.cpu_seconds,
+            bytes_per_sample: taken.bytes as f64 / samples as f64,
+        };
+        println!("{}", serde_json::to_string(&line)?);
+    }
+    Ok(())
+}
+
+/// A clock of the wall and of processors.
+struct Watch {
+    start: Instant,
+    cpu_start: f64,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self {
+            start: Instant::now(),
+            cpu_start: cpu_seconds().unwrap_or(f64::NAN),
+        }
+    }
+
+    fn taken(&self, bytes: u64) -> Taken {
+        Taken {
+            seconds: self.start.elapsed().as_secs_f64(),
+            cpu_seconds: cpu_seconds().unwrap_or(f64::NAN) - self.cpu_start,
+            bytes,
+        }
+    }
+}
+
+async fn alone(run: &Run) -> Result<Taken> {
+    let data = open_data(run, &DataPlace::Disk).await?;
+    let executor = Executor::open(ExecutorChoice::Cpu).await?;
+    let mut solo = Box::pin(Solo::new(run.clone(), data, executor)).await?;
+    let watch = Watch::start();
+    for _ in 0..run.file.steps {
+        Box::pin(solo.step()).await?;
+    }
+    Ok(watch.taken(0))
+}
+
+async fn ring(run: &Run, peers: u16, behind: Option<AccessLink>) -> Result<Taken> {
+    let server = Server::bind(Config {
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        ..Config::default()
+    })?;
+    let (server, address) = Running::start(server);
+    let file = RunFile {
+        start_at_peers: peers,
+        ..run.file.clone()
+    };
+    let mut watcher = Peer::start(Part::creator(&address, file))?;
+    let code = watcher
+        .view_until(|view| Some(view.room.as_ref()?.code))
+        .await?;
+    let part = |number| Part {
+        carrier: Carrier::WebRtc(behind),
+        ..Part::local(&address, code, number)
+    };
+    let start = |number| Peer::start(part(number));
+    let members = (1..=peers).map(start).collect::<Result<Vec<_>>>()?;
+    let taken = tokio::time::timeout(RUN_MAX, watch(&mut watcher)).await;
+    futures::future::join_all(members.into_iter().map(Peer::leave)).await;
+    watcher.leave().await;
+    drop(server.stop);
+    let _ended = server.ended.await;
+    taken.with_context(|| format!("the ring of {peers} was not done in time"))?
+}
+
+/// From the first step to the last, as a spectator sees them.
+async fn watch(watcher: &mut Peer) -> Result<Taken> {
+    let state = |state: &RoomState| match state {
+        RoomState::Stopped { reason } => Some(Err(Failure::Unfinished(reason.clone()).into())),
+        RoomState::Training | RoomState::Finished => Some(Ok(())),
+        RoomState::Waiting | RoomState::WarmingUp | RoomState::Paused => None,
+    };
+    let begun = watcher.view_until(|view| state(&view.room.as_ref()?.state));
+    begun.await.and_then(|begun: Result<()>| begun)?;
+    let watch = Watch::start();
+    let ended = watcher.view_until(|view| {
+        let room = view.room.as_ref()?;
+        let links = room.members.iter().flat_map(|member| &member.links);
+        let over = |outcome| (outcome, links.map(|link| link.bytes).sum());
+        match &room.state {
+            RoomState::Training => None,
+            other => state(other).map(over),
+        }
+    });
+    let (ended, bytes): (Result<()>, u64) = ended.await?;
+    ended.map(|()| watch.taken(bytes))
+}
