@@ -227,6 +227,29 @@ async fn two_tabs_and_a_native_peer_are_one_ring() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_tab_packs_8_bit_integers_as_a_native_process_does() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let settings = "executor=cpu&codec=int8";
+    let (tabs, _) = ring(&theatre, &[&browser; 2], settings, 0).await?;
+    let of_tabs = train(&tabs).await?.digests;
+    drop(tabs);
+    let (tabs, room) = ring(&theatre, &[&browser], settings, 1).await?;
+    let native = NativePeer::join(&theatre.url(""), room)?;
+    let mixed = train(&tabs).await?.digests;
+    native.leave()?;
+    drop(tabs);
+    ensure!(of_tabs == mixed, "two tabs, and a tab and a native process");
+    ensure!(
+        mixed != digests_of_one_tab(&theatre, &browser).await?,
+        "8-bit integers change what is learnt"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn firefox_and_chromium_are_one_ring() -> Result<()> {
     let kinds = [BrowserKind::Chromium, BrowserKind::Firefox];
     let Some(theatre) = Theatre::open(&kinds).await? else {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Numbers, config, cpu, gpu, other_models, sample, suite};
+use common::{Numbers, config, cpu, gpu, other_models, sample, say, suite};
 use ringtmp_compute::packing::{Dither, int8_scales, pack_f16, pack_int8, unpack_f16, unpack_int8};
 use ringtmp_compute::recording::{Lifetime, Plan, Recording, RecordingId};
 use ringtmp_compute::{Executor, Format, Packed, Packing, Position, Stage, StageConfig};
@@ -268,6 +268,19 @@ suite! {
         }
     }
 
+    /// Native and in a browser: rings of both pack alike.
+    async fn every_target_reaches_the_same_weights_whatever_the_packing() {
+        let (_, model) = other_models().remove(0);
+        let base = config(model.clone(), 0..model.layers.len());
+        let mut reached = Vec::new();
+        for packing in [Packing::F16, Packing::Int8] {
+            let pipeline = Pipeline::new(&cpu().await, &base, &[0, 2, 7], packing).await;
+            let (_, first) = pipeline.train(None).await.digests.remove(0);
+            reached.push(first[..16].to_owned());
+        }
+        assert_eq!(reached, ["d9074c3def02dc24", "49320d0afcb739fc"]);
+    }
+
     async fn a_stage_takes_only_what_is_packed_as_it_was_told() {
         let (_, model) = other_models().remove(0);
         let middle = StageConfig {
@@ -292,6 +305,70 @@ suite! {
         let tail = StageConfig { layers: layers - 1..layers, output_packing: Packing::F16, ..base };
         assert!(Stage::new(tail, cpu().await).await.is_err(), "logits are not packed");
     }
+}
+
+/// What packing costs, for people: `cargo test -p ringtmp-compute --test packing -- --ignored --nocapture`.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+#[ignore = "it measures, and asserts nothing"]
+fn nanoseconds_of_a_number() {
+    const COUNT: usize = 1 << 20;
+    const ROUNDS: u32 = 20;
+    let mut plan = Plan {
+        slots: 1,
+        ..Plan::default()
+    };
+    let row = 256;
+    let mut buffer = |words| plan.buffer("test", words, Lifetime::Stage);
+    let (input, output, position) = (buffer(COUNT), buffer(COUNT), buffer(4));
+    let (half, quarter) = (buffer(COUNT / 2), buffer(COUNT / row + COUNT / 4));
+    let dither = Dither {
+        key: 1,
+        sample: COUNT / 16,
+    };
+    let operations = [
+        ("pack f16", vec![pack_f16(input, half)]),
+        ("unpack f16", vec![unpack_f16(half, output)]),
+        (
+            "pack int8, to the nearest",
+            vec![
+                int8_scales(input, quarter, row),
+                pack_int8(None, input, quarter, row),
+            ],
+        ),
+        (
+            "pack int8, at random",
+            vec![
+                int8_scales(input, quarter, row),
+                pack_int8(Some((dither, position)), input, quarter, row),
+            ],
+        ),
+        ("unpack int8", vec![unpack_int8(quarter, output, row)]),
+    ];
+    let recordings: Vec<_> = operations
+        .into_iter()
+        .map(|(name, operations)| {
+            let recording = Recording {
+                label: name,
+                operations,
+            };
+            (name, plan.record(recording))
+        })
+        .collect();
+    futures::executor::block_on(async {
+        let mut program = cpu().await.prepare(plan).await.expect("a plan");
+        program.write(input, 0, &bits(&Numbers::new(27).floats(COUNT)));
+        for (name, recording) in recordings {
+            let mut shortest = std::time::Duration::MAX;
+            for _ in 0..ROUNDS {
+                let begun = std::time::Instant::now();
+                program.run(recording, 0, &[]).await.expect("it runs");
+                shortest = shortest.min(begun.elapsed());
+            }
+            let nanoseconds = shortest.as_nanos() as f64 / COUNT as f64;
+            say(&format!("{name}: {nanoseconds:.2} ns a number"));
+        }
+    });
 }
 
 /// Stages that hand tensors to each other, which may be packed and unpacked on the way by hand.

@@ -54,7 +54,11 @@ fn f16_of(value: f32) -> u16 {
     let bits = value.to_bits();
     let magnitude = bits & 0x7fff_ffff;
     let odd = (magnitude >> 13) & 1;
-    let normal = magnitude.wrapping_sub(112 << 23).wrapping_add(0xfff + odd) >> 13;
+    let normal = magnitude
+        .wrapping_sub(112 << 23)
+        .wrapping_add(0xfff)
+        .wrapping_add(odd)
+        >> 13;
     // The numbers from a half to one are as far apart as 16-bit floats below 2^-14: the addition rounds as asked.
     let small = f32::from_bits(magnitude) + 0.5;
     let subnormal = small.to_bits().wrapping_sub(0.5f32.to_bits());
@@ -81,7 +85,7 @@ fn f16_of(value: f32) -> u16 {
 fn f32_of(half: u16) -> f32 {
     let half = u32::from(half);
     let magnitude = half & 0x7fff;
-    let normal = (magnitude << 13) + (112 << 23);
+    let normal = (magnitude << 13).wrapping_add(112 << 23);
     // 2^-24 times a whole number below 2^10 is exact.
     let subnormal = (magnitude as f32 * f32::from_bits(103 << 23)).to_bits();
     let finite = if magnitude < 0x400 { subnormal } else { normal };
@@ -171,6 +175,10 @@ impl VectorTask for Quantise<'_> {
         let rows = input.zip(self.values.chunks_exact_mut(self.row));
         for (i, ((input, values), scale)) in rows.zip(self.scales).enumerate() {
             let inverse = inverse_of(*scale);
+            if inverse == 0.0 {
+                values.fill(0);
+                continue;
+            }
             let Some((dither, position)) = self.dither else {
                 for (value, input) in values.iter_mut().zip(input) {
                     *value = quantum(*input, inverse, 0x8000);
@@ -178,25 +186,29 @@ impl VectorTask for Quantise<'_> {
                 continue;
             };
             let first = dither.of_row(position, i * self.row);
-            for ((value, input), place) in values.iter_mut().zip(input).zip(0u32..) {
+            let places = 0..self.row as u32;
+            for ((value, input), place) in values.iter_mut().zip(input).zip(places) {
                 let random = lowbias32(first.wrapping_add(place)) >> 16;
-                *value = quantum(*input, inverse, random as i32);
+                *value = quantum(*input, inverse, random);
             }
         }
     }
 }
 
-/// The product is exact in double precision: 24 bits times 25.
+/// Exact until it is cut off: 24 bits times 25, in double precision. Wrapping, though nothing wraps, so that a loop over it is
+/// vectorised.
 #[inline(always)]
-fn quantum(value: f32, inverse: f64, dither: i32) -> i8 {
-    let fixed = (f64::from(value.abs()) * inverse) as i32;
-    let magnitude = ((fixed + dither) >> 16).min(127);
-    let signed = if value.is_sign_negative() {
-        -magnitude
-    } else {
-        magnitude
-    };
-    signed as i8
+fn quantum(value: f32, inverse: f64, dither: u32) -> i8 {
+    /// From here on doubles are whole numbers, whose last bits are theirs.
+    const WHOLE: f64 = (1u64 << 52) as f64;
+    let fixed = f64::from(value.abs()) * inverse;
+    let nearest = fixed + WHOLE;
+    let is_above = u32::from(nearest - WHOLE > fixed);
+    let below = (nearest.to_bits() as u32).wrapping_sub(is_above);
+    let magnitude = (below.wrapping_add(dither) >> 16).min(127);
+    let sign = value.to_bits() >> 31;
+    // The complement and one more, if it is negative.
+    (magnitude ^ sign.wrapping_neg()).wrapping_add(sign) as i8
 }
 
 /// output = packed times its row's scale, exactly.
