@@ -128,7 +128,7 @@ impl Address {
             },
             "codec" => match value.parse() {
                 Ok(codec) => self.run.codec = Some(codec),
-                Err(_) => self.problem(name, value, "f32, f16 or int8"),
+                Err(_) => self.problem(name, value, "f32, f16, int8 or auto"),
             },
             _ => {}
         }
@@ -183,7 +183,7 @@ fn place(path: &str) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringtmp_core::codec::TensorCodec;
+    use ringtmp_core::codec::CodecChoice;
 
     const CODE: &str = "0123456789abcdef";
 
@@ -243,7 +243,7 @@ mod tests {
             data: Some("idx:/data".to_owned()),
             steps: Some(40),
             peers: Some(2),
-            codec: Some(TensorCodec::Int8),
+            codec: Some(CodecChoice::Int8),
         };
         assert_eq!(address.entry(), Some(Entry::Create(run)));
     }

@@ -4,7 +4,7 @@
 //! over which connections travel. (A data channel can only be handed to a worker that runs.) From then on the
 //! page sends [`Command`]s and the worker sends [`FromWorker`] messages, the last of which is [`FromWorker::Ended`].
 
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_peer::{Command, View};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub struct RunWish {
     /// Devices to wait for; 0 to wait for somebody to press start.
     pub peers: Option<u16>,
     /// How devices write tensors to each other.
-    pub codec: Option<TensorCodec>,
+    pub codec: Option<CodecChoice>,
 }
 
 /// What is to compute.

@@ -6,7 +6,7 @@ use crate::commands::trace::Trace;
 use crate::exit;
 use crate::room_url::RoomUrl;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_peer::{DataSource, DataSpecError, ExecutorChoice, Order, OwnSamples, Split};
 use ringtmp_transport::native::AccessLink;
 use std::net::IpAddr;
@@ -258,9 +258,9 @@ pub(crate) struct RunFlags {
     /// Held-out samples of an evaluation; 0 for none
     #[arg(long, value_name = "SAMPLES")]
     pub(crate) evaluation_samples: Option<u32>,
-    /// How peers write tensors to each other: f32, f16 or int8
+    /// How peers write tensors to each other: f32, f16, int8 or auto
     #[arg(long)]
-    pub(crate) codec: Option<TensorCodec>,
+    pub(crate) codec: Option<CodecChoice>,
 }
 
 /// What carries tensors between peers.

@@ -4,7 +4,7 @@ mod refusal;
 
 pub use refusal::Refusal;
 
-use crate::codec::TensorCodec;
+use crate::codec::CodecChoice;
 use crate::ids::{Epoch, PeerId, RoomCode};
 use crate::plan::{LayerCost, Plan};
 use crate::profile::{Planning, Profile};
@@ -302,7 +302,7 @@ pub struct RunOutline {
     /// Bytes of a sample with its labels, as it would cross a link.
     pub sample_bytes: u64,
     /// How tensors are written between stages.
-    pub codec: TensorCodec,
+    pub codec: CodecChoice,
     /// Where the plan gets the speed of peers from.
     pub planning: Planning,
 }

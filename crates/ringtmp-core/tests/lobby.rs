@@ -1,6 +1,6 @@
 //! The server's side: limits, refusals, rooms that come and go.
 
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{PeerId, RoomCode, StageIndex};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::plan::{LayerCost, Plan};
@@ -35,7 +35,7 @@ fn run(start_at_peers: u16) -> RunDescriptor {
         schedule: ScheduleSpec::new(Mode::Sync, 1),
         source: DataSource::One,
         sample_bytes: 4,
-        codec: TensorCodec::default(),
+        codec: CodecChoice::default(),
         planning: Planning::Counted,
     };
     RunDescriptor {

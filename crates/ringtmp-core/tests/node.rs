@@ -1,6 +1,6 @@
 //! A node against a neighbour that lies.
 
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::{CodecChoice, TensorCodec};
 use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode, StageIndex, Step};
 use ringtmp_core::node::{Input, Node, Output, Polled};
 use ringtmp_core::plan::{LayerCost, Plan};
@@ -50,7 +50,7 @@ fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
         schedule: ScheduleSpec::new(Mode::Sync, 1),
         source: DataSource::One,
         sample_bytes: 4,
-        codec: TensorCodec::default(),
+        codec: CodecChoice::default(),
         planning: Planning::Counted,
     };
     let code = RoomCode::from_random([1; 10]);

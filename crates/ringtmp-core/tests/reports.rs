@@ -1,6 +1,6 @@
 //! What a room does with the reports of its members.
 
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{Epoch, PeerId, RoomCode};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
@@ -36,7 +36,7 @@ fn room() -> Room {
         planning: Planning::Counted,
         source: DataSource::One,
         sample_bytes: 4,
-        codec: TensorCodec::default(),
+        codec: CodecChoice::default(),
     };
     let run = RunDescriptor {
         toml: String::new(),

@@ -2,7 +2,7 @@
 
 use crate::view::RunSummary;
 use ringtmp_compute::{LayerOutline, ModelError, ModelSpec, OptimizerSpec};
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
@@ -49,8 +49,8 @@ pub struct RunFile {
     /// The schedule: `sync` or `1f1b`. (`2bw` and `async` so far only in the simulator.)
     pub schedule: Mode,
     /// How devices write activations and gradients to each other: `f32`, exactly; `f16`, half the bytes; `int8`, a quarter,
-    /// with a scale per row and gradients rounded at random. In one process nothing is written.
-    pub codec: TensorCodec,
+    /// with a scale per row and gradients rounded at random; `auto`, f16, but int8 on links that would hold up the ring. In one process nothing is written.
+    pub codec: CodecChoice,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
     pub start_at_peers: u16,
 }
@@ -71,7 +71,7 @@ impl Default for RunFile {
             evaluate_every: 100,
             evaluation_samples: 1000,
             schedule: Mode::Sync,
-            codec: TensorCodec::F16,
+            codec: CodecChoice::F16,
             start_at_peers: 0,
         }
     }

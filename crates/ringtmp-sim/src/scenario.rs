@@ -1,7 +1,7 @@
 //! What to simulate.
 
 use crate::random::{Draws, EXPONENTIAL_MAX};
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::{CodecChoice, TensorCodec};
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::partition::{Device, Hop, Hops, Problem};
 use ringtmp_core::plan::LayerCost;
@@ -110,7 +110,7 @@ impl Scenario {
                 schedule: ScheduleSpec::new(mode, 1),
                 source: DataSource::One,
                 sample_bytes: 4096,
-                codec: TensorCodec::F32,
+                codec: CodecChoice::F32,
                 planning: Planning::Measured,
             },
             devices: vec![device; usize::from(peers)],
@@ -258,7 +258,7 @@ impl Scenario {
             micro_batches: self.outline.micro_batches,
             devices: self.devices.iter().enumerate().map(device).collect(),
             hops: self.links.clone(),
-            codec: self.outline.codec,
+            codec: self.outline.codec.usual(),
             sample_bytes: match self.outline.source {
                 DataSource::One => 0,
                 DataSource::Every => self.outline.sample_bytes,

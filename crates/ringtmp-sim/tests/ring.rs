@@ -1,7 +1,7 @@
 //! Whole rings in memory: lobby and nodes under an arbitrary order of events, where time plays no part, with a hash in place of computing.
 
 use proptest::prelude::*;
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Event, Input, Node, Outcome, Output, Polled};
@@ -35,7 +35,7 @@ fn outline(mode: Mode, steps: u32, micro_batches: u16, start_at_peers: u16) -> R
         schedule: ScheduleSpec::new(mode, 1),
         source: DataSource::One,
         sample_bytes: 4,
-        codec: TensorCodec::default(),
+        codec: CodecChoice::default(),
         planning: Planning::Counted,
     }
 }

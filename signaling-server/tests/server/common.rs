@@ -1,7 +1,7 @@
 //! A server on a free port, and a client that waits for words with a bound.
 
 use futures::{SinkExt, StreamExt};
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
@@ -174,7 +174,7 @@ pub(crate) fn run() -> RunDescriptor {
             schedule: ScheduleSpec::new(Mode::Sync, 1),
             source: DataSource::One,
             sample_bytes: 4,
-            codec: TensorCodec::default(),
+            codec: CodecChoice::default(),
             planning: Planning::Counted,
         },
     }

@@ -6,7 +6,7 @@ use crate::address::Address;
 use crate::messages::{Executor, RunWish};
 use crate::ring::RingDrawing;
 use crate::words;
-use ringtmp_core::codec::TensorCodec;
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_peer::RunFile;
 use wasm_bindgen::prelude::*;
 use web_sys::{Element, Event, HtmlInputElement, HtmlSelectElement};
@@ -62,7 +62,7 @@ struct Fields {
     peers: HtmlInputElement,
     executor: HtmlSelectElement,
     /// As the address has it.
-    codec: Option<TensorCodec>,
+    codec: Option<CodecChoice>,
 }
 
 impl Fields {

@@ -1,6 +1,7 @@
 //! What the planner is told.
 
-use crate::codec::TensorCodec;
+use super::assess::Arrangement;
+use crate::codec::{CodecChoice, TensorCodec};
 use crate::plan::LayerCost;
 use crate::schedule::{ScheduleSpec, StageCost};
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,29 @@ impl Problem {
             input_bytes: self.input_bytes(layers.start),
             memory_bytes_max: self.devices[device].memory_bytes,
         }
+    }
+
+    /// How tensors are written on each hop of an arrangement, head first: as the run says, and where the choice is ours as int8 if
+    /// the link takes longer for a micro-batch than the busiest stage does for all three passes.
+    pub fn codecs(&self, choice: CodecChoice, arrangement: &Arrangement) -> Vec<TensorCodec> {
+        let (order, cuts) = (&arrangement.order, &arrangement.cuts);
+        let stages = order.iter().zip(cuts.windows(2));
+        let work = stages.map(|(device, cuts)| {
+            let layers = usize::from(cuts[0])..usize::from(cuts[1]);
+            self.stage(*device, layers, None).seconds.iter().sum()
+        });
+        let busiest = work.fold(0.0, f64::max);
+        let hops = order.windows(2).zip(&cuts[1..]);
+        let codec = |(pair, cut): (&[usize], &u16)| {
+            let bytes = self.sent_bytes(usize::from(*cut));
+            let hop = self.hops.get(pair[0], pair[1]);
+            if choice == CodecChoice::Auto && hop.transfer_seconds(bytes) > busiest {
+                TensorCodec::Int8
+            } else {
+                choice.usual()
+            }
+        };
+        hops.map(codec).collect()
     }
 
     /// Bytes of a micro-batch, as it was computed, between the layer before `boundary` and the one after it.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::codec::TensorCodec;
+use crate::codec::{CodecChoice, TensorCodec};
 use crate::plan::LayerCost;
 use crate::schedule::{Mode, ScheduleSpec};
 use proptest::prelude::*;
@@ -335,4 +335,34 @@ fn planning_for_64_peers_and_500_layers_weighs_few_enough_shards_for_a_tenth_of_
         seconds <= 1.2 * all_together,
         "{seconds} where {all_together} is the least"
     );
+}
+
+#[test]
+fn only_a_link_that_would_hold_up_the_ring_is_written_in_8_bits_and_only_if_the_choice_is_free() {
+    let mut problem = problem(&[1.0, 1.0, 1.0], &[1.0; 3]);
+    problem
+        .layers
+        .iter_mut()
+        .for_each(|layer| layer.output_bytes = 1_000_000);
+    let arrangement = arranged(&problem);
+    assert_eq!(arrangement.order.len(), 3);
+    let codecs = |problem: &Problem, choice| problem.codecs(choice, &arrangement);
+    let usual = codecs(&problem, CodecChoice::Auto);
+    assert_eq!(
+        usual,
+        [TensorCodec::F16; 2],
+        "nothing is known of the links"
+    );
+    let busiest: f64 = problem.devices[0].layer_seconds[0].iter().sum();
+    let link = |seconds: f64| Hop {
+        delay_seconds: 0.0,
+        bytes_per_second: Some(problem.codec.bytes(1_000_000) as f64 / seconds),
+    };
+    let (fast, slow) = (link(0.9 * busiest), link(1.1 * busiest));
+    let order = &arrangement.order;
+    problem.hops.set(order[0], order[1], fast);
+    problem.hops.set(order[1], order[2], slow);
+    let chosen = codecs(&problem, CodecChoice::Auto);
+    assert_eq!(chosen, [TensorCodec::F16, TensorCodec::Int8]);
+    assert_eq!(codecs(&problem, CodecChoice::F32), [TensorCodec::F32; 2]);
 }

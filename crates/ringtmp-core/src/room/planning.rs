@@ -164,7 +164,7 @@ impl Room {
             micro_batches: outline.micro_batches,
             devices: devices.collect(),
             hops: hops(&participants, &profiles),
-            codec: outline.codec,
+            codec: outline.codec.usual(),
             sample_bytes: match outline.source {
                 DataSource::One => 0,
                 DataSource::Every => outline.sample_bytes,
@@ -202,7 +202,7 @@ impl Room {
             },
             spares: spares.collect(),
             sources: self.sources(&order),
-            codecs: vec![self.run.outline.codec; order.len() - 1],
+            codecs: problem.codecs(self.run.outline.codec, &arrangement),
             order,
             cuts: arrangement.cuts,
             limits: arrangement.limits,

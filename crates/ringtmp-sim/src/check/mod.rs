@@ -77,7 +77,7 @@ pub fn step_bound(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Duration
             link.delay_seconds + leaves
         };
         if !is_tail {
-            alone += 2.0 * hop(scenario.tensor_bytes(layers.end, outline.codec));
+            alone += 2.0 * hop(scenario.tensor_bytes(layers.end, outline.codec.usual()));
         }
         if outline.source == DataSource::Every {
             alone += hop(scenario.samples_bytes());
