@@ -8,7 +8,7 @@ use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Limits, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
-use ringtmp_core::wire::{Body, Hello, Purpose, TensorKind};
+use ringtmp_core::wire::{Body, Hello, Purpose, TensorKind, WireError};
 
 const HEAD: PeerId = PeerId(1);
 const TAIL: PeerId = PeerId(2);
@@ -189,6 +189,18 @@ fn reason(outputs: &[Output]) -> Option<&str> {
         Output::ToRoom(ClientMessage::Failed { reason, .. }) => Some(reason.as_str()),
         _ => None,
     })
+}
+
+#[test]
+fn numbers_that_are_not_finite_end_the_run_and_name_the_neighbour() {
+    let unreadable = Input::Unreadable {
+        from: HEAD,
+        error: WireError::NonFinite,
+    };
+    let outputs = feed(&mut training(TAIL, HEAD), unreadable);
+    let reason = reason(&outputs).expect("it gives up");
+    let names = reason.starts_with("link to stage 1");
+    assert!(names && reason.contains("infinite"), "{reason}");
 }
 
 #[test]

@@ -117,3 +117,82 @@ pub(crate) fn packing(codec: Option<TensorCodec>) -> Packing {
         Some(TensorCodec::Int8) => Packing::Int8,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringtmp_core::ids::{MicroBatchId, PeerId, Step};
+    use ringtmp_core::wire::{Purpose, TensorKind};
+
+    /// What a neighbour reads of tensors that are sent to it.
+    fn carried(sent: &[Packed]) -> Result<Tensors, WireError> {
+        let body = Body::Tensor {
+            kind: TensorKind::Activation,
+            purpose: Purpose::Train,
+            micro_batch: MicroBatchId {
+                step: Step(1),
+                source: PeerId(2),
+                sequence: 3,
+            },
+            parts: Vec::new(),
+        };
+        let (_, bytes) = frame(Epoch::default(), None, body, sent)?;
+        let Frame { body, payload, .. } = Frame::decode(&bytes)?;
+        let Body::Tensor { parts, .. } = body else {
+            panic!("a tensor was sent")
+        };
+        tensors(&parts, &payload)
+    }
+
+    fn tensor(format: Format, elements: usize) -> Packed {
+        let bytes = vec![1; format.bytes(elements).expect("whole rows")];
+        Packed::new(vec![2, elements / 2], format, bytes).expect("as many")
+    }
+
+    #[test]
+    fn tensors_of_every_format_and_their_labels_arrive_as_they_were_sent() {
+        let row = Format::I8 { row: 33 };
+        for format in [Format::F32, Format::F16, row] {
+            let sent = vec![tensor(format, 66), tensor(Format::U32, 2)];
+            assert_eq!(carried(&sent), Ok(sent));
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_refused_however_they_are_written() {
+        for format in [Format::F32, Format::F16, Format::I8 { row: 33 }] {
+            let mut sent = tensor(format, 66);
+            // The exponent of the last number, or of the last scale.
+            let end = match format {
+                Format::I8 { row } => 4 * (66 / row),
+                Format::F32 | Format::F16 | Format::U32 => sent.bytes.len(),
+            };
+            sent.bytes[end - 2..end].fill(0xff);
+            assert_eq!(carried(&[sent]), Err(WireError::NonFinite), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn no_tensor_takes_more_than_the_planner_counts_for_its_codec() {
+        let shapes = [
+            [16, 1, 1, 256],
+            [8, 1, 64, 33],
+            [4, 8, 14, 14],
+            [4, 16, 1, 2],
+            [1, 1, 1, 32],
+        ];
+        for shape in shapes {
+            let sample: usize = shape[1..].iter().product();
+            for codec in TensorCodec::ALL {
+                let format = packing(Some(codec)).format(&shape);
+                let bytes = format.bytes(shape[0] * sample).expect("whole rows") as u64;
+                let counted = shape[0] as u64 * codec.bytes(4 * sample as u64);
+                assert!(
+                    bytes <= counted,
+                    "{codec:?}, {shape:?}: {bytes} of {counted}"
+                );
+                assert!(counted <= bytes + bytes / 8 + 8, "{codec:?}, {shape:?}");
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@ use crate::planted::Bug;
 use crate::random::Draws;
 use crate::scenario::{DeviceSpec, Scenario};
 use crate::world::{SimulationError, World};
+use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::partition::{Hop, Hops};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
@@ -30,6 +31,7 @@ fn random(seed: u64) -> Scenario {
     outline.evaluate_every = draws.between(0, 3) as u32;
     outline.evaluation_micro_batches = draws.between(0, 3) as u16;
     outline.schedule.micro_batch_samples = draws.between(1, 16) as u32;
+    outline.codec = CodecChoice::ALL[draws.between(0, 3) as usize];
     if draws.between(0, 3) == 0 {
         outline.planning = Planning::Counted;
     }
@@ -199,4 +201,31 @@ fn an_impossible_scenario_is_refused_with_the_reason() {
         scenario.links = Hops::all(link);
     };
     assert!(refused(slow).contains("rate"));
+}
+
+#[test]
+fn bytes_on_links_follow_the_codec() {
+    let bytes = |codec| {
+        let mut scenario = Scenario::equal(3, Mode::Sync, 4, 5, 0.0);
+        scenario.outline.codec = codec;
+        let outcome = simulate_checked(&scenario).expect("a sound run");
+        outcome
+            .stages
+            .iter()
+            .map(|stage| stage.bytes_sent)
+            .sum::<u64>()
+    };
+    // Two hops, both ways, 4 micro-batches of 5 steps, 4096 bytes in 32 bits; beside them headers.
+    let exact = 2 * 2 * 4 * 5 * 4096;
+    let choices = [CodecChoice::F32, CodecChoice::Auto, CodecChoice::Int8];
+    for (choice, tensors) in choices
+        .into_iter()
+        .zip([exact, exact / 2, exact / 4 + exact / 32])
+    {
+        let sent = bytes(choice);
+        assert!(
+            sent > tensors && sent < tensors + 20_000,
+            "{choice}: {sent} for {tensors}"
+        );
+    }
 }
