@@ -63,7 +63,7 @@ fn config(run: &Run) -> StageConfig {
         batch: file.batch as usize,
         slots: 1,
         seed: file.seed,
-        optimizer: run.optimizer(),
+        optimizer: run.optimizer,
         input_packing: Packing::F32,
         output_packing: Packing::F32,
     }

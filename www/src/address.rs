@@ -20,7 +20,7 @@ pub struct Address {
     pub channels: Channels,
     /// `watch`
     pub watch: bool,
-    /// `steps=...`, `peers=...`, `data=...`, `codec=...`
+    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `codec=...`
     pub run: RunWish,
     /// What could not be understood, in words.
     pub problems: Vec<String>,
@@ -106,6 +106,7 @@ impl Address {
             "create" if self.place == Place::Home && is_on(value) => self.place = Place::Create,
             "watch" => self.watch = is_on(value),
             "name" => self.name = readable_name(value),
+            "preset" => self.run.preset = Some(value.to_owned()),
             "data" => self.run.data = Some(value.to_owned()),
             "executor" => match value {
                 "auto" => self.executor = Executor::Auto,
@@ -235,11 +236,13 @@ mod tests {
                 ("steps", "40"),
                 ("create", ""),
                 ("peers", "2"),
+                ("preset", "cnn"),
                 ("data", "idx:/data"),
                 ("codec", "int8"),
             ],
         );
         let run = RunWish {
+            preset: Some("cnn".to_owned()),
             data: Some("idx:/data".to_owned()),
             steps: Some(40),
             peers: Some(2),

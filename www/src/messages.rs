@@ -37,7 +37,9 @@ pub enum Entry {
 /// What the user says about a run; what is not said is the shell's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunWish {
-    /// Where samples come from, as in a run file.
+    /// The model's preset.
+    pub preset: Option<String>,
+    /// Where samples come from, as in a run file; what the model usually learns where it is not said.
     pub data: Option<String>,
     /// Updates to make; at least 1.
     pub steps: Option<u32>,

@@ -15,9 +15,14 @@ pub const PURPOSE_DETAIL: &str = "Every device opens one link. Its browser tab h
 
 pub const FORM_TITLE: &str = "Open a room";
 pub const FORM_MODEL: &str = "Model";
-pub const FORM_MODEL_MLP: &str = "mlp: a small classifier";
+/// The presets that tabs train within minutes, and a word for each.
+pub const FORM_MODELS: [(&str, &str); 3] = [
+    ("mlp", "mlp: a small classifier"),
+    ("cnn", "cnn: convolutions over pictures"),
+    ("gpt-nano", "gpt-nano: a small transformer"),
+];
 pub const FORM_DATA: &str = "Data";
-pub const FORM_DATA_DIGITS: &str = "digits, drawn as they are needed";
+pub const FORM_DATA_USUAL: &str = "drawn digits; for a transformer sums";
 pub const FORM_STEPS: &str = "Steps";
 pub const FORM_PEERS: &str = "Devices to wait for";
 pub const FORM_PEERS_HINT: &str =

@@ -105,10 +105,11 @@ const fn advice(error: &PeerError) -> &'static str {
 }
 
 fn run_file(wish: messages::RunWish) -> RunFile {
-    let mut run = RunFile::default();
-    if let Some(data) = wish.data {
-        run.data = data;
-    }
+    let mut run = match wish.preset {
+        Some(preset) => RunFile::of_preset(preset),
+        None => RunFile::default(),
+    };
+    run.data.set = wish.data;
     if let Some(steps) = wish.steps {
         run.steps = steps;
     }

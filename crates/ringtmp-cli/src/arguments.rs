@@ -5,9 +5,9 @@ use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
 use crate::room_url::RoomUrl;
+use crate::run_choice::RunChoice;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use ringtmp_core::codec::CodecChoice;
-use ringtmp_peer::{DataSource, DataSpecError, ExecutorChoice, Order, OwnSamples, Split};
+use ringtmp_peer::{DataSpecError, ExecutorChoice, OwnSamples};
 use ringtmp_transport::native::AccessLink;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -27,11 +27,13 @@ Examples:
   ringtmp demo --tabs 3 --steps 500
   ringtmp demo --tabs 2 --natives 1 --executor cpu
   ringtmp demo --data idx:path/to/mnist
+  ringtmp demo --preset cnn
   ringtmp demo --headless --json result.json";
 
 const TRAIN_EXAMPLES: &str = "\
 Examples:
   ringtmp train --steps 500 --export mlp.safetensors
+  ringtmp train --preset gpt-nano --optimizer nadam --learning-rate 0.002
   ringtmp train --run run.toml --checkpoint run --log run/log.csv
   ringtmp train --run run.toml --checkpoint run --log run/log.csv --resume
   ringtmp train --data idx:path/to/mnist --order sequential --init weights.safetensors
@@ -152,15 +154,11 @@ pub(crate) struct Demo {
     /// How many native processes take part
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=16))]
     pub(crate) natives: u16,
-    /// Steps to train; the default is the run file's
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) steps: Option<u32>,
+    #[command(flatten)]
+    pub(crate) run: RunChoice,
     /// What computes in every device: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
     pub(crate) executor: ExecutorChoice,
-    /// What to train on: digits, or idx:DIR with IDX files such as MNIST's
-    #[arg(long, value_name = "SPEC", default_value = "digits")]
-    pub(crate) data: String,
     /// Write the result to this file ("-" for standard output) and exit
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -176,11 +174,8 @@ pub(crate) struct Demo {
 
 #[derive(Args, Debug)]
 pub(crate) struct Train {
-    /// The run as TOML; flags win over it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) run: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) flags: RunFlags,
+    pub(crate) run: RunChoice,
     /// Train in one process as so many devices would of which each has its own samples
     #[arg(long, value_name = "DEVICES", conflicts_with = "peers", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) sources: Option<u16>,
@@ -219,50 +214,6 @@ pub(crate) struct Train {
     pub(crate) resume: bool,
 }
 
-/// What a run file says, as flags.
-#[derive(Args, Debug)]
-pub(crate) struct RunFlags {
-    /// The model
-    #[arg(long, value_name = "NAME")]
-    pub(crate) preset: Option<String>,
-    /// What to train on: digits, addition, idx:DIR, text:FILE or csv:FILE
-    #[arg(long, value_name = "SPEC")]
-    pub(crate) data: Option<String>,
-    /// Whose samples are trained on: one device's, or every device its own
-    #[arg(long, value_enum)]
-    pub(crate) source: Option<Source>,
-    /// How the data are divided where every device has its own
-    #[arg(long, value_enum)]
-    pub(crate) split: Option<DataSplit>,
-    /// Updates to make
-    #[arg(long)]
-    pub(crate) steps: Option<u32>,
-    /// Samples of an update
-    #[arg(long)]
-    pub(crate) batch: Option<u32>,
-    /// Samples of a micro-batch; divides the batch
-    #[arg(long)]
-    pub(crate) micro_batch: Option<u32>,
-    /// The optimizer's learning rate
-    #[arg(long)]
-    pub(crate) learning_rate: Option<f32>,
-    /// Makes first weights, data and their order
-    #[arg(long)]
-    pub(crate) seed: Option<u64>,
-    /// The order of samples
-    #[arg(long, value_enum)]
-    pub(crate) order: Option<SampleOrder>,
-    /// Evaluate after every so many steps, and at the end; 0 for the end only
-    #[arg(long, value_name = "STEPS")]
-    pub(crate) evaluate_every: Option<u32>,
-    /// Held-out samples of an evaluation; 0 for none
-    #[arg(long, value_name = "SAMPLES")]
-    pub(crate) evaluation_samples: Option<u32>,
-    /// How peers write tensors to each other: f32, f16, int8 or auto
-    #[arg(long)]
-    pub(crate) codec: Option<CodecChoice>,
-}
-
 /// What carries tensors between peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Transport {
@@ -284,60 +235,6 @@ impl FromStr for OwnData {
             "none" => OwnSamples::None,
             spec => OwnSamples::Data(spec.parse()?),
         }))
-    }
-}
-
-/// Whose samples are trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Source {
-    /// The first device's
-    One,
-    /// Every device its own
-    Every,
-}
-
-impl From<Source> for DataSource {
-    fn from(source: Source) -> Self {
-        match source {
-            Source::One => Self::One,
-            Source::Every => Self::Every,
-        }
-    }
-}
-
-/// How data are divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DataSplit {
-    /// As many of every class
-    Even,
-    /// Each class at one device
-    ByLabel,
-}
-
-impl From<DataSplit> for Split {
-    fn from(split: DataSplit) -> Self {
-        match split {
-            DataSplit::Even => Self::Even,
-            DataSplit::ByLabel => Self::ByLabel,
-        }
-    }
-}
-
-/// The order of samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SampleOrder {
-    /// As the files have it
-    Sequential,
-    /// At random
-    Shuffled,
-}
-
-impl From<SampleOrder> for Order {
-    fn from(order: SampleOrder) -> Self {
-        match order {
-            SampleOrder::Sequential => Self::Sequential,
-            SampleOrder::Shuffled => Self::Shuffled,
-        }
     }
 }
 

@@ -13,6 +13,7 @@ mod peer;
 mod process;
 mod result;
 mod room_url;
+mod run_choice;
 mod terminal;
 
 use arguments::{Arguments, Command};

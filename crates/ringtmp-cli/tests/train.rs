@@ -235,8 +235,7 @@ fn a_ring_whose_devices_train_on_their_own_samples_ends_with_the_weights_of_one_
 fn a_run_file_is_read_and_flags_win_over_it() {
     let folder = folder();
     let path = folder.path();
-    let toml =
-        "steps = 3\nbatch = 8\nmicro_batch = 4\nevaluation_samples = 0\norder = 'sequential'\n";
+    let toml = "steps = 3\nbatch = 8\nmicro_batch = 4\nevaluation_samples = 0\ndata.order = 'sequential'\n";
     fs::write(path.join("run.toml"), toml).expect("written");
     let out = succeeds(path, "train --executor cpu --run run.toml");
     assert!(

@@ -40,7 +40,7 @@ pub use error::{ComputeError, ParameterError};
 pub use executor::{Executor, ExecutorChoice, ExecutorKind};
 pub use loss::{IGNORED_LABEL, LossReport, LossSpec};
 pub use model::{GptSizes, LayerOutline, ModelError, ModelSpec};
-pub use optimizer::{AdamSettings, OptimizerSpec, Rule, Schedule, clip_factor};
+pub use optimizer::{AdamSettings, OptimizerError, OptimizerSpec, Rule, Schedule, clip_factor};
 pub use packing::Packing;
 pub use stage::{GradientSquares, Parameter, Position, Stage, StageConfig};
 pub use tensor::{Format, Packed, TensorError};

@@ -28,6 +28,18 @@ pub struct OptimizerSpec {
     pub clip_norm: Option<f32>,
 }
 
+/// A number of an optimizer that cannot be. The run file's fault.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("{field} = {value}: {rule}")]
+pub struct OptimizerError {
+    /// The number.
+    pub field: &'static str,
+    /// What it is.
+    pub value: f32,
+    /// What it may be.
+    pub rule: &'static str,
+}
+
 /// How a gradient becomes a step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -153,58 +165,61 @@ impl OptimizerSpec {
         }
     }
 
-    /// Refuses what cannot train, in words.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let above_zero = |what: &str, value: f32| {
-            if value.is_finite() && value > 0.0 {
-                Ok(())
-            } else {
-                Err(format!("{what} of {value}, which must be above 0"))
-            }
+    /// Refuses what cannot train.
+    ///
+    /// # Errors
+    ///
+    /// The first number that is out of its range.
+    pub fn check(&self) -> Result<(), OptimizerError> {
+        let rule = |holds: bool, field, value, rule| match holds {
+            true => Ok(()),
+            false => Err(OptimizerError { field, value, rule }),
         };
-        let part = |what: &str, value: f32| {
-            if (0.0..1.0).contains(&value) {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{what} of {value}, which must be at least 0 and below 1"
-                ))
-            }
+        let above_zero = |field, value: f32| {
+            let holds = value.is_finite() && value > 0.0;
+            rule(holds, field, value, "a finite number above 0")
         };
-        above_zero("a learning rate", self.learning_rate)?;
+        let part = |field, value: f32| {
+            let holds = (0.0..1.0).contains(&value);
+            rule(holds, field, value, "at least 0 and below 1")
+        };
+        above_zero("learning_rate", self.learning_rate)?;
         if let Some(norm) = self.clip_norm {
-            above_zero("a norm to clip at", norm)?;
+            above_zero("clip_norm", norm)?;
         }
-        if !(0.0..=1.0).contains(&self.schedule.final_ratio) {
-            return Err(format!(
-                "a final ratio of {}, which must be 0 to 1",
-                self.schedule.final_ratio
-            ));
-        }
+        let ratio = self.schedule.final_ratio;
+        let holds = (0.0..=1.0).contains(&ratio);
+        rule(holds, "final_ratio", ratio, "0 to 1")?;
         let adam = |adam: &AdamSettings| {
-            part("a beta1", adam.beta1)?;
-            part("a beta2", adam.beta2)?;
-            above_zero("an epsilon", adam.epsilon)
+            part("beta1", adam.beta1)?;
+            part("beta2", adam.beta2)?;
+            above_zero("epsilon", adam.epsilon)
+        };
+        let bounded = |adam: &AdamSettings| {
+            let holds = adam.beta1 <= BETA1_MAX;
+            rule(holds, "beta1", adam.beta1, "at most 0.999 beside a decay")
         };
         match &self.rule {
             Rule::Sgd {} => Ok(()),
             Rule::Momentum { momentum } | Rule::Nesterov { momentum } => {
-                part("a momentum", *momentum)
+                part("momentum", *momentum)
             }
             Rule::Adam(settings) => adam(settings),
             Rule::Adamw {
                 adam: settings,
-                weight_decay: more,
-            }
-            | Rule::Nadam {
-                adam: settings,
-                momentum_decay: more,
+                weight_decay,
             } => {
-                if settings.beta1 > BETA1_MAX {
-                    return Err(format!("a beta1 of {}, over {BETA1_MAX}", settings.beta1));
-                }
+                bounded(settings)?;
                 adam(settings)?;
-                part("a decay", *more)
+                part("weight_decay", *weight_decay)
+            }
+            Rule::Nadam {
+                adam: settings,
+                momentum_decay,
+            } => {
+                bounded(settings)?;
+                adam(settings)?;
+                part("momentum_decay", *momentum_decay)
             }
         }
     }

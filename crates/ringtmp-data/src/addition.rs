@@ -16,6 +16,9 @@ pub const ADDITION_CONTEXT_MAX: usize = 4096;
 /// Every character of a sum.
 const CHARACTERS: &str = "\n+0123456789=";
 
+/// How many different characters sums have.
+pub const ADDITION_CHARACTERS: usize = CHARACTERS.len();
+
 /// The smallest number with two digits, and how many such numbers there are.
 const FIRST: u32 = 10;
 const NUMBERS: u32 = 90;

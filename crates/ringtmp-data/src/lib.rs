@@ -44,7 +44,7 @@ mod spec;
 mod text;
 mod vocabulary;
 
-pub use addition::{ADDITION_CONTEXT, ADDITION_CONTEXT_MAX, AdditionContext};
+pub use addition::{ADDITION_CHARACTERS, ADDITION_CONTEXT, ADDITION_CONTEXT_MAX, AdditionContext};
 pub use batch::{Batch, Inputs, UNLABELLED};
 pub use csv::{CSV_BYTES_MAX, CSV_CLASSES_MAX, CSV_COLUMNS_MAX, CsvError};
 pub use dataset::{CLASSES, Dataset, Order};

@@ -9,6 +9,7 @@ use crate::run_file::{Run, RunFile, RunFileError};
 use crate::weights::{self, WeightsError};
 use ringtmp_compute::Parameter;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// A name, and the version of the form.
 const MARK: [u8; 8] = *b"RINGTMP\x01";
@@ -125,19 +126,48 @@ impl Checkpoint {
             codec: run.file.codec,
             ..self.run.file.clone()
         };
-        let (theirs, ours) = (adjusted.to_toml(), run.file.to_toml());
-        let mut pairs = theirs.lines().zip(ours.lines());
-        let Some((theirs, ours)) = pairs.find(|(theirs, ours)| theirs != ours) else {
-            return Ok(());
-        };
-        let (field, theirs) = theirs.split_once(" = ").unwrap_or((theirs, theirs));
-        let ours = ours.split_once(" = ").map_or(ours, |(_, ours)| ours);
-        Err(CheckpointError::OtherRun {
-            field: field.to_owned(),
-            theirs: theirs.to_owned(),
-            ours: ours.to_owned(),
-        })
+        match first_difference(&adjusted.to_toml(), &run.file.to_toml()) {
+            None => Ok(()),
+            Some((field, [theirs, ours])) => Err(CheckpointError::OtherRun {
+                field,
+                theirs,
+                ours,
+            }),
+        }
     }
+}
+
+/// The first field that two run files do not agree on, and what each of them says.
+fn first_difference(theirs: &str, ours: &str) -> Option<(String, [String; 2])> {
+    let (theirs, ours) = (fields(theirs), fields(ours));
+    let mut names = theirs.keys().chain(ours.keys());
+    let field = names.find(|name| theirs.get(*name) != ours.get(*name))?;
+    let says = |fields: &BTreeMap<String, String>| {
+        let value = fields.get(field).cloned();
+        value.unwrap_or_else(|| "not given".to_owned())
+    };
+    Some((field.clone(), [says(&theirs), says(&ours)]))
+}
+
+/// The fields of a run file by name, those of a table as `table.field`.
+fn fields(toml: &str) -> BTreeMap<String, String> {
+    let table: toml::Table = toml
+        .parse()
+        .expect("a run file that was written can be read");
+    let mut fields = BTreeMap::new();
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => fields.extend(
+                inner
+                    .into_iter()
+                    .map(|(field, value)| (format!("{name}.{field}"), value.to_string())),
+            ),
+            value => {
+                fields.insert(name, value.to_string());
+            }
+        }
+    }
+    fields
 }
 
 #[cfg(test)]
@@ -225,11 +255,11 @@ mod tests {
             ..RunFile::default()
         };
         assert!(checkpoint.check_run(&run(file.clone())).is_ok());
-        file.learning_rate = 0.5;
+        file.optimizer.learning_rate = Some(0.5);
         let refused = checkpoint.check_run(&run(file)).expect_err("another run");
         let words = refused.to_string();
         assert!(
-            words.contains("learning_rate is 0.2") && words.contains("0.5"),
+            words.contains("optimizer.learning_rate is not given") && words.contains("0.5"),
             "{words}"
         );
     }

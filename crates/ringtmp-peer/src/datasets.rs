@@ -146,8 +146,7 @@ async fn open(
         DataSpec::Csv { location } => Dataset::csv(&file(place, location, CSV_BYTES_MAX).await?)?,
     };
     let kind = |is_text| if is_text { "text" } else { "numbers" };
-    let first = run.model.layers.first();
-    let model = kind(first.is_some_and(|layer| layer.layer().tokens().is_some()));
+    let model = kind(run.takes_text());
     let data = kind(dataset.vocabulary().is_some());
     if data != model {
         return Err(DataError::Kind { data, model });

@@ -34,7 +34,7 @@ impl Supply {
         number: SourceIndex,
         of: u16,
     ) -> Result<Self, ShareError> {
-        let share = dataset.share(run.file.split, number.0, of)?;
+        let share = dataset.share(run.file.data.split, number.0, of)?;
         Ok(Self { dataset, share })
     }
 
@@ -46,7 +46,7 @@ impl Supply {
         let (share, count) = (&self.share, file.micro_batch);
         let batch = self
             .dataset
-            .train_share(share, file.order, file.seed, first, count);
+            .train_share(share, file.data.order, file.seed, first, count);
         packed(run, batch)
     }
 }

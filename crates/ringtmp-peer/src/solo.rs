@@ -197,7 +197,7 @@ fn config(run: &Run) -> StageConfig {
         batch: file.batch as usize,
         slots: 1,
         seed: file.seed,
-        optimizer: run.optimizer(),
+        optimizer: run.optimizer,
         input_packing: Packing::F32,
         output_packing: Packing::F32,
     }
@@ -254,7 +254,7 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run_file::RunFile;
+    use crate::run_file::{OptimizerTable, RuleName, RunFile};
     use futures::executor::block_on;
     use ringtmp_compute::{ExecutorChoice, GptSizes, IGNORED_LABEL, ModelSpec};
     use ringtmp_data::DataSpec;
@@ -361,7 +361,7 @@ mod tests {
     fn gradient_norms_are_those_of_the_next_update() {
         let rate = 0.5;
         let mut solo = solo(RunFile {
-            learning_rate: rate,
+            optimizer: OptimizerTable::new(RuleName::Sgd, rate),
             ..small()
         });
         let norms = block_on(solo.gradient_norms()).expect("computed");

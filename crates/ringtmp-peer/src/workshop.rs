@@ -178,7 +178,7 @@ impl Workshop {
             batch: file.batch as usize,
             slots: usize::from(assignment.slots),
             seed: file.seed,
-            optimizer: self.run.optimizer(),
+            optimizer: self.run.optimizer,
             input_packing: payloads::packing(assignment.input_codec),
             output_packing: payloads::packing(assignment.output_codec),
         };
@@ -209,7 +209,7 @@ impl Workshop {
         assignment: &Assignment,
     ) -> Result<(Option<Arc<Dataset>>, Option<Supply>), DataError> {
         let own = match &self.own {
-            OwnSamples::Data(spec) if self.run.file.source == DataSource::Every => Some(spec),
+            OwnSamples::Data(spec) if self.run.file.data.source == DataSource::Every => Some(spec),
             OwnSamples::Data(_) | OwnSamples::Share | OwnSamples::None => None,
         };
         let is_text = matches!(own, Some(DataSpec::Text { .. }));

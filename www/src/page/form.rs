@@ -57,6 +57,7 @@ pub(super) fn show(
 }
 
 struct Fields {
+    model: HtmlSelectElement,
     data: HtmlSelectElement,
     steps: HtmlInputElement,
     peers: HtmlInputElement,
@@ -68,16 +69,15 @@ struct Fields {
 impl Fields {
     fn new(dom: &Dom, form: &Element, address: &Address) -> Result<Self, JsValue> {
         let run = RunFile::default();
-        select(
-            dom,
-            form,
-            ("model", words::FORM_MODEL),
-            &[(&run.preset, words::FORM_MODEL_MLP)],
-            &run.preset,
-        )?;
-        let mut data = vec![(run.data.as_str(), words::FORM_DATA_DIGITS)];
-        let chosen = address.run.data.as_deref().unwrap_or(&run.data);
-        if chosen != run.data {
+        let preset = address.run.preset.as_deref().unwrap_or(run.model.name());
+        let mut models = words::FORM_MODELS.to_vec();
+        if !models.iter().any(|(name, _)| *name == preset) {
+            models.push((preset, preset));
+        }
+        let model = select(dom, form, ("model", words::FORM_MODEL), &models, preset)?;
+        let mut data = vec![("", words::FORM_DATA_USUAL)];
+        let chosen = address.run.data.as_deref().unwrap_or_default();
+        if !chosen.is_empty() {
             data.push((chosen, chosen));
         }
         let executors = [
@@ -118,6 +118,7 @@ impl Fields {
             executor,
         )?;
         Ok(Self {
+            model,
             data,
             steps,
             peers,
@@ -130,7 +131,8 @@ impl Fields {
     fn read(&self) -> Choice {
         Choice {
             run: RunWish {
-                data: Some(self.data.value()),
+                preset: Some(self.model.value()),
+                data: Some(self.data.value()).filter(|data| !data.is_empty()),
                 steps: self.steps.value().parse().ok(),
                 peers: self.peers.value().parse().ok(),
                 codec: self.codec,

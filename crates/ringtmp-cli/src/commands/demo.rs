@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use cast::Cast;
 use patience::Patience;
 use ringtmp_core::signal::RoomState;
-use ringtmp_peer::{RunFile, View};
+use ringtmp_peer::{DataTable, View};
 use signaling_server::BUILD_COMMAND;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -26,8 +26,12 @@ const ROOM_MAX: Duration = Duration::from_secs(20);
 
 /// Runs the demo to its end. Whatever was started is ended on every way out.
 pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
-    let (data, folder) = data(&demo.data);
+    let mut run = demo.run.file()?;
+    let folder = serve_folder(&mut run.data);
     let peers = demo.tabs + demo.natives;
+    run.start_at_peers = peers;
+    // What cannot be run is said before anything starts.
+    run.clone().check()?.check_room()?;
     if peers == 0 {
         return Err(Failure::Missing("a ring needs at least one tab or native".to_owned()).into());
     }
@@ -45,12 +49,6 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
         return Err(Failure::Missing(words).into());
     }
     let (server, address) = Running::start(server);
-    let run = RunFile {
-        data,
-        start_at_peers: peers,
-        steps: demo.steps.unwrap_or(RunFile::default().steps),
-        ..RunFile::default()
-    };
     let mut peer = Peer::start(Part::creator(&address, run))?;
     let mut screen = Screen::new(quiet);
     let outcome = {
@@ -68,12 +66,11 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     outcome
 }
 
-/// What the run file says of the data, and the folder that the server shows for it.
-fn data(spec: &str) -> (String, Option<PathBuf>) {
-    match spec.strip_prefix("idx:") {
-        Some(folder) => ("idx:/data".to_owned(), Some(PathBuf::from(folder))),
-        None => (spec.to_owned(), None),
-    }
+/// The folder that the server has to show for the run's data, which are then to be found there.
+fn serve_folder(data: &mut DataTable) -> Option<PathBuf> {
+    let folder = data.set.as_deref()?.strip_prefix("idx:")?.into();
+    data.set = Some("idx:/data".to_owned());
+    Some(folder)
 }
 
 /// Opens the room, lets everybody in, and watches until the result is there; then, without `--json`, until Ctrl-C.
@@ -176,10 +173,11 @@ mod tests {
 
     #[test]
     fn a_folder_of_files_is_served_and_the_run_reads_it_there() {
-        assert_eq!(data("digits"), ("digits".to_owned(), None));
-        assert_eq!(
-            data("idx:my/mnist"),
-            ("idx:/data".to_owned(), Some("my/mnist".into()))
-        );
+        let mut digits = DataTable::set("digits");
+        assert_eq!(serve_folder(&mut digits), None);
+        assert_eq!(digits, DataTable::set("digits"));
+        let mut files = DataTable::set("idx:my/mnist");
+        assert_eq!(serve_folder(&mut files), Some("my/mnist".into()));
+        assert_eq!(files, DataTable::set("idx:/data"));
     }
 }

@@ -141,7 +141,10 @@ fn check(config: &StageConfig, shapes: &[Vec<usize>]) -> Result<(), ComputeError
     if packs_data || packs_logits {
         return refuse("the data and the logits cross no link and are not packed".to_owned());
     }
-    config.optimizer.check().or_else(refuse)
+    config
+        .optimizer
+        .check()
+        .or_else(|error| refuse(error.to_string()))
 }
 
 struct Planner<'a> {

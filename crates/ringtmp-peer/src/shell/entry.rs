@@ -190,7 +190,11 @@ async fn enter(
     progress.set_device(device.clone());
     let room = match setup.entry {
         Entry::Join(room) => room,
-        Entry::Create(file) => create(&mut signalling, file.check()?).await?,
+        Entry::Create(file) => {
+            let run = file.check()?;
+            run.check_room()?;
+            create(&mut signalling, &run).await?
+        }
     };
     signalling.send(&ClientMessage::Join {
         protocol: PROTOCOL_VERSION,
@@ -237,7 +241,7 @@ async fn open_executor(
     Ok(executor)
 }
 
-async fn create(signalling: &mut Signalling, run: Run) -> Result<RoomCode, PeerError> {
+async fn create(signalling: &mut Signalling, run: &Run) -> Result<RoomCode, PeerError> {
     signalling.send(&ClientMessage::Create {
         protocol: PROTOCOL_VERSION,
         run: run.descriptor(),

@@ -5,9 +5,9 @@
 
 use super::clock::cpu_seconds;
 use crate::commands::serve::Running;
-use crate::commands::train::read_run;
 use crate::exit::Failure;
 use crate::peer::{Carrier, Part, Peer};
+use crate::run_choice;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ringtmp_core::signal::RoomState;
@@ -65,7 +65,8 @@ struct Line {
 }
 
 pub(super) async fn run(cost: RingCost) -> Result<()> {
-    let run = read_run(&cost.run)?.check()?;
+    let run = run_choice::read(&cost.run)?.check()?;
+    run.check_room()?;
     if cpu_seconds().is_none() {
         bail!("this system does not tell how long processors have worked for a process");
     }

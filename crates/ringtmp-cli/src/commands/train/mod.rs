@@ -10,21 +10,18 @@ use crate::files;
 use crate::result::RunReport;
 use anyhow::{Context, Result, bail};
 use ringtmp_peer::{
-    Checkpoint, GradientNorm, Parameter, Run, RunFile, Score, WEIGHTS_BYTES_MAX, from_safetensors,
+    Checkpoint, GradientNorm, Parameter, Run, Score, WEIGHTS_BYTES_MAX, from_safetensors,
     to_safetensors,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// The most bytes of a run file; one has a few hundred.
-const RUN_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The name of a checkpoint in its folder.
 const CHECKPOINT: &str = "checkpoint.ringtmp";
 
 /// Trains, and writes what was asked for.
 pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
-    let run = run_of(&train)?.check()?;
+    let run = train.run.file()?.check()?;
     let initial = train
         .init
         .as_ref()
@@ -39,6 +36,7 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
                 "a ring keeps no checkpoints yet: leave out --checkpoint, or train with --peers 1"
             );
         }
+        run.check_room()?;
         ring::train(&train, run, initial, quiet).await?
     } else {
         alone::train(&train, run, initial, quiet).await?
@@ -95,40 +93,6 @@ impl Ended {
     }
 }
 
-/// The run file, with what the flags say instead.
-fn run_of(train: &Train) -> Result<RunFile> {
-    let mut file = match &train.run {
-        Some(path) => read_run(path)?,
-        None => RunFile::default(),
-    };
-    let flags = &train.flags;
-    file.preset = flags.preset.clone().unwrap_or(file.preset);
-    file.data = flags.data.clone().unwrap_or(file.data);
-    file.steps = flags.steps.unwrap_or(file.steps);
-    file.seed = flags.seed.unwrap_or(file.seed);
-    file.learning_rate = flags.learning_rate.unwrap_or(file.learning_rate);
-    file.source = flags.source.map_or(file.source, Into::into);
-    file.split = flags.split.map_or(file.split, Into::into);
-    file.order = flags.order.map_or(file.order, Into::into);
-    file.evaluate_every = flags.evaluate_every.unwrap_or(file.evaluate_every);
-    file.evaluation_samples = flags.evaluation_samples.unwrap_or(file.evaluation_samples);
-    file.codec = flags.codec.unwrap_or(file.codec);
-    file.batch = flags.batch.unwrap_or(file.batch);
-    file.micro_batch = match flags.micro_batch {
-        Some(samples) => samples,
-        // A batch of another size than the file's: in one piece where the file's micro-batches do not fit into it.
-        None if file.batch.is_multiple_of(file.micro_batch.max(1)) => file.micro_batch,
-        None => file.batch,
-    };
-    Ok(file)
-}
-
-pub(crate) fn read_run(path: &Path) -> Result<RunFile> {
-    let text = String::from_utf8(files::read(path, RUN_FILE_BYTES_MAX)?)
-        .with_context(|| format!("{} is not UTF-8", path.display()))?;
-    RunFile::parse(&text).with_context(|| path.display().to_string())
-}
-
 fn weights(path: &Path, run: &Run) -> Result<Vec<Parameter>> {
     let bytes = files::read(path, WEIGHTS_BYTES_MAX)?;
     from_safetensors(&bytes, &run.model).with_context(|| path.display().to_string())
@@ -162,7 +126,7 @@ pub(crate) fn export(export: &Export) -> Result<()> {
     println!(
         "{}: the weights of {} after step {}",
         export.output.display(),
-        checkpoint.run.file.preset,
+        checkpoint.run.file.model.name(),
         checkpoint.step
     );
     Ok(())
