@@ -198,6 +198,35 @@ suite! {
         }
     }
 
+    async fn a_half_goes_away_from_zero_and_what_is_just_below_a_half_does_not() {
+        // A largest number of 127 makes the scale 1.
+        let below = 0.5 - 2f32.powi(-18);
+        let values = [127.0, 0.5, -0.5, below, -below, 63.5, -126.5, 1.0 + below];
+        let expected = [127.0, 1.0, -1.0, 0.0, 0.0, 64.0, -127.0, 1.0];
+        for executor in executors().await {
+            let carried = carry(&executor, Some(8), None, &values).await;
+            assert_eq!(carried.unpacked, expected, "{}", executor.adapter());
+        }
+    }
+
+    async fn numbers_as_near_to_a_half_as_can_be_go_the_same_way_on_a_gpu() {
+        let (Some(gpu), cpu) = (gpu().await, cpu().await) else { return };
+        let mut numbers = Numbers::new(28);
+        let (rows, row) = (64, 127);
+        let mut values = numbers.floats(rows * row);
+        let scales = carry(&cpu, Some(row), None, &values).await.packed;
+        for (values, scale) in values.chunks_exact_mut(row).zip(scales) {
+            let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+            for (count, value) in (0u16..).zip(values.iter_mut()) {
+                *value = ((f32::from(count) + 0.5) * f32::from_bits(scale)).next_up();
+            }
+            values[row - 1] = largest;
+        }
+        let ours = carry(&cpu, Some(row), None, &values).await;
+        let theirs = carry(&gpu, Some(row), None, &values).await;
+        assert_eq!(ours.packed, theirs.packed);
+    }
+
     async fn rows_of_zeros_stay_and_rows_with_what_is_not_finite_show_it_in_their_scale() {
         let tiny = 2f32.powi(-97);
         let values = [0.0, -0.0, tiny, -tiny, 1.0, f32::INFINITY, 2.0, f32::NAN, -3.0, 3.0];
