@@ -10,6 +10,7 @@
 mod browser;
 mod driver;
 mod native;
+pub mod ring;
 pub mod source;
 mod tab;
 pub mod terminal;

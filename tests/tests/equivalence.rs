@@ -2,8 +2,6 @@
 //!
 //! The yardstick is a loop over one whole-model stage, written without the ring's protocol, transport or shell.
 
-use futures::StreamExt;
-use futures::channel::mpsc;
 use futures::executor::block_on;
 use ringtmp_compute::packing::{
     Dither, dither_key, int8_scales, pack_f16, pack_int8, unpack_f16, unpack_int8,
@@ -13,22 +11,14 @@ use ringtmp_compute::{
     Executor, ExecutorChoice, Format, Packed, Packing, Parameter, Position, Stage, StageConfig,
 };
 use ringtmp_core::codec::{CodecChoice, TensorCodec};
-use ringtmp_core::signal::{LayerDigest, Role, RoomState, RunResult};
+use ringtmp_core::signal::{LayerDigest, RunResult};
 use ringtmp_data::{Dataset, Order};
-use ringtmp_peer::{ConnectorSource, Entry, PeerError, Run, RunFile, Setup, View};
-use ringtmp_transport::loopback::LoopbackNetwork;
-use signaling_server::{Config, Server};
-use std::net::Ipv4Addr;
-use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::LocalSet;
+use ringtmp_peer::{Run, RunFile};
+use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
 
 const STEPS: u32 = 50;
 
 const CPU: ExecutorChoice = ExecutorChoice::Cpu;
-
-/// A ring of native peers takes about a second; a machine under load some more.
-const RUN_MAX: Duration = Duration::from_secs(120);
 
 fn run_file(peers: u16) -> RunFile {
     RunFile {
@@ -53,22 +43,6 @@ fn alone() -> Alone {
     block_on(train_alone(&run)).expect("the CPU always trains")
 }
 
-/// The whole model in one stage.
-fn config(run: &Run) -> StageConfig {
-    let file = &run.file;
-    StageConfig {
-        model: run.model.clone(),
-        layers: 0..run.model.layers.len(),
-        micro_batch: file.micro_batch as usize,
-        batch: file.batch as usize,
-        slots: 1,
-        seed: file.seed,
-        optimizer: run.optimizer,
-        input_packing: Packing::F32,
-        output_packing: Packing::F32,
-    }
-}
-
 fn layer_digest((layer, sha256): (usize, String)) -> LayerDigest {
     LayerDigest {
         layer: layer as u16,
@@ -78,7 +52,8 @@ fn layer_digest((layer, sha256): (usize, String)) -> LayerDigest {
 
 async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> {
     let file = &run.file;
-    let mut stage = Stage::new(config(run), Executor::open(ExecutorChoice::Cpu).await?).await?;
+    let mut stage =
+        Stage::new(whole_model(run), Executor::open(ExecutorChoice::Cpu).await?).await?;
     let data = Dataset::digits(file.seed);
     let mut losses = Vec::new();
     for step in 0..file.steps {
@@ -114,140 +89,14 @@ async fn train_alone(run: &Run) -> Result<Alone, ringtmp_compute::ComputeError> 
     })
 }
 
-enum Over {
-    Loopback { seed: u64 },
-    WebRtc,
-}
-
-impl Over {
-    fn connectors(&self, count: u16) -> Vec<ConnectorSource> {
-        match self {
-            Self::Loopback { seed } => {
-                let network = LoopbackNetwork::new(*seed);
-                (0..count).map(|_| network.clone().into()).collect()
-            }
-            Self::WebRtc => (0..count)
-                .map(|_| ringtmp_transport::native::connector().into())
-                .collect(),
-        }
-    }
-}
-
-/// One peer until its room has a result (which it gives) or stops.
-async fn peer(setup: Setup) -> Result<View, PeerError> {
-    let (mut leave, commands) = mpsc::channel(1);
-    let mut last = None;
-    ringtmp_peer::run(setup, commands, |view: View| {
-        let state = view.room.as_ref().map(|room| &room.state);
-        if matches!(state, Some(RoomState::Finished | RoomState::Stopped { .. })) {
-            leave.try_send(ringtmp_peer::Command::Leave).ok();
-        }
-        // What is published on leaving still shows the room as it was.
-        last = Some(view);
-    })
-    .await?;
-    Ok(last.expect("a view is published before a peer ends"))
-}
-
-/// What a ring gives.
-struct Trained {
-    result: RunResult,
-    /// Every peer's last view.
-    views: Vec<View>,
-    /// All layers', in order.
-    weights: Vec<Parameter>,
-}
-
-/// Trains a ring of native peers with these executors.
-async fn ring(run: RunFile, executors: &[ExecutorChoice], over: Over) -> Trained {
-    let peers = u16::try_from(executors.len()).expect("a few peers");
-    let server = Server::bind(Config {
-        address: (Ipv4Addr::LOCALHOST, 0).into(),
-        ..Config::default()
-    })
-    .expect("a free port");
-    let address = format!("http://{}", server.address());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server.run(async { drop(stopped.await) }));
-    let (weights_sender, weights) = mpsc::channel(executors.len());
-    let setup = |entry, role, executor, connector| Setup {
-        server: address.clone(),
-        entry,
-        role,
-        name: "test".to_owned(),
-        executor,
-        connector,
-        weights: Some(weights_sender.clone()),
-        own: ringtmp_peer::Own::default(),
-    };
-    let (room_sender, room) = oneshot::channel();
-    let mut room_sender = Some(room_sender);
-    let watcher = setup(
-        Entry::Create(run),
-        Role::Spectator,
-        ExecutorChoice::Cpu,
-        LoopbackNetwork::new(0).into(),
-    );
-    let (mut leave, commands) = mpsc::channel(1);
-    let (result_sender, result) = oneshot::channel();
-    let mut result_sender = Some(result_sender);
-    let watching = ringtmp_peer::run(watcher, commands, move |view: View| {
-        let Some(room) = view.room else { return };
-        if let Some(sender) = room_sender.take() {
-            sender.send(room.code).expect("the test waits for the code");
-        }
-        let ended = match room.state {
-            RoomState::Finished => room.result.ok_or_else(|| "no result".to_owned()),
-            RoomState::Stopped { reason } => Err(reason),
-            RoomState::Waiting | RoomState::WarmingUp | RoomState::Training | RoomState::Paused => {
-                return;
-            }
-        };
-        if let Some(sender) = result_sender.take() {
-            sender.send(ended).expect("the test waits for the result");
-            leave.try_send(ringtmp_peer::Command::Leave).ok();
-        }
-    });
-    let training = async {
-        let code = room.await.expect("a room");
-        let setups =
-            over.connectors(peers)
-                .into_iter()
-                .zip(executors)
-                .map(|(connector, executor)| {
-                    setup(Entry::Join(code), Role::Participant, *executor, connector)
-                });
-        futures::future::try_join_all(setups.map(peer)).await
-    };
-    let (watched, views) = futures::join!(watching, training);
-    watched.expect("the watcher ends well");
-    let result = result.await.expect("a result").expect("the run finishes");
-    drop(stop);
-    server
-        .await
-        .expect("the server runs")
-        .expect("the server ends well");
-    drop(weights_sender);
-    let mut weights = weights.collect::<Vec<_>>().await.concat();
-    weights.sort_by_key(|parameter| parameter.layer);
-    Trained {
-        result,
-        views: views.expect("the peers end well"),
-        weights,
-    }
-}
-
 async fn bounded_ring(executors: &[ExecutorChoice], over: Over) -> Trained {
     let peers = u16::try_from(executors.len()).expect("a few peers");
     bounded_ring_of(run_file(peers), executors, over).await
 }
 
 async fn bounded_ring_of(run: RunFile, executors: &[ExecutorChoice], over: Over) -> Trained {
-    let all = LocalSet::new();
-    let ring = all.run_until(ring(run, executors, over));
-    tokio::time::timeout(RUN_MAX, Box::pin(ring))
-        .await
-        .expect("the run ends in time")
+    let devices: Vec<RingDevice> = executors.iter().copied().map(RingDevice::from).collect();
+    train_ring(run, &devices, over).await
 }
 
 fn assert_equal_to_alone(result: &RunResult) {
@@ -345,7 +194,7 @@ async fn train_alone_packed(
     for cut in cuts.windows(2) {
         let config = StageConfig {
             layers: cut[0]..cut[1],
-            ..config(run)
+            ..whole_model(run)
         };
         stages.push(Stage::new(config, executor.clone()).await?);
     }

@@ -1,0 +1,203 @@
+//! A ring of native peers in this process: the real server, shell and links.
+
+use futures::StreamExt;
+use futures::channel::mpsc;
+use ringtmp_compute::{Packing, StageConfig};
+use ringtmp_core::ids::RoomCode;
+use ringtmp_core::signal::{Role, RoomState, RunResult};
+use ringtmp_peer::{
+    ConnectorSource, Entry, ExecutorChoice, Own, OwnSamples, Parameter, PeerError, Run, RunFile,
+    Setup, View,
+};
+use ringtmp_transport::loopback::LoopbackNetwork;
+use signaling_server::{Config, Server};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+/// A ring of native peers takes about a second; a machine under load some more.
+const RUN_MAX: Duration = Duration::from_secs(120);
+
+/// What carries tensors.
+#[derive(Clone, Copy, Debug)]
+pub enum Over {
+    /// Memory.
+    Loopback {
+        /// Of the order of delivery.
+        seed: u64,
+    },
+    /// Data channels.
+    WebRtc,
+}
+
+impl Over {
+    fn connectors(self, count: usize) -> Vec<ConnectorSource> {
+        match self {
+            Self::Loopback { seed } => {
+                let network = LoopbackNetwork::new(seed);
+                (0..count).map(|_| network.clone().into()).collect()
+            }
+            Self::WebRtc => (0..count)
+                .map(|_| ringtmp_transport::native::connector().into())
+                .collect(),
+        }
+    }
+}
+
+/// One device of a ring.
+#[derive(Clone, Debug)]
+pub struct RingDevice {
+    /// What computes.
+    pub executor: ExecutorChoice,
+    /// What it has of its own.
+    pub samples: OwnSamples,
+}
+
+impl From<ExecutorChoice> for RingDevice {
+    fn from(executor: ExecutorChoice) -> Self {
+        Self {
+            executor,
+            samples: OwnSamples::Share,
+        }
+    }
+}
+
+/// What a ring gives.
+#[derive(Debug)]
+pub struct Trained {
+    /// The room's result.
+    pub result: RunResult,
+    /// Every device's last view.
+    pub views: Vec<View>,
+    /// All layers', in order.
+    pub weights: Vec<Parameter>,
+}
+
+/// Trains a ring of these devices, which starts when all are there.
+///
+/// # Panics
+///
+/// If the run does not finish in time.
+pub async fn train_ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
+    let all = LocalSet::new();
+    let ring = all.run_until(ring(run, devices, over));
+    tokio::time::timeout(RUN_MAX, Box::pin(ring))
+        .await
+        .expect("the run ends in time")
+}
+
+async fn ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
+    let server = Server::bind(Config {
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        ..Config::default()
+    })
+    .expect("a free port");
+    let address = format!("http://{}", server.address());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let (weights_sender, weights) = mpsc::channel(devices.len());
+    let (room_sender, room) = oneshot::channel();
+    let watching = watch(&address, run, room_sender);
+    let training = async {
+        let code = room.await.expect("a room");
+        let connectors = over.connectors(devices.len()).into_iter();
+        let setups = connectors.zip(devices).enumerate();
+        let setups = setups.map(|(number, (connector, device))| Setup {
+            server: address.clone(),
+            entry: Entry::Join(code),
+            role: Role::Participant,
+            name: format!("device {number}"),
+            executor: device.executor,
+            connector,
+            weights: Some(weights_sender.clone()),
+            own: Own {
+                samples: device.samples.clone(),
+                ..Own::default()
+            },
+        });
+        futures::future::try_join_all(setups.map(peer)).await
+    };
+    let (result, views) = futures::join!(watching, training);
+    drop(stop);
+    let served = server.await.expect("the server runs");
+    served.expect("the server ends well");
+    drop(weights_sender);
+    let mut weights = weights.collect::<Vec<_>>().await.concat();
+    weights.sort_by_key(|parameter| parameter.layer);
+    Trained {
+        result,
+        views: views.expect("the peers end well"),
+        weights,
+    }
+}
+
+/// Opens a room, tells its code, and waits for its result.
+async fn watch(server: &str, run: RunFile, code: oneshot::Sender<RoomCode>) -> RunResult {
+    let setup = Setup {
+        server: server.to_owned(),
+        entry: Entry::Create(run),
+        role: Role::Spectator,
+        name: "watcher".to_owned(),
+        executor: ExecutorChoice::Cpu,
+        connector: LoopbackNetwork::new(0).into(),
+        weights: None,
+        own: Own::default(),
+    };
+    let mut code = Some(code);
+    let (mut leave, commands) = mpsc::channel(1);
+    let (result_sender, result) = oneshot::channel();
+    let mut result_sender = Some(result_sender);
+    let watched = ringtmp_peer::run(setup, commands, move |view: View| {
+        let Some(room) = view.room else { return };
+        if let Some(sender) = code.take() {
+            sender.send(room.code).expect("the test waits for the code");
+        }
+        let ended = match room.state {
+            RoomState::Finished => room.result.ok_or_else(|| "no result".to_owned()),
+            RoomState::Stopped { reason } => Err(reason),
+            RoomState::Waiting | RoomState::WarmingUp | RoomState::Training | RoomState::Paused => {
+                return;
+            }
+        };
+        if let Some(sender) = result_sender.take() {
+            sender.send(ended).expect("the test waits for the result");
+            leave.try_send(ringtmp_peer::Command::Leave).ok();
+        }
+    })
+    .await;
+    watched.expect("the watcher ends well");
+    result.await.expect("a result").expect("the run finishes")
+}
+
+/// One peer until its room has a result (which it gives) or stops.
+async fn peer(setup: Setup) -> Result<View, PeerError> {
+    let (mut leave, commands) = mpsc::channel(1);
+    let mut last = None;
+    ringtmp_peer::run(setup, commands, |view: View| {
+        let state = view.room.as_ref().map(|room| &room.state);
+        if matches!(state, Some(RoomState::Finished | RoomState::Stopped { .. })) {
+            leave.try_send(ringtmp_peer::Command::Leave).ok();
+        }
+        // What is published on leaving still shows the room as it was.
+        last = Some(view);
+    })
+    .await?;
+    Ok(last.expect("a view is published before a peer ends"))
+}
+
+/// The whole model in one stage.
+pub fn whole_model(run: &Run) -> StageConfig {
+    let file = &run.file;
+    StageConfig {
+        model: run.model.clone(),
+        layers: 0..run.model.layers.len(),
+        micro_batch: file.micro_batch as usize,
+        batch: file.batch as usize,
+        slots: 1,
+        seed: file.seed,
+        optimizer: run.optimizer,
+        input_packing: Packing::F32,
+        output_packing: Packing::F32,
+    }
+}

@@ -1,0 +1,144 @@
+//! Rings whose devices train on their own samples, each where it is.
+
+use ringtmp_compute::{Executor, Packed, Stage, StageConfig};
+use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::signal::LayerDigest;
+use ringtmp_data::Dataset;
+use ringtmp_peer::{
+    DataSource, DataSpec, ExecutorChoice, Order, OwnSamples, Parameter, Run, RunFile, Solo, Split,
+    Supply, View,
+};
+use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
+use std::path::Path;
+use std::sync::Arc;
+
+const CPU: ExecutorChoice = ExecutorChoice::Cpu;
+
+fn run_file(peers: usize, steps: u32) -> RunFile {
+    RunFile {
+        steps,
+        source: DataSource::Every,
+        evaluate_every: 0,
+        evaluation_samples: 40,
+        start_at_peers: u16::try_from(peers).expect("a few peers"),
+        codec: CodecChoice::F32,
+        ..RunFile::default()
+    }
+}
+
+/// The devices that are sources, in ring order, by their numbers.
+fn sources(views: &[View]) -> Vec<usize> {
+    let room = views[0].room.as_ref().expect("in a room");
+    let plan = room.plan.as_ref().expect("a plan");
+    let device = |stage: usize| {
+        let peer = Some(plan.order[stage]);
+        views.iter().position(|view| view.me == peer)
+    };
+    let stages = plan.sources.iter().map(|stage| usize::from(stage.0));
+    let devices = stages.map(|stage| device(stage).expect("a known device"));
+    devices.collect()
+}
+
+/// Forty digits of this seed as a table, at `path`.
+fn write_table(path: &Path, seed: u64) {
+    let batch = Dataset::digits(seed).train(Order::Sequential, seed, 0, 40);
+    let rows = batch.inputs.floats().chunks(784).zip(&batch.labels);
+    let row = |(pixels, label): (&[f32], &u32)| {
+        let cells = pixels.iter().map(f32::to_string).chain([label.to_string()]);
+        cells.collect::<Vec<_>>().join(",")
+    };
+    let rows: Vec<String> = rows.map(row).collect();
+    std::fs::write(path, rows.join("\n")).expect("written");
+}
+
+/// The weights that one process gets on these samples.
+async fn alone(run: Run, supplies: Vec<Supply>) -> Vec<LayerDigest> {
+    let executor = Executor::open(CPU).await.expect("the CPU");
+    let data = Dataset::digits(run.file.seed);
+    let mut solo = Solo::new(run, data, executor).await.expect("a perceptron");
+    solo.set_sources(supplies);
+    while solo.steps_done() < solo.run().file.steps {
+        solo.step().await.expect("computed");
+    }
+    let digests = solo.stage().digests().await.expect("readable");
+    let digest = |(layer, sha256): (usize, String)| LayerDigest {
+        layer: layer as u16,
+        sha256,
+    };
+    digests.into_iter().map(digest).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_train_on_files_of_their_own_beside_one_that_only_computes_and_equal_one_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let table = |device: usize| folder.path().join(format!("{device}.csv"));
+    let device = |number: usize| {
+        write_table(&table(number), 100 + number as u64);
+        let location = table(number).display().to_string();
+        RingDevice {
+            executor: CPU,
+            samples: OwnSamples::Data(DataSpec::Csv { location }),
+        }
+    };
+    // All of a ring of three: head, middle and tail. Then one of them without samples.
+    for without in [None, Some(1)] {
+        let mut devices: Vec<RingDevice> = (0..3).map(device).collect();
+        if let Some(without) = without {
+            devices[without].samples = OwnSamples::None;
+        }
+        let run = run_file(3, 7);
+        let ring = train_ring(run.clone(), &devices, Over::Loopback { seed: 3 }).await;
+        let sources = sources(&ring.views);
+        assert_eq!(sources.len(), if without.is_some() { 2 } else { 3 });
+        assert!(!sources.iter().any(|device| Some(*device) == without));
+        let supply = |device: &usize| {
+            let bytes = std::fs::read(table(*device)).expect("written before");
+            Supply::whole(Arc::new(Dataset::csv(&bytes).expect("a table")))
+        };
+        let run = run.check().expect("a sound run");
+        let alone = alone(run, sources.iter().map(supply).collect()).await;
+        assert_eq!(ring.result.digests, alone, "without {without:?}");
+    }
+}
+
+/// The share of right answers on held-out digits, class by class.
+async fn accuracy_by_class(run: &Run, weights: &[Parameter]) -> Vec<f32> {
+    const SAMPLES: u32 = 500;
+    let config = StageConfig {
+        micro_batch: 1,
+        ..whole_model(run)
+    };
+    let mut stage = Stage::new(config, Executor::open(CPU).await.expect("the CPU"))
+        .await
+        .expect("a perceptron");
+    stage.set_parameters(weights).expect("the ring's own");
+    let data = Dataset::digits(run.file.seed);
+    let mut right = vec![0.0; 10];
+    for first in 0..SAMPLES {
+        let sample = data.test(first, 1);
+        let samples = Packed::from_f32(&[1, 784], sample.inputs.floats()).expect("a digit");
+        let report = stage.forward_loss(0, &samples, &sample.labels).await;
+        right[sample.labels[0] as usize] += report.expect("computed").correct as f32;
+    }
+    right
+        .iter()
+        .map(|right| right / (SAMPLES / 10) as f32)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn classes_that_only_one_device_has_are_learnt_by_the_whole_ring() {
+    let devices: [RingDevice; 3] = std::array::from_fn(|_| CPU.into());
+    let run = RunFile {
+        split: Split::ByLabel,
+        ..run_file(3, 150)
+    };
+    let ring = train_ring(run.clone(), &devices, Over::Loopback { seed: 4 }).await;
+    assert_eq!(sources(&ring.views).len(), 3);
+    let Trained { weights, .. } = ring;
+    let accuracy = accuracy_by_class(&run.check().expect("a sound run"), &weights).await;
+    // Each class is at one device, three or four to a device.
+    for (class, accuracy) in accuracy.iter().enumerate() {
+        assert!(*accuracy >= 0.7, "class {class}: {accuracy}");
+    }
+}
