@@ -6,8 +6,8 @@ use ringtmp_compute::{Packing, StageConfig};
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::signal::{Role, RoomState, RunResult};
 use ringtmp_peer::{
-    ConnectorSource, Entry, ExecutorChoice, Own, OwnSamples, Parameter, PeerError, Run, RunFile,
-    Setup, View,
+    Command, ConnectorSource, Entry, ExecutorChoice, Own, OwnSamples, Parameter, PeerError, Run,
+    RunFile, Setup, View,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
 use signaling_server::{Config, Server};
@@ -52,6 +52,8 @@ pub struct RingDevice {
     pub executor: ExecutorChoice,
     /// What it has of its own.
     pub samples: OwnSamples,
+    /// A digit that its user draws once training goes on: a stroke with this label.
+    pub drawn: Option<u32>,
 }
 
 impl From<ExecutorChoice> for RingDevice {
@@ -59,6 +61,7 @@ impl From<ExecutorChoice> for RingDevice {
         Self {
             executor,
             samples: OwnSamples::Share,
+            drawn: None,
         }
     }
 }
@@ -103,20 +106,23 @@ async fn ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
         let code = room.await.expect("a room");
         let connectors = over.connectors(devices.len()).into_iter();
         let setups = connectors.zip(devices).enumerate();
-        let setups = setups.map(|(number, (connector, device))| Setup {
-            server: address.clone(),
-            entry: Entry::Join(code),
-            role: Role::Participant,
-            name: format!("device {number}"),
-            executor: device.executor,
-            connector,
-            weights: Some(weights_sender.clone()),
-            own: Own {
-                samples: device.samples.clone(),
-                ..Own::default()
-            },
+        let peers = setups.map(|(number, (connector, device))| {
+            let setup = Setup {
+                server: address.clone(),
+                entry: Entry::Join(code),
+                role: Role::Participant,
+                name: format!("device {number}"),
+                executor: device.executor,
+                connector,
+                weights: Some(weights_sender.clone()),
+                own: Own {
+                    samples: device.samples.clone(),
+                    ..Own::default()
+                },
+            };
+            peer(setup, device.drawn)
         });
-        futures::future::try_join_all(setups.map(peer)).await
+        futures::future::try_join_all(peers).await
     };
     let (result, views) = futures::join!(watching, training);
     drop(stop);
@@ -162,7 +168,7 @@ async fn watch(server: &str, run: RunFile, code: oneshot::Sender<RoomCode>) -> R
         };
         if let Some(sender) = result_sender.take() {
             sender.send(ended).expect("the test waits for the result");
-            leave.try_send(ringtmp_peer::Command::Leave).ok();
+            leave.try_send(Command::Leave).ok();
         }
     })
     .await;
@@ -171,13 +177,19 @@ async fn watch(server: &str, run: RunFile, code: oneshot::Sender<RoomCode>) -> R
 }
 
 /// One peer until its room has a result (which it gives) or stops.
-async fn peer(setup: Setup) -> Result<View, PeerError> {
-    let (mut leave, commands) = mpsc::channel(1);
+async fn peer(setup: Setup, mut drawn: Option<u32>) -> Result<View, PeerError> {
+    let (mut command, commands) = mpsc::channel(2);
     let mut last = None;
     ringtmp_peer::run(setup, commands, |view: View| {
         let state = view.room.as_ref().map(|room| &room.state);
         if matches!(state, Some(RoomState::Finished | RoomState::Stopped { .. })) {
-            leave.try_send(ringtmp_peer::Command::Leave).ok();
+            command.try_send(Command::Leave).ok();
+        }
+        if state == Some(&RoomState::Training)
+            && let Some(label) = drawn.take()
+        {
+            let strokes = vec![vec![[400, 100], [600, 900]]];
+            command.try_send(Command::TrainOn { strokes, label }).ok();
         }
         // What is published on leaving still shows the room as it was.
         last = Some(view);

@@ -5,8 +5,8 @@ use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_data::Dataset;
 use ringtmp_peer::{
-    DataSource, DataSpec, ExecutorChoice, Order, OwnSamples, Parameter, Run, RunFile, Solo, Split,
-    Supply, View,
+    DataSource, DataSpec, ExecutorChoice, FreshState, Order, OwnSamples, Parameter, Run, RunFile,
+    Solo, Split, Supply, View,
 };
 use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
 use std::path::Path;
@@ -78,6 +78,7 @@ async fn devices_train_on_files_of_their_own_beside_one_that_only_computes_and_e
         RingDevice {
             executor: CPU,
             samples: OwnSamples::Data(DataSpec::Csv { location }),
+            drawn: None,
         }
     };
     // All of a ring of three: head, middle and tail. Then one of them without samples.
@@ -127,15 +128,21 @@ async fn accuracy_by_class(run: &Run, weights: &[Parameter]) -> Vec<f32> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn classes_that_only_one_device_has_are_learnt_by_the_whole_ring() {
-    let devices: [RingDevice; 3] = std::array::from_fn(|_| CPU.into());
+async fn classes_that_only_one_device_has_are_learnt_by_the_whole_ring_and_a_drawn_digit_is_used() {
+    let mut devices: [RingDevice; 3] = std::array::from_fn(|_| CPU.into());
+    devices[1].drawn = Some(1);
     let run = RunFile {
         split: Split::ByLabel,
-        ..run_file(3, 150)
+        ..run_file(3, 300)
     };
     let ring = train_ring(run.clone(), &devices, Over::Loopback { seed: 4 }).await;
     assert_eq!(sources(&ring.views).len(), 3);
-    let Trained { weights, .. } = ring;
+    let Trained { weights, views, .. } = ring;
+    let fresh = &views[1].fresh;
+    assert!(
+        matches!(&fresh[..], [sample] if sample.label == 1 && matches!(sample.state, FreshState::Used { .. })),
+        "{fresh:?}"
+    );
     let accuracy = accuracy_by_class(&run.check().expect("a sound run"), &weights).await;
     // Each class is at one device, three or four to a device.
     for (class, accuracy) in accuracy.iter().enumerate() {

@@ -12,6 +12,7 @@
 pub mod address;
 pub mod agent;
 pub mod curves;
+pub mod drawing;
 pub mod format;
 pub mod messages;
 pub mod rate;

@@ -42,6 +42,21 @@ pub const BUTTON_LEAVE: &str = "Leave";
 pub const BUTTON_RELOAD: &str = "Try again";
 pub const BUTTON_HOME: &str = "Open another room";
 
+pub const DRAW_TITLE: &str = "Train on this";
+pub const DRAW_HINT: &str =
+    "Draw a digit, say which it is, and the ring trains on it once. It is not kept.";
+pub const DRAW_PAD: &str = "Drawing area: draw a digit with finger, mouse or pen";
+pub const DRAW_LABELS: &str = "Which digit it is";
+pub const DRAW_TRAIN: &str = "Train on this";
+pub const DRAW_CLEAR: &str = "Clear";
+pub const DRAW_WATCHING: &str =
+    "This page only watches. A device that takes part can draw digits for the ring to train on.";
+pub const DRAW_BEFORE: &str =
+    "Once training runs, a digit drawn here goes into the next step that this device makes.";
+pub const DRAW_PAUSED: &str = "Training is paused; drawings enter when it goes on.";
+pub const DRAW_AFTER: &str = "The run is over. Train again to draw digits for it.";
+pub const DRAW_NO_SOURCE: &str = "In this run another device draws the samples. In a room where every device trains on its own, this one would take drawings too.";
+
 pub const SHARE_TITLE: &str = "Open this link on the next device";
 pub const SHARE_COPY: &str = "Copy link";
 pub const SHARE_COPIED: &str = "Copied";
@@ -273,4 +288,16 @@ pub fn device_name(browser: Option<&str>, system: Option<&str>) -> String {
         (Some(name), None) | (None, Some(name)) => name.to_owned(),
         (None, None) => "Browser".to_owned(),
     }
+}
+
+pub fn draw_waiting(label: u32) -> String {
+    format!("{label}: waits for this device's next turn")
+}
+
+pub fn draw_entered(label: u32, step: u32) -> String {
+    format!("{label}: entered step {step}")
+}
+
+pub fn draw_used(label: u32, step: u32) -> String {
+    format!("{label}: used in step {step}, and forgotten")
 }

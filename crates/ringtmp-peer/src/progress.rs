@@ -1,7 +1,9 @@
 //! The view, kept up to date from what the server says and from what the node tells.
 
 use crate::run_file::Run;
-use crate::view::{LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View};
+use crate::view::{
+    FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
+};
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
 use ringtmp_core::ids::PeerId;
@@ -29,6 +31,7 @@ impl Progress {
             room: None,
             points: Vec::new(),
             links: Vec::new(),
+            fresh: Vec::new(),
             notices: Vec::new(),
         };
         Self {
@@ -170,6 +173,12 @@ impl Progress {
             member.report = Some(Box::new(report.clone()));
             self.changed = true;
         }
+    }
+
+    /// What became of what the user made.
+    pub(crate) fn fresh(&mut self, fresh: Vec<FreshSample>) {
+        self.changed |= self.view.fresh != fresh;
+        self.view.fresh = fresh;
     }
 
     /// Something to say to the user.

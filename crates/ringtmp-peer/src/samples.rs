@@ -7,6 +7,15 @@ use ringtmp_core::wire::Purpose;
 use ringtmp_data::{Batch, Dataset, Inputs, Share, ShareError};
 use std::sync::Arc;
 
+/// A sample that the user made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Labelled {
+    /// As many as a sample of the run has.
+    pub(crate) numbers: Vec<f32>,
+    /// Below the run's classes.
+    pub(crate) label: u32,
+}
+
 /// What a source trains on.
 #[derive(Clone, Debug)]
 pub struct Supply {
@@ -39,14 +48,25 @@ impl Supply {
     }
 
     /// The micro-batch that the source draws after `turn` others: samples, (micro-batch, sample shape), and their labels, one for
-    /// each, or one for each of its tokens.
-    pub(crate) fn draw(&self, run: &Run, turn: u64) -> Result<(Packed, Vec<u32>), TensorError> {
+    /// each, or one for each of its tokens. The first ones are `fresh` instead, which are rows of numbers.
+    pub(crate) fn draw(
+        &self,
+        run: &Run,
+        turn: u64,
+        fresh: &[Labelled],
+    ) -> Result<(Packed, Vec<u32>), TensorError> {
         let file = &run.file;
         let first = turn * u64::from(file.micro_batch);
         let (share, count) = (&self.share, file.micro_batch);
-        let batch = self
-            .dataset
-            .train_share(share, file.data.order, file.seed, first, count);
+        let data = &self.dataset;
+        let mut batch = data.train_share(share, file.data.order, file.seed, first, count);
+        if let Inputs::Floats(numbers) = &mut batch.inputs {
+            let rows = numbers.chunks_mut(data.sample_shape()[0]);
+            for ((row, label), fresh) in rows.zip(&mut batch.labels).zip(fresh) {
+                row.copy_from_slice(&fresh.numbers);
+                *label = fresh.label;
+            }
+        }
         packed(run, batch)
     }
 }

@@ -218,7 +218,7 @@ async fn gradients(
     for sequence in 0..run.micro_batches() {
         let number = deal.number(Step(step), sequence);
         let source = &sources[usize::from(deal.source(number).0)];
-        let (samples, labels) = source.draw(run, deal.turn(number))?;
+        let (samples, labels) = source.draw(run, deal.turn(number), &[])?;
         stage.set_position(0, position(run, Purpose::Train, step, sequence.into()))?;
         sums.add(stage.forward_loss(0, &samples, &labels).await?);
         stage.backward_input(0, None).await?;
@@ -350,7 +350,7 @@ mod tests {
             first.loss > 2.0 && last.loss < 0.9 * first.loss,
             "{first:?} {last:?}"
         );
-        let (samples, labels) = solo.sources[0].draw(&run, 0).expect("it fits");
+        let (samples, labels) = solo.sources[0].draw(&run, 0, &[]).expect("it fits");
         assert_eq!((&samples.shape[..], labels.len()), (&[4, 9][..], 36));
         let counted = labels.iter().filter(|label| **label != IGNORED_LABEL);
         // Two or three digits and the end of the line, four times.

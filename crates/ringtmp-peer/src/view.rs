@@ -26,8 +26,37 @@ pub struct View {
     pub points: Vec<Point>,
     /// Our own links.
     pub links: Vec<LinkView>,
+    /// What became of the latest samples that the user made here, oldest first.
+    pub fresh: Vec<FreshSample>,
     /// Things said to the user, oldest first.
     pub notices: Vec<Notice>,
+}
+
+/// A sample that the user made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreshSample {
+    /// What it shows.
+    pub label: u32,
+    /// What became of it.
+    pub state: FreshState,
+}
+
+/// What became of a sample that the user made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum FreshState {
+    /// It waits for this device's next micro-batch.
+    Waiting,
+    /// It is on its way through the ring.
+    Entered {
+        /// The step it belongs to, counted from 0.
+        step: u32,
+    },
+    /// The update it took part in is made.
+    Used {
+        /// Of which step.
+        step: u32,
+    },
 }
 
 impl View {
@@ -141,6 +170,13 @@ pub enum Command {
     Resume,
     /// End the run; everybody stays in the room.
     Stop,
+    /// Train on a drawn digit: it takes the place of one of the samples that this device would draw next, once.
+    TrainOn {
+        /// The pen's strokes, each from point to point, x to the right and y down, in any unit.
+        strokes: Vec<Vec<[u16; 2]>>,
+        /// What it shows.
+        label: u32,
+    },
     /// Leave the room; the peer's future ends.
     Leave,
 }

@@ -4,7 +4,7 @@ use crate::datasets::{self, DataError, DataPlace};
 use crate::pace::Pace;
 use crate::payloads::{self, Tensors};
 use crate::run_file::Run;
-use crate::samples::{self, Supply};
+use crate::samples::{self, Labelled, Supply};
 use futures::channel::mpsc;
 use ringtmp_compute::{ComputeError, Executor, Packed, Parameter, Stage, StageConfig, TensorError};
 use ringtmp_core::ids::{Epoch, MicroBatchId};
@@ -61,6 +61,8 @@ pub(crate) enum Job {
         epoch: Epoch,
         task: Task,
         input: Option<Tensors>,
+        /// Samples that the user made, if the task draws some.
+        fresh: Vec<Labelled>,
     },
     /// Tell the digests of the weights.
     Digest { epoch: Epoch },
@@ -142,12 +144,14 @@ impl Workshop {
                 self.bench = Some(self.build(&assignment).await?);
                 Ok(Done::Built)
             }
-            Job::Task { task, input, .. } => {
+            Job::Task {
+                task, input, fresh, ..
+            } => {
                 let bench = self
                     .bench
                     .as_mut()
                     .expect("the node asks for tasks once the stage is built");
-                bench.work(&self.run, task, input).await
+                bench.work(&self.run, task, input, &fresh).await
             }
             Job::Digest { .. } => {
                 let bench = self
@@ -242,11 +246,12 @@ impl Bench {
         run: &Run,
         task: Task,
         input: Option<Tensors>,
+        fresh: &[Labelled],
     ) -> Result<Done, WorkError> {
         let (mut output, mut loss) = (None, None);
         match task {
             Task::Draw { micro_batch } => {
-                let (samples, labels) = self.draw(run, Purpose::Train, micro_batch)?;
+                let (samples, labels) = self.draw(run, Purpose::Train, micro_batch, fresh)?;
                 output = Some(vec![samples, labels]);
             }
             Task::Forward {
@@ -264,7 +269,7 @@ impl Bench {
                         let [samples, labels] = exactly("a forward", tensors)?;
                         (samples, labels)
                     }
-                    None => self.draw(run, purpose, micro_batch)?,
+                    None => self.draw(run, purpose, micro_batch, fresh)?,
                 };
                 if self.is_tail {
                     let labels = labels.u32s()?;
@@ -306,12 +311,14 @@ impl Bench {
         run: &Run,
         purpose: Purpose,
         id: MicroBatchId,
+        fresh: &[Labelled],
     ) -> Result<(Packed, Packed), WorkError> {
         let drawn = match purpose {
             Purpose::Train => {
                 let supply = self.supply.as_ref();
                 let supply = supply.expect("only sources draw, and they were built with data");
-                supply.draw(run, self.deal.turn(self.deal.number(id.step, id.sequence)))
+                let number = self.deal.number(id.step, id.sequence);
+                supply.draw(run, self.deal.turn(number), fresh)
             }
             Purpose::Evaluate => {
                 let data = self.held_out.as_ref();

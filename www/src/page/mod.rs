@@ -3,6 +3,7 @@
 mod controls;
 mod curves;
 mod dom;
+mod draw;
 mod form;
 mod members;
 mod notices;

@@ -3,6 +3,7 @@
 use super::controls::Controls;
 use super::curves::Curves;
 use super::dom::{Dom, set_text, show};
+use super::draw::Draw;
 use super::members::Members;
 use super::notices::Notices;
 use super::numbers::{Figures, Numbers};
@@ -28,6 +29,7 @@ pub(super) struct Room {
     share: Share,
     ring: Ring,
     curves: Curves,
+    draw: Draw,
     members: Members,
     /// What is of no use before there is a room.
     of_room: [HtmlElement; 2],
@@ -61,11 +63,12 @@ impl Room {
         let notices = Notices::new(dom, &story)?;
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
-        let controls = Controls::new(dom, &story, window, act)?;
+        let controls = Controls::new(dom, &story, window, Rc::clone(&act))?;
         let ring = Ring::new(dom, &top)?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let curves = Curves::new(dom, &details, window)?;
+        let draw = Draw::new(dom, &details, act)?;
         let members = Members::new(dom, &details)?;
         let of_room = [numbers_place, details];
         Ok(Self {
@@ -78,6 +81,7 @@ impl Room {
             share,
             ring,
             curves,
+            draw,
             members,
             of_room,
         })
@@ -107,6 +111,7 @@ impl Room {
             show(part, view.is_some_and(|view| view.room.is_some()));
         }
         self.numbers.update(&figures)?;
+        self.draw.update(phase, view)?;
         let Some(view) = view else { return Ok(false) };
         let lines = shown::member_lines(view);
         self.members.update(&lines)?;

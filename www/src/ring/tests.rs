@@ -55,6 +55,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         room: Some(room),
         points: Vec::new(),
         links: Vec::new(),
+        fresh: Vec::new(),
         notices: Vec::new(),
     }
 }

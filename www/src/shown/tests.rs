@@ -85,6 +85,7 @@ fn view() -> View {
             sent: 10,
             received: 20,
         }],
+        fresh: Vec::new(),
         notices: vec![
             notice(NoticeLevel::Information, "first", ""),
             notice(NoticeLevel::Warning, "second", ""),

@@ -85,6 +85,7 @@ pub(crate) fn training() -> View {
             point(39, Some(1.25), None),
         ],
         links: Vec::new(),
+        fresh: Vec::new(),
         notices: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! Into a room: connect, create or join, and run.
 
 use super::Shell;
+use super::fresh::Fresh;
 use super::record::{Record, Traced};
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
@@ -217,12 +218,14 @@ async fn enter(
     let own = setup.own;
     let speed = own.operations_per_second;
     let (samples, initial) = (own.samples, own.weights);
+    let fresh = Fresh::new(&run);
     let workshop = executor.map(|executor| {
         Workshop::new(executor, run, place, samples, initial, setup.weights, speed)
     });
     let record = Record::new(me, setup.name, own.traced);
     let connector = setup.connector.connector(me);
-    Ok(Shell::new(signalling, connector, workshop, record, welcome))
+    let shell = Shell::new(signalling, connector, workshop, record, fresh, welcome);
+    Ok(shell)
 }
 
 async fn open_executor(

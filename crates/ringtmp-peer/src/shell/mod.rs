@@ -1,6 +1,7 @@
 //! The event loop of a peer.
 
 mod entry;
+mod fresh;
 mod links;
 mod record;
 
@@ -13,6 +14,7 @@ use crate::platform::{Breath, Clock, sleep};
 use crate::progress::Progress;
 use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
 use crate::workshop::{Done, Job, WorkError, Workshop};
+use fresh::Fresh;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
@@ -21,6 +23,7 @@ use record::{Record, paced};
 use ringtmp_compute::Packed;
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::{Input, Node, Outcome, Output, Polled};
+use ringtmp_core::schedule::Task;
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Frame, WireError};
@@ -72,6 +75,7 @@ struct Shell {
     jobs: VecDeque<Job>,
     work: Fuse<LocalBoxFuture<'static, Worked>>,
     record: Record,
+    fresh: Fresh,
     view_due: Time,
 }
 
@@ -81,6 +85,7 @@ impl Shell {
         connector: Connector,
         workshop: Option<Workshop>,
         record: Record,
+        fresh: Fresh,
         welcome: ServerMessage,
     ) -> Self {
         let clock = Clock::start();
@@ -97,6 +102,7 @@ impl Shell {
             jobs: VecDeque::new(),
             work: Fuse::terminated(),
             record,
+            fresh,
             view_due: Time::ZERO,
         }
     }
@@ -124,8 +130,12 @@ impl Shell {
                 Happening::Connector(event) => self.connector_said(event, progress),
                 Happening::Link(event) => self.link_said(event),
                 Happening::Worked(worked) => Some(self.worked(*worked, progress)),
+                Happening::Command(Some(Command::TrainOn { strokes, label })) => {
+                    self.train_on(&strokes, label, progress);
+                    None
+                }
                 Happening::Command(Some(command)) if command != Command::Leave => {
-                    Some(Input::Ask(ask(&command)))
+                    ask(&command).map(Input::Ask)
                 }
                 Happening::Command(_) => {
                     self.leave();
@@ -209,12 +219,20 @@ impl Shell {
                 if let Some(plan) = self.node.plan() {
                     self.record.follow(plan);
                 }
+                self.fresh.begin();
+                progress.fresh(self.fresh.shown());
                 self.jobs.clear();
                 self.jobs.push_back(Job::Build(assignment));
             }
             Output::Run { epoch, task } => {
                 let input = task.payload().map(|payload| self.payloads.take(payload));
-                self.jobs.push_back(Job::Task { epoch, task, input });
+                let fresh = self.enter_fresh(&task, progress);
+                self.jobs.push_back(Job::Task {
+                    epoch,
+                    task,
+                    input,
+                    fresh,
+                });
             }
             Output::Digest { epoch } => self.jobs.push_back(Job::Digest { epoch }),
             Output::Discard(payload) => self.payloads.discard(payload),
@@ -394,6 +412,11 @@ impl Shell {
         match result {
             Ok(Done::Built) => Input::Built { epoch },
             Ok(Done::Task { task, output, loss }) => {
+                if let Task::Update { step } = task
+                    && self.fresh.updated(step)
+                {
+                    progress.fresh(self.fresh.shown());
+                }
                 let payload = output.map(|tensors| self.payloads.keep(tensors));
                 Input::Completed {
                     epoch,
@@ -461,12 +484,14 @@ impl Shell {
     }
 }
 
-fn ask(command: &Command) -> ClientMessage {
+/// What the room is asked for by a command, if it is the room that is asked.
+fn ask(command: &Command) -> Option<ClientMessage> {
     match command {
-        Command::Start => ClientMessage::Start,
-        Command::Pause => ClientMessage::Pause,
-        Command::Resume => ClientMessage::Resume,
-        Command::Stop => ClientMessage::Stop,
-        Command::Leave => ClientMessage::Leave,
+        Command::Start => Some(ClientMessage::Start),
+        Command::Pause => Some(ClientMessage::Pause),
+        Command::Resume => Some(ClientMessage::Resume),
+        Command::Stop => Some(ClientMessage::Stop),
+        Command::Leave => Some(ClientMessage::Leave),
+        Command::TrainOn { .. } => None,
     }
 }

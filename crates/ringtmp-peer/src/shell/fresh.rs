@@ -1,0 +1,217 @@
+//! Samples that the user makes while training goes on: each takes the place of one that this device would have drawn, once.
+
+use super::Shell;
+use crate::progress::Progress;
+use crate::run_file::Run;
+use crate::samples::Labelled;
+use crate::view::{FreshSample, FreshState, NoticeLevel};
+use ringtmp_core::ids::Step;
+use ringtmp_core::schedule::Task;
+use ringtmp_core::wire::Purpose;
+use ringtmp_data::picture;
+use std::collections::VecDeque;
+
+/// The most samples that wait for their turn: more than anybody draws between two turns of a slow ring.
+const WAITING_MAX: usize = 16;
+
+/// The most samples whose fate is shown.
+const SHOWN_MAX: usize = 6;
+
+struct Made {
+    shown: FreshSample,
+    /// Until it enters.
+    sample: Option<Labelled>,
+}
+
+/// The samples made here, oldest first.
+pub(super) struct Fresh {
+    numbers: usize,
+    classes: usize,
+    /// Samples of a micro-batch.
+    turn: usize,
+    made: VecDeque<Made>,
+}
+
+impl Fresh {
+    pub(super) fn new(run: &Run) -> Self {
+        Self {
+            numbers: run.input_shape().iter().product(),
+            classes: run.classes(),
+            turn: run.file.micro_batch as usize,
+            made: VecDeque::new(),
+        }
+    }
+
+    /// What is to be shown.
+    pub(super) fn shown(&self) -> Vec<FreshSample> {
+        let first = self.made.len().saturating_sub(SHOWN_MAX);
+        self.made.range(first..).map(|made| made.shown).collect()
+    }
+
+    /// Takes a drawing, or says in words why not.
+    pub(super) fn offer(&mut self, strokes: &[Vec<[u16; 2]>], label: u32) -> Result<(), String> {
+        let waiting = self.made.iter().filter(|made| made.sample.is_some());
+        if waiting.count() >= WAITING_MAX {
+            return Err(format!(
+                "{WAITING_MAX} drawings wait for their turn already; draw on once some have entered"
+            ));
+        }
+        let wide =
+            |stroke: &Vec<[u16; 2]>| stroke.iter().map(|point| point.map(f32::from)).collect();
+        let strokes: Vec<Vec<[f32; 2]>> = strokes.iter().map(wide).collect();
+        let numbers = picture(&strokes).map_err(|error| error.to_string())?;
+        if numbers.len() != self.numbers || label as usize >= self.classes {
+            return Err("this run's model takes no drawn digits".to_owned());
+        }
+        self.made.push_back(Made {
+            shown: FreshSample {
+                label,
+                state: FreshState::Waiting,
+            },
+            sample: Some(Labelled { numbers, label }),
+        });
+        while self.made.len() > SHOWN_MAX && self.made[0].sample.is_none() {
+            self.made.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The samples that enter with this device's next micro-batch, which is of this step.
+    pub(super) fn enter(&mut self, step: Step) -> Vec<Labelled> {
+        let waiting = self.made.iter_mut().filter(|made| made.sample.is_some());
+        let enters = |made: &mut Made| {
+            made.shown.state = FreshState::Entered { step: step.0 };
+            made.sample.take()
+        };
+        waiting.take(self.turn).filter_map(enters).collect()
+    }
+
+    /// The update of a step is made here. Whether something made here was in it.
+    pub(super) fn updated(&mut self, step: Step) -> bool {
+        let mut changed = false;
+        for made in &mut self.made {
+            if let FreshState::Entered { step: entered } = made.shown.state
+                && entered <= step.0
+            {
+                made.shown.state = FreshState::Used { step: entered };
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// A new plan trains from the beginning: what entered under the old one is lost with it.
+    pub(super) fn begin(&mut self) {
+        self.made.retain(|made| made.sample.is_some());
+    }
+}
+
+impl Shell {
+    /// The user has drawn something.
+    pub(super) fn train_on(
+        &mut self,
+        strokes: &[Vec<[u16; 2]>],
+        label: u32,
+        progress: &mut Progress,
+    ) {
+        match self.fresh.offer(strokes, label) {
+            Ok(()) => progress.fresh(self.fresh.shown()),
+            Err(reason) => {
+                let text = format!("This drawing is not trained on: {reason}.");
+                progress.notice(NoticeLevel::Warning, text, "");
+            }
+        }
+    }
+
+    /// What the user has made, if the task draws samples to train on.
+    pub(super) fn enter_fresh(&mut self, task: &Task, progress: &mut Progress) -> Vec<Labelled> {
+        let step = match task {
+            Task::Draw { micro_batch } => micro_batch.step,
+            Task::Forward {
+                micro_batch,
+                purpose: Purpose::Train,
+                input: None,
+                ..
+            } => micro_batch.step,
+            Task::Forward { .. }
+            | Task::BackwardInput { .. }
+            | Task::BackwardWeights { .. }
+            | Task::Update { .. } => return Vec::new(),
+        };
+        let fresh = self.fresh.enter(step);
+        if !fresh.is_empty() {
+            progress.fresh(self.fresh.shown());
+        }
+        fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_file::RunFile;
+
+    fn fresh() -> Fresh {
+        let file = RunFile {
+            batch: 4,
+            micro_batch: 2,
+            ..RunFile::default()
+        };
+        Fresh::new(&file.check().expect("a sound run"))
+    }
+
+    fn one() -> Vec<Vec<[u16; 2]>> {
+        vec![vec![[500, 100], [500, 900]]]
+    }
+
+    #[test]
+    fn drawings_enter_once_in_order_a_micro_batch_at_a_time_and_are_used_with_their_step() {
+        let mut fresh = fresh();
+        for label in [1, 7, 4] {
+            fresh.offer(&one(), label).expect("a drawing");
+        }
+        let labels = |samples: Vec<Labelled>| -> Vec<u32> {
+            samples.iter().map(|sample| sample.label).collect()
+        };
+        assert_eq!(labels(fresh.enter(Step(5))), [1, 7]);
+        assert_eq!(labels(fresh.enter(Step(6))), [4]);
+        assert!(fresh.enter(Step(6)).is_empty());
+        assert!(fresh.updated(Step(5)) && !fresh.updated(Step(5)));
+        let states: Vec<FreshState> = fresh.shown().iter().map(|sample| sample.state).collect();
+        let (used, entered) = (
+            FreshState::Used { step: 5 },
+            FreshState::Entered { step: 6 },
+        );
+        assert_eq!(states, [used, used, entered]);
+        fresh.offer(&one(), 2).expect("a drawing");
+        fresh.begin();
+        assert_eq!(
+            fresh.shown().len(),
+            1,
+            "a new run begins without the old one's"
+        );
+    }
+
+    #[test]
+    fn too_many_drawings_or_none_are_refused_with_words() {
+        let mut fresh = fresh();
+        assert!(
+            fresh
+                .offer(&[], 1)
+                .is_err_and(|words| words.contains("nothing is drawn"))
+        );
+        assert!(
+            fresh
+                .offer(&one(), 10)
+                .is_err_and(|words| words.contains("no drawn digits"))
+        );
+        for _ in 0..WAITING_MAX {
+            fresh.offer(&one(), 1).expect("there is room");
+        }
+        let full = fresh.offer(&one(), 1);
+        assert!(full.is_err_and(|words| words.contains("wait for their turn")));
+        assert_eq!(fresh.shown().len(), SHOWN_MAX);
+        assert_eq!(fresh.enter(Step(0)).len(), 2);
+        assert!(fresh.offer(&one(), 1).is_ok());
+    }
+}
