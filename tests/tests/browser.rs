@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::RoomCode;
-use ringtmp_core::signal::{DeviceKind, ExecutorKind, LayerDigest, RunResult};
-use ringtmp_peer::{LinkState, View};
+use ringtmp_core::signal::{DeviceKind, ExecutorKind, LayerDigest, RoomState, RunResult};
+use ringtmp_peer::{FreshSample, FreshState, LinkState, View};
 use ringtmp_tests::{Browser, BrowserKind, NativePeer, Tab, Theatre, repository};
 use std::time::Duration;
 
@@ -136,6 +136,57 @@ async fn three_tabs_train_and_end_with_the_weights_that_one_tab_gets() -> Result
         digests_of_one_tab(&theatre, &browser).await? == result.digests,
         "bit for bit, as one tab"
     );
+    Ok(())
+}
+
+/// Draws a one on the page, says that it is one, and trains on it.
+const DRAW_A_ONE: &str = r#"
+    const pad = document.querySelector(".pad");
+    const area = pad.getBoundingClientRect();
+    const pen = (type, x, y) => pad.dispatchEvent(new PointerEvent(type, {
+        pointerId: 1, bubbles: true, clientX: area.left + x * area.width, clientY: area.top + y * area.height,
+    }));
+    pen("pointerdown", 0.45, 0.2);
+    for (let y = 0.2; y < 0.8; y += 0.05) pen("pointermove", 0.55, y);
+    pen("pointerup", 0.55, 0.8);
+    const train = document.querySelector(".draw .primary");
+    const before = train.disabled;
+    document.querySelectorAll(".draw-labels button")[1].click();
+    const after = train.disabled;
+    train.click();
+    return [before, after, pad.childElementCount];
+"#;
+
+#[tokio::test]
+async fn a_digit_drawn_in_a_tab_is_trained_on_once() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let address = theatre.url("/?create&peers=1&steps=1000000&executor=cpu");
+    let tab = browser.tab(&address).await?;
+    let training = |view: &View| {
+        let state = view.room.as_ref().map(|room| &room.state);
+        state == Some(&RoomState::Training)
+    };
+    tab.wait_for(JOIN_MAX, "training", training).await?;
+    let drawn = tab.execute(DRAW_A_ONE).await?;
+    ensure!(
+        drawn == serde_json::json!([true, false, 0]),
+        "without a label nothing is trained on, and afterwards the pad is empty: {drawn}"
+    );
+    let used = |view: &View| {
+        matches!(
+            &view.fresh[..],
+            [FreshSample {
+                label: 1,
+                state: FreshState::Used { .. },
+            }]
+        )
+    };
+    tab.wait_for(JOIN_MAX, "a drawing that was used", used)
+        .await?;
+    tab.wait_for_text(JOIN_MAX, "1: used in step").await?;
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_data::Dataset;
 use ringtmp_peer::{
-    DataSource, DataSpec, ExecutorChoice, FreshState, Order, OwnSamples, Parameter, Run, RunFile,
-    Solo, Split, Supply, View,
+    DataSource, DataSpec, DataTable, ExecutorChoice, FreshState, Order, OwnSamples, Parameter, Run,
+    RunFile, Solo, Split, Supply, View,
 };
 use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
 use std::path::Path;
@@ -14,10 +14,14 @@ use std::sync::Arc;
 
 const CPU: ExecutorChoice = ExecutorChoice::Cpu;
 
-fn run_file(peers: usize, steps: u32) -> RunFile {
+fn run_file(peers: usize, steps: u32, split: Split) -> RunFile {
     RunFile {
         steps,
-        source: DataSource::Every,
+        data: DataTable {
+            source: DataSource::Every,
+            split,
+            ..DataTable::default()
+        },
         evaluate_every: 0,
         evaluation_samples: 40,
         start_at_peers: u16::try_from(peers).expect("a few peers"),
@@ -87,7 +91,7 @@ async fn devices_train_on_files_of_their_own_beside_one_that_only_computes_and_e
         if let Some(without) = without {
             devices[without].samples = OwnSamples::None;
         }
-        let run = run_file(3, 7);
+        let run = run_file(3, 7, Split::Even);
         let ring = train_ring(run.clone(), &devices, Over::Loopback { seed: 3 }).await;
         let sources = sources(&ring.views);
         assert_eq!(sources.len(), if without.is_some() { 2 } else { 3 });
@@ -103,7 +107,7 @@ async fn devices_train_on_files_of_their_own_beside_one_that_only_computes_and_e
 }
 
 /// The share of right answers on held-out digits, class by class.
-async fn accuracy_by_class(run: &Run, weights: &[Parameter]) -> Vec<f32> {
+async fn accuracy_by_class(run: &Run, weights: &[Parameter]) -> [f32; 10] {
     const SAMPLES: u32 = 500;
     let config = StageConfig {
         micro_batch: 1,
@@ -114,27 +118,21 @@ async fn accuracy_by_class(run: &Run, weights: &[Parameter]) -> Vec<f32> {
         .expect("a perceptron");
     stage.set_parameters(weights).expect("the ring's own");
     let data = Dataset::digits(run.file.seed);
-    let mut right = vec![0.0; 10];
+    let mut right = [0.0; 10];
     for first in 0..SAMPLES {
         let sample = data.test(first, 1);
         let samples = Packed::from_f32(&[1, 784], sample.inputs.floats()).expect("a digit");
         let report = stage.forward_loss(0, &samples, &sample.labels).await;
         right[sample.labels[0] as usize] += report.expect("computed").correct as f32;
     }
-    right
-        .iter()
-        .map(|right| right / (SAMPLES / 10) as f32)
-        .collect()
+    right.map(|right| right / (SAMPLES / 10) as f32)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn classes_that_only_one_device_has_are_learnt_by_the_whole_ring_and_a_drawn_digit_is_used() {
     let mut devices: [RingDevice; 3] = std::array::from_fn(|_| CPU.into());
     devices[1].drawn = Some(1);
-    let run = RunFile {
-        split: Split::ByLabel,
-        ..run_file(3, 300)
-    };
+    let run = run_file(3, 300, Split::ByLabel);
     let ring = train_ring(run.clone(), &devices, Over::Loopback { seed: 4 }).await;
     assert_eq!(sources(&ring.views).len(), 3);
     let Trained { weights, views, .. } = ring;

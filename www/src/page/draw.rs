@@ -155,7 +155,8 @@ impl Card {
             return Ok(());
         }
         event.prevent_default();
-        self.pad.set_pointer_capture(event.pointer_id())?;
+        // A pen that is up again cannot be captured; it then draws a dot.
+        let _ = self.pad.set_pointer_capture(event.pointer_id());
         self.pen.set(Some(event.pointer_id()));
         self.drawing.borrow_mut().begin(self.place(event));
         self.dom.svg(&self.pad, "polyline", &[])?;
