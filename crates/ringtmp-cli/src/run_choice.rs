@@ -34,6 +34,9 @@ pub(crate) struct RunChoice {
     /// Tokens of a gpt's sample
     #[arg(long, value_name = "TOKENS")]
     context: Option<usize>,
+    /// Tokens that a gpt tells apart
+    #[arg(long, value_name = "TOKENS")]
+    vocabulary: Option<usize>,
     /// What to train on: digits, addition, idx:DIR, text:FILE or csv:FILE
     #[arg(long, value_name = "SPEC")]
     pub(crate) data: Option<String>,
@@ -189,6 +192,7 @@ impl RunChoice {
         set_some(&mut file.model.width, self.width);
         set_some(&mut file.model.heads, self.heads);
         set_some(&mut file.model.context, self.context);
+        set_some(&mut file.model.vocabulary, self.vocabulary);
         set(&mut file.data.source, self.source.map(Into::into));
         set(&mut file.data.split, self.split.map(Into::into));
         set(&mut file.data.order, self.order.map(Into::into));

@@ -253,6 +253,32 @@ fn a_run_file_is_read_and_flags_win_over_it() {
 }
 
 #[test]
+fn a_transformer_of_any_sizes_learns_sums_and_texts() {
+    let folder = folder();
+    let path = folder.path();
+    let sizes = "--preset gpt --depth 1 --width 16 --heads 2 --context 10";
+    let line = format!("{SMALL} --steps 30 {sizes} --optimizer nadam --learning-rate 0.01");
+    fs::write(path.join("text.txt"), "to be or not to be, ".repeat(40)).expect("written");
+    for data in ["addition", "text:text.txt"] {
+        succeeds(path, &format!("{line} --data {data} --log log.csv"));
+        let log = log(path, "log.csv");
+        let loss = |row: &(String, String)| row.1.parse::<f32>().expect("a loss");
+        assert!(loss(&log[29]) < 0.9 * loss(&log[0]), "{data}: {log:?}");
+    }
+    // Of a preset for text the usual data are sums.
+    assert_eq!(
+        succeeds(path, &line),
+        succeeds(path, &format!("{line} --data addition"))
+    );
+    let err = fails(path, &format!("{line} --data text:text.txt --vocabulary 3"));
+    assert!(err.contains("larger vocabulary"), "{err}");
+    let err = fails(path, &format!("{line} --momentum 0.9"));
+    assert!(err.contains("optimizer.momentum = 0.9"), "{err}");
+    let err = fails(path, &format!("{SMALL} --preset gpt --heads 3"));
+    assert!(err.contains("layer 1") && err.contains("128"), "{err}");
+}
+
+#[test]
 fn a_table_on_disk_is_trained_on_and_what_does_not_fit_is_said() {
     let folder = folder();
     let path = folder.path();

@@ -90,7 +90,9 @@ pub enum DataError {
         model: &'static str,
     },
     /// The labels do not go with the model.
-    #[error("the data has {data} classes, the model tells {model} apart")]
+    #[error(
+        "the data has {data} classes, the model tells {model} apart; choose another model, or for a text a larger vocabulary in [model]"
+    )]
     Classes {
         /// Of the data.
         data: usize,

@@ -19,9 +19,9 @@ pub(crate) const HEAD_WIDTH_MAX: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CausalAttention {
-    /// D.
+    /// Numbers of a token's vector after it, a third of those before it (D).
     pub width: usize,
-    /// H.
+    /// Heads, which divide the width (H).
     pub heads: usize,
 }
 

@@ -18,16 +18,16 @@ pub(crate) const TILE_COLUMNS: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conv2d {
-    /// I.
+    /// Channels before it (I).
     pub inputs: usize,
-    /// O.
+    /// Channels after it (O).
     pub outputs: usize,
-    /// K.
+    /// The side of the kernel, in pixels (K).
     pub kernel: usize,
     /// Pixels from one place of the kernel to the next.
     #[serde(default = "one")]
     pub stride: usize,
-    /// Zeros around the image.
+    /// Zeros around the image, in pixels.
     #[serde(default)]
     pub padding: usize,
 }

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Embedding {
-    /// V.
+    /// Tokens there are (V).
     pub vocabulary: usize,
     /// The most tokens of a sample.
     pub context: usize,
-    /// D.
+    /// Numbers of a token's vector (D).
     pub width: usize,
 }
 

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Linear {
-    /// I.
+    /// Numbers of a row before it (I).
     pub inputs: usize,
-    /// O.
+    /// Numbers of a row after it (O).
     pub outputs: usize,
     /// Whether it has a bias.
     #[serde(default = "with_bias")]

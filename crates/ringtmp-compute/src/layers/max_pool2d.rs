@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaxPool2d {
-    /// K.
+    /// The side of the window, in pixels (K).
     pub kernel: usize,
-    /// Pixels from one window to the next; K where it is not given.
+    /// Pixels from one window to the next; the side of the window where it is not given.
     #[serde(default)]
     pub stride: Option<usize>,
 }

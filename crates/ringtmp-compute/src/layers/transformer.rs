@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransformerAttention {
-    /// D.
+    /// Numbers of a token's vector (D).
     pub width: usize,
     /// Heads, which divide the width.
     pub heads: usize,
@@ -25,7 +25,7 @@ pub struct TransformerAttention {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransformerMlp {
-    /// D.
+    /// Numbers of a token's vector (D).
     pub width: usize,
 }
 

@@ -33,7 +33,8 @@ pub struct ModelTable {
     /// Tokens of a sample of a `gpt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<usize>,
-    /// Tokens that a preset for text tells apart; where it is not given, as many as there are characters in the data.
+    /// Tokens that a preset for text tells apart; where it is not given, 13 for `addition` and 65 for a text. A text may have fewer
+    /// different characters, but not more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<usize>,
     /// The shape of one sample, outermost dimension first, of a model of layers: `[784]` or `[1, 28, 28]` for digits, the
