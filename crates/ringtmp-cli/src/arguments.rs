@@ -6,6 +6,7 @@ use crate::commands::trace::Trace;
 use crate::exit;
 use crate::room_url::RoomUrl;
 use crate::run_choice::RunChoice;
+use crate::speed::Speed;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ringtmp_peer::{DataSpecError, ExecutorChoice, OwnSamples};
 use ringtmp_transport::native::AccessLink;
@@ -37,7 +38,8 @@ Examples:
   ringtmp train --run run.toml --checkpoint run --log run/log.csv
   ringtmp train --run run.toml --checkpoint run --log run/log.csv --resume
   ringtmp train --data idx:path/to/mnist --order sequential --init weights.safetensors
-  ringtmp train --peers 3 --transport webrtc";
+  ringtmp train --peers 3 --transport webrtc --trace ring.json
+  ringtmp train --peers 3 --pace 1,4,4";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -138,6 +140,12 @@ pub(crate) struct Join {
     /// Emulate the link between this device and all others: a delay one way, a rate, or both
     #[arg(long, value_name = "25ms,10mbit")]
     pub(crate) access_link: Option<AccessLink>,
+    /// Be as slow as a device of so many operations per second, such as 20M
+    #[arg(long, value_name = "SPEED")]
+    pub(crate) pace: Option<Speed>,
+    /// Write all that this device does to this file, as Chrome trace-event JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -188,6 +196,13 @@ pub(crate) struct Train {
     /// What computes: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
     pub(crate) executor: ExecutorChoice,
+    /// Be as slow as devices of these speeds, one for each peer: how many times slower than each other (1,4,4), or operations
+    /// per second (20M,5M,5M)
+    #[arg(long, value_name = "SPEEDS", value_delimiter = ',')]
+    pub(crate) pace: Vec<Speed>,
+    /// Write all that the ring's peers do to this file, as Chrome trace-event JSON
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) trace: Option<PathBuf>,
     /// Begin with these weights instead of those that the seed gives
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
     pub(crate) init: Option<PathBuf>,

@@ -14,7 +14,9 @@ mod process;
 mod result;
 mod room_url;
 mod run_choice;
+mod speed;
 mod terminal;
+mod trace_file;
 
 use arguments::{Arguments, Command};
 use clap::Parser;

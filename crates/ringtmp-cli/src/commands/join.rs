@@ -4,13 +4,22 @@ use crate::arguments::Join;
 use crate::exit::Failure;
 use crate::interrupt::interrupted;
 use crate::peer::{Carrier, Part, Peer};
+use crate::speed::Speed;
 use crate::terminal::Screen;
-use anyhow::Result;
+use crate::trace_file::TraceFile;
+use anyhow::{Result, bail};
 use ringtmp_core::signal::{Role, RoomState};
 use ringtmp_peer::{Entry, Own, View};
 
 /// Takes part until it is interrupted, or, if asked to, until the run ends.
 pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
+    let speed = match join.pace {
+        None => None,
+        Some(Speed::Operations(speed)) => Some(speed),
+        // What others are like is not known here.
+        Some(Speed::Slowness(_)) => bail!("say --pace in operations per second, such as 20M"),
+    };
+    let trace = join.trace.as_deref().map(TraceFile::create).transpose()?;
     let mut peer = Peer::start(Part {
         server: join.url.server.clone(),
         entry: Entry::Join(join.url.room),
@@ -21,6 +30,8 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
         weights: None,
         own: Own {
             samples: join.data.map(|data| data.0).unwrap_or_default(),
+            traced: trace.as_ref().map(TraceFile::traced),
+            operations_per_second: speed,
             ..Own::default()
         },
     })?;
@@ -41,6 +52,9 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
     };
     screen.leave();
     peer.leave().await;
+    if let Some(trace) = trace {
+        trace.finish().await?;
+    }
     outcome
 }
 

@@ -37,7 +37,13 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
             );
         }
         run.check_room()?;
+        if !(train.pace.is_empty() || train.pace.len() == usize::from(train.peers)) {
+            let (speeds, peers) = (train.pace.len(), train.peers);
+            bail!("--pace names {speeds} speeds for {peers} peers: give one for each");
+        }
         ring::train(&train, run, initial, quiet).await?
+    } else if train.trace.is_some() || !train.pace.is_empty() {
+        bail!("--trace and --pace are for the peers of a ring: say --peers 2 or more");
     } else {
         alone::train(&train, run, initial, quiet).await?
     };

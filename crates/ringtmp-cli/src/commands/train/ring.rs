@@ -8,13 +8,15 @@ use crate::exit::Failure;
 use crate::interrupt::interrupted;
 use crate::peer::{Carrier, Part, Peer};
 use crate::result::RunReport;
+use crate::speed::Speed;
 use crate::terminal::Screen;
+use crate::trace_file::TraceFile;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::signal::{Point, RoomState};
-use ringtmp_peer::{DataPlace, Executor, Own, Parameter, Run, RunFile, Solo, View, open_data};
+use ringtmp_peer::{DataPlace, Executor, Own, Parameter, Run, RunFile, Solo, Traced, View, open_data};
 use ringtmp_transport::loopback::LoopbackNetwork;
 use signaling_server::{Config, Server};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -53,7 +55,9 @@ pub(super) async fn train(
         ..Config::default()
     })?;
     let (server, address) = Running::start(server);
-    let mut ring = Ring::new(train, &run, initial, address)?;
+    let trace = train.trace.as_deref().map(TraceFile::create).transpose()?;
+    let traced = trace.as_ref().map(TraceFile::traced);
+    let mut ring = Ring::new(train, &run, initial, address, traced)?;
     let mut screen = Screen::new(quiet);
     let outcome = {
         let play = ring.play(&mut screen, log);
@@ -67,6 +71,9 @@ pub(super) async fn train(
     let weights = ring.leave().await;
     drop(server.stop);
     let _ended = server.ended.await;
+    if let Some(trace) = trace {
+        trace.finish().await?;
+    }
     ended(&run, &outcome?, weights, train.transport)
 }
 
@@ -81,6 +88,9 @@ struct Ring<'a> {
     points: mpsc::Receiver<Vec<Point>>,
     hand_over: mpsc::Sender<Vec<Parameter>>,
     weights: mpsc::Receiver<Vec<Parameter>>,
+    traced: Option<mpsc::Sender<Traced>>,
+    /// Operations per second of the devices that the peers emulate; empty if they do not.
+    speeds: Vec<f64>,
 }
 
 impl<'a> Ring<'a> {
@@ -90,7 +100,10 @@ impl<'a> Ring<'a> {
         run: &Run,
         initial: Option<Vec<Parameter>>,
         address: String,
+        traced: Option<mpsc::Sender<Traced>>,
     ) -> Result<Self> {
+        let (outline, peers) = (run.descriptor().outline, usize::from(train.peers));
+        let speed = |speed: &Speed| speed.operations_per_second(&outline, peers);
         let (tell_points, points) = mpsc::channel(POINTS_MAX);
         // Every peer hands its weights over once.
         let (hand_over, weights) = mpsc::channel(usize::from(train.peers));
@@ -115,6 +128,8 @@ impl<'a> Ring<'a> {
             points,
             hand_over,
             weights,
+            traced,
+            speeds: train.pace.iter().map(speed).collect(),
         })
     }
 
@@ -129,6 +144,8 @@ impl<'a> Ring<'a> {
             own: Own {
                 data: true,
                 weights: self.initial.clone(),
+                traced: self.traced.clone(),
+                operations_per_second: self.speeds.get(usize::from(number) - 1).copied(),
                 ..Own::default()
             },
             ..Part::local(&self.address, room, number)
