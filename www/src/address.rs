@@ -21,6 +21,9 @@ pub struct Address {
     /// `watch`
     pub watch: bool,
     /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `codec=...`
+    /// `pace=...`: be as slow as a device of so many operations per second
+    pub pace: Option<f64>,
+    /// `steps=...`, `peers=...`, `data=...`, `codec=...`
     pub run: RunWish,
     /// What could not be understood, in words.
     pub problems: Vec<String>,
@@ -51,6 +54,7 @@ impl Address {
             name: None,
             channels: Channels::default(),
             watch: false,
+            pace: None,
             run: RunWish::default(),
             problems: Vec::new(),
         };
@@ -88,6 +92,7 @@ impl Address {
         if self.watch {
             query.push("watch".to_owned());
         }
+        query.extend(self.pace.map(|pace| format!("pace={pace}")));
         query.extend(
             self.name
                 .as_deref()
@@ -118,6 +123,10 @@ impl Address {
                 "transfer" => self.channels = Channels::Transfer,
                 "post" => self.channels = Channels::Post,
                 _ => self.problem(name, value, "transfer or post"),
+            },
+            "pace" => match value.parse() {
+                Ok(pace) if f64::is_finite(pace) && pace > 0.0 => self.pace = Some(pace),
+                _ => self.problem(name, value, "operations per second, such as 2e7"),
             },
             "steps" => match value.parse() {
                 Ok(steps) if steps > 0 => self.run.steps = Some(steps),

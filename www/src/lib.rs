@@ -6,8 +6,8 @@
 //! [`messages`] is what the halves say to each other.
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
-//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`] and [`curves`] lay out the drawings, [`mod@format`] and [`rate`]
-//! deal with numbers, and [`words`] holds every text. `page` and `worker` exist on wasm only.
+//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`mod@format`] and [`rate`]
+//! deal with numbers, [`trace`] keeps what a device did, and [`words`] holds every text. `page` and `worker` exist on wasm only.
 
 pub mod address;
 pub mod agent;
@@ -18,6 +18,8 @@ pub mod messages;
 pub mod rate;
 pub mod ring;
 pub mod shown;
+pub mod timeline;
+pub mod trace;
 pub mod words;
 
 #[cfg(target_arch = "wasm32")]

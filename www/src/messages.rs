@@ -22,6 +22,8 @@ pub struct Start {
     pub name: String,
     /// What is to compute.
     pub executor: Executor,
+    /// Be as slow as a device of so many operations per second.
+    pub pace: Option<f64>,
 }
 
 /// Which room.
@@ -84,12 +86,20 @@ pub enum FromWorker {
         /// The view. Boxed because it is much larger than the other messages.
         view: Box<View>,
     },
+    /// The answer to [`TRACE`].
+    Trace {
+        /// What this device did, as Chrome trace-event JSON.
+        json: String,
+    },
     /// The peer has ended; nothing follows.
     Ended {
         /// Why, unless the user left.
         failure: Option<Failure>,
     },
 }
+
+/// What the page says instead of a command when it wants the trace of this device.
+pub const TRACE: &str = "trace";
 
 /// Why a peer has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +133,7 @@ mod tests {
             watch: false,
             name: "a device".to_owned(),
             executor: Executor::Cpu,
+            pace: Some(2e7),
         };
         let json = serde_json::to_string(&start).expect("it is plain data");
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What is to be shown, in words, made from a [`View`]. No browser here: the page only carries it out.
 
 use crate::messages::Failure;
-use crate::{format, words};
+use crate::{format, timeline, words};
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::plan::{Plan, SpareReason};
 use ringtmp_core::signal::{
@@ -264,6 +264,10 @@ pub struct MemberLine {
     pub status: &'static str,
     /// What it does, for style sheets.
     pub status_key: &'static str,
+    /// How idle it has been in this run; may be empty.
+    pub time: String,
+    /// What it mostly waited for; may be empty.
+    pub time_detail: String,
     /// Its traffic and its link with this device, a text each.
     pub links: Vec<String>,
     /// Whether its link with this device is down.
@@ -288,6 +292,11 @@ pub fn member_lines(view: &View) -> Vec<MemberLine> {
 fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine {
     let (status, status_key) = status(member.status);
     let (layers, layers_detail) = held_layers(view, room, member);
+    let (time, time_detail) = member
+        .report
+        .as_ref()
+        .map(|report| timeline::idle_words(report))
+        .unwrap_or_default();
     let link = view.links.iter().find(|link| link.peer == member.peer);
     MemberLine {
         peer: member.peer,
@@ -299,7 +308,9 @@ fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine 
         layers_detail,
         status,
         status_key,
-        links: link_words(room, member, link),
+        time,
+        time_detail,
+        links: link_words(view, room, member, link),
         link_failed: link.is_some_and(|link| matches!(link.state, LinkState::Failed { .. })),
     }
 }
@@ -388,7 +399,12 @@ const fn status(status: MemberStatus) -> (&'static str, &'static str) {
     }
 }
 
-fn link_words(room: &RoomView, member: &MemberView, link: Option<&LinkView>) -> Vec<String> {
+fn link_words(
+    view: &View,
+    room: &RoomView,
+    member: &MemberView,
+    link: Option<&LinkView>,
+) -> Vec<String> {
     let mut texts: Vec<String> = member
         .links
         .iter()
@@ -400,12 +416,21 @@ fn link_words(room: &RoomView, member: &MemberView, link: Option<&LinkView>) -> 
             words::sent_to(&format::bytes(traffic.bytes), &to)
         })
         .collect();
+    texts.extend(bytes_per_sample(view, member));
     texts.extend(link.map(|link| match &link.state {
         LinkState::Connecting => words::LINK_CONNECTING.to_owned(),
         LinkState::Open => words::LINK_OPEN.to_owned(),
         LinkState::Failed { reason } => words::link_failed(reason),
     }));
     texts
+}
+
+/// What a member has sent for each sample that was trained on.
+fn bytes_per_sample(view: &View, member: &MemberView) -> Option<String> {
+    let samples = u64::from(Progress::of(view).done) * u64::from(view.run.as_ref()?.batch);
+    let bytes: u64 = member.links.iter().map(|link| link.bytes).sum();
+    let each = bytes.checked_div(samples).filter(|each| *each > 0)?;
+    Some(words::bytes_per_sample(&format::bytes(each)))
 }
 
 /// Everything said to the user: the ending first, then the peer's own notices, newest first. What the headline says

@@ -106,6 +106,7 @@ pub const MEMBERS_TITLE: &str = "Devices";
 pub const MEMBERS_NONE: &str = "Nobody is here yet.";
 pub const COLUMN_DEVICE: &str = "Device";
 pub const COLUMN_LAYERS: &str = "Layers";
+pub const COLUMN_TIME: &str = "Its time";
 pub const COLUMN_STATUS: &str = "Status";
 pub const COLUMN_LINKS: &str = "Links";
 pub const THIS_DEVICE: &str = "this device";
@@ -280,6 +281,56 @@ pub fn curve_summary(
     last_step: &str,
 ) -> String {
     format!("{name}: {first} at step {first_step}, {last} at step {last_step}")
+}
+
+pub const TIMELINE_TITLE: &str = "What each device does";
+pub const TRACE_SAVE: &str = "Save this device's trace";
+pub const LEGEND_FORWARD: &str = "F forward";
+pub const LEGEND_BACKWARD: &str = "B backward, for the inputs";
+pub const LEGEND_WEIGHTS: &str = "W backward, for the weights";
+pub const LEGEND_UPDATE: &str = "U update";
+pub const LEGEND_ACTIVATION: &str = "activations arriving";
+pub const LEGEND_GRADIENT: &str = "gradients arriving";
+pub const LEGEND_IDLE: &str = "idle";
+
+pub const WAITS_INPUT: &str = "mostly waits for a neighbour to compute";
+pub const WAITS_LINK: &str = "mostly waits for a link";
+pub const WAITS_CREDIT: &str = "mostly waits for work to come back";
+pub const WAITS_WEIGHTS: &str = "mostly waits for its own update";
+
+pub fn idle(share: &str) -> String {
+    format!("{share} idle")
+}
+
+pub fn paced_late(late: u64, tasks: u64) -> String {
+    format!("{late} of {tasks} tasks slower than its pace")
+}
+
+pub fn bytes_per_sample(bytes: &str) -> String {
+    format!("{bytes} a sample")
+}
+
+/// A time on the timeline's axis.
+pub fn time_tick(seconds: f64) -> String {
+    if seconds < 0.000_999 {
+        format!("{:.0} µs", seconds * 1e6)
+    } else if seconds < 0.999 {
+        format!("{} ms", (seconds * 1e4).round() / 10.0)
+    } else {
+        format!("{} s", (seconds * 10.0).round() / 10.0)
+    }
+}
+
+pub fn timeline_row(
+    number: usize,
+    forward: &str,
+    backward: &str,
+    weights: &str,
+    idle: &str,
+) -> String {
+    format!(
+        "Device {number} in the last second: {forward} forward, {backward} backward for the inputs, {weights} backward for the weights, {idle} idle."
+    )
 }
 
 pub fn device_name(browser: Option<&str>, system: Option<&str>) -> String {

@@ -1,16 +1,22 @@
 //! The worker half: runs the peer and reports to the page.
 
 use crate::messages::{self, COMMANDS_MAX, Entry, Executor, Failure, FromWorker, Start};
+use crate::trace::RecentTrace;
 use crate::words;
+use futures::StreamExt;
 use futures::channel::mpsc;
 use js_sys::{Array, global};
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{Command, ExecutorChoice, PeerError, RunFile, Setup, View};
+use ringtmp_peer::{Command, ExecutorChoice, PeerError, RunFile, Setup, Traced, View};
 use ringtmp_transport::browser;
 use std::cell::RefCell;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, MessagePort, console};
+
+/// Batches of the trace that wait to be kept, which happens between any two messages.
+const TRACED_MAX: usize = 64;
 
 /// Starts the worker: it says that it is awake and waits for the page's first message. Called once, by `worker.js`.
 ///
@@ -25,6 +31,7 @@ pub fn start_worker() -> Result<(), JsValue> {
         report_failure(&words::worker_failed(&text), words::WORKER_FAILED_ADVICE);
     }));
     let commands: RefCell<Option<mpsc::Sender<Command>>> = RefCell::new(None);
+    let trace = Rc::new(RefCell::new(RecentTrace::default()));
     let listen = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
         let mut commands = commands.borrow_mut();
         match commands.as_mut() {
@@ -32,16 +39,18 @@ pub fn start_worker() -> Result<(), JsValue> {
                 Some((start, port)) => {
                     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
                     *commands = Some(sender);
-                    spawn_local(run(start, port, receiver));
+                    let (traced, batches) = mpsc::channel(TRACED_MAX);
+                    spawn_local(keep_trace(Rc::clone(&trace), batches));
+                    spawn_local(run(start, port, receiver, traced));
                 }
                 None => report_failure(words::START_UNREADABLE, words::WORKER_FAILED_ADVICE),
             },
             Some(sender) => {
-                let command = event
-                    .data()
-                    .as_string()
-                    .and_then(|json| messages::read_command(&json).ok());
-                if let Some(command) = command {
+                let text = event.data().as_string().unwrap_or_default();
+                if text == messages::TRACE {
+                    let json = trace.borrow().to_json();
+                    report(&FromWorker::Trace { json });
+                } else if let Ok(command) = messages::read_command(&text) {
                     // Full: a button pressed sixteen times faster than it can be obeyed. Closed: the peer has ended.
                     let _ = sender.try_send(command);
                 }
@@ -62,7 +71,19 @@ fn read_start(data: &JsValue) -> Option<(Start, MessagePort)> {
     Some((start, parts.get(1).dyn_into().ok()?))
 }
 
-async fn run(start: Start, port: MessagePort, commands: mpsc::Receiver<Command>) {
+/// Keeps the newest of what this device did.
+async fn keep_trace(trace: Rc<RefCell<RecentTrace>>, mut batches: mpsc::Receiver<Traced>) {
+    while let Some(batch) = batches.next().await {
+        trace.borrow_mut().take(batch);
+    }
+}
+
+async fn run(
+    start: Start,
+    port: MessagePort,
+    commands: mpsc::Receiver<Command>,
+    traced: mpsc::Sender<Traced>,
+) {
     let setup = Setup {
         server: start.server,
         entry: match start.entry {
@@ -82,7 +103,11 @@ async fn run(start: Start, port: MessagePort, commands: mpsc::Receiver<Command>)
         },
         connector: browser::connector(port).into(),
         weights: None,
-        own: ringtmp_peer::Own::default(),
+        own: ringtmp_peer::Own {
+            traced: Some(traced),
+            operations_per_second: start.pace,
+            ..ringtmp_peer::Own::default()
+        },
     };
     let publish = |view: View| {
         let view = Box::new(view);

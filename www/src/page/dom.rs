@@ -2,7 +2,7 @@
 //! focus stay, and screen readers are not told the same thing twice.
 
 use wasm_bindgen::prelude::*;
-use web_sys::{Document, Element, HtmlElement, Node};
+use web_sys::{Blob, Document, Element, HtmlAnchorElement, HtmlElement, Node, Url};
 
 const SVG: &str = "http://www.w3.org/2000/svg";
 
@@ -126,4 +126,15 @@ pub(super) fn listen(
     let closure = Closure::<dyn FnMut(web_sys::Event)>::new(act);
     // Handed to the browser, which frees it with its target.
     target.add_event_listener_with_callback(event, closure.into_js_value().unchecked_ref())
+}
+
+/// Gives the user a text as a file.
+pub(super) fn download(document: &Document, name: &str, text: &str) -> Result<(), JsValue> {
+    let blob = Blob::new_with_str_sequence(&js_sys::Array::of1(&text.into()))?;
+    let url = Url::create_object_url_with_blob(&blob)?;
+    let link: HtmlAnchorElement = document.create_element("a")?.dyn_into()?;
+    link.set_href(&url);
+    link.set_download(name);
+    link.click();
+    Url::revoke_object_url(&url)
 }

@@ -26,6 +26,8 @@ struct Row {
     device: Element,
     layers: Element,
     layers_detail: Element,
+    time: Element,
+    time_detail: Element,
     status: Element,
     links: Element,
     links_shown: RefCell<Vec<String>>,
@@ -44,6 +46,7 @@ impl Members {
         for column in [
             words::COLUMN_DEVICE,
             words::COLUMN_LAYERS,
+            words::COLUMN_TIME,
             words::COLUMN_STATUS,
             words::COLUMN_LINKS,
         ] {
@@ -123,6 +126,9 @@ impl Row {
         let layers_cell = cell("layers")?;
         let layers = dom.child(&layers_cell, "div", "")?;
         let layers_detail = dom.child(&layers_cell, "div", "detail")?;
+        let time_cell = cell("time-cell")?;
+        let time = dom.child(&time_cell, "div", "")?;
+        let time_detail = dom.child(&time_cell, "div", "detail")?;
         let status = dom.child(&*cell("status")?, "span", "badge")?;
         let links = dom.child(&*cell("links")?, "div", "detail")?;
         let links_shown = RefCell::default();
@@ -135,6 +141,8 @@ impl Row {
             device,
             layers,
             layers_detail,
+            time,
+            time_detail,
             status,
             links,
             links_shown,
@@ -153,6 +161,8 @@ impl Row {
         set_text(&self.device, &line.device);
         set_text(&self.layers, &line.layers);
         set_text(&self.layers_detail, &line.layers_detail);
+        set_text(&self.time, &line.time);
+        set_text(&self.time_detail, &line.time_detail);
         set_text(&self.status, line.status);
         set_attribute(&self.row, "data-status", line.status_key)?;
         set_attribute(&self.row, "data-mine", if line.mine { "yes" } else { "no" })?;

@@ -12,6 +12,7 @@ mod ring;
 mod room;
 mod session;
 mod share;
+mod timeline;
 
 use crate::address::{Address, Place};
 use crate::messages::{Channels, Failure, FromWorker, read_command};
@@ -62,6 +63,8 @@ struct App {
     state: RefCell<State>,
     room: RefCell<Option<Room>>,
     session: RefCell<Option<Session>>,
+    /// Whether the user waits for the trace.
+    trace_wanted: Cell<bool>,
     /// Whether a timer will render.
     render_due: Cell<bool>,
     /// Renders, for timers and listeners of the browser.
@@ -80,6 +83,8 @@ struct State {
     samples: Meter,
     /// Counts bytes on all links.
     bytes: Meter,
+    /// The last trace that was asked for.
+    trace: Option<String>,
 }
 
 impl App {
@@ -118,6 +123,7 @@ impl App {
             state: RefCell::new(state),
             room: RefCell::default(),
             session: RefCell::default(),
+            trace_wanted: Cell::new(false),
             render_due: Cell::new(false),
             render_again: OnceCell::new(),
             scheme: OnceCell::new(),
@@ -194,7 +200,20 @@ impl App {
                 app.command(&command);
             }
         };
-        let room = Room::new(&self.dom, &self.main, &self.window, Rc::new(act))?;
+        let app = Rc::downgrade(self);
+        let save_trace = move || {
+            if let Some(app) = app.upgrade() {
+                app.trace_wanted.set(true);
+                app.ask_trace();
+            }
+        };
+        let room = Room::new(
+            &self.dom,
+            &self.main,
+            &self.window,
+            Rc::new(act),
+            save_trace,
+        )?;
         *self.room.borrow_mut() = Some(room);
         self.render();
         Ok(())
@@ -234,6 +253,7 @@ impl App {
                     .retain(|notice| notice.text != words::UNANSWERED);
             }
             FromWorker::View { view } => self.take_view(*view),
+            FromWorker::Trace { json } => return self.save_trace(json),
             FromWorker::Ended { failure: None } => return self.end(Ending::Left),
             FromWorker::Ended {
                 failure: Some(failure),
@@ -257,6 +277,23 @@ impl App {
             self.name_room_in_address(room.code);
         }
         state.view = Some(view);
+    }
+
+    /// Gives the trace to who asked for it: a program, or the user as a file.
+    fn save_trace(&self, json: String) {
+        if self.trace_wanted.replace(false)
+            && let Err(error) = dom::download(self.dom.document(), "ringtmp-trace.json", &json)
+        {
+            wasm_bindgen::throw_val(error);
+        }
+        self.state.borrow_mut().trace = Some(json);
+    }
+
+    fn ask_trace(&self) {
+        if let Some(session) = &*self.session.borrow() {
+            // A worker that cannot be posted to has ended, and says so itself.
+            let _ = session.ask_trace();
+        }
     }
 
     /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
@@ -413,7 +450,8 @@ impl App {
     }
 
     /// `globalThis.ringtmp`: the page for programs and tests. `view()` gives the view as JSON, `command(json)` passes a
-    /// command on, `channels()` says how data channels reach the worker. They also keep the app alive, as long as the page.
+    /// command on, `channels()` says how data channels reach the worker; `trace()` gives this device's trace some time after
+    /// `askTrace()`. They also keep the app alive, as long as the page.
     fn publish_hooks(self: &Rc<Self>) -> Result<(), JsValue> {
         let hooks = Object::new();
         let app = Rc::clone(self);
@@ -440,7 +478,19 @@ impl App {
                 None => JsValue::NULL,
             }
         });
+        let app = Rc::clone(self);
+        let ask_trace = Closure::<dyn Fn()>::new(move || {
+            app.state.borrow_mut().trace = None;
+            app.ask_trace();
+        });
+        let app = Rc::clone(self);
+        let trace = Closure::<dyn Fn() -> JsValue>::new(move || {
+            let trace = app.state.borrow().trace.clone();
+            trace.map_or(JsValue::NULL, JsValue::from)
+        });
         for (name, function) in [
+            ("askTrace", ask_trace.into_js_value()),
+            ("trace", trace.into_js_value()),
             ("view", view.into_js_value()),
             ("command", command.into_js_value()),
             ("channels", channels.into_js_value()),

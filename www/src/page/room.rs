@@ -9,6 +9,7 @@ use super::notices::Notices;
 use super::numbers::{Figures, Numbers};
 use super::ring::Ring;
 use super::share::Share;
+use super::timeline::Timeline;
 use crate::ring::RingDrawing;
 use crate::shown::{self, Ending, Phase, Progress};
 use crate::{format, words};
@@ -28,6 +29,7 @@ pub(super) struct Room {
     controls: Controls,
     share: Share,
     ring: Ring,
+    timeline: Timeline,
     curves: Curves,
     draw: Draw,
     members: Members,
@@ -52,6 +54,7 @@ impl Room {
         parent: &Element,
         window: &Window,
         act: Rc<dyn Fn(Command)>,
+        save_trace: impl Fn() + 'static,
     ) -> Result<Self, JsValue> {
         let top: HtmlElement = dom.typed(parent, "div", "room")?;
         let story: HtmlElement = dom.typed(&top, "div", "story")?;
@@ -67,6 +70,7 @@ impl Room {
         let ring = Ring::new(dom, &top)?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
+        let timeline = Timeline::new(dom, &details, save_trace)?;
         let curves = Curves::new(dom, &details, window)?;
         let draw = Draw::new(dom, &details, act)?;
         let members = Members::new(dom, &details)?;
@@ -80,6 +84,7 @@ impl Room {
             controls,
             share,
             ring,
+            timeline,
             curves,
             draw,
             members,
@@ -118,6 +123,7 @@ impl Room {
         let centre = centre(phase, &figures.progress, view);
         let drawing = RingDrawing::new(view, &lines, self.ring.is_narrow());
         self.ring.update(drawing, centre)?;
+        self.timeline.update(view)?;
         self.curves
             .update(&view.points, figures.progress.of, phase == Phase::Training)
     }

@@ -1,7 +1,7 @@
 //! The page's end of the worker: starts it, gives it the port of the connections, passes commands on.
 
 use crate::address::Address;
-use crate::messages::{Channels, Entry, FromWorker, Start};
+use crate::messages::{Channels, Entry, FromWorker, Start, TRACE};
 use crate::words;
 use js_sys::Array;
 use ringtmp_peer::Command;
@@ -44,6 +44,7 @@ impl Session {
             watch: address.watch,
             name: address.name.clone().map_or_else(|| own_name(window), Ok)?,
             executor: address.executor,
+            pace: address.pace,
         };
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
@@ -92,6 +93,11 @@ impl Session {
         let json =
             serde_json::to_string(command).map_err(|error| JsError::new(&error.to_string()))?;
         self.worker.post_message(&json.into())
+    }
+
+    /// Asks for the trace of this device, which comes as [`FromWorker::Trace`].
+    pub(super) fn ask_trace(&self) -> Result<(), JsValue> {
+        self.worker.post_message(&TRACE.into())
     }
 
     /// How data channels reach the worker: what was asked for, or what the browser has shown to be possible.

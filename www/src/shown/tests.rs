@@ -181,7 +181,10 @@ fn the_table_follows_the_ring_and_then_names_the_others() {
     );
     assert_eq!(lines[1].layers, "layers 2–3");
     assert_eq!(lines[1].layers_detail, "relu, linear 3 → 2 · 8 parameters");
-    assert_eq!(lines[0].links, ["1.23 MB to device 2", words::LINK_OPEN]);
+    assert_eq!(
+        lines[0].links,
+        ["1.23 MB to device 2", "1.92 kB a sample", words::LINK_OPEN]
+    );
     assert_eq!(lines[2].layers, words::LAYERS_WATCHING);
     assert_eq!(
         lines.iter().map(|line| line.mine).collect::<Vec<_>>(),
