@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::commands::bench::Bench;
+use crate::commands::idle::Idle;
 use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
@@ -54,6 +55,12 @@ Examples:
   ringtmp sim --peers 4 --steps 3 --timeline ring.svg --trace ring.json
   ringtmp trace ring.json";
 
+const IDLE_EXAMPLES: &str = "\
+Examples:
+  ringtmp idle --natives 4
+  ringtmp idle --natives 1 --tabs 2 --schedule 1f1b --json -
+  ringtmp idle --natives 3 --pace 1,2,2";
+
 /// Train one neural network on several devices, as a ring of browser tabs and native processes.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit::EXIT_CODES))]
@@ -92,6 +99,9 @@ pub(crate) enum Command {
     Sim(Sim),
     /// Tell from traces how their peers spent their time
     Trace(Trace),
+    /// Measure how idle paced devices are, beside what the simulator says
+    #[command(after_help = IDLE_EXAMPLES)]
+    Idle(Idle),
     /// End the process groups named on standard input once it is closed
     #[command(hide = true)]
     Guard,

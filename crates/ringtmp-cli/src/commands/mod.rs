@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod guard;
+pub(crate) mod idle;
 pub(crate) mod join;
 pub(crate) mod serve;
 pub(crate) mod sim;
