@@ -374,9 +374,13 @@ async fn two_tabs_compute_while_their_link_carries_and_all_pages_show_it() -> Re
     let browser = theatre.browser(BrowserKind::Chromium).await?;
     let settings = format!("executor=cpu&pace={PACE}");
     let (tabs, room) = ring(&theatre, &[&browser], &settings, 1).await?;
-    let watcher = browser.tab(&theatre.url(&format!("/r/{room}?watch"))).await?;
+    let watcher = browser
+        .tab(&theatre.url(&format!("/r/{room}?watch")))
+        .await?;
     watcher.room(JOIN_MAX).await?;
-    let second = browser.tab(&theatre.url(&format!("/r/{room}?{settings}"))).await?;
+    let second = browser
+        .tab(&theatre.url(&format!("/r/{room}?{settings}")))
+        .await?;
     let tabs: Vec<Tab> = tabs.into_iter().chain([second]).collect();
     train(&tabs).await?;
     watcher.finished(RUN_MAX).await?;
@@ -388,16 +392,21 @@ async fn two_tabs_compute_while_their_link_carries_and_all_pages_show_it() -> Re
     let tasks = || spans.iter().filter(|span| span.activity.is_task());
     let transfers = || spans.iter().filter(|span| span.activity.is_transfer());
     for peer in [0, 1] {
-        let computes = |transfer: &Span| {
-            tasks().any(|task| task.peer == peer && overlap(task, transfer))
-        };
+        let computes =
+            |transfer: &Span| tasks().any(|task| task.peer == peer && overlap(task, transfer));
         let mut sent = transfers().filter(|transfer| transfer.peer == peer);
-        ensure!(sent.any(computes), "peer {peer} computes while its tensors are on their way");
+        ensure!(
+            sent.any(computes),
+            "peer {peer} computes while its tensors are on their way"
+        );
     }
     let (start, end) = extent(&spans);
     let shares = shares(&spans, start, end);
 
-    let shown = view(&watcher).await?.room.context("the page is in a room")?;
+    let shown = view(&watcher)
+        .await?
+        .room
+        .context("the page is in a room")?;
     let plan = shown.plan.context("a finished room has a plan")?;
     let text = watcher.text().await?;
     for (number, peer) in (0..).zip(&plan.order) {

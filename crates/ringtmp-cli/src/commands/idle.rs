@@ -250,10 +250,10 @@ fn simulated(outline: &RunOutline, cuts: &[u16], speeds: &[f64]) -> Result<Vec<S
         ..equal
     };
     let outcome = simulate_checked(&scenario)?;
-    if outcome.cuts != cuts {
+    if outcome.plan.cuts != cuts {
         bail!(
             "the room cut the model at {cuts:?}, the simulator's at {:?}: they cannot be compared",
-            outcome.cuts
+            outcome.plan.cuts
         );
     }
     let (start, end) = extent(&outcome.trace);

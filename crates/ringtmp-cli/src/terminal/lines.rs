@@ -197,9 +197,18 @@ fn row(view: &View, room: &RoomView, member: &MemberView) -> [String; 6] {
         kind_word(member.device.kind).to_owned(),
         layers.unwrap_or_default(),
         computes,
-        status_word(member.status).to_owned(),
+        now(member),
         links(view, room, member),
     ]
+}
+
+/// What a member does, and how idle it has been in this run.
+fn now(member: &MemberView) -> String {
+    let status = status_word(member.status);
+    member.report.as_ref().map_or_else(
+        || status.to_owned(),
+        |report| format!("{status}\n{} idle", percent(report.run.idle() as f32)),
+    )
 }
 
 /// How a member's links are, and what it has sent over them. A link of which bytes are told is open.
@@ -310,6 +319,7 @@ mod tests {
                 && tail.contains("→ Chromium on Linux 3.0 kB"),
             "{text}"
         );
+        assert!(text.contains("25.0 % idle"), "{text}");
         assert!(
             watcher.contains("terminal (this)") && !watcher.contains("cpu"),
             "{text}"

@@ -7,6 +7,7 @@ use ringtmp_core::signal::{
     Device, DeviceKind, ExecutorKind, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point,
     ProfileView, Role, RoomState, RoomView, RunResult,
 };
+use ringtmp_core::trace::{Report, Shares};
 use ringtmp_peer::{RunSummary, ServerState, View};
 
 fn member(id: u64, kind: DeviceKind, name: &str, bytes: &[(u64, u64)]) -> MemberView {
@@ -41,7 +42,7 @@ pub(crate) fn training() -> View {
     watcher.role = Role::Spectator;
     watcher.status = MemberStatus::Watching;
     let device = watcher.device.clone();
-    let members = vec![
+    let mut members = vec![
         watcher,
         member(1, DeviceKind::Tab, "Chromium on Linux", &[(2, 1_500_000)]),
         member(2, DeviceKind::Native, "native 1", &[(1, 3000)]),
@@ -52,6 +53,14 @@ pub(crate) fn training() -> View {
         codecs: vec![TensorCodec::Int8],
         ..Plan::default()
     };
+    members[1].report = Some(Box::new(Report {
+        run: Shares {
+            busy: 0.75,
+            input: 0.25,
+            ..Shares::default()
+        },
+        ..Report::default()
+    }));
     let point = |step, loss, accuracy| Point {
         step,
         loss,
