@@ -1,5 +1,7 @@
 //! What is to be shown, in words, made from a [`View`]. No browser here: the page only carries it out.
 
+mod links;
+
 use crate::messages::Failure;
 use crate::{format, timeline, words};
 use ringtmp_core::ids::PeerId;
@@ -7,7 +9,7 @@ use ringtmp_core::plan::{Plan, SpareReason};
 use ringtmp_core::signal::{
     Device, DeviceKind, ExecutorKind, MemberStatus, MemberView, Role, RoomState, RoomView,
 };
-use ringtmp_peer::{LinkState, LinkView, Notice, NoticeLevel, RunSummary, ServerState, View};
+use ringtmp_peer::{LinkState, Notice, NoticeLevel, RunSummary, ServerState, View};
 
 /// How this peer ended, if it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,7 +312,7 @@ fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine 
         status_key,
         time,
         time_detail,
-        links: link_words(view, room, member, link),
+        links: links::link_words(view, room, member, link),
         link_failed: link.is_some_and(|link| matches!(link.state, LinkState::Failed { .. })),
     }
 }
@@ -397,40 +399,6 @@ const fn status(status: MemberStatus) -> (&'static str, &'static str) {
         MemberStatus::Watching => (words::STATUS_WATCHING, "watching"),
         MemberStatus::Done => (words::STATUS_DONE, "done"),
     }
-}
-
-fn link_words(
-    view: &View,
-    room: &RoomView,
-    member: &MemberView,
-    link: Option<&LinkView>,
-) -> Vec<String> {
-    let mut texts: Vec<String> = member
-        .links
-        .iter()
-        .map(|traffic| {
-            let to = match stage_number(room, traffic.to) {
-                Some(number) => words::device_number(number),
-                None => words::UNNAMED.to_owned(),
-            };
-            words::sent_to(&format::bytes(traffic.bytes), &to)
-        })
-        .collect();
-    texts.extend(bytes_per_sample(view, member));
-    texts.extend(link.map(|link| match &link.state {
-        LinkState::Connecting => words::LINK_CONNECTING.to_owned(),
-        LinkState::Open => words::LINK_OPEN.to_owned(),
-        LinkState::Failed { reason } => words::link_failed(reason),
-    }));
-    texts
-}
-
-/// What a member has sent for each sample that was trained on.
-fn bytes_per_sample(view: &View, member: &MemberView) -> Option<String> {
-    let samples = u64::from(Progress::of(view).done) * u64::from(view.run.as_ref()?.batch);
-    let bytes: u64 = member.links.iter().map(|link| link.bytes).sum();
-    let each = bytes.checked_div(samples).filter(|each| *each > 0)?;
-    Some(words::bytes_per_sample(&format::bytes(each)))
 }
 
 /// Everything said to the user: the ending first, then the peer's own notices, newest first. What the headline says

@@ -5,6 +5,7 @@ mod curves;
 mod dom;
 mod draw;
 mod form;
+mod hooks;
 mod members;
 mod notices;
 mod numbers;
@@ -15,12 +16,12 @@ mod share;
 mod timeline;
 
 use crate::address::{Address, Place};
-use crate::messages::{Channels, Failure, FromWorker, read_command};
+use crate::messages::{Failure, FromWorker};
 use crate::rate::Meter;
 use crate::shown::{self, Ending, Phase, Progress};
 use crate::words;
 use dom::{Dom, clear, set_attribute, set_text};
-use js_sys::{Function, Object, Reflect};
+use js_sys::{Function, Reflect};
 use numbers::Figures;
 use ringtmp_peer::{Command, Notice, NoticeLevel, ServerState, View};
 use room::{Content, Room};
@@ -447,58 +448,6 @@ impl App {
                 let _ = location.reload();
             }
         })
-    }
-
-    /// `globalThis.ringtmp`: the page for programs and tests. `view()` gives the view as JSON, `command(json)` passes a
-    /// command on, `channels()` says how data channels reach the worker; `trace()` gives this device's trace some time after
-    /// `askTrace()`. They also keep the app alive, as long as the page.
-    fn publish_hooks(self: &Rc<Self>) -> Result<(), JsValue> {
-        let hooks = Object::new();
-        let app = Rc::clone(self);
-        let view = Closure::<dyn Fn() -> JsValue>::new(move || {
-            let json = app
-                .state
-                .borrow()
-                .view
-                .as_ref()
-                .and_then(|view| serde_json::to_string(view).ok());
-            json.map_or(JsValue::NULL, JsValue::from)
-        });
-        let app = Rc::clone(self);
-        let command = Closure::<dyn Fn(String) -> Result<(), JsValue>>::new(move |json: String| {
-            let command = read_command(&json).map_err(|error| JsError::new(&error.to_string()))?;
-            app.command(&command);
-            Ok(())
-        });
-        let app = Rc::clone(self);
-        let channels = Closure::<dyn Fn() -> JsValue>::new(move || {
-            match app.session.borrow().as_ref().map(Session::channels) {
-                Some(Channels::Transfer) => "transfer".into(),
-                Some(Channels::Post) => "post".into(),
-                None => JsValue::NULL,
-            }
-        });
-        let app = Rc::clone(self);
-        let ask_trace = Closure::<dyn Fn()>::new(move || {
-            app.state.borrow_mut().trace = None;
-            app.ask_trace();
-        });
-        let app = Rc::clone(self);
-        let trace = Closure::<dyn Fn() -> JsValue>::new(move || {
-            let trace = app.state.borrow().trace.clone();
-            trace.map_or(JsValue::NULL, JsValue::from)
-        });
-        for (name, function) in [
-            ("askTrace", ask_trace.into_js_value()),
-            ("trace", trace.into_js_value()),
-            ("view", view.into_js_value()),
-            ("command", command.into_js_value()),
-            ("channels", channels.into_js_value()),
-        ] {
-            Reflect::set(&hooks, &name.into(), &function)?;
-        }
-        Reflect::set(&js_sys::global(), &"ringtmp".into(), &hooks)?;
-        Ok(())
     }
 }
 

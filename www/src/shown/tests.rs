@@ -1,5 +1,6 @@
 use super::*;
 use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, RunResult};
+use ringtmp_peer::LinkView;
 
 fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
     let device = Device {

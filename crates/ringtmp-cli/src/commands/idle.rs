@@ -291,7 +291,7 @@ impl Ring {
                 role: Role::Participant,
                 name: name.clone(),
                 executor: ExecutorChoice::Cpu,
-                carrier: Carrier::WebRtc,
+                carrier: Carrier::WebRtc(None),
                 weights: None,
                 own: Own {
                     operations_per_second: Some(*speed),

@@ -16,7 +16,9 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::signal::{Point, RoomState};
-use ringtmp_peer::{DataPlace, Executor, Own, Parameter, Run, RunFile, Solo, Traced, View, open_data};
+use ringtmp_peer::{
+    DataPlace, Executor, Own, Parameter, Run, RunFile, Solo, Traced, View, open_data,
+};
 use ringtmp_transport::loopback::LoopbackNetwork;
 use signaling_server::{Config, Server};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
