@@ -20,10 +20,9 @@ pub struct Address {
     pub channels: Channels,
     /// `watch`
     pub watch: bool,
-    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `codec=...`
     /// `pace=...`: be as slow as a device of so many operations per second
     pub pace: Option<f64>,
-    /// `steps=...`, `peers=...`, `data=...`, `codec=...`
+    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `codec=...`
     pub run: RunWish,
     /// What could not be understood, in words.
     pub problems: Vec<String>,

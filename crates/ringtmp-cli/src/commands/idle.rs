@@ -17,7 +17,9 @@ use clap::Args;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{MemberView, Role, RoomState, RunOutline};
 use ringtmp_core::trace::{Shares, extent, shares};
-use ringtmp_peer::{Entry, ExecutorChoice, Own, RunFile, View, update_operations};
+use ringtmp_peer::{
+    DataTable, Entry, ExecutorChoice, ModelTable, Own, RunFile, View, update_operations,
+};
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::{DeviceSpec, Scenario};
 use serde::Serialize;
@@ -46,9 +48,9 @@ pub(crate) struct Idle {
     /// The model
     #[arg(long, default_value = "gpt-nano")]
     preset: String,
-    /// What to train on
-    #[arg(long, default_value = "addition")]
-    data: String,
+    /// What to train on; what goes with the model if not given
+    #[arg(long)]
+    data: Option<String>,
     /// The schedule
     #[arg(long, default_value = "sync")]
     schedule: Mode,
@@ -145,8 +147,14 @@ impl Idle {
     fn run_file(&self, peers: u16) -> RunFile {
         let micro_batch = RunFile::default().micro_batch;
         RunFile {
-            preset: self.preset.clone(),
-            data: self.data.clone(),
+            model: ModelTable {
+                preset: Some(self.preset.clone()),
+                ..ModelTable::default()
+            },
+            data: DataTable {
+                set: self.data.clone(),
+                ..DataTable::default()
+            },
             schedule: self.schedule,
             steps: self.steps,
             batch: micro_batch * u32::from(self.micro_batches),
