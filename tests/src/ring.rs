@@ -207,6 +207,7 @@ pub fn whole_model(run: &Run) -> StageConfig {
         micro_batch: file.micro_batch as usize,
         batch: file.batch as usize,
         slots: 1,
+        versions: 1,
         seed: file.seed,
         optimizer: run.optimizer,
         input_packing: Packing::F32,

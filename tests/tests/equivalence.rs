@@ -6,14 +6,15 @@ use futures::executor::block_on;
 use ringtmp_compute::packing::{
     Dither, dither_key, int8_scales, pack_f16, pack_int8, unpack_f16, unpack_int8,
 };
-use ringtmp_compute::recording::{Lifetime, Plan, Recording};
+use ringtmp_compute::recording::{Instance, Lifetime, Plan, Recording};
 use ringtmp_compute::{
     Executor, ExecutorChoice, Format, Packed, Packing, Parameter, Position, Stage, StageConfig,
 };
 use ringtmp_core::codec::{CodecChoice, TensorCodec};
+use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{LayerDigest, RunResult};
 use ringtmp_data::{Dataset, Order};
-use ringtmp_peer::{Run, RunFile};
+use ringtmp_peer::{OptimizerTable, RuleName, Run, RunFile, Solo};
 use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
 
 const STEPS: u32 = 50;
@@ -126,6 +127,52 @@ async fn a_ring_of_three_over_loopback_equals_one_process_bit_for_bit() {
             assert_eq!(plan.cuts, [0, 1, 3, 5], "no peer holds the whole model");
         }
     }
+}
+
+/// A run in which weights are late, and [`RunFile::batch`] in enough micro-batches that the steps of the ring overlap.
+fn late(mode: Mode, rule: RuleName) -> RunFile {
+    RunFile {
+        schedule: mode,
+        optimizer: OptimizerTable::new(rule, 0.01),
+        micro_batch: 8,
+        ..run_file(3)
+    }
+}
+
+/// All weights that a run gives in one process, and its accuracy on held-out samples at the end.
+async fn solo(file: RunFile) -> (Vec<Parameter>, f32) {
+    let run = file.check().expect("the run is sound");
+    let data = Dataset::digits(run.file.seed);
+    let executor = Executor::open(CPU).await.expect("the CPU");
+    let steps = run.file.steps;
+    let mut solo = Solo::new(run, data, executor).await.expect("it fits");
+    for _ in 0..steps {
+        solo.step().await.expect("the CPU always trains");
+    }
+    let score = solo.evaluate().await.expect("computed");
+    let weights = solo.stage().parameters().await.expect("readable");
+    (weights, score.expect("held-out samples").accuracy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_in_2bw_equals_one_process_in_2bw_bit_for_bit_and_no_other() {
+    for rule in [RuleName::Nesterov, RuleName::Adam] {
+        let file = late(Mode::TwoVersions, rule);
+        let (weights, accuracy) = solo(file.clone()).await;
+        let ring = bounded_ring_of(file, &[CPU; 3], Over::Loopback { seed: 6 }).await;
+        assert_eq!(ring.weights, weights, "{rule}");
+        assert_eq!(ring.result.test_accuracy, Some(accuracy));
+        let (sync, _) = solo(late(Mode::Sync, rule)).await;
+        assert_ne!(ring.weights, sync, "{rule}: the weights are late");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_in_async_trains() {
+    let file = late(Mode::Async, RuleName::Nesterov);
+    let ring = bounded_ring_of(file, &[CPU; 3], Over::Loopback { seed: 7 }).await;
+    let (first, last) = (ring.result.loss_first, ring.result.loss_last);
+    assert!(last < first, "nothing was learnt: {first:?} to {last:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -273,12 +320,13 @@ async fn through(
     });
     let executor = Executor::open(ExecutorChoice::Cpu).await?;
     let mut program = executor.prepare(plan).await?;
+    let first = Instance::default();
     let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
-    program.write(input, 0, &bits);
+    program.write(input, first, &bits);
     if let Some((_, Position { step, first_sample })) = gradient {
-        program.write(place, 0, &[1, step, first_sample, 0]);
+        program.write(place, first, &[1, step, first_sample, 0]);
     }
-    let words = program.run(recording, 0, &[output]).await?.concat();
+    let words = program.run(recording, first, &[output]).await?.concat();
     let unpacked: Vec<f32> = words.into_iter().map(f32::from_bits).collect();
     Ok(Packed::from_f32(shape, &unpacked)?)
 }

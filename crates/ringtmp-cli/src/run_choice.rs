@@ -97,7 +97,7 @@ pub(crate) struct RunChoice {
     /// Scale gradients whose norm is larger down to it
     #[arg(long, value_name = "NORM")]
     clip_norm: Option<f32>,
-    /// The schedule of a ring: sync or 1f1b
+    /// The schedule: sync, 2bw, async or 1f1b
     #[arg(long, value_name = "MODE")]
     schedule: Option<Mode>,
     /// How peers write tensors to each other: f32, f16, int8 or auto

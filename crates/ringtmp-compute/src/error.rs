@@ -49,6 +49,28 @@ pub enum ComputeError {
         /// What it needs first.
         reason: String,
     },
+    /// A task needs weights that the stage does not hold, or no longer; the caller's fault.
+    #[error(
+        "{task} needs the weights after {version} updates; held are those after {oldest} to {newest}"
+    )]
+    Version {
+        /// The task.
+        task: &'static str,
+        /// The version it needs.
+        version: u64,
+        /// The oldest version there is.
+        oldest: u64,
+        /// The newest.
+        newest: u64,
+    },
+    /// An update that is not the next; the caller's fault.
+    #[error("the update of step {step} was asked for after {updates} updates")]
+    UpdateOutOfTurn {
+        /// The step.
+        step: u64,
+        /// Updates made.
+        updates: u64,
+    },
     /// An operation was recorded wrongly; our own fault.
     #[error("a recording is wrong (please report this): {0}")]
     Plan(#[from] PlanError),
@@ -131,5 +153,19 @@ pub enum ParameterError {
         actual: Vec<usize>,
         /// Numbers given.
         values: usize,
+    },
+    /// A snapshot that is none of such a stage.
+    #[error(
+        "the snapshot after {updates} updates has {versions} versions of the weights and {optimizer} tensors of the optimizer, which has {needed} here"
+    )]
+    Snapshot {
+        /// Updates made.
+        updates: u64,
+        /// Versions in it.
+        versions: usize,
+        /// Tensors of the optimizer in it.
+        optimizer: usize,
+        /// Tensors that the optimizer has.
+        needed: usize,
     },
 }

@@ -4,7 +4,7 @@ use crate::cpu;
 use crate::error::ComputeError;
 use crate::gpu;
 use crate::platform;
-use crate::recording::{Plan, RecordingId, View};
+use crate::recording::{BufferId, Instance, Plan, RecordingId, View};
 use std::fmt;
 use std::str::FromStr;
 
@@ -113,8 +113,8 @@ impl Executor {
 
 /// A plan on a device.
 ///
-/// Views and recordings must be those of its plan, slots below its number of slots, and words as many as the view has
-/// elements; anything else is the caller's fault and panics.
+/// Views and recordings must be those of its plan, slots and versions below its numbers of them, and words as many as the
+/// view has elements; anything else is the caller's fault and panics.
 pub struct Program(Machine);
 
 enum Machine {
@@ -123,35 +123,47 @@ enum Machine {
 }
 
 impl Program {
-    /// Fills a view of one slot (or of the stage, whatever the slot) with 32-bit words.
-    pub fn write(&mut self, view: View, slot: usize, words: &[u32]) {
+    /// Fills a view of one instance (what its buffer has no copies for does not matter) with 32-bit words.
+    pub fn write(&mut self, view: View, instance: Instance, words: &[u32]) {
         match &mut self.0 {
-            Machine::Cpu(memory) => memory.write(view, slot, words),
-            Machine::Gpu(program) => program.write(view, slot, words),
+            Machine::Cpu(memory) => memory.write(view, instance, words),
+            Machine::Gpu(program) => program.write(view, instance, words),
         }
     }
 
-    /// Plays a recording in one slot, then reads views. Without views, it may return while a GPU still works.
+    /// Copies a buffer from one instance to another.
+    pub fn copy(&mut self, buffer: BufferId, from: Instance, to: Instance) {
+        match &mut self.0 {
+            Machine::Cpu(memory) => memory.copy(buffer, from, to),
+            Machine::Gpu(program) => program.copy(buffer, from, to),
+        }
+    }
+
+    /// Plays a recording in one instance, then reads views. Without views, it may return while a GPU still works.
     pub async fn run(
         &mut self,
         recording: RecordingId,
-        slot: usize,
+        instance: Instance,
         views: &[View],
     ) -> Result<Vec<Vec<u32>>, ComputeError> {
         match &mut self.0 {
             Machine::Cpu(memory) => {
-                memory.run(recording, slot);
-                Ok(views.iter().map(|view| memory.read(*view, slot)).collect())
+                memory.run(recording, instance);
+                Ok(memory.read_all(instance, views))
             }
-            Machine::Gpu(program) => program.run(recording, slot, views).await,
+            Machine::Gpu(program) => program.run(recording, instance, views).await,
         }
     }
 
     /// Reads views.
-    pub async fn read(&self, slot: usize, views: &[View]) -> Result<Vec<Vec<u32>>, ComputeError> {
+    pub async fn read(
+        &self,
+        instance: Instance,
+        views: &[View],
+    ) -> Result<Vec<Vec<u32>>, ComputeError> {
         match &self.0 {
-            Machine::Cpu(memory) => Ok(views.iter().map(|view| memory.read(*view, slot)).collect()),
-            Machine::Gpu(program) => program.read(slot, views).await,
+            Machine::Cpu(memory) => Ok(memory.read_all(instance, views)),
+            Machine::Gpu(program) => program.read(instance, views).await,
         }
     }
 

@@ -15,6 +15,9 @@ const BUFFER_WORDS_MAX: usize = 1 << 31;
 /// The most slots of a plan: credits in flight plus pending W, each bounded far below by the schedule.
 pub const SLOTS_MAX: usize = 256;
 
+/// The most versions of a plan: every micro-batch in a slot may need another, beside the newest and the one being made.
+pub const VERSIONS_MAX: usize = SLOTS_MAX + 2;
+
 /// A buffer of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BufferId(pub usize);
@@ -28,7 +31,9 @@ pub struct RecordingId(pub usize);
 pub enum Lifetime {
     /// One per slot: it is kept while other micro-batches pass.
     Slot,
-    /// One: parameters and the like, and whatever does not outlive a task.
+    /// One per version of the weights: it is kept while updates pass.
+    Version,
+    /// One: gradients and the like, and whatever does not outlive a task.
     Stage,
 }
 
@@ -41,6 +46,22 @@ pub struct BufferSpec {
     pub words: usize,
     /// How many there are.
     pub lifetime: Lifetime,
+}
+
+/// Which copy of each buffer is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// Of the buffers of which each slot has one.
+    pub slot: usize,
+    /// Of the buffers of which each version has one; counted from 0, not the version's number.
+    pub version: usize,
+}
+
+impl Instance {
+    /// That of a slot, for what has no versions.
+    pub const fn slot(slot: usize) -> Self {
+        Self { slot, version: 0 }
+    }
 }
 
 /// A run of words in a buffer.
@@ -69,7 +90,7 @@ pub struct Recording {
 }
 
 /// All buffers and all recordings over them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// The buffers.
     pub buffers: Vec<BufferSpec>,
@@ -77,13 +98,29 @@ pub struct Plan {
     pub recordings: Vec<Recording>,
     /// Copies of the buffers whose lifetime is a slot.
     pub slots: usize,
+    /// Copies of the buffers whose lifetime is a version.
+    pub versions: usize,
+}
+
+impl Default for Plan {
+    /// Nothing yet, with one slot and one version.
+    fn default() -> Self {
+        Self {
+            buffers: Vec::new(),
+            recordings: Vec::new(),
+            slots: 1,
+            versions: 1,
+        }
+    }
 }
 
 /// Why a plan cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// More than can be counted.
-    #[error("its buffers are too many or too large, or it has no slot or over {SLOTS_MAX}")]
+    #[error(
+        "its buffers are too many or too large, or it has no slot or over {SLOTS_MAX}, or no version or over {VERSIONS_MAX}"
+    )]
     Size,
     /// A view outside its buffer, unaligned, or of a size that its operation does not fit.
     #[error("{recording}: a view of {operation} does not fit")]
@@ -144,7 +181,17 @@ impl Plan {
     pub fn copies(&self, buffer: &BufferSpec) -> usize {
         match buffer.lifetime {
             Lifetime::Slot => self.slots,
+            Lifetime::Version => self.versions,
             Lifetime::Stage => 1,
+        }
+    }
+
+    /// Which copy of a buffer an instance means.
+    pub(crate) fn copy_of(&self, buffer: BufferId, instance: Instance) -> usize {
+        match self.buffers[buffer.0].lifetime {
+            Lifetime::Slot => instance.slot,
+            Lifetime::Version => instance.version,
+            Lifetime::Stage => 0,
         }
     }
 
@@ -164,7 +211,9 @@ impl Plan {
                 .then_some(buffer.words)?;
             sum.checked_add(words as u64 * self.copies(buffer) as u64)
         });
-        if sizes.is_none_or(|sum| sum > PLAN_WORDS_MAX) || !(1..=SLOTS_MAX).contains(&self.slots) {
+        let counted =
+            (1..=SLOTS_MAX).contains(&self.slots) && (1..=VERSIONS_MAX).contains(&self.versions);
+        if sizes.is_none_or(|sum| sum > PLAN_WORDS_MAX) || !counted {
             return Err(PlanError::Size);
         }
         for recording in &self.recordings {
@@ -247,10 +296,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_counts_a_slots_buffer_once_per_slot() {
-        let (plan, a, b) = plan();
+    fn a_plan_counts_a_buffer_once_per_slot_or_version() {
+        let (mut plan, a, b) = plan();
         assert_eq!(check(&plan, relu(a, b)), Ok(()));
         assert_eq!(plan.bytes(), 4 * (2 * 100 + 100));
+        plan.versions = 3;
+        plan.buffer("c", 10, Lifetime::Version);
+        assert_eq!(plan.bytes(), 4 * (2 * 100 + 100 + 3 * 10));
     }
 
     #[test]
@@ -317,5 +369,10 @@ mod tests {
         assert_eq!(sized(1, SLOTS_MAX + 1), Err(PlanError::Size));
         assert_eq!(sized(usize::MAX, 2), Err(PlanError::Size));
         assert_eq!(sized(BUFFER_WORDS_MAX, SLOTS_MAX), Err(PlanError::Size));
+        for versions in [0, VERSIONS_MAX + 1] {
+            let mut plan = plan().0;
+            plan.versions = versions;
+            assert_eq!(plan.check(), Err(PlanError::Size));
+        }
     }
 }

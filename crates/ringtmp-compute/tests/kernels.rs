@@ -21,7 +21,9 @@ use ringtmp_compute::layers::relu::{relu, relu_backward};
 use ringtmp_compute::loss::{LossSite, cross_entropy, squared_error};
 use ringtmp_compute::operations::{MatrixProduct, add, column_sum};
 use ringtmp_compute::optimizer::{UpdateSite, adam, momentum, sgd, square_sums};
-use ringtmp_compute::recording::{Lifetime, Operation, Plan, Recording, RecordingId, View};
+use ringtmp_compute::recording::{
+    Instance, Lifetime, Operation, Plan, Recording, RecordingId, View,
+};
 use ringtmp_compute::{AdamSettings, Executor, IGNORED_LABEL};
 
 #[cfg(target_arch = "wasm32")]
@@ -35,10 +37,10 @@ async fn play(executor: &Executor, plan: &Plan, filling: &[(View, Vec<u32>)]) ->
     let mut program = executor.prepare(plan.clone()).await.expect("a plan");
     filling
         .iter()
-        .for_each(|(view, words)| program.write(*view, 1, words));
+        .for_each(|(view, words)| program.write(*view, Instance::slot(1), words));
     let views: Vec<_> = filling.iter().map(|(view, _)| *view).collect();
     program
-        .run(RecordingId(0), 1, &views)
+        .run(RecordingId(0), Instance::slot(1), &views)
         .await
         .expect("it runs")
 }
@@ -429,7 +431,7 @@ suite! {
         for executor in [Some(cpu().await), gpu().await].into_iter().flatten() {
             let program = executor.prepare(plan.clone()).await.expect("a plan");
             for slot in 0..2 {
-                let read = program.read(slot, &[gradient, losses]).await.expect("it can be read");
+                let read = program.read(Instance::slot(slot), &[gradient, losses]).await.expect("it can be read");
                 assert_eq!(read, [vec![0; 12], vec![0; 8]], "{}, slot {slot}", executor.adapter());
             }
         }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Numbers, config, cpu, gpu, other_models, sample, say, suite};
 use ringtmp_compute::packing::{Dither, int8_scales, pack_f16, pack_int8, unpack_f16, unpack_int8};
-use ringtmp_compute::recording::{Lifetime, Plan, Recording, RecordingId};
+use ringtmp_compute::recording::{Instance, Lifetime, Plan, Recording, RecordingId};
 use ringtmp_compute::{Executor, Format, Packed, Packing, Position, Stage, StageConfig};
 
 #[cfg(target_arch = "wasm32")]
@@ -54,13 +54,14 @@ async fn carry(
     }
     plan.record(recording);
     let mut program = executor.prepare(plan).await.expect("a plan");
-    program.write(input, 0, &bits(values));
+    let first = Instance::default();
+    program.write(input, first, &bits(values));
     if let Some((_, Position { step, first_sample })) = dither {
-        program.write(position, 0, &[1, step, first_sample, 0]);
+        program.write(position, first, &[1, step, first_sample, 0]);
     }
     let views = [packed, output];
     let [packed, output] = program
-        .run(RecordingId(0), 0, &views)
+        .run(RecordingId(0), first, &views)
         .await
         .expect("it runs")
         .try_into()
@@ -386,12 +387,19 @@ fn nanoseconds_of_a_number() {
         .collect();
     futures::executor::block_on(async {
         let mut program = cpu().await.prepare(plan).await.expect("a plan");
-        program.write(input, 0, &bits(&Numbers::new(27).floats(COUNT)));
+        program.write(
+            input,
+            Instance::default(),
+            &bits(&Numbers::new(27).floats(COUNT)),
+        );
         for (name, recording) in recordings {
             let mut shortest = std::time::Duration::MAX;
             for _ in 0..ROUNDS {
                 let begun = std::time::Instant::now();
-                program.run(recording, 0, &[]).await.expect("it runs");
+                program
+                    .run(recording, Instance::default(), &[])
+                    .await
+                    .expect("it runs");
                 shortest = shortest.min(begun.elapsed());
             }
             let nanoseconds = shortest.as_nanos() as f64 / COUNT as f64;

@@ -160,6 +160,7 @@ fn follow(preset: &str, choice: ExecutorChoice, micro_batch: usize, tolerance: f
         micro_batch,
         batch: expected.batch,
         slots: 1,
+        versions: 1,
         seed: 0,
         optimizer: expected.optimizer(),
         input_packing: Packing::F32,

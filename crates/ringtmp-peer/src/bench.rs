@@ -4,7 +4,7 @@
 //! the median. Inputs are made up and stay the same: what is measured is a stage, not its data.
 
 use ringtmp_compute::operations::MatrixProduct;
-use ringtmp_compute::recording::{Lifetime, Plan, Recording};
+use ringtmp_compute::recording::{Instance, Lifetime, Plan, Recording};
 use ringtmp_compute::{
     AdamSettings, ComputeError, Executor, ExecutorKind, ModelSpec, OptimizerSpec, Packed, Packing,
     Rule, Stage, StageConfig,
@@ -129,6 +129,7 @@ pub async fn measure_steps(
         micro_batch: batch,
         batch,
         slots: 1,
+        versions: 1,
         seed: 1,
         input_packing: Packing::F32,
         output_packing: Packing::F32,
@@ -198,16 +199,17 @@ pub async fn measure_product(
     });
     let recording = plan.record(recording);
     let mut program = executor.prepare(plan).await?;
+    let first = Instance::default();
     let words: Vec<u32> = (0..size * size).map(|i| number(i).to_bits()).collect();
-    program.write(left, 0, &words);
-    program.write(right, 0, &words);
+    program.write(left, first, &words);
+    program.write(right, first, &words);
     // What is read back says that the product is there; a corner of it is enough.
     let corner = ringtmp_compute::recording::View {
         elements: 1,
         ..output
     };
     let rates = measure(settings, cpu_seconds, async || {
-        program.run(recording, 0, &[corner]).await?;
+        program.run(recording, first, &[corner]).await?;
         Ok(())
     })
     .await?;

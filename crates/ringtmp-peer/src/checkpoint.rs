@@ -1,18 +1,22 @@
-//! Checkpoints: a run, how far it has come, and its weights, as bytes that show when they have been cut or changed.
+//! Checkpoints: a run, how far it has come, its weights and its optimizer's memory, as bytes that show when they have been cut
+//! or changed.
 //!
 //! ```text
 //!   8 bytes       32 bytes                  to the end
-//!   RINGTMP, 1    SHA-256 of what follows   safetensors: the weights; run file and step as its metadata
+//!   RINGTMP, 2    SHA-256 of what follows   safetensors; run file and step as its metadata
+//!                                             0.weight               the newest weights
+//!                                             older.1.0.weight       those one update before, where the schedule needs them
+//!                                             optimizer.0.0.weight   the first tensor that the optimizer remembers
 //! ```
 
 use crate::run_file::{Run, RunFile, RunFileError};
 use crate::weights::{self, WeightsError};
-use ringtmp_compute::Parameter;
+use ringtmp_compute::{Parameter, Snapshot};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// A name, and the version of the form.
-const MARK: [u8; 8] = *b"RINGTMP\x01";
+const MARK: [u8; 8] = *b"RINGTMP\x02";
 
 /// Bytes of a SHA-256.
 const DIGEST_BYTES: usize = 32;
@@ -29,6 +33,10 @@ pub struct Checkpoint {
     pub step: u32,
     /// All weights, in the order of layers.
     pub weights: Vec<Parameter>,
+    /// Older weights that the next steps use: those one update before, those two updates before, and so on.
+    pub older: Vec<Vec<Parameter>>,
+    /// What the optimizer remembers, tensor by tensor.
+    pub optimizer: Vec<Vec<Parameter>>,
 }
 
 /// Why a checkpoint is refused. The file is at fault; nothing of it is used.
@@ -66,13 +74,49 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
+    /// What a stage that holds the whole model has learnt of the run.
+    pub(crate) fn of(run: Run, snapshot: Snapshot) -> Self {
+        let mut versions = snapshot.versions.into_iter().rev();
+        Self {
+            run,
+            step: u32::try_from(snapshot.updates).unwrap_or(u32::MAX),
+            weights: versions.next().unwrap_or_default(),
+            older: versions.collect(),
+            optimizer: snapshot.optimizer,
+        }
+    }
+
+    /// What a stage goes on from.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let older = self.older.iter().rev().cloned();
+        Snapshot {
+            updates: u64::from(self.step),
+            versions: older.chain([self.weights.clone()]).collect(),
+            optimizer: self.optimizer.clone(),
+        }
+    }
+
+    /// All its tensors, with the group whose name stands before theirs.
+    fn groups(&self) -> impl Iterator<Item = (String, &[Parameter])> {
+        let weights = std::iter::once((String::new(), &self.weights[..]));
+        let older = (1..).zip(&self.older);
+        let older = older.map(|(age, weights)| (older_group(age), &weights[..]));
+        let optimizer = self.optimizer.iter().enumerate();
+        let optimizer = optimizer.map(|(tensor, state)| (optimizer_group(tensor), &state[..]));
+        weights.chain(older).chain(optimizer)
+    }
+
     /// Writes it.
     pub fn encode(&self) -> Vec<u8> {
         let remarks = [
             (RUN, self.run.file.to_toml()),
             (STEP, self.step.to_string()),
         ];
-        let content = weights::encode(&self.weights, remarks);
+        let groups: Vec<(String, &[Parameter])> = self.groups().collect();
+        let groups = groups
+            .iter()
+            .map(|(name, tensors)| (name.as_str(), *tensors));
+        let content = weights::encode(&groups.collect::<Vec<_>>(), remarks);
         let digest = Sha256::digest(&content);
         [&MARK[..], &digest[..], &content].concat()
     }
@@ -101,13 +145,39 @@ impl Checkpoint {
         let step = remark(STEP)?
             .parse()
             .map_err(|_| CheckpointError::Lacks(STEP))?;
-        let weights = weights::decode(&weights::tensors(content)?, &run.model)?;
-        Ok(Self { run, step, weights })
+        let tensors = weights::tensors(content)?;
+        let group = |name: &str| weights::find(&tensors, &run.model, name);
+        let weights = group("")?;
+        let optimizer = (0..run.optimizer.state_tensors()).map(optimizer_group);
+        let optimizer: Vec<_> = optimizer
+            .map(|name| group(&name))
+            .collect::<Result<_, _>>()?;
+        // As many as are left, and no more than there can be.
+        let groups = tensors.len() / weights.len().max(1);
+        let older = 1..(groups.saturating_sub(optimizer.len())).min(step as usize + 1);
+        let older: Vec<_> = older
+            .map(|age| group(&older_group(age)))
+            .collect::<Result<_, _>>()?;
+        let checkpoint = Self {
+            run,
+            step,
+            weights,
+            older,
+            optimizer,
+        };
+        let known = checkpoint.groups().flat_map(|(group, parameters)| {
+            let named = move |own: &Parameter| format!("{group}{}", own.name);
+            parameters.iter().map(named)
+        });
+        weights::refuse_others(&tensors, known)?;
+        Ok(checkpoint)
     }
 
-    /// Whether all weights are finite numbers, so that training can go on from here.
+    /// Whether all weights, and all that the optimizer remembers, are finite numbers, so that training can go on from here.
     pub fn is_finite(&self) -> bool {
-        let mut values = self.weights.iter().flat_map(|weight| &weight.values);
+        let mut values = self
+            .groups()
+            .flat_map(|(_, tensors)| tensors.iter().flat_map(|tensor| &tensor.values));
         values.all(|value| value.is_finite())
     }
 
@@ -168,6 +238,16 @@ fn fields(toml: &str) -> BTreeMap<String, String> {
         }
     }
     fields
+}
+
+/// Before the names of weights that are so many updates older than the newest.
+fn older_group(age: usize) -> String {
+    format!("older.{age}.")
+}
+
+/// Before the names of a tensor that the optimizer remembers.
+fn optimizer_group(tensor: usize) -> String {
+    format!("optimizer.{tensor}.")
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! Training in one process, without a ring: the same run files, samples and stages, and, on the CPU, the same bits.
+//!
+//! It uses the weights that the run's schedule asks for, so `2bw` trains here with the delay that it has in any ring. In `async`
+//! the newest weights there are have no delay, as nothing is under way: that is `sync`.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::run_file::Run;
@@ -7,7 +10,7 @@ use ringtmp_compute::{
     ComputeError, Executor, GradientSquares, Packing, Parameter, Stage, StageConfig,
 };
 use ringtmp_core::ids::{SourceIndex, Step};
-use ringtmp_core::schedule::Deal;
+use ringtmp_core::schedule::{Deal, Mode};
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::{Dataset, ShareError};
 use std::sync::Arc;
@@ -101,8 +104,8 @@ impl Solo {
     pub fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         checkpoint.check_run(&self.run)?;
         self.stage
-            .set_parameters(&checkpoint.weights)
-            .expect("the same run has the same model, whose weights were read");
+            .restore(&checkpoint.snapshot())
+            .expect("the same run has the same model and optimizer, whose tensors were read");
         self.step = checkpoint.step;
         Ok(())
     }
@@ -113,14 +116,13 @@ impl Solo {
     ///
     /// That the weights cannot be read from the device.
     pub async fn checkpoint(&self) -> Result<Checkpoint, ComputeError> {
-        Ok(Checkpoint {
-            run: self.run.clone(),
-            step: self.step,
-            weights: self.stage.parameters().await?,
-        })
+        Ok(Checkpoint::of(
+            self.run.clone(),
+            self.stage.snapshot().await?,
+        ))
     }
 
-    /// Makes the next update, and tells how good the weights were before it.
+    /// Makes the next update, and tells how good the weights were that its gradients are of.
     ///
     /// # Errors
     ///
@@ -132,7 +134,8 @@ impl Solo {
         Ok(sums.score())
     }
 
-    /// How good the weights are on held-out samples; none if the run evaluates none.
+    /// How good the weights are on held-out samples; none if the run evaluates none. They are those that the next step would
+    /// use, and after the last step the newest.
     ///
     /// # Errors
     ///
@@ -146,6 +149,7 @@ impl Solo {
         let mut sums = Sums::default();
         self.stage
             .set_position(0, position(&self.run, Purpose::Evaluate, self.step, 0))?;
+        self.stage.set_version(0, version(&self.run, self.step))?;
         for sequence in (0..).take(samples.div_ceil(file.micro_batch) as usize) {
             let (samples, labels) = held_out(&self.run, &self.dataset, sequence)?;
             sums.add(self.stage.forward_loss(0, &samples, &labels).await?);
@@ -162,7 +166,7 @@ impl Solo {
         // A stage beside ours, whose gradients nobody has to take back.
         let executor = self.stage.executor().clone();
         let mut stage = Stage::new(config(&self.run), executor).await?;
-        stage.set_parameters(&self.stage.parameters().await?)?;
+        stage.restore(&self.stage.snapshot().await?)?;
         gradients(&self.run, &self.sources, &mut stage, self.step).await?;
         let squares = stage.gradient_squares().await?;
         let norm = |squares: GradientSquares| GradientNorm {
@@ -196,11 +200,22 @@ fn config(run: &Run) -> StageConfig {
         micro_batch: file.micro_batch as usize,
         batch: file.batch as usize,
         slots: 1,
+        versions: match file.schedule {
+            Mode::Sync | Mode::OneForwardOneBackward | Mode::Async => 1,
+            Mode::TwoVersions => 2,
+        },
         seed: file.seed,
         optimizer: run.optimizer,
         input_packing: Packing::F32,
         output_packing: Packing::F32,
     }
+}
+
+/// The weights that a step uses, before which all earlier steps have made their updates.
+fn version(run: &Run, step: u32) -> Option<u64> {
+    let mode = run.file.schedule;
+    let version = mode.version(Step(step), Step(step), run.file.steps);
+    Some(u64::from(version.0))
 }
 
 /// Adds up the gradients of a step.
@@ -211,6 +226,7 @@ async fn gradients(
     step: u32,
 ) -> Result<Sums, ComputeError> {
     let mut sums = Sums::default();
+    stage.set_version(0, version(run, step))?;
     let deal = Deal {
         micro_batches: run.micro_batches(),
         sources: u16::try_from(sources.len()).unwrap_or(u16::MAX),
@@ -284,20 +300,34 @@ mod tests {
 
     #[test]
     fn a_resumed_run_goes_on_as_if_it_had_never_stopped() {
-        let mut whole = solo(small());
-        let scores: Vec<Score> = (0..6).map(|_| score(&mut whole)).collect();
-        let mut first = solo(small());
-        let begun: Vec<Score> = (0..3).map(|_| score(&mut first)).collect();
-        assert_eq!(begun, scores[..3]);
-        let checkpoint = block_on(first.checkpoint()).expect("readable").encode();
-        let checkpoint = Checkpoint::decode(&checkpoint).expect("our own");
-        let mut second = solo(small());
-        second.resume(&checkpoint).expect("the same run");
-        assert_eq!(second.steps_done(), 3);
-        let rest: Vec<Score> = (0..3).map(|_| score(&mut second)).collect();
-        assert_eq!(rest, scores[3..]);
-        let weights = |solo: &Solo| block_on(solo.stage().parameters()).expect("readable");
-        assert_eq!(weights(&second), weights(&whole));
+        let run = |schedule, rule| RunFile {
+            schedule,
+            optimizer: OptimizerTable::new(rule, 0.01),
+            ..small()
+        };
+        let files = [
+            run(Mode::Sync, RuleName::Momentum),
+            run(Mode::Sync, RuleName::Adam),
+            run(Mode::TwoVersions, RuleName::Sgd),
+            run(Mode::TwoVersions, RuleName::Nadam),
+        ];
+        for file in files {
+            let solo = || solo(file.clone());
+            let mut whole = solo();
+            let scores: Vec<Score> = (0..6).map(|_| score(&mut whole)).collect();
+            let mut first = solo();
+            let begun: Vec<Score> = (0..3).map(|_| score(&mut first)).collect();
+            assert_eq!(begun, scores[..3]);
+            let checkpoint = block_on(first.checkpoint()).expect("readable").encode();
+            let checkpoint = Checkpoint::decode(&checkpoint).expect("our own");
+            let mut second = solo();
+            second.resume(&checkpoint).expect("the same run");
+            assert_eq!(second.steps_done(), 3);
+            let rest: Vec<Score> = (0..3).map(|_| score(&mut second)).collect();
+            assert_eq!(rest, scores[3..], "{}", file.schedule);
+            let snapshot = |solo: &Solo| block_on(solo.stage().snapshot()).expect("readable");
+            assert_eq!(snapshot(&second), snapshot(&whole), "{}", file.schedule);
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub enum WeightsError {
 /// Writes weights.
 pub fn to_safetensors(parameters: &[Parameter]) -> Vec<u8> {
     // What PyTorch's own writers put there.
-    encode(parameters, [("format", "pt".to_owned())])
+    encode(&[("", parameters)], [("format", "pt".to_owned())])
 }
 
 /// Reads the weights of a model: all of them, and nothing else.
@@ -69,26 +69,35 @@ pub fn to_safetensors(parameters: &[Parameter]) -> Vec<u8> {
 ///
 /// The first parameter that is missing, too much, or not as the model has it.
 pub fn from_safetensors(bytes: &[u8], model: &ModelSpec) -> Result<Vec<Parameter>, WeightsError> {
-    decode(&tensors(bytes)?, model)
+    let tensors = tensors(bytes)?;
+    let parameters = find(&tensors, model, "")?;
+    refuse_others(&tensors, parameters.iter().map(|own| own.name.clone()))?;
+    Ok(parameters)
 }
 
-/// Writes weights, and words about them by name.
+/// Writes weights, or what is as large as they are, their names behind that of their group; and words about them by name.
 pub(crate) fn encode<const N: usize>(
-    parameters: &[Parameter],
+    groups: &[(&str, &[Parameter])],
     remarks: [(&str, String); N],
 ) -> Vec<u8> {
     let remarks = remarks.map(|(name, words)| (name.to_owned(), words));
-    let bytes: Vec<Vec<u8>> = parameters
-        .iter()
-        .map(|parameter| {
+    let all = groups.iter().flat_map(|(group, parameters)| {
+        let names = parameters
+            .iter()
+            .map(move |own| format!("{group}{}", own.name));
+        names.zip(*parameters)
+    });
+    let all: Vec<(String, &Parameter, Vec<u8>)> = all
+        .map(|(name, parameter)| {
             let values = parameter.values.iter();
-            values.flat_map(|value| value.to_le_bytes()).collect()
+            let bytes = values.flat_map(|value| value.to_le_bytes()).collect();
+            (name, parameter, bytes)
         })
         .collect();
-    let views = parameters.iter().zip(&bytes).map(|(parameter, bytes)| {
+    let views = all.iter().map(|(name, parameter, bytes)| {
         let view = TensorView::new(Dtype::F32, parameter.shape.clone(), bytes);
         let view = view.expect("a parameter has as many values as its shape says");
-        (parameter.name.as_str(), view)
+        (name.as_str(), view)
     });
     safetensors::serialize(views, Some(remarks.into_iter().collect()))
         .expect("whole floats can always be written")
@@ -98,15 +107,18 @@ pub(crate) fn tensors(bytes: &[u8]) -> Result<SafeTensors<'_>, WeightsError> {
     SafeTensors::deserialize(bytes).map_err(|error| WeightsError::Format(error.to_string()))
 }
 
-pub(crate) fn decode(
+/// A group of tensors, one for each parameter of the model.
+pub(crate) fn find(
     tensors: &SafeTensors<'_>,
     model: &ModelSpec,
+    group: &str,
 ) -> Result<Vec<Parameter>, WeightsError> {
     let mut parameters = Vec::new();
+    let modules = model.modules();
     for (layer, spec) in model.layers.iter().enumerate() {
         for parameter in spec.layer().parameters() {
-            let name = format!("{layer}.{}", parameter.name);
-            let values = values(tensors, &name, &parameter.shape)?;
+            let name = format!("{}.{}", modules[layer], parameter.name);
+            let values = values(tensors, &format!("{group}{name}"), &parameter.shape)?;
             parameters.push(Parameter {
                 layer,
                 name,
@@ -115,14 +127,19 @@ pub(crate) fn decode(
             });
         }
     }
-    let known: BTreeSet<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-    match tensors
-        .names()
-        .into_iter()
-        .find(|name| !known.contains(name))
-    {
+    Ok(parameters)
+}
+
+/// Refuses tensors of other names than these.
+pub(crate) fn refuse_others(
+    tensors: &SafeTensors<'_>,
+    known: impl Iterator<Item = String>,
+) -> Result<(), WeightsError> {
+    let known: BTreeSet<String> = known.collect();
+    let mut names = tensors.names().into_iter();
+    match names.find(|name| !known.contains(*name)) {
         Some(name) => Err(WeightsError::Unknown { name: short(name) }),
-        None => Ok(parameters),
+        None => Ok(()),
     }
 }
 

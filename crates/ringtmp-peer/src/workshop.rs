@@ -181,6 +181,7 @@ impl Workshop {
             micro_batch: file.micro_batch as usize,
             batch: file.batch as usize,
             slots: usize::from(assignment.slots),
+            versions: usize::from(assignment.versions),
             seed: file.seed,
             optimizer: self.run.optimizer,
             input_packing: payloads::packing(assignment.input_codec),
@@ -258,9 +259,12 @@ impl Bench {
                 micro_batch,
                 purpose,
                 slot,
+                version,
                 ..
             } => {
                 let slot = usize::from(slot.0);
+                let version = Some(u64::from(version.0));
+                self.stage.set_version(slot, version)?;
                 let sequence = u32::from(micro_batch.sequence);
                 let position = samples::position(run, purpose, micro_batch.step.0, sequence);
                 self.stage.set_position(slot, position)?;

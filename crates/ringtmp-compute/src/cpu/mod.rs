@@ -21,8 +21,9 @@ mod relu;
 mod squared_error;
 
 use crate::error::ComputeError;
-use crate::operation::{Call, Operand, Operation};
-use crate::recording::{Plan, RecordingId, View};
+use crate::operation::{Call, Operand};
+use crate::recording::{BufferId, Instance, Operation, Plan, RecordingId, View};
+use std::ops::Range;
 
 pub(crate) use add::add;
 pub(crate) use attention::{
@@ -59,7 +60,7 @@ impl Scratch {
 /// A plan's buffers in memory.
 pub(crate) struct Memory {
     plan: Plan,
-    /// By buffer, then by slot (one for a stage's buffer). Words, which casts turn into floats.
+    /// By buffer, then by copy. Words, which casts turn into floats.
     buffers: Vec<Vec<Vec<u32>>>,
     scratch: Scratch,
 }
@@ -90,48 +91,51 @@ impl Memory {
     }
 
     /// Fills a view.
-    pub(crate) fn write(&mut self, view: View, slot: usize, words: &[u32]) {
-        let copy = self.copy_of(view, slot);
+    pub(crate) fn write(&mut self, view: View, instance: Instance, words: &[u32]) {
+        let copy = self.plan.copy_of(view.buffer, instance);
         let buffer = &mut self.buffers[view.buffer.0][copy];
-        buffer[view.offset..view.offset + view.elements].copy_from_slice(words);
+        buffer[range(view)].copy_from_slice(words);
     }
 
-    /// Reads a view.
-    pub(crate) fn read(&self, view: View, slot: usize) -> Vec<u32> {
-        self.words(view, slot).to_vec()
+    /// Copies a buffer.
+    pub(crate) fn copy(&mut self, buffer: BufferId, from: Instance, to: Instance) {
+        let [from, to] = [from, to].map(|instance| self.plan.copy_of(buffer, instance));
+        if let Ok([from, to]) = self.buffers[buffer.0].get_disjoint_mut([from, to]) {
+            to.copy_from_slice(from);
+        }
+    }
+
+    /// Reads views.
+    pub(crate) fn read_all(&self, instance: Instance, views: &[View]) -> Vec<Vec<u32>> {
+        let read = |view: &View| {
+            let copy = self.plan.copy_of(view.buffer, instance);
+            self.buffers[view.buffer.0][copy][range(*view)].to_vec()
+        };
+        views.iter().map(read).collect()
     }
 
     /// Plays a recording.
-    pub(crate) fn run(&mut self, recording: RecordingId, slot: usize) {
+    pub(crate) fn run(&mut self, recording: RecordingId, instance: Instance) {
         let Self {
             plan,
             buffers,
             scratch,
         } = self;
+        let copy_of = |view: View| plan.copy_of(view.buffer, instance);
         for operation in &plan.recordings[recording.0].operations {
-            operate(operation, slot, buffers, scratch);
+            operate(operation, copy_of, buffers, scratch);
         }
-    }
-
-    fn words(&self, view: View, slot: usize) -> &[u32] {
-        let buffer = &self.buffers[view.buffer.0][self.copy_of(view, slot)];
-        &buffer[view.offset..view.offset + view.elements]
-    }
-
-    /// Which copy of its buffer a view means in this slot.
-    fn copy_of(&self, view: View, slot: usize) -> usize {
-        copy_of(&self.buffers, view, slot)
     }
 }
 
-fn copy_of(buffers: &[Vec<Vec<u32>>], view: View, slot: usize) -> usize {
-    slot.min(buffers[view.buffer.0].len() - 1)
+fn range(view: View) -> Range<usize> {
+    view.offset..view.offset + view.elements
 }
 
 /// Takes the written buffers out while the others are read; a checked plan never uses one of them twice.
 fn operate(
     operation: &Operation,
-    slot: usize,
+    copy_of: impl Fn(View) -> usize,
     buffers: &mut [Vec<Vec<u32>>],
     scratch: &mut Scratch,
 ) {
@@ -142,13 +146,12 @@ fn operate(
     let mut taken: Vec<_> = written
         .iter()
         .map(|operand| {
-            let copy = copy_of(buffers, operand.view, slot);
+            let copy = copy_of(operand.view);
             std::mem::take(&mut buffers[operand.view.buffer.0][copy])
         })
         .collect();
-    let range = |view: View| view.offset..view.offset + view.elements;
     let reads = read.iter().map(|operand| {
-        let buffer = &buffers[operand.view.buffer.0][copy_of(buffers, operand.view, slot)];
+        let buffer = &buffers[operand.view.buffer.0][copy_of(operand.view)];
         bytemuck::cast_slice(&buffer[range(operand.view)])
     });
     let writes = written
@@ -161,7 +164,7 @@ fn operate(
         scratch,
     });
     for (operand, buffer) in written.iter().zip(taken) {
-        let copy = copy_of(buffers, operand.view, slot);
+        let copy = copy_of(operand.view);
         buffers[operand.view.buffer.0][copy] = buffer;
     }
 }

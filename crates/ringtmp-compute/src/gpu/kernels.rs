@@ -115,6 +115,7 @@ mod tests {
             micro_batch: 1,
             batch: 1,
             slots: 1,
+            versions: 1,
             seed: 0,
             optimizer,
             input_packing: Packing::F32,

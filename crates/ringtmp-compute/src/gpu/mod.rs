@@ -65,7 +65,7 @@ impl Gpu {
 mod tests {
     use super::*;
     use crate::layers::relu::relu;
-    use crate::recording::{BufferId, Lifetime, Plan, Recording, RecordingId, View};
+    use crate::recording::{BufferId, Instance, Lifetime, Plan, Recording, RecordingId, View};
     use futures::executor::block_on;
 
     fn plan(words: usize) -> Plan {
@@ -94,7 +94,7 @@ mod tests {
         gpu.device.destroy();
         let (id, view) = (RecordingId(0), program_view());
         for _ in 0..2 {
-            let lost = block_on(program.run(id, 0, &[view]));
+            let lost = block_on(program.run(id, Instance::default(), &[view]));
             assert!(
                 matches!(lost, Err(ComputeError::GpuLost { .. })),
                 "{lost:?}"

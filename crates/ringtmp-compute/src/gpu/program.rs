@@ -6,7 +6,9 @@ use super::kernels::{PipelineKey, UNIFORM_WORDS, WORKGROUP, grid, uniform};
 use super::read_back::Staging;
 use crate::error::ComputeError;
 use crate::platform;
-use crate::recording::{BufferSpec, Operation, Plan, RecordingId, View};
+use crate::recording::{
+    BufferId, BufferSpec, Instance, Lifetime, Operation, Plan, RecordingId, View,
+};
 use futures::channel::oneshot;
 use std::collections::BTreeMap;
 
@@ -18,7 +20,7 @@ const SUBMISSIONS_MAX: u32 = 32;
 pub(crate) struct Program {
     gpu: Gpu,
     plan: Plan,
-    /// By buffer, then by slot (one for a stage's buffer).
+    /// By buffer, then by copy.
     buffers: Vec<Vec<wgpu::Buffer>>,
     uniforms: wgpu::BindGroup,
     uniform_bytes: u64,
@@ -36,9 +38,16 @@ struct Dispatch {
     pipeline: wgpu::ComputePipeline,
     /// Where its dimensions are in the uniform buffer.
     uniform_offset: u32,
-    /// By slot; one if no operand is a slot's.
-    groups: Vec<wgpu::BindGroup>,
+    /// By version, then by slot; one if no operand is a version's, or a slot's.
+    groups: Vec<Vec<wgpu::BindGroup>>,
     grid: (u32, u32),
+}
+
+impl Dispatch {
+    fn group(&self, instance: Instance) -> &wgpu::BindGroup {
+        let slots = &self.groups[instance.version.min(self.groups.len() - 1)];
+        &slots[instance.slot.min(slots.len() - 1)]
+    }
 }
 
 impl Program {
@@ -73,24 +82,35 @@ impl Program {
     }
 
     /// Fills a view.
-    pub(crate) fn write(&mut self, view: View, slot: usize, words: &[u32]) {
+    pub(crate) fn write(&mut self, view: View, instance: Instance, words: &[u32]) {
         assert_eq!(words.len(), view.elements, "words for a view");
-        let buffer = self.buffer(view, slot);
+        let buffer = self.buffer(view.buffer, instance);
         self.gpu
             .queue
             .write_buffer(buffer, 4 * view.offset as u64, bytemuck::cast_slice(words));
+    }
+
+    /// Copies a buffer, before whatever is played next.
+    pub(crate) fn copy(&mut self, buffer: BufferId, from: Instance, to: Instance) {
+        let (from, to) = (self.buffer(buffer, from), self.buffer(buffer, to));
+        if from == to {
+            return;
+        }
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
+        self.gpu.queue.submit([encoder.finish()]);
     }
 
     /// Plays a recording in one submission, and reads views if any are asked for.
     pub(crate) async fn run(
         &mut self,
         recording: RecordingId,
-        slot: usize,
+        instance: Instance,
         views: &[View],
     ) -> Result<Vec<Vec<u32>>, ComputeError> {
         self.gpu.faults.check(self.bytes())?;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.encode(recording, slot, &mut encoder);
+        self.encode(recording, instance, &mut encoder);
         if views.is_empty() {
             self.gpu.queue.submit([encoder.finish()]);
             self.submissions += 1;
@@ -105,7 +125,7 @@ impl Program {
             .take()
             .filter(|staging| staging.size() >= bytes);
         let staging = kept.unwrap_or_else(|| Staging::new(&self.gpu, bytes));
-        self.copy_out(slot, views, &staging, &mut encoder);
+        self.copy_out(instance, views, &staging, &mut encoder);
         self.gpu.queue.submit([encoder.finish()]);
         self.submissions = 0;
         let results = staging.read(&self.gpu, &view_words(views)).await?;
@@ -116,7 +136,7 @@ impl Program {
     /// Reads views.
     pub(crate) async fn read(
         &self,
-        slot: usize,
+        instance: Instance,
         views: &[View],
     ) -> Result<Vec<Vec<u32>>, ComputeError> {
         if views.is_empty() {
@@ -125,12 +145,17 @@ impl Program {
         self.gpu.faults.check(self.bytes())?;
         let staging = Staging::new(&self.gpu, view_bytes(views));
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.copy_out(slot, views, &staging, &mut encoder);
+        self.copy_out(instance, views, &staging, &mut encoder);
         self.gpu.queue.submit([encoder.finish()]);
         staging.read(&self.gpu, &view_words(views)).await
     }
 
-    fn encode(&self, recording: RecordingId, slot: usize, encoder: &mut wgpu::CommandEncoder) {
+    fn encode(
+        &self,
+        recording: RecordingId,
+        instance: Instance,
+        encoder: &mut wgpu::CommandEncoder,
+    ) {
         let label = Some(self.plan.recordings[recording.0].label);
         let descriptor = wgpu::ComputePassDescriptor {
             label,
@@ -138,17 +163,16 @@ impl Program {
         };
         let mut pass = encoder.begin_compute_pass(&descriptor);
         for dispatch in &self.recordings[recording.0] {
-            let group = &dispatch.groups[slot.min(dispatch.groups.len() - 1)];
             pass.set_pipeline(&dispatch.pipeline);
             pass.set_bind_group(0, &self.uniforms, &[dispatch.uniform_offset]);
-            pass.set_bind_group(1, group, &[]);
+            pass.set_bind_group(1, dispatch.group(instance), &[]);
             pass.dispatch_workgroups(dispatch.grid.0, dispatch.grid.1, 1);
         }
     }
 
     fn copy_out(
         &self,
-        slot: usize,
+        instance: Instance,
         views: &[View],
         staging: &Staging,
         encoder: &mut wgpu::CommandEncoder,
@@ -157,7 +181,7 @@ impl Program {
         for view in views {
             let (from, bytes) = (4 * view.offset as u64, 4 * view.elements as u64);
             encoder.copy_buffer_to_buffer(
-                self.buffer(*view, slot),
+                self.buffer(view.buffer, instance),
                 from,
                 staging.buffer(),
                 to,
@@ -170,7 +194,8 @@ impl Program {
     /// Plays every recording once on zeros, since drivers compile a pipeline when it is first used; then clears the traces.
     async fn warm_up(&mut self) -> Result<(), ComputeError> {
         for recording in 0..self.recordings.len() {
-            self.run(RecordingId(recording), 0, &[]).await?;
+            self.run(RecordingId(recording), Instance::default(), &[])
+                .await?;
         }
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         self.buffers
@@ -198,9 +223,8 @@ impl Program {
         finished.map_err(silent)
     }
 
-    fn buffer(&self, view: View, slot: usize) -> &wgpu::Buffer {
-        let copies = &self.buffers[view.buffer.0];
-        &copies[slot.min(copies.len() - 1)]
+    fn buffer(&self, buffer: BufferId, instance: Instance) -> &wgpu::Buffer {
+        &self.buffers[buffer.0][self.plan.copy_of(buffer, instance)]
     }
 }
 
@@ -407,22 +431,28 @@ impl<'a> Builder<'a> {
         pipeline
     }
 
-    /// One group per slot, or one for all if no operand is a slot's.
+    /// One group per version and slot, or one for all of them if no operand is a version's or a slot's.
     fn bind_groups(
         &self,
         operation: &Operation,
         pipeline: &wgpu::ComputePipeline,
-    ) -> Vec<wgpu::BindGroup> {
+    ) -> Vec<Vec<wgpu::BindGroup>> {
         let operands = operation.operands();
         let layout = pipeline.get_bind_group_layout(1);
-        let copies = operands
-            .iter()
-            .map(|operand| self.buffers[operand.view.buffer.0].len());
-        let group = |slot: usize| {
+        let copies = |lifetime: Lifetime| {
+            let buffers = operands
+                .iter()
+                .map(|operand| &self.plan.buffers[operand.view.buffer.0]);
+            let own = buffers.filter(|buffer| buffer.lifetime == lifetime);
+            own.map(|buffer| self.plan.copies(buffer))
+                .max()
+                .unwrap_or(1)
+        };
+        let group = |instance: Instance| {
             let entry = |(binding, view): (u32, View)| {
-                let copies = &self.buffers[view.buffer.0];
+                let copy = self.plan.copy_of(view.buffer, instance);
                 let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &copies[slot.min(copies.len() - 1)],
+                    buffer: &self.buffers[view.buffer.0][copy],
                     offset: 4 * view.offset as u64,
                     size: wgpu::BufferSize::new(4 * view.elements as u64),
                 });
@@ -438,6 +468,10 @@ impl<'a> Builder<'a> {
             };
             self.gpu.device.create_bind_group(&descriptor)
         };
-        (0..copies.max().unwrap_or(1)).map(group).collect()
+        let slots = copies(Lifetime::Slot);
+        let groups = |version| (0..slots).map(move |slot| Instance { slot, version });
+        (0..copies(Lifetime::Version))
+            .map(|version| groups(version).map(group).collect())
+            .collect()
     }
 }

@@ -9,15 +9,17 @@ const ARENA_WORDS_MAX: usize = 16 * 1024 * 1024;
 #[derive(Clone)]
 pub(super) struct Arenas {
     label: &'static str,
+    lifetime: Lifetime,
     /// The arenas.
     pub(super) buffers: Vec<BufferId>,
 }
 
 impl Arenas {
     /// None yet.
-    pub(super) fn new(label: &'static str) -> Self {
+    pub(super) fn new(label: &'static str, lifetime: Lifetime) -> Self {
         Self {
             label,
+            lifetime,
             buffers: Vec::new(),
         }
     }
@@ -36,7 +38,7 @@ impl Arenas {
                 };
             }
         }
-        let view = plan.buffer(self.label, words, Lifetime::Stage);
+        let view = plan.buffer(self.label, words, self.lifetime);
         self.buffers.push(view.buffer);
         view
     }

@@ -4,7 +4,9 @@ mod arenas;
 mod edge;
 mod parameters;
 mod plan;
+mod snapshot;
 mod update;
+mod versions;
 
 use crate::error::ComputeError;
 use crate::executor::{Executor, Program};
@@ -12,15 +14,17 @@ use crate::loss::{self, LossReport, LossSite, LossSpec};
 use crate::model::ModelSpec;
 use crate::optimizer::OptimizerSpec;
 use crate::packing::Packing;
-use crate::recording::{RecordingId, View};
+use crate::recording::{Instance, RecordingId, View};
 use crate::tensor::Packed;
 pub(crate) use parameters::draw_key;
 use plan::StagePlan;
 #[cfg(test)]
 pub(crate) use plan::operations_of;
+pub use snapshot::Snapshot;
 use std::fmt;
 use std::ops::Range;
 pub use update::GradientSquares;
+use versions::Versions;
 
 /// What a stage is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +39,8 @@ pub struct StageConfig {
     pub batch: usize,
     /// Micro-batches whose activations are kept at once; 1 to [`crate::recording::SLOTS_MAX`].
     pub slots: usize,
+    /// Versions of the weights that are kept at once; 1 to [`crate::recording::VERSIONS_MAX`].
+    pub versions: usize,
     /// Where first weights come from. They do not depend on the cut.
     pub seed: u64,
     /// How gradients change weights.
@@ -71,14 +77,25 @@ pub struct Parameter {
 ///
 /// Each micro-batch goes through a slot: [`Stage::forward`] or [`Stage::forward_loss`], then [`Stage::backward_input`], then
 /// [`Stage::backward_weights`]. A forward may take a slot in any state (an evaluation has no backward). Gradients add up in
-/// the order of calls, until [`Stage::update`]. A task that fails on a GPU, or whose future is dropped, leaves the stage
+/// the order of calls, until [`Stage::update`], which makes the next version of the weights instead of the oldest that is
+/// held. B and W use the weights that their F used ([`Stage::set_version`]), if they are still held. A task that fails on a GPU, or whose future is dropped, leaves the stage
 /// unusable for training; make another.
 pub struct Stage {
     config: StageConfig,
     plan: StagePlan,
     executor: Executor,
     program: Program,
-    slots: Vec<SlotState>,
+    slots: Vec<Slot>,
+    versions: Versions,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    state: SlotState,
+    /// The version that its next F is to use; the newest if none.
+    wanted: Option<u64>,
+    /// The version that its last F used.
+    used: u64,
 }
 
 /// How far the micro-batch of a slot has come.
@@ -106,27 +123,34 @@ impl Stage {
         let mut program = executor.prepare(std::mem::take(&mut plan.plan)).await?;
         for parameter in &plan.parameters {
             let values = parameters::initial_values(config.seed, parameter);
-            program.write(parameter.view, 0, bytemuck::cast_slice(&values));
+            let first = Instance::default();
+            program.write(parameter.view, first, bytemuck::cast_slice(&values));
         }
-        let slots = vec![SlotState::Free; config.slots];
+        let slot = Slot {
+            state: SlotState::Free,
+            wanted: None,
+            used: 0,
+        };
         Ok(Self {
+            slots: vec![slot; config.slots],
+            versions: Versions::new(config.versions),
             config,
             plan,
             executor,
             program,
-            slots,
         })
     }
 
     /// F: the stage's output for an input of shape (micro-batch, sample shape), unsigned where the first layer takes tokens. At the tail that is the logits, and no
     /// backward can follow.
     pub async fn forward(&mut self, slot: usize, input: &Packed) -> Result<Packed, ComputeError> {
-        self.write_input("F", slot, input)?;
+        let instance = self.write_input("F", slot, input)?;
         let output = &self.plan.output;
         let wanted = [output.packed];
-        let words = self.program.run(self.plan.forward, slot, &wanted).await?;
+        let forward = self.plan.forward;
+        let words = self.program.run(forward, instance, &wanted).await?;
         if self.plan.loss.is_none() {
-            self.slots[slot] = SlotState::AwaitsBackwardInput;
+            self.slots[slot].state = SlotState::AwaitsBackwardInput;
         }
         Ok(output.tensor(&first(words))?)
     }
@@ -140,10 +164,10 @@ impl Stage {
     ) -> Result<LossReport, ComputeError> {
         let (recording, site) = self.loss(slot, LossSpec::CrossEntropy)?;
         check_labels(labels, site.rows(), site.columns())?;
-        self.write_input("loss", slot, input)?;
-        self.program.write(site.labels, slot, labels);
+        let instance = self.write_input("loss", slot, input)?;
+        self.program.write(site.labels, instance, labels);
         let counted = labels.iter().filter(|label| **label != loss::IGNORED_LABEL);
-        self.report_loss(recording, slot, &site, counted.count())
+        self.report_loss(recording, instance, &site, counted.count())
             .await
     }
 
@@ -156,9 +180,10 @@ impl Stage {
     ) -> Result<LossReport, ComputeError> {
         let (recording, site) = self.loss(slot, LossSpec::MeanSquaredError)?;
         let words = self.plan.output.expect(targets)?;
-        self.write_input("loss", slot, input)?;
-        self.program.write(site.labels, slot, &words);
-        self.report_loss(recording, slot, &site, site.rows()).await
+        let instance = self.write_input("loss", slot, input)?;
+        self.program.write(site.labels, instance, &words);
+        self.report_loss(recording, instance, &site, site.rows())
+            .await
     }
 
     /// Says which samples of which step the micro-batches of a slot are from now on, for layers that draw at random; nothing
@@ -172,8 +197,15 @@ impl Stage {
         if let Some(view) = self.plan.position {
             let word = |Position { step, first_sample }| [1, step, first_sample, 0];
             let words = position.map_or([0; 4], word);
-            self.program.write(view, slot, &words);
+            self.program.write(view, Instance::slot(slot), &words);
         }
+        Ok(())
+    }
+
+    /// Says which weights F uses in a slot from now on: those after so many updates, or, as in the beginning, the newest.
+    pub fn set_version(&mut self, slot: usize, version: Option<u64>) -> Result<(), ComputeError> {
+        self.check_slot("version", slot)?;
+        self.slots[slot].wanted = version;
         Ok(())
     }
 
@@ -190,11 +222,14 @@ impl Stage {
     async fn report_loss(
         &mut self,
         recording: RecordingId,
-        slot: usize,
+        instance: Instance,
         site: &LossSite,
         samples: usize,
     ) -> Result<LossReport, ComputeError> {
-        let words = self.program.run(recording, slot, &[site.losses]).await?;
+        let words = self
+            .program
+            .run(recording, instance, &[site.losses])
+            .await?;
         let report = loss::report(bytemuck::cast_slice(&first(words)), samples);
         if !report.loss_sum.is_finite() {
             let layer = self.config.layers.end - 1;
@@ -205,7 +240,7 @@ impl Stage {
                 loss: report.loss_sum,
             });
         }
-        self.slots[slot] = SlotState::AwaitsBackwardInput;
+        self.slots[instance.slot].state = SlotState::AwaitsBackwardInput;
         Ok(report)
     }
 
@@ -216,12 +251,12 @@ impl Stage {
         slot: usize,
         output_gradient: Option<&Packed>,
     ) -> Result<Option<Packed>, ComputeError> {
-        self.take_turn("B", slot, SlotState::AwaitsBackwardInput)?;
+        let instance = self.take_turn("B", slot, SlotState::AwaitsBackwardInput)?;
         match (output_gradient, self.plan.loss.is_some()) {
             (Some(gradient), false) => {
                 let edge = &self.plan.output_gradient;
                 let words = edge.expect(gradient)?;
-                self.program.write(edge.packed, slot, &words);
+                self.program.write(edge.packed, instance, &words);
             }
             (None, true) => {}
             (Some(_), true) => return Err(misuse("B", slot, "the tail takes no gradient")),
@@ -231,57 +266,20 @@ impl Stage {
         let wanted: Vec<View> = edge.map(|edge| edge.packed).into_iter().collect();
         let words = self
             .program
-            .run(self.plan.backward_input, slot, &wanted)
+            .run(self.plan.backward_input, instance, &wanted)
             .await?;
-        self.slots[slot] = SlotState::AwaitsBackwardWeights;
+        self.slots[slot].state = SlotState::AwaitsBackwardWeights;
         let gradient = edge.map(|edge| edge.tensor(&first(words)));
         Ok(gradient.transpose()?)
     }
 
     /// W: adds to the gradients of the weights; the slot is free after it. The future may complete while a GPU still works.
     pub async fn backward_weights(&mut self, slot: usize) -> Result<(), ComputeError> {
-        self.take_turn("W", slot, SlotState::AwaitsBackwardWeights)?;
+        let instance = self.take_turn("W", slot, SlotState::AwaitsBackwardWeights)?;
         self.program
-            .run(self.plan.backward_weights, slot, &[])
+            .run(self.plan.backward_weights, instance, &[])
             .await?;
-        self.slots[slot] = SlotState::Free;
-        Ok(())
-    }
-
-    /// What the stage has learnt, layer after layer.
-    pub async fn parameters(&self) -> Result<Vec<Parameter>, ComputeError> {
-        let views: Vec<_> = self
-            .plan
-            .parameters
-            .iter()
-            .map(|parameter| parameter.view)
-            .collect();
-        let values = self.program.read(0, &views).await?;
-        let parameter = |(plan, words): (&plan::ParameterPlan, Vec<u32>)| Parameter {
-            layer: plan.layer,
-            name: plan.name.clone(),
-            shape: plan.shape.clone(),
-            values: words.into_iter().map(f32::from_bits).collect(),
-        };
-        Ok(self
-            .plan
-            .parameters
-            .iter()
-            .zip(values)
-            .map(parameter)
-            .collect())
-    }
-
-    /// Replaces all weights of the stage by those of the same names; others may be among them. All or nothing.
-    pub fn set_parameters(&mut self, given: &[Parameter]) -> Result<(), ComputeError> {
-        let plans = &self.plan.parameters;
-        let found: Result<Vec<_>, _> = plans
-            .iter()
-            .map(|plan| Ok((plan.view, parameters::find(plan, given)?)))
-            .collect();
-        for (view, values) in found.map_err(ComputeError::Parameter)? {
-            self.program.write(view, 0, bytemuck::cast_slice(values));
-        }
+        self.slots[slot].state = SlotState::Free;
         Ok(())
     }
 
@@ -318,15 +316,19 @@ impl Stage {
         task: &'static str,
         slot: usize,
         input: &Packed,
-    ) -> Result<(), ComputeError> {
+    ) -> Result<Instance, ComputeError> {
         self.check_slot(task, slot)?;
+        let used = self.slots[slot].wanted.unwrap_or(self.versions.newest());
+        let version = self.versions.find(task, used)?;
         let words = self.plan.input.expect(input)?;
         if let Some(limit) = self.plan.tokens {
             check_tokens(&words, limit)?;
         }
-        self.program.write(self.plan.input.packed, slot, &words);
-        self.slots[slot] = SlotState::Free;
-        Ok(())
+        let instance = Instance { slot, version };
+        self.program.write(self.plan.input.packed, instance, &words);
+        self.slots[slot].state = SlotState::Free;
+        self.slots[slot].used = used;
+        Ok(instance)
     }
 
     fn check_slot(&self, task: &'static str, slot: usize) -> Result<(), ComputeError> {
@@ -345,18 +347,18 @@ impl Stage {
         task: &'static str,
         slot: usize,
         needed: SlotState,
-    ) -> Result<(), ComputeError> {
+    ) -> Result<Instance, ComputeError> {
         self.check_slot(task, slot)?;
-        let state = self.slots[slot];
+        let Slot { state, used, .. } = self.slots[slot];
         if state == needed {
-            Ok(())
-        } else {
-            Err(misuse(
-                task,
-                slot,
-                format!("{needed:?} is needed, it is {state:?}"),
-            ))
+            let version = self.versions.find(task, used)?;
+            return Ok(Instance { slot, version });
         }
+        Err(misuse(
+            task,
+            slot,
+            format!("{needed:?} is needed, it is {state:?}"),
+        ))
     }
 }
 

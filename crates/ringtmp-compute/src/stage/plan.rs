@@ -11,7 +11,9 @@ use crate::model::elements;
 use crate::operation::Operation;
 use crate::optimizer::{Coefficients, UpdateSite, square_sums};
 use crate::packing::Packing;
-use crate::recording::{BufferId, Lifetime, Plan, Recording, RecordingId, SLOTS_MAX, View};
+use crate::recording::{
+    BufferId, Lifetime, Plan, Recording, RecordingId, SLOTS_MAX, VERSIONS_MAX, View,
+};
 use crate::tensor::TENSOR_BYTES_MAX;
 
 /// Parts of which the sum of the squares of a gradient is made: as many threads of a GPU work at it.
@@ -33,6 +35,8 @@ pub(super) struct StagePlan {
     pub(super) update: RecordingId,
     /// What the optimizer is told of the step.
     pub(super) coefficients: View,
+    /// The buffers of which each version has its own.
+    pub(super) versioned: Vec<BufferId>,
     /// The sums of squares of the gradients, and where they are, parameter by parameter.
     pub(super) squares: (RecordingId, Vec<View>),
     /// Where the micro-batch of a slot stands in the run, if something draws.
@@ -63,8 +67,10 @@ pub(super) struct ParameterPlan {
     pub(super) shape: Vec<usize>,
     /// Its first values.
     pub(super) initial: Initial,
-    /// Where it is.
+    /// Where it is, in every version.
     pub(super) view: View,
+    /// Where what the optimizer remembers of it is.
+    pub(super) state: Vec<View>,
     /// Where its gradient is.
     gradient: View,
 }
@@ -79,12 +85,16 @@ impl StagePlan {
             shapes: &shapes[config.layers.start..=config.layers.end],
             plan: Plan {
                 slots: config.slots,
+                versions: config.versions,
                 ..Plan::default()
             },
             position: None,
-            parameters: Arenas::new("parameters"),
-            gradients: Arenas::new("gradients"),
-            state: vec![Arenas::new("optimizer state"); config.optimizer.state_tensors()],
+            parameters: Arenas::new("parameters", Lifetime::Version),
+            gradients: Arenas::new("gradients", Lifetime::Stage),
+            state: vec![
+                Arenas::new("optimizer state", Lifetime::Stage);
+                config.optimizer.state_tensors()
+            ],
         };
         Ok(planner.plan())
     }
@@ -109,6 +119,7 @@ fn check(config: &StageConfig, shapes: &[Vec<usize>]) -> Result<(), ComputeError
         micro_batch,
         batch,
         slots,
+        versions,
         ..
     } = config;
     if layers.start >= layers.end || layers.end > config.model.layers.len() {
@@ -125,6 +136,11 @@ fn check(config: &StageConfig, shapes: &[Vec<usize>]) -> Result<(), ComputeError
     if *slots == 0 || *slots > SLOTS_MAX {
         return refuse(format!(
             "{slots} slots, where 1 to {SLOTS_MAX} are possible"
+        ));
+    }
+    if *versions == 0 || *versions > VERSIONS_MAX {
+        return refuse(format!(
+            "{versions} versions of the weights, where 1 to {VERSIONS_MAX} are possible"
         ));
     }
     for shape in &shapes[layers.start..=layers.end] {
@@ -194,6 +210,7 @@ impl Planner<'_> {
             backward_weights,
             update,
             coefficients,
+            versioned: self.parameters.buffers.clone(),
             squares,
             position: self.position,
             tokens: self.config.model.layers[self.config.layers.start]
@@ -304,9 +321,9 @@ impl Planner<'_> {
                 let view = self.parameters.place(&mut self.plan, words);
                 // The same sizes in the same order: gradients lie in their arenas as parameters do in theirs.
                 let gradient = self.gradients.place(&mut self.plan, words);
-                for arenas in &mut self.state {
-                    arenas.place(&mut self.plan, words);
-                }
+                let plan = &mut self.plan;
+                let state = self.state.iter_mut();
+                let state = state.map(|arenas| arenas.place(plan, words)).collect();
                 let name = format!("{}.{}", modules[layer], spec.name);
                 let (shape, initial) = (spec.shape, spec.initial);
                 parameters.push(ParameterPlan {
@@ -316,6 +333,7 @@ impl Planner<'_> {
                     shape,
                     initial,
                     view,
+                    state,
                     gradient,
                 });
             }

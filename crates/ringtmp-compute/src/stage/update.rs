@@ -3,6 +3,7 @@
 use super::Stage;
 use crate::error::ComputeError;
 use crate::optimizer::clip_factor;
+use crate::recording::Instance;
 
 /// The sum of the squares of one parameter's gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +17,9 @@ pub struct GradientSquares {
 }
 
 impl Stage {
-    /// Lets the optimizer change the weights, and sets their gradients to zero; `step` is counted from 0 over the whole run.
-    /// The future may complete while a GPU still works.
+    /// Lets the optimizer make the next version of the weights from the newest, in the place of the oldest if there is no room
+    /// for one more, and sets the gradients to zero; `step` is counted from 0 over the whole run. The future may complete while
+    /// a GPU still works.
     ///
     /// Where gradients are clipped by their norm, it is taken over this stage, which therefore has to hold the whole model;
     /// stages that share one use [`Stage::gradient_squares`] and [`Stage::update_scaled`].
@@ -42,17 +44,33 @@ impl Stage {
         if !scale.is_finite() {
             return Err(ComputeError::NonFiniteGradients);
         }
+        let updates = self.versions.newest();
+        if step != updates {
+            return Err(ComputeError::UpdateOutOfTurn { step, updates });
+        }
+        let versions = self.versions.advanced();
+        let [from, to] = [updates, versions.newest()].map(|version| Instance {
+            slot: 0,
+            version: versions.place(version),
+        });
+        for buffer in &self.plan.versioned {
+            self.program.copy(*buffer, from, to);
+        }
         let numbers = self.config.optimizer.coefficients(step, scale);
         let view = self.plan.coefficients;
-        self.program.write(view, 0, bytemuck::cast_slice(&numbers));
-        self.program.run(self.plan.update, 0, &[]).await?;
+        self.program.write(view, to, bytemuck::cast_slice(&numbers));
+        self.program.run(self.plan.update, to, &[]).await?;
+        self.versions = versions;
         Ok(())
     }
 
     /// The squares of the gradients so far, parameter by parameter in the order of layers.
     pub async fn gradient_squares(&mut self) -> Result<Vec<GradientSquares>, ComputeError> {
         let (recording, views) = &self.plan.squares;
-        let words = self.program.run(*recording, 0, views).await?;
+        let words = self
+            .program
+            .run(*recording, Instance::default(), views)
+            .await?;
         let plans = self.plan.parameters.iter();
         let squares = plans.zip(words).map(|(plan, words)| GradientSquares {
             layer: plan.layer,

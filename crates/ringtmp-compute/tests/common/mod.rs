@@ -150,6 +150,7 @@ pub(crate) fn config(model: ModelSpec, layers: std::ops::Range<usize>) -> StageC
         micro_batch: 3,
         batch: 9,
         slots: 3,
+        versions: 1,
         seed: 7,
         optimizer,
         input_packing: Packing::F32,

@@ -10,6 +10,7 @@
 //! the least that works at all, what the formula wants, and the most that is of use. The room decides them with the plan, which
 //! carries them to the peers.
 
+use crate::ids::{Step, Version};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -77,6 +78,17 @@ impl Mode {
             Self::Async => "async",
             Self::OneForwardOneBackward => "1f1b",
         }
+    }
+
+    /// The weights that F of a step uses at a stage that has made `updates`. What belongs to the time after the last of
+    /// `steps`, an evaluation, sees all of them.
+    pub fn version(self, step: Step, updates: Step, steps: u32) -> Version {
+        Version(match self {
+            Self::Sync | Self::OneForwardOneBackward => step.0,
+            Self::TwoVersions | Self::Async if step.0 >= steps => steps,
+            Self::TwoVersions => step.0.saturating_sub(1),
+            Self::Async => updates.0,
+        })
     }
 
     /// Whether a stage finishes a step before it begins the next.

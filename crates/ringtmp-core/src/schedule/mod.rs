@@ -318,14 +318,8 @@ impl Schedule {
 
     /// Which weights F of a step uses; none if this stage has not made them yet. The evaluation at the end sees all updates.
     fn version(&self, step: Step) -> Option<Version> {
-        let steps = self.roster.steps;
-        let wanted = match self.mode {
-            Mode::Sync | Mode::OneForwardOneBackward => step.0,
-            Mode::TwoVersions | Mode::Async if step.0 >= steps => steps,
-            Mode::TwoVersions => step.0.saturating_sub(1),
-            Mode::Async => self.updates.0,
-        };
-        (wanted <= self.updates.0).then_some(Version(wanted))
+        let wanted = self.mode.version(step, self.updates, self.roster.steps);
+        (wanted.0 <= self.updates.0).then_some(wanted)
     }
 
     /// What could enter this stage now.
