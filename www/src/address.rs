@@ -3,6 +3,7 @@
 use crate::messages::{Channels, Entry, Executor, RunWish};
 use crate::words;
 use ringtmp_core::ids::RoomCode;
+use ringtmp_peer::DataSource;
 
 /// The longest device name taken from an address; the room keeps less.
 const NAME_CHARS_MAX: usize = 80;
@@ -22,7 +23,7 @@ pub struct Address {
     pub watch: bool,
     /// `pace=...`: be as slow as a device of so many operations per second
     pub pace: Option<f64>,
-    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `codec=...`
+    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `source=...`, `codec=...`
     pub run: RunWish,
     /// What could not be understood, in words.
     pub problems: Vec<String>,
@@ -134,6 +135,11 @@ impl Address {
             "peers" => match value.parse() {
                 Ok(peers) => self.run.peers = Some(peers),
                 Err(_) => self.problem(name, value, "a number from 0 to 65535"),
+            },
+            "source" => match value {
+                "one" => self.run.source = Some(DataSource::One),
+                "every" => self.run.source = Some(DataSource::Every),
+                _ => self.problem(name, value, "one or every"),
             },
             "codec" => match value.parse() {
                 Ok(codec) => self.run.codec = Some(codec),
@@ -247,6 +253,7 @@ mod tests {
                 ("preset", "cnn"),
                 ("data", "idx:/data"),
                 ("codec", "int8"),
+                ("source", "every"),
             ],
         );
         let run = RunWish {
@@ -254,6 +261,7 @@ mod tests {
             data: Some("idx:/data".to_owned()),
             steps: Some(40),
             peers: Some(2),
+            source: Some(DataSource::Every),
             codec: Some(CodecChoice::Int8),
         };
         assert_eq!(address.entry(), Some(Entry::Create(run)));
@@ -289,10 +297,11 @@ mod tests {
                 ("steps", "0"),
                 ("peers", "-1"),
                 ("codec", "f8"),
+                ("source", "none"),
                 ("utm_source", "x"),
             ],
         );
-        assert_eq!(address.problems.len(), 4);
+        assert_eq!(address.problems.len(), 5);
         assert!(address.problems[0].contains("abacus"));
         assert_eq!(
             (address.executor, address.run),

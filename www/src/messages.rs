@@ -6,7 +6,7 @@
 
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
-use ringtmp_peer::{Command, View};
+use ringtmp_peer::{Command, DataSource, View};
 use serde::{Deserialize, Serialize};
 
 /// The page's first message.
@@ -47,6 +47,8 @@ pub struct RunWish {
     pub steps: Option<u32>,
     /// Devices to wait for; 0 to wait for somebody to press start.
     pub peers: Option<u16>,
+    /// Whose samples are trained on.
+    pub source: Option<DataSource>,
     /// How devices write tensors to each other.
     pub codec: Option<CodecChoice>,
 }

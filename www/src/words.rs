@@ -23,6 +23,9 @@ pub const FORM_MODELS: [(&str, &str); 3] = [
 ];
 pub const FORM_DATA: &str = "Data";
 pub const FORM_DATA_USUAL: &str = "drawn digits; for a transformer sums";
+pub const FORM_SOURCE: &str = "Samples to train on";
+pub const FORM_SOURCE_ONE: &str = "all from the first device";
+pub const FORM_SOURCE_EVERY: &str = "every device its own";
 pub const FORM_STEPS: &str = "Steps";
 pub const FORM_PEERS: &str = "Devices to wait for";
 pub const FORM_PEERS_HINT: &str =

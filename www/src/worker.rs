@@ -135,6 +135,9 @@ fn run_file(wish: messages::RunWish) -> RunFile {
         None => RunFile::default(),
     };
     run.data.set = wish.data;
+    if let Some(source) = wish.source {
+        run.data.source = source;
+    }
     if let Some(steps) = wish.steps {
         run.steps = steps;
     }

@@ -59,7 +59,7 @@ impl Draw {
         let row = dom.child(&side, "div", "controls")?;
         let train = button(&row, "primary", words::DRAW_TRAIN)?;
         let clear = button(&row, "", words::DRAW_CLEAR)?;
-        let fates = dom.child(&section, "ul", "fates")?;
+        let fates = dom.child(&side, "ul", "fates")?;
         fates.set_attribute("role", "status")?;
         let card = Rc::new(Card {
             dom: dom.clone(),

@@ -7,7 +7,7 @@ use crate::messages::{Executor, RunWish};
 use crate::ring::RingDrawing;
 use crate::words;
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_peer::RunFile;
+use ringtmp_peer::{DataSource, RunFile};
 use wasm_bindgen::prelude::*;
 use web_sys::{Element, Event, HtmlInputElement, HtmlSelectElement};
 
@@ -59,6 +59,7 @@ pub(super) fn show(
 struct Fields {
     model: HtmlSelectElement,
     data: HtmlSelectElement,
+    source: HtmlSelectElement,
     steps: HtmlInputElement,
     peers: HtmlInputElement,
     executor: HtmlSelectElement,
@@ -91,6 +92,15 @@ impl Fields {
             Executor::Cpu => "cpu",
         };
         let data = select(dom, form, ("data", words::FORM_DATA), &data, chosen)?;
+        let sources = [
+            ("one", words::FORM_SOURCE_ONE),
+            ("every", words::FORM_SOURCE_EVERY),
+        ];
+        let chosen = match address.run.source.unwrap_or(run.data.source) {
+            DataSource::One => "one",
+            DataSource::Every => "every",
+        };
+        let source = select(dom, form, ("source", words::FORM_SOURCE), &sources, chosen)?;
         let steps = address.run.steps.unwrap_or(run.steps);
         let steps = number(
             dom,
@@ -120,6 +130,7 @@ impl Fields {
         Ok(Self {
             model,
             data,
+            source,
             steps,
             peers,
             executor,
@@ -135,6 +146,10 @@ impl Fields {
                 data: Some(self.data.value()).filter(|data| !data.is_empty()),
                 steps: self.steps.value().parse().ok(),
                 peers: self.peers.value().parse().ok(),
+                source: Some(match self.source.value().as_str() {
+                    "every" => DataSource::Every,
+                    _ => DataSource::One,
+                }),
                 codec: self.codec,
             },
             executor: match self.executor.value().as_str() {

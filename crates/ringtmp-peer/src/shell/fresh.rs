@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 const WAITING_MAX: usize = 16;
 
 /// The most samples whose fate is shown.
-const SHOWN_MAX: usize = 6;
+const SHOWN_MAX: usize = 4;
 
 struct Made {
     shown: FreshSample,
