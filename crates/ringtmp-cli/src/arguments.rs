@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::commands::bench::Bench;
+use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
 use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
@@ -48,6 +49,11 @@ Examples:
   ringtmp bench --preset gpt-nano --executor gpu --products \"\"
   ringtmp bench ring --run run.toml --peers 2,4";
 
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  ringtmp generate --checkpoint sums --prompt 17+25= --temperature 0 --until $'\\n'
+  ringtmp generate --weights gpt.safetensors --run run.toml --prompt ROMEO: --length 500";
+
 const SIM_EXAMPLES: &str = "\
 Examples:
   ringtmp sim --schedule sync --hop-delay 1
@@ -91,6 +97,9 @@ pub(crate) enum Command {
     Train(Train),
     /// Write the weights of a checkpoint as safetensors, as PyTorch names and shapes them
     Export(Export),
+    /// Let a trained model of text go on with a prompt
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(Generate),
     /// Measure how fast this device trains, and what a ring costs
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),

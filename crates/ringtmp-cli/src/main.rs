@@ -47,6 +47,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Demo(demo) => Box::pin(commands::demo::run(demo, quiet)).await,
             Command::Train(train) => Box::pin(commands::train::run(train, quiet)).await,
             Command::Export(export) => commands::train::export(&export),
+            Command::Generate(generate) => commands::generate::run(generate).await,
             Command::Bench(bench) => Box::pin(commands::bench::run(bench)).await,
             Command::Sim(sim) => commands::sim::run(&sim),
             Command::Trace(trace) => commands::trace::run(&trace),

@@ -279,6 +279,42 @@ fn a_transformer_of_any_sizes_learns_sums_and_texts() {
 }
 
 #[test]
+fn a_trained_model_of_text_goes_on_with_a_prompt() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("text.txt"), "ab\n".repeat(200)).expect("written");
+    let toml = "
+        steps = 60
+        batch = 8
+        micro_batch = 4
+        model = { preset = 'gpt', depth = 1, width = 16, heads = 2, context = 6, vocabulary = 5 }
+        data.set = 'text:text.txt'
+        optimizer = { rule = 'adam', learning_rate = 0.01 }";
+    fs::write(path.join("run.toml"), toml).expect("written");
+    let kept = "--checkpoint kept --export weights.safetensors";
+    succeeds(path, &format!("train --executor cpu --run run.toml {kept}"));
+    let generate = "generate --executor cpu --prompt ab --temperature 0 --length 10";
+    // Longer than the context, and by either way to the weights.
+    let text = succeeds(path, &format!("{generate} --checkpoint kept"));
+    assert_eq!(text, "ab\nab\nab\nab\n\n");
+    let weights = "--weights weights.safetensors --run run.toml";
+    assert_eq!(succeeds(path, &format!("{generate} {weights}")), text);
+    let until = succeeds(path, &format!("{generate} --checkpoint kept --until b"));
+    assert_eq!(until, "ab\na\n");
+    let hot = "generate --executor cpu --prompt a --temperature 3 --length 40 --checkpoint kept";
+    let drawn = succeeds(path, hot);
+    assert_eq!(drawn, succeeds(path, hot));
+    assert_ne!(drawn, succeeds(path, &format!("{hot} --seed 2")));
+    let err = fails(path, "generate --checkpoint kept --prompt abc");
+    assert!(err.contains("does not know the character 'c'"), "{err}");
+    let err = fails(path, &format!("{hot}x"));
+    assert!(err.contains("keptx"), "{err}");
+    succeeds(path, &format!("{SMALL} --steps 1 --checkpoint digits"));
+    let err = fails(path, "generate --checkpoint digits --prompt a");
+    assert!(err.contains("takes numbers"), "{err}");
+}
+
+#[test]
 fn a_table_on_disk_is_trained_on_and_what_does_not_fit_is_said() {
     let folder = folder();
     let path = folder.path();

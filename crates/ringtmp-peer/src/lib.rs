@@ -6,7 +6,7 @@
 //! and of tasks; it decides nothing about the protocol. What there is to show is published as a [`view::View`].
 //!
 //! [`bench`] tells how fast a device computes. [`Solo`] trains the same runs in one process, without a ring. [`Checkpoint`] and the safetensors of [`to_safetensors`] are
-//! bytes; where they lie is the caller's business.
+//! bytes; where they lie is the caller's business. [`Writer`] lets a trained model of text go on with a prompt.
 
 pub mod bench;
 mod checkpoint;
@@ -23,6 +23,7 @@ mod solo;
 mod view;
 mod weights;
 mod workshop;
+mod writer;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use datasets::{DataError, DataPlace, open_data};
@@ -40,3 +41,4 @@ pub use solo::{GradientNorm, Score, Solo};
 pub use view::*;
 pub use weights::{WEIGHTS_BYTES_MAX, WeightsError, from_safetensors, to_safetensors};
 pub use workshop::OwnSamples;
+pub use writer::{Manner, Writer, WriterError};

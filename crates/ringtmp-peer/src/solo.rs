@@ -192,7 +192,8 @@ impl Solo {
     }
 }
 
-fn config(run: &Run) -> StageConfig {
+/// The whole model in one stage.
+pub(crate) fn config(run: &Run) -> StageConfig {
     let file = &run.file;
     StageConfig {
         layers: 0..run.model.layers.len(),

@@ -99,7 +99,7 @@ impl Ended {
     }
 }
 
-fn weights(path: &Path, run: &Run) -> Result<Vec<Parameter>> {
+pub(super) fn weights(path: &Path, run: &Run) -> Result<Vec<Parameter>> {
     let bytes = files::read(path, WEIGHTS_BYTES_MAX)?;
     from_safetensors(&bytes, &run.model).with_context(|| path.display().to_string())
 }
@@ -119,7 +119,7 @@ fn checkpoint_path(folder: &Path) -> PathBuf {
     folder.join(CHECKPOINT)
 }
 
-fn read_checkpoint(folder: &Path) -> Result<Checkpoint> {
+pub(super) fn read_checkpoint(folder: &Path) -> Result<Checkpoint> {
     let path = checkpoint_path(folder);
     let bytes = files::read(&path, WEIGHTS_BYTES_MAX)?;
     Checkpoint::decode(&bytes).with_context(|| path.display().to_string())
