@@ -372,25 +372,22 @@ fn samples_out_of_turn_from_elsewhere_or_too_far_ahead_are_refused_and_others_pa
     let shifted = good.arrived(Predecessor, TensorKind::Samples, train, id, None);
     assert!(out_of_order(shifted));
     // A flood is stopped at the first frame too many, at the next stage and at the head.
+    let roster = roster_of(2, 3, 9, 6);
     for stage in [2, 0] {
         let mut flooded = Schedule::new(StageIndex(stage), Mode::Sync, &limits, roster.clone());
-        for number in (1..).step_by(3) {
-            let result = arrive(&mut flooded, Predecessor, train, number);
-            if number < window {
-                assert!(result.is_ok(), "{number}: {result:?}");
-            } else {
-                assert!(
-                    matches!(result, Err(Violation::TooFarAhead { .. })),
-                    "{result:?}"
-                );
-                break;
-            }
-        }
-        let held = flooded.payloads().count() as u64;
+        let mut arrive = |number| {
+            let id = roster.micro_batch(number).expect("there is one");
+            let payload = Some(PayloadId(number));
+            flooded.arrived(Predecessor, TensorKind::Samples, train, id, payload)
+        };
+        assert!((0..window).all(|number| arrive(number).is_ok()));
+        let refused = arrive(window);
         assert!(
-            held < window && (held > 0) == (stage == 0),
-            "{held} at {stage}"
+            matches!(refused, Err(Violation::TooFarAhead { .. })),
+            "{refused:?}"
         );
+        let held = flooded.payloads().count() as u64;
+        assert_eq!(held, if stage == 0 { window } else { 0 });
     }
 }
 
