@@ -87,10 +87,10 @@ pub(crate) struct RunChoice {
     momentum_decay: Option<f32>,
     /// Steps over which the learning rate grows from near zero
     #[arg(long, value_name = "STEPS")]
-    warm_up_steps: Option<u64>,
+    warm_up_steps: Option<u32>,
     /// The step at which the learning rate has fallen along half a cosine
     #[arg(long, value_name = "STEP")]
-    cosine_steps: Option<u64>,
+    cosine_steps: Option<u32>,
     /// The part of the learning rate that is left then
     #[arg(long, value_name = "PART")]
     final_ratio: Option<f32>,

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Numbers, config, cpu, gpu, other_models, sample, say, suite};
+use common::{Numbers, config, cpu, gpu, other_models, sample, suite};
 use ringtmp_compute::packing::{Dither, int8_scales, pack_f16, pack_int8, unpack_f16, unpack_int8};
 use ringtmp_compute::recording::{Instance, Lifetime, Plan, Recording, RecordingId};
 use ringtmp_compute::{Executor, Format, Packed, Packing, Position, Stage, StageConfig};
@@ -403,7 +403,7 @@ fn nanoseconds_of_a_number() {
                 shortest = shortest.min(begun.elapsed());
             }
             let nanoseconds = shortest.as_nanos() as f64 / COUNT as f64;
-            say(&format!("{name}: {nanoseconds:.2} ns a number"));
+            common::say(&format!("{name}: {nanoseconds:.2} ns a number"));
         }
     });
 }

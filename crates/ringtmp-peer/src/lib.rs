@@ -5,7 +5,7 @@
 //! the pure [`ringtmp_core::node::Node`], and whatever the node asks for is done. The shell is the only owner of the clock
 //! and of tasks; it decides nothing about the protocol. What there is to show is published as a [`view::View`].
 //!
-//! [`bench`] tells how fast a device computes. [`Solo`] trains the same runs in one process, without a ring. [`Checkpoint`] and the safetensors of [`to_safetensors`] are
+//! [`mod@bench`] tells how fast a device computes. [`Solo`] trains the same runs in one process, without a ring. [`Checkpoint`] and the safetensors of [`to_safetensors`] are
 //! bytes; where they lie is the caller's business. [`Writer`] lets a trained model of text go on with a prompt.
 
 pub mod bench;

@@ -181,6 +181,9 @@ impl RunFile {
         };
         let (batch, micro_batch) = (self.batch, self.micro_batch);
         rule(self.steps >= 1, "steps", &self.steps, "at least 1")?;
+        let writable = i64::try_from(self.seed).is_ok();
+        let words = "at most 9223372036854775807, the largest number of TOML";
+        rule(writable, "seed", &self.seed, words)?;
         let in_bounds = (1..=BATCH_MAX).contains(&batch);
         rule(in_bounds, "batch", &batch, "1 to 65536")?;
         let divides = micro_batch >= 1 && batch.is_multiple_of(micro_batch);
@@ -227,6 +230,12 @@ mod tests {
         };
         assert!(error("micro_batch = 10").contains("multiple"));
         assert!(error("steps = 0").contains("steps = 0"));
+        let seed = RunFile {
+            seed: u64::MAX,
+            ..RunFile::default()
+        };
+        let refused = seed.check().expect_err("TOML cannot say it");
+        assert!(refused.to_string().contains("seed = 18446744073709551615"));
         assert!(error("batch = 65536\nmicro_batch = 1").contains("at most 65535"));
         assert!(error("schedule = 'gpipe'").contains("sync"));
         assert!(error("colour = 1").contains("colour"));

@@ -42,11 +42,11 @@ pub struct OptimizerTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum_decay: Option<f32>,
     /// Steps over which the learning rate grows in equal parts from near zero.
-    pub warm_up_steps: u64,
+    pub warm_up_steps: u32,
     /// The step at which the learning rate has fallen, along half a cosine since warming up, to `final_ratio` of it; where it
     /// is not given the learning rate stays.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cosine_steps: Option<u64>,
+    pub cosine_steps: Option<u32>,
     /// The part of the learning rate that is left in the end.
     pub final_ratio: f32,
     /// Gradients of the whole model whose norm is larger are scaled down to it; where it is not given, none are. So far only
@@ -148,8 +148,8 @@ impl OptimizerTable {
         let rule = self.rule(name);
         let spec = OptimizerSpec {
             schedule: Schedule {
-                warm_up_steps: self.warm_up_steps,
-                cosine_steps: self.cosine_steps,
+                warm_up_steps: self.warm_up_steps.into(),
+                cosine_steps: self.cosine_steps.map(u64::from),
                 final_ratio: self.final_ratio,
             },
             clip_norm: self.clip_norm,
