@@ -6,10 +6,10 @@
 //! ```
 //!
 //! - For a fixed order this is exact but for the credits, which depend on the bound that is sought: it is solved twice, and every
-//!   candidate is then assessed with the limits it really gets ([`Problem::assess`]).
+//!   candidate is then assessed with the limits it really gets (`Problem::assess`).
 //! - Peers may be left out, but only where that gains more than [`SKIP_GAIN`]: equal devices all take part.
-//! - Up to [`orders::SUBSET_PEERS_MAX`] peers every order is searched, by one table over the sets of peers behind a stage; beyond
-//!   that a few sorted orders and what 2-opt makes of them, within [`orders::EVALUATIONS_MAX`].
+//! - Up to `SUBSET_PEERS_MAX` peers every order is searched, by one table over the sets of peers behind a stage; beyond
+//!   that a few sorted orders and what 2-opt makes of them, within `EVALUATIONS_MAX`.
 //! - Peers on one shared medium also share its air time: a hop between two of them uses it twice.
 //! - Bytes that a peer lacks are added up before seconds are compared, so that the same table says what is missing when nothing
 //!   fits.
