@@ -409,8 +409,8 @@ async fn the_demo_opens_tabs_trains_them_and_writes_its_result() -> Result<()> {
             .find(|link| (&link["from"], &link["to"]) == ends);
         link.and_then(|link| link["bytes"].as_u64()).unwrap_or(0)
     };
-    // A step sends 64 rows of 256 and of 128 numbers forward; the closing link carries the curve.
-    let step = 64 * 4 * u64::from(STEPS);
+    // A step sends 64 rows of 256 and of 128 numbers of 16 bits forward; the closing link carries the curve.
+    let step = 64 * 2 * u64::from(STEPS);
     ensure!(
         forward(0) > 256 * step && forward(1) > 128 * step && forward(2) > 0,
         "{result}"
