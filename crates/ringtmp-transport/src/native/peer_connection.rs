@@ -1,6 +1,7 @@
 //! One native peer connection: two negotiated channels, trickled candidates, back-pressure both ways.
 
 use super::access_link::{Access, Addresses};
+use super::runtime::LargeSockets;
 use crate::connector::{Attempt, SignalSender, until_ended, within_limits};
 use crate::error::LinkError;
 use crate::link::Endpoint;
@@ -24,7 +25,7 @@ use webrtc::peer_connection::{
 
 /// The most bytes of a lane that the crate holds unacknowledged. The tensors lane shares one queue with the control lane
 /// there, so this is also what a control frame may wait behind: 7 ms at 39 MB/s.
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
+pub(super) const SEND_BUFFER_BYTES: usize = 256 * 1024;
 
 /// What every browser takes as one message; the crate's own default is a quarter of it.
 const MESSAGE_BYTES_MAX: u32 = SctpMaxMessageSize::MAX_MESSAGE_SIZE;
@@ -78,6 +79,7 @@ async fn open(handler: Handler) -> Result<Connection, Error> {
         .build();
     let building = PeerConnectionBuilder::new()
         .with_setting_engine(settings)
+        .with_runtime(Arc::new(LargeSockets))
         .with_handler(Arc::new(handler))
         .with_udp_addrs(BIND_ADDRESSES.to_vec())
         .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
