@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::commands::bench::Bench;
+use crate::commands::curves::Curves;
 use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
 use crate::commands::sim::Sim;
@@ -61,6 +62,11 @@ Examples:
   ringtmp sim --peers 4 --steps 3 --timeline ring.svg --trace ring.json
   ringtmp trace ring.json";
 
+const CURVES_EXAMPLES: &str = "\
+Examples:
+  ringtmp curves sync=sync-1.csv,sync-2.csv 2bw=2bw-1.csv,2bw-2.csv
+  ringtmp curves sync=sync.csv async=async.csv --batch 16 --svg curves.svg";
+
 const IDLE_EXAMPLES: &str = "\
 Examples:
   ringtmp idle --natives 4
@@ -108,6 +114,9 @@ pub(crate) enum Command {
     Sim(Sim),
     /// Tell from traces how their peers spent their time
     Trace(Trace),
+    /// Compare training runs by their logs: how many samples it takes one to get as far as another
+    #[command(after_help = CURVES_EXAMPLES)]
+    Curves(Curves),
     /// Measure how idle paced devices are, beside what the simulator says
     #[command(after_help = IDLE_EXAMPLES)]
     Idle(Idle),

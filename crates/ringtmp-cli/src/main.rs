@@ -50,6 +50,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Generate(generate) => commands::generate::run(generate).await,
             Command::Bench(bench) => Box::pin(commands::bench::run(bench)).await,
             Command::Sim(sim) => commands::sim::run(&sim),
+            Command::Curves(curves) => commands::curves::run(&curves),
             Command::Trace(trace) => commands::trace::run(&trace),
             Command::Idle(idle) => Box::pin(commands::idle::run(idle, quiet)).await,
             Command::Guard => commands::guard::run(std::io::stdin().lock()),

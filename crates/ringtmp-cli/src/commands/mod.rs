@@ -1,6 +1,7 @@
 //! What each subcommand does.
 
 pub(crate) mod bench;
+pub(crate) mod curves;
 pub(crate) mod demo;
 pub(crate) mod generate;
 pub(crate) mod guard;
