@@ -1,4 +1,4 @@
-//! How long the demo waits for what.
+//! How long a ring of this program's own devices is waited for.
 
 use crate::terminal::{participants, steps_done};
 use ringtmp_core::signal::RoomState;
@@ -19,14 +19,14 @@ const STEP_MAX: Duration = Duration::from_secs(120);
 
 /// Watches that a room moves on.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// What was seen last: the state, the number of devices, the number of steps.
     seen: Option<(RoomState, usize, u32)>,
     since: Instant,
 }
 
 impl Patience {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seen: None,
             since: Instant::now(),
@@ -34,7 +34,7 @@ impl Patience {
     }
 
     /// Takes note of a view; one that has moved on starts the wait anew.
-    pub(super) fn see(&mut self, view: &View) {
+    pub(crate) fn see(&mut self, view: &View) {
         let now = view.room.as_ref().map(|room| {
             (
                 room.state.clone(),
@@ -49,7 +49,7 @@ impl Patience {
     }
 
     /// Done, with words, when the room has not moved on for too long.
-    pub(super) async fn lost(&self) -> String {
+    pub(crate) async fn lost(&self) -> String {
         let Some((limit, words)) = self.limit() else {
             return std::future::pending().await;
         };

@@ -1,21 +1,20 @@
 //! `ringtmp demo`: a server, a room, tabs of a real browser and native processes, watched from the terminal.
 
 mod cast;
-mod patience;
 
 use crate::arguments::{Demo, Transport};
 use crate::browser::{self, Show};
 use crate::commands::serve::{self, Running};
 use crate::exit::Failure;
+use crate::follow::until_finished;
 use crate::interrupt::interrupted;
+use crate::patience::Patience;
 use crate::peer::{Part, Peer, room_url};
 use crate::result::RunReport;
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
 use cast::Cast;
-use patience::Patience;
-use ringtmp_core::signal::RoomState;
-use ringtmp_peer::{DataTable, View};
+use ringtmp_peer::DataTable;
 use signaling_server::BUILD_COMMAND;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -102,8 +101,9 @@ async fn play(
         cast = Cast::start(demo, program, &url, show) => cast?,
         () = &mut interrupt => return Err(Failure::Interrupted.into()),
     };
+    let trouble = async || Err(Failure::Unfinished(cast.trouble().await).into());
     let view = tokio::select! {
-        view = until_finished(peer, &mut cast, screen) => view?,
+        view = until_finished(peer, screen, Some(Patience::new()), trouble) => view?,
         () = &mut interrupt => return Err(Failure::Interrupted.into()),
     };
     if let Some(file) = &demo.json {
@@ -115,35 +115,6 @@ async fn play(
     tokio::select! {
         error = keep_showing(peer, &mut cast, screen) => Err(error),
         () = &mut interrupt => Ok(()),
-    }
-}
-
-/// Draws until the room has finished. Every wait has an end: see [`Patience`].
-async fn until_finished(peer: &mut Peer, cast: &mut Cast, screen: &mut Screen) -> Result<View> {
-    let mut patience = Patience::new();
-    loop {
-        if let Some(view) = peer.view() {
-            screen.show(&view);
-            patience.see(&view);
-            match view.room.as_ref().map(|room| &room.state) {
-                Some(RoomState::Finished) => return Ok(view),
-                Some(RoomState::Stopped { reason }) => {
-                    return Err(Failure::Unfinished(reason.clone()).into());
-                }
-                Some(
-                    RoomState::Waiting
-                    | RoomState::WarmingUp
-                    | RoomState::Training
-                    | RoomState::Paused,
-                )
-                | None => {}
-            }
-        }
-        tokio::select! {
-            changed = peer.changed() => changed?,
-            trouble = cast.trouble() => return Err(Failure::Unfinished(trouble).into()),
-            words = patience.lost() => return Err(Failure::Unfinished(words).into()),
-        }
     }
 }
 

@@ -6,7 +6,9 @@ use super::sim::{percent, plain};
 use crate::arguments::Listen;
 use crate::browser::{self, Browser, Looks, Show};
 use crate::exit::Failure;
+use crate::follow::until_finished;
 use crate::interrupt::interrupted;
+use crate::patience::Patience;
 use crate::peer::{Carrier, Part, Peer, room_url};
 use crate::process::Guard;
 use crate::result::write_json;
@@ -15,7 +17,7 @@ use crate::terminal::Screen;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::signal::{MemberView, Role, RoomState, RunOutline};
+use ringtmp_core::signal::{MemberView, Role, RunOutline};
 use ringtmp_core::trace::{Shares, extent, shares};
 use ringtmp_peer::{
     DataTable, Entry, ExecutorChoice, ModelTable, Own, RunFile, View, update_operations,
@@ -321,34 +323,12 @@ impl Ring {
     }
 
     async fn until_finished(&mut self, screen: &mut Screen) -> Result<View> {
-        loop {
-            if let Some(view) = self.watcher.view() {
-                screen.show(&view);
-                match view.room.as_ref().map(|room| &room.state) {
-                    Some(RoomState::Finished) => return Ok(view),
-                    Some(RoomState::Stopped { reason }) => {
-                        return Err(Failure::Unfinished(reason.clone()).into());
-                    }
-                    Some(
-                        RoomState::Waiting
-                        | RoomState::WarmingUp
-                        | RoomState::Training
-                        | RoomState::Paused,
-                    )
-                    | None => {}
-                }
-            }
-            let trouble = async {
-                match &mut self.tabs {
-                    Some(tabs) => tabs.trouble().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                changed = self.watcher.changed() => changed?,
-                words = trouble => return Err(Failure::Unfinished(words).into()),
-            }
-        }
+        let tabs = &mut self.tabs;
+        let trouble = async || match tabs {
+            Some(tabs) => Err(Failure::Unfinished(tabs.trouble().await).into()),
+            None => std::future::pending().await,
+        };
+        until_finished(&mut self.watcher, screen, Some(Patience::new()), trouble).await
     }
 
     async fn leave(self) {

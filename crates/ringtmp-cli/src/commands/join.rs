@@ -1,15 +1,15 @@
 //! `ringtmp join`.
 
 use crate::arguments::Join;
-use crate::exit::Failure;
+use crate::follow::outcome;
 use crate::interrupt::interrupted;
 use crate::peer::{Carrier, Part, Peer};
 use crate::speed::Speed;
 use crate::terminal::Screen;
 use crate::trace_file::TraceFile;
 use anyhow::{Result, bail};
-use ringtmp_core::signal::{Role, RoomState};
-use ringtmp_peer::{Entry, Own, View};
+use ringtmp_core::signal::Role;
+use ringtmp_peer::{Entry, Own};
 
 /// Takes part until it is interrupted, or, if asked to, until the run ends.
 pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
@@ -56,13 +56,4 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
         trace.finish().await?;
     }
     outcome
-}
-
-/// How the run has ended, if it has.
-fn outcome(view: &View) -> Option<Result<()>> {
-    match &view.room.as_ref()?.state {
-        RoomState::Finished => Some(Ok(())),
-        RoomState::Stopped { reason } => Some(Err(Failure::Unfinished(reason.clone()).into())),
-        RoomState::Waiting | RoomState::WarmingUp | RoomState::Training | RoomState::Paused => None,
-    }
 }

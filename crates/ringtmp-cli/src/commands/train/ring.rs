@@ -5,6 +5,7 @@ use super::{Ended, HeldOut, write_norms};
 use crate::arguments::{Train, Transport};
 use crate::commands::serve::Running;
 use crate::exit::Failure;
+use crate::follow::until_finished;
 use crate::interrupt::interrupted;
 use crate::peer::{Carrier, Part, Peer};
 use crate::result::RunReport;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use ringtmp_core::ids::RoomCode;
-use ringtmp_core::signal::{Point, RoomState};
+use ringtmp_core::signal::Point;
 use ringtmp_peer::{
     DataPlace, Executor, Own, Parameter, Run, RunFile, Solo, Traced, View, open_data,
 };
@@ -166,33 +167,18 @@ impl<'a> Ring<'a> {
             self.peers.push(Peer::start(self.part(code, number))?);
         }
         let mut logged = 0;
-        loop {
-            if let Some(view) = self.watcher.view() {
-                screen.show(&view);
-                match view.room.as_ref().map(|room| &room.state) {
-                    Some(RoomState::Finished) => {
-                        while let Ok(points) = self.points.try_recv() {
-                            write(&mut log, &points, &mut logged)?;
-                        }
-                        return complete(view, log.is_some(), logged);
-                    }
-                    Some(RoomState::Stopped { reason }) => {
-                        return Err(Failure::Unfinished(reason.clone()).into());
-                    }
-                    Some(
-                        RoomState::Waiting
-                        | RoomState::WarmingUp
-                        | RoomState::Training
-                        | RoomState::Paused,
-                    )
-                    | None => {}
-                }
-            }
-            tokio::select! {
-                changed = self.watcher.changed() => changed?,
-                Some(points) = self.points.next() => write(&mut log, &points, &mut logged)?,
-            }
+        let points = &mut self.points;
+        let write_down = async || match points.next().await {
+            Some(points) => write(&mut log, &points, &mut logged),
+            // The watcher is gone, which it will say itself.
+            None => std::future::pending().await,
+        };
+        // Steps of a large model may take any time.
+        let view = until_finished(&mut self.watcher, screen, None, write_down).await?;
+        while let Ok(points) = self.points.try_recv() {
+            write(&mut log, &points, &mut logged)?;
         }
+        complete(view, log.is_some(), logged)
     }
 
     /// Ends every peer, and gives what they have learnt.

@@ -1,0 +1,50 @@
+//! Following a room to the end of its run.
+
+use crate::exit::Failure;
+use crate::patience::Patience;
+use crate::peer::Peer;
+use crate::terminal::Screen;
+use anyhow::Result;
+use ringtmp_core::signal::RoomState;
+use ringtmp_peer::View;
+
+/// How the run has ended, if it has.
+pub(crate) fn outcome(view: &View) -> Option<Result<()>> {
+    match &view.room.as_ref()?.state {
+        RoomState::Finished => Some(Ok(())),
+        RoomState::Stopped { reason } => Some(Err(Failure::Unfinished(reason.clone()).into())),
+        RoomState::Waiting | RoomState::WarmingUp | RoomState::Training | RoomState::Paused => None,
+    }
+}
+
+/// Draws until the run has finished, and gives the last view. `meanwhile` is done over and over; it must lose nothing when it
+/// is dropped in between, and its error ends all. Where patience is given, no wait is longer than it allows.
+pub(crate) async fn until_finished(
+    peer: &mut Peer,
+    screen: &mut Screen,
+    mut patience: Option<Patience>,
+    mut meanwhile: impl AsyncFnMut() -> Result<()>,
+) -> Result<View> {
+    loop {
+        if let Some(view) = peer.view() {
+            screen.show(&view);
+            if let Some(patience) = &mut patience {
+                patience.see(&view);
+            }
+            if let Some(outcome) = outcome(&view) {
+                return outcome.map(|()| view);
+            }
+        }
+        let lost = async {
+            match &patience {
+                Some(patience) => patience.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = peer.changed() => changed?,
+            done = meanwhile() => done?,
+            words = lost => return Err(Failure::Unfinished(words).into()),
+        }
+    }
+}
