@@ -6,7 +6,7 @@ use ringtmp_core::ids::PeerId;
 use ringtmp_core::partition::{Device, Hop, Hops, Problem};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::{LinkProfile, Planning, Profile};
-use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec, Task};
+use ringtmp_core::schedule::{DataSource, Limits, Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::RunOutline;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -61,6 +61,8 @@ pub struct Scenario {
     pub jitter: f64,
     /// Makes all draws.
     pub seed: u64,
+    /// Limits of stages, head first, in place of those that the room chooses: to predict a ring that has its plan.
+    pub limits: Option<Vec<Limits>>,
 }
 
 /// Why a scenario cannot be simulated. The fault is its author's.
@@ -118,6 +120,7 @@ impl Scenario {
             medium_bytes_per_second: None,
             jitter: 0.0,
             seed: 1,
+            limits: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! `ringtmp idle`: how idle real devices are, beside what the simulator says of them. Peers are paced, so that this machine
 //! can be several devices at once; a run in which it could not keep their pace is refused.
 
+mod predict;
+
 use super::serve::{self, Running};
 use super::sim::{percent, plain};
 use crate::arguments::Listen;
@@ -16,22 +18,16 @@ use crate::speed::Speed;
 use crate::terminal::Screen;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use predict::{Emulated, predicted};
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{MemberView, Role, RunOutline};
-use ringtmp_core::trace::{Shares, extent, shares};
-use ringtmp_peer::{
-    DataTable, Entry, ExecutorChoice, ModelTable, Own, RunFile, View, update_operations,
-};
-use ringtmp_sim::check::simulate_checked;
-use ringtmp_sim::{DeviceSpec, Scenario};
+use ringtmp_core::trace::Shares;
+use ringtmp_peer::{DataTable, Entry, ExecutorChoice, ModelTable, Own, RunFile, View};
 use serde::Serialize;
 use std::path::PathBuf;
 
 /// The version of the JSON below: keys are added, never changed.
 const SCHEMA_VERSION: u32 = 1;
-
-/// What a hop takes here, in units of the simulator's forward of 10 ms: half a millisecond between two processes.
-const HOP_DELAY: f64 = 0.05;
 
 /// The share of tasks that may be late before the machine counts as the bottleneck.
 const LATE_SHARE_MAX: f64 = 0.02;
@@ -88,7 +84,7 @@ struct Compared {
     name: String,
     layers: [u16; 2],
     operations_per_second: f64,
-    /// Of the whole run, filling and draining included.
+    /// From when the ring began until the device's part was done, so with filling and draining.
     idle: f64,
     idle_simulated: f64,
     shares: Shares,
@@ -204,8 +200,11 @@ impl Idle {
                 Ok((member, *speed))
             })
             .collect::<Result<_>>()?;
-        let speeds: Vec<f64> = stages.iter().map(|(_, speed)| *speed).collect();
-        let simulated = simulated(outline, &plan.cuts, &speeds)?;
+        let emulated = stages.iter().map(|(member, speed)| Emulated {
+            operations_per_second: *speed,
+            kind: member.device.kind,
+        });
+        let simulated = predicted(outline, plan, &emulated.collect::<Vec<_>>())?;
         let compared =
             |(((member, speed), pair), simulated): ((&(&MemberView, f64), &[u16]), &Shares)| {
                 let report = member.report.as_ref();
@@ -239,38 +238,6 @@ impl Idle {
             peers,
         })
     }
-}
-
-/// How the simulator says that devices of these speeds spend their time with these cuts, head first.
-fn simulated(outline: &RunOutline, cuts: &[u16], speeds: &[f64]) -> Result<Vec<Shares>> {
-    let peers = u16::try_from(speeds.len()).context("more devices than a room takes")?;
-    let mode = outline.schedule.mode;
-    let equal = Scenario::equal(peers, mode, outline.micro_batches, outline.steps, HOP_DELAY);
-    let device = |(pair, speed): (&[u16], &f64)| {
-        let layers = &outline.layers[usize::from(pair[0])..usize::from(pair[1])];
-        DeviceSpec {
-            flops_per_second: [*speed; 3],
-            update_seconds: update_operations(layers) / speed,
-            ..equal.devices[0]
-        }
-    };
-    let scenario = Scenario {
-        outline: outline.clone(),
-        devices: cuts.windows(2).zip(speeds).map(device).collect(),
-        ..equal
-    };
-    let outcome = simulate_checked(&scenario)?;
-    if outcome.plan.cuts != cuts {
-        bail!(
-            "the room cut the model at {cuts:?}, the simulator's at {:?}: they cannot be compared",
-            outcome.plan.cuts
-        );
-    }
-    let (start, end) = extent(&outcome.trace);
-    let shares = shares(&outcome.trace, start, end);
-    Ok((0..u32::from(peers))
-        .map(|peer| shares.get(&peer).copied().unwrap_or_default())
-        .collect())
 }
 
 /// The devices, and who watches them. Whatever was started is ended when this is dropped.
@@ -345,15 +312,25 @@ impl Comparison {
             "idle",
             "simulated",
             "difference",
+            "for input",
+            "for links",
+            "for credit",
+            "for weights",
             "late",
         ]);
         for peer in &self.peers {
+            let (here, there) = (&peer.shares, &peer.shares_simulated);
+            let both = |here, there| format!("{} ({})", percent(here), percent(there));
             table.add_row([
                 peer.name.clone(),
                 format!("{}..{}", peer.layers[0], peer.layers[1]),
                 percent(peer.idle),
                 percent(peer.idle_simulated),
                 format!("{:+.1} points", 100.0 * (peer.idle - peer.idle_simulated)),
+                both(here.input, there.input),
+                both(here.link, there.link),
+                both(here.credit, there.credit),
+                both(here.weights, there.weights),
                 format!("{} of {}", peer.late, peer.tasks),
             ]);
         }

@@ -183,16 +183,19 @@ impl Recorder {
             .max(oldest.unwrap_or(began))
             .min(now);
         let of_own = shares(self.since(from, now).iter(), from, now);
-        // Who does nothing and waits for nothing has done its part, while its neighbours compute.
+        let recent = of_own.get(&own).copied();
+        let seconds = now.since(from).as_secs_f64();
+        // Who does nothing and waits for nothing has done its part, and its run is over, while its neighbours compute.
+        if let Some(recent) = recent {
+            self.spent = self
+                .spent
+                .combine(recent, |spent, share| spent + share * seconds);
+        }
         let done = Shares {
             input: 1.0,
             ..Shares::default()
         };
-        let recent = of_own.get(&own).copied().unwrap_or(done);
-        let seconds = now.since(from).as_secs_f64();
-        self.spent = self
-            .spent
-            .combine(recent, |spent, share| spent + share * seconds);
+        let recent = recent.unwrap_or(done);
         self.reported = now;
         let run_seconds = self.spent.busy
             + self.spent.input
@@ -436,9 +439,10 @@ mod tests {
         let now = clock().to_room(at(2_100_000)).expect("known");
         assert_eq!(report.clone().checked(now), Some(report));
 
-        // Its part is done.
+        // Its part is done, and with it its run.
         let report = recorder.report(at(2_600_000), &clock()).expect("a report");
-        assert!(near(report.shares.input, 1.0) && near(report.run.busy, 0.64));
+        assert!(near(report.shares.input, 1.0) && near(report.run.busy, 0.8));
+        assert!(near(report.run_seconds, 2.0), "{}", report.run_seconds);
         let now = clock().to_room(at(2_600_000)).expect("known");
         assert!(report.checked(now).is_some());
     }

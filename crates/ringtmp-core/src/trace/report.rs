@@ -39,9 +39,9 @@ const AGE_MAX: Duration = Duration::from_secs(10);
 pub struct Report {
     /// How it spent its time since its last report.
     pub shares: Shares,
-    /// How it spent its time since it began to train under this plan.
+    /// How it spent its time since it began to train under this plan, until its part was done.
     pub run: Shares,
-    /// Since when that is, in seconds.
+    /// How long that is, in seconds.
     pub run_seconds: f64,
     /// What its tasks take.
     pub task_seconds: TaskSeconds,

@@ -409,7 +409,12 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         }
     }
 
-    fn answered(&mut self, connection: ConnectionId, message: ServerMessage) {
+    fn answered(&mut self, connection: ConnectionId, mut message: ServerMessage) {
+        if let (ServerMessage::Prepare { plan }, Some(limits)) =
+            (&mut message, &self.scenario.limits)
+        {
+            plan.limits.clone_from(limits);
+        }
         match &message {
             ServerMessage::Created { room } => return self.join_all(*room),
             ServerMessage::Room { room } => self.state = room.state.clone(),
