@@ -14,7 +14,7 @@ use ringtmp_core::codec::{CodecChoice, TensorCodec};
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{LayerDigest, RunResult};
 use ringtmp_data::{Dataset, Order};
-use ringtmp_peer::{OptimizerTable, RuleName, Run, RunFile, Solo};
+use ringtmp_peer::{DataPlace, OptimizerTable, RuleName, Run, RunFile, Solo, open_data};
 use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
 
 const STEPS: u32 = 50;
@@ -142,7 +142,8 @@ fn late(mode: Mode, rule: RuleName) -> RunFile {
 /// All weights that a run gives in one process, and its accuracy on held-out samples at the end.
 async fn solo(file: RunFile) -> (Vec<Parameter>, f32) {
     let run = file.check().expect("the run is sound");
-    let data = Dataset::digits(run.file.seed);
+    let data = open_data(&run, &DataPlace::Disk).await;
+    let data = data.expect("it needs no files");
     let executor = Executor::open(CPU).await.expect("the CPU");
     let steps = run.file.steps;
     let mut solo = Solo::new(run, data, executor).await.expect("it fits");
@@ -164,6 +165,47 @@ async fn a_ring_in_2bw_equals_one_process_in_2bw_bit_for_bit_and_no_other() {
         assert_eq!(ring.result.test_accuracy, Some(accuracy));
         let (sync, _) = solo(late(Mode::Sync, rule)).await;
         assert_ne!(ring.weights, sync, "{rule}: the weights are late");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_clips_by_the_norm_of_all_stages_equals_one_process_bit_for_bit() {
+    for mode in [Mode::Sync, Mode::TwoVersions] {
+        let clipped = |clip_norm| RunFile {
+            optimizer: OptimizerTable {
+                clip_norm,
+                ..OptimizerTable::new(RuleName::Nesterov, 0.05)
+            },
+            ..late(mode, RuleName::Nesterov)
+        };
+        let file = clipped(Some(0.2));
+        let (weights, accuracy) = solo(file.clone()).await;
+        let ring = bounded_ring_of(file, &[CPU; 3], Over::Loopback { seed: 8 }).await;
+        assert_eq!(ring.weights, weights, "{mode}");
+        assert_eq!(ring.result.test_accuracy, Some(accuracy));
+        let (free, _) = solo(clipped(None)).await;
+        assert_ne!(weights, free, "{mode}: there is something to clip");
+    }
+}
+
+/// Sums, in which only the answers' characters count, so that no two steps have as many labels.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_whose_labels_do_not_all_count_equals_one_process_bit_for_bit() {
+    let toml = "steps = 12
+        batch = 8
+        micro_batch = 2
+        evaluation_samples = 20
+        codec = 'f32'
+        start_at_peers = 3
+        model = { preset = 'gpt', depth = 1, width = 16, heads = 2, context = 10 }
+        optimizer = { rule = 'nesterov', learning_rate = 0.1, clip_norm = 0.5 }";
+    for mode in [Mode::Sync, Mode::TwoVersions] {
+        let mut file = RunFile::parse(toml).expect("a run file");
+        file.schedule = mode;
+        let (weights, accuracy) = solo(file.clone()).await;
+        let ring = bounded_ring_of(file, &[CPU; 3], Over::Loopback { seed: 9 }).await;
+        assert_eq!(ring.weights, weights, "{mode}");
+        assert_eq!(ring.result.test_accuracy, Some(accuracy));
     }
 }
 

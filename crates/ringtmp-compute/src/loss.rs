@@ -23,12 +23,16 @@ pub enum LossSpec {
 /// The loss of one micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossReport {
-    /// Sum over its samples; divide by the samples of a step for the mean.
+    /// Sum over its labels; divide by those of a step that count for the mean.
     pub loss_sum: f32,
-    /// Samples whose largest logit is the label's.
+    /// Rows whose largest logit is the label's.
     pub correct: u32,
-    /// Samples, those with [`IGNORED_LABEL`] aside.
+    /// Rows with a label that counts: not [`IGNORED_LABEL`].
     pub samples: u32,
+    /// Samples of which all such rows are correct: of a text whose answer is to be learnt, those with the whole answer right.
+    pub exact: u32,
+    /// Samples with at least one such row.
+    pub answered: u32,
 }
 
 /// The buffers of the loss at the tail. Letters: R rows, C classes.
@@ -44,7 +48,7 @@ pub struct LossSite {
     pub losses: View,
 }
 
-/// The gradient is that of the mean over `count`, the rows of a step: loss = -log softmax(logits)\[label\] and gradient =
+/// The gradient is that of the sum over `count`, the rows of a step (the update makes it that of the mean over those that count): loss = -log softmax(logits)\[label\] and gradient =
 /// (softmax(logits) - onehot(label)) / `count`; or loss = mean((output - target)²) and gradient = 2 (output - target) / C / `count`.
 pub(crate) fn record(spec: LossSpec, site: &LossSite, count: usize, recording: &mut Recording) {
     let (columns, scale) = (site.columns(), 1.0 / count as f32);
@@ -100,13 +104,43 @@ pub fn cross_entropy(site: &LossSite, classes: usize, scale: f32) -> Operation {
     )
 }
 
-/// Sums `losses` (R, 2) in the order of rows, of which `samples` count. In double precision, so that the sum of many losses
-/// keeps its last digits.
-pub(crate) fn report(losses: &[f32], samples: usize) -> LossReport {
+/// Sums `losses` (R, 2) in the order of rows, of which those count that `counts` says, and as many belong to a sample. In double
+/// precision, so that the sum of many losses keeps its last digits.
+pub(crate) fn report(losses: &[f32], counts: &[bool], rows_per_sample: usize) -> LossReport {
     let (rows, _) = losses.as_chunks::<2>();
-    LossReport {
+    let mut report = LossReport {
         loss_sum: rows.iter().map(|row| f64::from(row[0])).sum::<f64>() as f32,
         correct: rows.iter().filter(|row| row[1] > 0.0).count() as u32,
-        samples: samples as u32,
+        samples: counts.iter().filter(|counts| **counts).count() as u32,
+        exact: 0,
+        answered: 0,
+    };
+    let samples = rows.chunks(rows_per_sample);
+    for (rows, counts) in samples.zip(counts.chunks(rows_per_sample)) {
+        let mut answers = rows.iter().zip(counts).filter(|(_, counts)| **counts);
+        report.answered += u32::from(counts.contains(&true));
+        let right = counts.contains(&true) && answers.all(|(row, _)| row[1] > 0.0);
+        report.exact += u32::from(right);
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_exact_when_all_rows_that_count_are_right_and_some_count() {
+        // Three samples of two rows: one right and one that does not count; one of two right; none that counts.
+        let losses = [0.5, 1.0, 0.0, 0.0, 0.25, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let counts = [true, false, true, true, false, false];
+        let expected = LossReport {
+            loss_sum: 2.75,
+            correct: 2,
+            samples: 3,
+            exact: 1,
+            answered: 2,
+        };
+        assert_eq!(report(&losses, &counts, 2), expected);
     }
 }

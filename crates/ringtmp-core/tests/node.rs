@@ -8,7 +8,7 @@ use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Limits, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
-use ringtmp_core::wire::{Body, Hello, Purpose, TensorKind, WireError};
+use ringtmp_core::wire::{Body, Hello, Purpose, SumKind, TensorKind, WireError};
 
 const HEAD: PeerId = PeerId(1);
 const TAIL: PeerId = PeerId(2);
@@ -33,6 +33,15 @@ fn training(me: PeerId, other: PeerId) -> Node {
 
 /// Likewise, on the samples of these stages.
 fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
+    training_with(me, other, sources, ScheduleSpec::new(Mode::Sync, 1))
+}
+
+fn training_with(
+    me: PeerId,
+    other: PeerId,
+    sources: Vec<StageIndex>,
+    schedule: ScheduleSpec,
+) -> Node {
     let layer = LayerCost {
         flops: [1.0; 3],
         parameters: 1,
@@ -47,7 +56,7 @@ fn training_on(me: PeerId, other: PeerId, sources: Vec<StageIndex>) -> Node {
         evaluate_every: 0,
         evaluation_micro_batches: 1,
         start_at_peers: 2,
-        schedule: ScheduleSpec::new(Mode::Sync, 1),
+        schedule,
         source: DataSource::One,
         sample_bytes: 4,
         codec: CodecChoice::default(),
@@ -314,4 +323,66 @@ fn samples_without_numbers_and_from_who_is_no_source_are_refused() {
     assert!(reason(&outputs).is_some_and(|reason| reason.contains("wrong number of tensors")));
     let unasked = tensor_of(TAIL, EPOCH, TensorKind::Samples, id, Some(PayloadId(1)));
     assert!(failed(&feed(&mut training(HEAD, TAIL), unasked)));
+}
+
+/// A node that trains in a ring of two whose gradients are clipped.
+fn clipping(me: PeerId, other: PeerId) -> Node {
+    let spec = ScheduleSpec {
+        clips_gradients: true,
+        ..ScheduleSpec::new(Mode::Sync, 1)
+    };
+    training_with(me, other, vec![StageIndex(0)], spec)
+}
+
+fn sum_of(from: PeerId, kind: SumKind, step: u32, sum: f64) -> Input {
+    Input::Control {
+        from,
+        epoch: EPOCH,
+        body: Body::SquareSum {
+            kind,
+            step: Step(step),
+            sum,
+        },
+    }
+}
+
+#[test]
+fn a_sum_of_squares_repeated_for_another_step_or_no_number_ends_the_run_and_names_the_neighbour() {
+    use SumKind::{Partial, Total};
+    let out_of_turn = "out of turn";
+    for (kind, sums, words) in [
+        (Partial, vec![(0, 1.0), (0, 1.0)], out_of_turn),
+        (Partial, vec![(0, 1.0), (1, 1.0)], out_of_turn),
+        (Partial, vec![(1, 1.0)], out_of_turn),
+        (Partial, vec![(u32::MAX, 1.0)], out_of_turn),
+        (Total, vec![(0, 1.0)], out_of_turn),
+        (Partial, vec![(0, f64::NAN)], "no number"),
+        (Partial, vec![(0, f64::INFINITY)], "infinite"),
+        (Partial, vec![(0, -1.0)], "negative"),
+    ] {
+        let mut head = clipping(HEAD, TAIL);
+        let (last, before) = sums.split_last().expect("some");
+        for (step, sum) in before {
+            let outputs = feed(&mut head, sum_of(TAIL, kind, *step, *sum));
+            assert_eq!(reason(&outputs), None, "{sums:?}");
+        }
+        let outputs = feed(&mut head, sum_of(TAIL, kind, last.0, last.1));
+        let reason = reason(&outputs).unwrap_or_else(|| panic!("{sums:?}: {outputs:?}"));
+        let named = reason.starts_with("stage 2") && reason.contains(words);
+        assert!(named, "{sums:?}: {reason}");
+    }
+    let total = feed(&mut clipping(TAIL, HEAD), sum_of(HEAD, Total, 0, 1.0));
+    assert!(reason(&total).is_some_and(|reason| reason.contains(out_of_turn)));
+    let unasked = feed(&mut training(HEAD, TAIL), sum_of(TAIL, Partial, 0, 1.0));
+    assert!(reason(&unasked).is_some_and(|reason| reason.contains("clips no gradients")));
+    let stranger = feed(
+        &mut clipping(HEAD, TAIL),
+        sum_of(PeerId(9), Partial, 0, 1.0),
+    );
+    assert!(reason(&stranger).is_some_and(|reason| reason.contains("without being asked")));
+    let mut late = sum_of(TAIL, Partial, 0, 1.0);
+    if let Input::Control { epoch, .. } = &mut late {
+        epoch.number += 1;
+    }
+    assert_eq!(feed(&mut clipping(HEAD, TAIL), late), []);
 }

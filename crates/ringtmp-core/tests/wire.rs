@@ -71,6 +71,13 @@ fn body() -> impl Strategy<Value = Body> {
             sequence,
         }
     });
+    let sum_kind = prop_oneof![Just(SumKind::Partial), Just(SumKind::Total)];
+    let square_sum =
+        (sum_kind, any::<u32>(), -1e9f64..1e300).prop_map(|(kind, step, sum)| Body::SquareSum {
+            kind,
+            step: Step(step),
+            sum,
+        });
     let tensor = (
         kind,
         purpose,
@@ -83,7 +90,7 @@ fn body() -> impl Strategy<Value = Body> {
             micro_batch,
             parts,
         });
-    prop_oneof![hello, progress, tensor]
+    prop_oneof![hello, progress, square_sum, tensor]
 }
 
 fn frame() -> impl Strategy<Value = Frame> {

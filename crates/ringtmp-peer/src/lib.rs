@@ -33,7 +33,8 @@ pub use ringtmp_compute::{ComputeError, Executor, ExecutorChoice, Parameter};
 pub use ringtmp_core::schedule::DataSource;
 pub use ringtmp_data::{DataSpec, DataSpecError, Dataset, Order, ShareError, Split};
 pub use run_file::{
-    DataTable, ModelTable, OptimizerTable, RuleName, Run, RunFile, RunFileError, UnknownRule,
+    DataTable, Measure, ModelTable, OptimizerTable, RuleName, Run, RunFile, RunFileError,
+    UnknownRule,
 };
 pub use samples::Supply;
 pub use shell::{ConnectorSource, Entry, Own, Setup, Traced, run, run_over};

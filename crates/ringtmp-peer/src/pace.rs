@@ -57,7 +57,8 @@ impl Pace {
             Task::Forward { .. } => Some(self.forward),
             Task::BackwardInput { .. } => Some(self.backward_input),
             Task::BackwardWeights { .. } => Some(self.backward_weights),
-            Task::Update { .. } => Some(self.update),
+            // Both go through all parameters once.
+            Task::Squares { .. } | Task::Update { .. } => Some(self.update),
         }
     }
 }
@@ -90,7 +91,10 @@ mod tests {
         let whole = LayerIndex(0)..LayerIndex(outline.layers.len() as u16);
         let pace = |speed| Pace::new(&outline, &whole, speed);
         let (slow, fast) = (pace(1e6), pace(4e6));
-        let update = Task::Update { step: Step(0) };
+        let update = Task::Update {
+            step: Step(0),
+            square_sum: None,
+        };
         let parameters: u64 = outline.layers.iter().map(|layer| layer.parameters).sum();
         let expected = parameters as f64 * 10.0 / 1e6;
         let takes = slow.duration(&update).expect("an update is paced");

@@ -4,7 +4,7 @@
 //! the newest weights there are have no delay, as nothing is under way: that is `sync`.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::run_file::Run;
+use crate::run_file::{Measure, Run};
 use crate::samples::{Supply, held_out, position};
 use ringtmp_compute::{
     ComputeError, Executor, GradientSquares, Packing, Parameter, Stage, StageConfig,
@@ -27,12 +27,12 @@ pub struct Solo {
     step: u32,
 }
 
-/// Means over samples (over tokens, for text) that have labels.
+/// How good weights are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// Mean cross entropy.
+    /// Mean cross entropy over labels (of a text one for each token) that count.
     pub loss: f32,
-    /// Share of right answers, 0 to 1.
+    /// Share of right answers, 0 to 1, as [`Run::measure`] counts them.
     pub accuracy: f32,
 }
 
@@ -129,7 +129,8 @@ impl Solo {
     /// What the device cannot compute, or that training has diverged; the weights then are those before the update.
     pub async fn step(&mut self) -> Result<Score, ComputeError> {
         let sums = gradients(&self.run, &self.sources, &mut self.stage, self.step).await?;
-        self.stage.update(u64::from(self.step)).await?;
+        let step = u64::from(self.step);
+        self.stage.update_of(step, sums.samples).await?;
         self.step += 1;
         Ok(sums.score())
     }
@@ -146,7 +147,7 @@ impl Solo {
             return Ok(None);
         }
         let samples = file.evaluation_samples.min(self.dataset.test_len());
-        let mut sums = Sums::default();
+        let mut sums = Sums::new(&self.run);
         self.stage
             .set_position(0, position(&self.run, Purpose::Evaluate, self.step, 0))?;
         self.stage.set_version(0, version(&self.run, self.step))?;
@@ -167,11 +168,12 @@ impl Solo {
         let executor = self.stage.executor().clone();
         let mut stage = Stage::new(config(&self.run), executor).await?;
         stage.restore(&self.stage.snapshot().await?)?;
-        gradients(&self.run, &self.sources, &mut stage, self.step).await?;
+        let sums = gradients(&self.run, &self.sources, &mut stage, self.step).await?;
+        let mean = stage.mean_factor(sums.samples);
         let squares = stage.gradient_squares().await?;
         let norm = |squares: GradientSquares| GradientNorm {
             name: squares.name,
-            norm: squares.sum.sqrt(),
+            norm: squares.sum.sqrt() * mean,
         };
         Ok(squares.into_iter().map(norm).collect())
     }
@@ -226,7 +228,7 @@ async fn gradients(
     stage: &mut Stage,
     step: u32,
 ) -> Result<Sums, ComputeError> {
-    let mut sums = Sums::default();
+    let mut sums = Sums::new(run);
     stage.set_version(0, version(run, step))?;
     let deal = Deal {
         micro_batches: run.micro_batches(),
@@ -245,25 +247,40 @@ async fn gradients(
 }
 
 /// Sums over micro-batches, in double precision as the tail of a ring adds them up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sums {
+    measure: Measure,
     loss: f64,
-    correct: u64,
+    /// Labels that count.
     samples: u64,
+    /// Right answers among how many.
+    right: [u64; 2],
 }
 
 impl Sums {
+    fn new(run: &Run) -> Self {
+        Self {
+            measure: run.measure(),
+            loss: 0.0,
+            samples: 0,
+            right: [0; 2],
+        }
+    }
+
     fn add(&mut self, report: ringtmp_compute::LossReport) {
         self.loss += f64::from(report.loss_sum);
-        self.correct += u64::from(report.correct);
         self.samples += u64::from(report.samples);
+        let right = self.measure.of(&report);
+        for (sum, count) in self.right.iter_mut().zip(right) {
+            *sum += u64::from(count);
+        }
     }
 
     fn score(&self) -> Score {
-        let samples = self.samples.max(1) as f64;
+        let [right, of] = self.right;
         Score {
-            loss: (self.loss / samples) as f32,
-            accuracy: (self.correct as f64 / samples) as f32,
+            loss: (self.loss / self.samples.max(1) as f64) as f32,
+            accuracy: (right as f64 / of.max(1) as f64) as f32,
         }
     }
 }

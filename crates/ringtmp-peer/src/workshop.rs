@@ -6,13 +6,16 @@ use crate::payloads::{self, Tensors};
 use crate::run_file::Run;
 use crate::samples::{self, Labelled, Supply};
 use futures::channel::mpsc;
-use ringtmp_compute::{ComputeError, Executor, Packed, Parameter, Stage, StageConfig, TensorError};
-use ringtmp_core::ids::{Epoch, MicroBatchId};
-use ringtmp_core::node::{Assignment, Loss};
+use ringtmp_compute::{
+    ComputeError, Executor, IGNORED_LABEL, Packed, Parameter, Stage, StageConfig, TensorError,
+};
+use ringtmp_core::ids::{Epoch, MicroBatchId, Step};
+use ringtmp_core::node::{Assignment, Loss, Outcome};
 use ringtmp_core::schedule::{DataSource, Deal, Task};
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::{DataSpec, Dataset};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Why work failed. The text goes to the room.
@@ -75,7 +78,8 @@ pub(crate) enum Done {
     Task {
         task: Task,
         output: Option<Tensors>,
-        loss: Option<Loss>,
+        /// What there is to tell beside it.
+        told: Outcome,
     },
     Digests(Vec<LayerDigest>),
 }
@@ -106,6 +110,8 @@ struct Bench {
     /// At the head.
     held_out: Option<Arc<Dataset>>,
     is_tail: bool,
+    /// Labels that count, of the steps under way: they pass every stage, so that all divide by the same number.
+    labels: BTreeMap<Step, u64>,
     pace: Option<Pace>,
 }
 
@@ -200,6 +206,7 @@ impl Workshop {
             },
             held_out,
             is_tail: assignment.is_tail(),
+            labels: BTreeMap::new(),
             pace: self
                 .operations_per_second
                 .map(|speed| Pace::new(&self.run.descriptor().outline, &assignment.layers, speed)),
@@ -249,7 +256,7 @@ impl Bench {
         input: Option<Tensors>,
         fresh: &[Labelled],
     ) -> Result<Done, WorkError> {
-        let (mut output, mut loss) = (None, None);
+        let (mut output, mut told) = (None, Outcome::default());
         match task {
             Task::Draw { micro_batch } => {
                 let (samples, labels) = self.draw(run, Purpose::Train, micro_batch, fresh)?;
@@ -275,14 +282,11 @@ impl Bench {
                     }
                     None => self.draw(run, purpose, micro_batch, fresh)?,
                 };
+                if purpose == Purpose::Train {
+                    self.count(micro_batch.step, &labels)?;
+                }
                 if self.is_tail {
-                    let labels = labels.u32s()?;
-                    let report = self.stage.forward_loss(slot, &samples, &labels).await?;
-                    loss = Some(Loss {
-                        sum: report.loss_sum,
-                        correct: report.correct,
-                        samples: report.samples,
-                    });
+                    told.loss = Some(self.loss(run, purpose, slot, &samples, &labels).await?);
                 } else {
                     output = Some(vec![self.stage.forward(slot, &samples).await?, labels]);
                 }
@@ -295,18 +299,62 @@ impl Bench {
                     }
                     None => None,
                 };
-                let gradient = self
-                    .stage
-                    .backward_input(usize::from(slot.0), gradient.as_ref())
-                    .await?;
+                let slot = usize::from(slot.0);
+                let gradient = self.stage.backward_input(slot, gradient.as_ref()).await?;
                 output = gradient.map(|gradient| vec![gradient]);
             }
             Task::BackwardWeights { slot, .. } => {
                 self.stage.backward_weights(usize::from(slot.0)).await?;
             }
-            Task::Update { step } => self.stage.update(u64::from(step.0)).await?,
+            Task::Squares { .. } => told.squares = self.squares().await?,
+            Task::Update { step, square_sum } => {
+                let labels = self.labels.remove(&step).unwrap_or_default();
+                let step = u64::from(step.0);
+                self.stage.update_with(step, labels, square_sum).await?;
+            }
         }
-        Ok(Done::Task { task, output, loss })
+        Ok(Done::Task { task, output, told })
+    }
+
+    /// Counts the labels of a micro-batch that count.
+    fn count(&mut self, step: Step, labels: &Packed) -> Result<(), TensorError> {
+        let counted = labels.u32s()?.into_iter();
+        let counted = counted.filter(|label| *label != IGNORED_LABEL).count();
+        *self.labels.entry(step).or_default() += counted as u64;
+        Ok(())
+    }
+
+    /// F and the loss, at the tail.
+    async fn loss(
+        &mut self,
+        run: &Run,
+        purpose: Purpose,
+        slot: usize,
+        samples: &Packed,
+        labels: &Packed,
+    ) -> Result<Loss, WorkError> {
+        let labels = labels.u32s()?;
+        let report = self.stage.forward_loss(slot, samples, &labels).await?;
+        let [correct, samples] = match purpose {
+            Purpose::Train => [report.correct, report.samples],
+            Purpose::Evaluate => run.measure().of(&report),
+        };
+        Ok(Loss {
+            sum: report.loss_sum,
+            correct,
+            samples,
+        })
+    }
+
+    /// The sum of the squares of each parameter's gradient, layer after layer; finite.
+    async fn squares(&mut self) -> Result<Vec<f64>, ComputeError> {
+        let squares = self.stage.gradient_squares().await?.into_iter();
+        let sums: Vec<f64> = squares.map(|squares| squares.sum).collect();
+        if sums.iter().all(|sum| sum.is_finite()) {
+            Ok(sums)
+        } else {
+            Err(ComputeError::NonFiniteGradients)
+        }
     }
 
     /// Samples and labels: which ones is a function of the run, the source and its turn alone.

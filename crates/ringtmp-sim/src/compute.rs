@@ -19,6 +19,9 @@ pub trait Compute {
         input: Option<Self::Tensors>,
     ) -> (Option<Self::Tensors>, Option<Loss>);
 
+    /// The sum of the squares of each parameter's gradient, in the order of layers.
+    fn squares(&self) -> Vec<f64>;
+
     /// Digests of the newest weights, by layer.
     fn digests(&self) -> Vec<LayerDigest>;
 }
@@ -105,12 +108,15 @@ impl HashStage {
         }
     }
 
-    fn update(&mut self) {
+    fn update(&mut self, square_sum: Option<f64>) {
         let Some((version, newest)) = self.weights.back() else {
             return;
         };
         let sums = self.sums.iter_mut().map(std::mem::take);
-        let weights = newest.iter().zip(sums).map(|(w, sum)| mix(*w, sum));
+        let weights = newest
+            .iter()
+            .zip(sums)
+            .map(|(w, sum)| updated(*w, sum, square_sum));
         let next = (Version(version.0 + 1), weights.collect());
         self.weights.push_back(next);
         while self.weights.len() > usize::from(self.assignment.versions) {
@@ -153,11 +159,16 @@ impl Compute for HashStage {
                 self.backward_weights(slot.0);
                 (None, None)
             }
-            Task::Update { .. } => {
-                self.update();
+            Task::Squares { .. } => (None, None),
+            Task::Update { square_sum, .. } => {
+                self.update(square_sum);
                 (None, None)
             }
         }
+    }
+
+    fn squares(&self) -> Vec<f64> {
+        self.sums.iter().copied().flat_map(squares).collect()
     }
 
     fn digests(&self) -> Vec<LayerDigest> {
@@ -198,8 +209,11 @@ pub fn one_process(outline: &RunOutline, sources: u16) -> Option<Vec<LayerDigest
             let sample = sample(step, sequence, Purpose::Train, source.0.into());
             accumulate(used, &mut sums, sample);
         }
-        let next = weights.iter().zip(&sums).map(|(w, sum)| mix(*w, *sum));
-        let next = next.collect();
+        let clips = outline.schedule.clips_gradients;
+        let last_first = sums.iter().copied().flat_map(squares).rev();
+        let square_sum = clips.then(|| last_first.fold(0.0, |sum, square| sum + square));
+        let next = weights.iter().zip(&sums);
+        let next = next.map(|(w, sum)| updated(*w, *sum, square_sum)).collect();
         before = std::mem::replace(&mut weights, next);
     }
     let digest = |(layer, weight): (usize, &u64)| LayerDigest {
@@ -207,6 +221,17 @@ pub fn one_process(outline: &RunOutline, sources: u16) -> Option<Vec<LayerDigest
         sha256: format!("{weight:016x}"),
     };
     Some(weights.iter().enumerate().map(digest).collect())
+}
+
+/// The squares of a layer's two parameters: numbers between 1 and 2, all of whose digits count, so that their sum shows the order
+/// in which they were added.
+fn squares(sum: u64) -> [f64; 2] {
+    [sum, mix(sum, 3)].map(|bits| 1.0 + (bits >> 12) as f64 / (1u64 << 52) as f64)
+}
+
+fn updated(weight: u64, sum: u64, square_sum: Option<f64>) -> u64 {
+    let clipped = square_sum.map_or(sum, |square_sum| mix(sum, square_sum.to_bits()));
+    mix(weight, clipped)
 }
 
 /// F, B and W of one micro-batch through all layers.

@@ -50,10 +50,16 @@ pub(crate) enum Bug {
     DrawsOthers,
     /// A source goes by a window of its own.
     FloodsSamples,
+    /// A stage updates by the norm of its own gradients, without waiting for the others'.
+    UpdatesEarly,
+    /// A stage adds its squares the other way round.
+    AddsInAnotherOrder,
+    /// The sum of squares is sent twice.
+    RepeatsSum,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -67,6 +73,9 @@ impl Bug {
         Self::SkipsTurn,
         Self::DrawsOthers,
         Self::FloodsSamples,
+        Self::UpdatesEarly,
+        Self::AddsInAnotherOrder,
+        Self::RepeatsSum,
     ];
 }
 
@@ -100,8 +109,21 @@ impl Planted {
         message
     }
 
+    /// What a stage takes the squares of its gradients for.
+    pub(crate) fn squares(&self, at: usize, mut squares: Vec<f64>) -> Vec<f64> {
+        if self.is(at, Bug::AddsInAnotherOrder) {
+            squares.reverse();
+        }
+        squares
+    }
+
     /// What is sent instead of a frame: nothing, it, another, or two.
     pub(crate) fn posts(&self, at: usize, mut body: Body) -> [Option<Body>; 2] {
+        if matches!(body, Body::SquareSum { step, .. } if step.0 == STEP)
+            && self.is(at, Bug::RepeatsSum)
+        {
+            return [Some(body.clone()), Some(body)];
+        }
         let Body::Tensor {
             kind, micro_batch, ..
         } = &mut body
@@ -210,9 +232,17 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 };
                 self.work_off(at, task, input)
             }
-            Task::BackwardInput { .. } | Task::BackwardWeights { .. } | Task::Update { .. } => {
-                self.work_off(at, task, input)
+            Task::Squares { step } if step.0 == STEP && is(Bug::UpdatesEarly) => {
+                let worked = self.work_off(at, task, input);
+                let square_sum = Some(self.squares(at).into_iter().sum());
+                self.work_off(at, Task::Update { step, square_sum }, None);
+                worked
             }
+            Task::Update { step, .. } if step.0 == STEP && is(Bug::UpdatesEarly) => (None, None),
+            Task::BackwardInput { .. }
+            | Task::BackwardWeights { .. }
+            | Task::Squares { .. }
+            | Task::Update { .. } => self.work_off(at, task, input),
         }
     }
 }

@@ -186,7 +186,7 @@ impl Scenario {
             TaskKind::Forward => 0,
             TaskKind::BackwardInput => 1,
             TaskKind::BackwardWeights => 2,
-            TaskKind::Update => return device.update_seconds,
+            TaskKind::Squares | TaskKind::Update => return device.update_seconds,
         };
         let flops: f64 = self.outline.layers[layers.clone()]
             .iter()
@@ -309,6 +309,8 @@ pub enum TaskKind {
     BackwardInput,
     /// W.
     BackwardWeights,
+    /// The squares of the gradients, which take as long as an update: both go through all parameters once.
+    Squares,
     /// The optimizer.
     Update,
 }
@@ -320,6 +322,7 @@ impl From<&Task> for TaskKind {
             Task::Forward { .. } => Self::Forward,
             Task::BackwardInput { .. } => Self::BackwardInput,
             Task::BackwardWeights { .. } => Self::BackwardWeights,
+            Task::Squares { .. } => Self::Squares,
             Task::Update { .. } => Self::Update,
         }
     }

@@ -207,12 +207,21 @@ impl World {
                     Input::Built { epoch }
                 }
                 Local::Run(epoch, task, input) => {
-                    let (output, loss) = peer.stage.as_mut().expect("built").work(task, input);
+                    let stage = peer.stage.as_mut().expect("built");
+                    let (output, loss) = stage.work(task, input);
+                    let squares = match task {
+                        Task::Squares { .. } => stage.squares(),
+                        _ => Vec::new(),
+                    };
                     let payload = output.map(|value| peer.keep(value));
                     Input::Completed {
                         epoch,
                         task,
-                        outcome: Outcome { payload, loss },
+                        outcome: Outcome {
+                            payload,
+                            loss,
+                            squares,
+                        },
                     }
                 }
                 Local::Digest(epoch) => {
@@ -403,13 +412,17 @@ impl Peer {
 }
 
 fn result(
-    mode: Mode,
+    schedule: ScheduleSpec,
     peers: usize,
     steps: u32,
     micro_batches: u16,
     choices: Vec<u16>,
 ) -> (RoomView, World) {
-    let mut world = World::new(peers, outline(mode, steps, micro_batches, peers as u16));
+    let outline = RunOutline {
+        schedule,
+        ..outline(schedule.mode, steps, micro_batches, peers as u16)
+    };
+    let mut world = World::new(peers, outline);
     world.run(&mut choices.into_iter().cycle().take(200_000));
     (world.room(), world)
 }
@@ -421,10 +434,12 @@ proptest! {
         peers in 2usize..10,
         steps in 1u32..5,
         micro_batches in 1u16..9,
+        clips_gradients: bool,
         choices in prop::collection::vec(any::<u16>(), 300),
     ) {
-        let (alone, _) = result(mode, 1, steps, micro_batches, vec![0]);
-        let (room, world) = result(mode, peers, steps, micro_batches, choices);
+        let spec = ScheduleSpec { clips_gradients, ..ScheduleSpec::new(mode, 1) };
+        let (alone, _) = result(spec, 1, steps, micro_batches, vec![0]);
+        let (room, world) = result(spec, peers, steps, micro_batches, choices);
         prop_assert_eq!(&room.state, &RoomState::Finished);
         let (alone, ring) = (alone.result.expect("finished"), room.result.expect("finished"));
         prop_assert_eq!(&ring.digests, &alone.digests);
@@ -470,7 +485,8 @@ proptest! {
 
 #[test]
 fn every_peer_of_the_ring_sees_the_curve_without_the_server() {
-    let (_, world) = result(Mode::Sync, 4, 6, 3, vec![1, 7, 3]);
+    let spec = ScheduleSpec::new(Mode::Sync, 1);
+    let (_, world) = result(spec, 4, 6, 3, vec![1, 7, 3]);
     for peer in &world.peers {
         let points: Vec<u32> = peer
             .events

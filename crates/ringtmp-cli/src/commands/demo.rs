@@ -30,7 +30,7 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     let peers = demo.tabs + demo.natives;
     run.start_at_peers = peers;
     // What cannot be run is said before anything starts.
-    run.clone().check()?.check_room()?;
+    run.clone().check()?;
     if peers == 0 {
         return Err(Failure::Missing("a ring needs at least one tab or native".to_owned()).into());
     }

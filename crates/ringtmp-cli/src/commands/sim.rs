@@ -33,6 +33,9 @@ pub(crate) struct Sim {
     /// Each task takes 1 + J (E - 1) times its time, E exponential of mean 1
     #[arg(long, value_name = "J", default_value_t = 0.0)]
     jitter: f64,
+    /// Clip gradients by the norm of all stages' together: each update waits for the sum of their squares
+    #[arg(long)]
+    clip: bool,
     /// Steps to make
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
@@ -119,6 +122,7 @@ impl Sim {
         let mut scenario =
             Scenario::equal(peers, self.schedule, micro_batches, self.steps, hop_delay);
         scenario.jitter = self.jitter;
+        scenario.outline.schedule.clips_gradients = self.clip;
         scenario.links = Hops::all(Hop {
             bytes_per_second: self.rate,
             ..scenario.links.get(0, 0)

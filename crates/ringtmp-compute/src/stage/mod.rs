@@ -35,7 +35,7 @@ pub struct StageConfig {
     pub layers: Range<usize>,
     /// Samples of a micro-batch.
     pub micro_batch: usize,
-    /// Samples of a step: losses and gradients are means over it.
+    /// Samples of a step: gradients are means over its labels that count.
     pub batch: usize,
     /// Micro-batches whose activations are kept at once; 1 to [`crate::recording::SLOTS_MAX`].
     pub slots: usize,
@@ -87,6 +87,7 @@ pub struct Stage {
     program: Program,
     slots: Vec<Slot>,
     versions: Versions,
+    labels_max: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +135,7 @@ impl Stage {
         Ok(Self {
             slots: vec![slot; config.slots],
             versions: Versions::new(config.versions),
+            labels_max: update::labels_max(&config)?,
             config,
             plan,
             executor,
@@ -166,9 +168,9 @@ impl Stage {
         check_labels(labels, site.rows(), site.columns())?;
         let instance = self.write_input("loss", slot, input)?;
         self.program.write(site.labels, instance, labels);
-        let counted = labels.iter().filter(|label| **label != loss::IGNORED_LABEL);
-        self.report_loss(recording, instance, &site, counted.count())
-            .await
+        let counts = labels.iter().map(|label| *label != loss::IGNORED_LABEL);
+        let counts: Vec<bool> = counts.collect();
+        self.report_loss(recording, instance, &site, &counts).await
     }
 
     /// F and the mean squared error, at the tail: targets of the output's shape. Its report sums the means of rows.
@@ -182,8 +184,8 @@ impl Stage {
         let words = self.plan.output.expect(targets)?;
         let instance = self.write_input("loss", slot, input)?;
         self.program.write(site.labels, instance, &words);
-        self.report_loss(recording, instance, &site, site.rows())
-            .await
+        let counts = vec![true; site.rows()];
+        self.report_loss(recording, instance, &site, &counts).await
     }
 
     /// Says which samples of which step the micro-batches of a slot are from now on, for layers that draw at random; nothing
@@ -224,13 +226,14 @@ impl Stage {
         recording: RecordingId,
         instance: Instance,
         site: &LossSite,
-        samples: usize,
+        counts: &[bool],
     ) -> Result<LossReport, ComputeError> {
         let words = self
             .program
             .run(recording, instance, &[site.losses])
             .await?;
-        let report = loss::report(bytemuck::cast_slice(&first(words)), samples);
+        let rows = site.rows() / self.config.micro_batch;
+        let report = loss::report(bytemuck::cast_slice(&first(words)), counts, rows);
         if !report.loss_sum.is_finite() {
             let layer = self.config.layers.end - 1;
             let description = self.config.model.layers[layer].layer().describe();

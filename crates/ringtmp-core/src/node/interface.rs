@@ -103,22 +103,25 @@ pub enum Input {
 }
 
 /// What came out of a task.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// The output, kept by the shell.
     pub payload: Option<PayloadId>,
     /// At the tail, after F.
     pub loss: Option<Loss>,
+    /// Of [`Task::Squares`]: the sum of the squares of each parameter's gradient, in the order of layers; finite, or the task
+    /// has failed.
+    pub squares: Vec<f64>,
 }
 
 /// The loss of a micro-batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loss {
-    /// Summed over its samples.
+    /// Summed over its labels that count.
     pub sum: f32,
-    /// Right answers among them.
+    /// Right answers.
     pub correct: u32,
-    /// Samples.
+    /// Of how many: in training labels that count, in an evaluation what the run counts answers in.
     pub samples: u32,
 }
 

@@ -308,7 +308,7 @@ impl Node {
             stages: plan.stages(),
             layers: plan.layers(stage),
             slots: own.slots,
-            versions: versions(outline.schedule.mode, own, outline.micro_batches),
+            versions: versions(&outline.schedule, own, outline.micro_batches),
             source: plan.source_of(stage),
             sources: u16::try_from(plan.sources.len()).unwrap_or(u16::MAX),
             input_codec,
@@ -330,6 +330,7 @@ impl Node {
         match body {
             Body::Hello(hello) => self.hello(from, epoch, &hello),
             Body::Progress { origin, points } => self.progress(from, epoch, origin, points),
+            Body::SquareSum { kind, step, sum } => self.square_sum(from, epoch, kind, step, sum),
             // The shell hands tensors over as such; a frame of them without numbers says nothing.
             Body::Tensor { .. } => {}
         }

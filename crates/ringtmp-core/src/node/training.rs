@@ -2,9 +2,9 @@
 
 use super::tally::Tally;
 use super::{Active, Event, Node, Outcome, Output};
-use crate::ids::{Epoch, MicroBatchId, PayloadId, PeerId, StageIndex};
+use crate::ids::{Epoch, MicroBatchId, PayloadId, PeerId, StageIndex, Step};
 use crate::plan::Plan;
-use crate::schedule::{Neighbour, Outgoing, Roster, Schedule, Task, Waiting};
+use crate::schedule::{Neighbour, Outgoing, Roster, Schedule, SquareSum, SumKind, Task, Waiting};
 use crate::signal::{ClientMessage, Point, RunOutline};
 use crate::time::Time;
 use crate::wire::{Body, Purpose, TensorKind};
@@ -28,7 +28,7 @@ pub(super) struct Training {
 impl Training {
     pub(super) fn new(plan: &Plan, stage: StageIndex, outline: &RunOutline) -> Self {
         let roster = Roster::new(outline, plan);
-        let schedule = Schedule::new(stage, outline.schedule.mode, &plan.limits, roster);
+        let schedule = Schedule::new(stage, &outline.schedule, &plan.limits, roster);
         Self {
             schedule,
             tally: Tally::default(),
@@ -129,7 +129,63 @@ impl Node {
             training.tally.add(now, purpose, micro_batch, count, loss);
         }
         let out = training.schedule.completed(task, outcome.payload);
+        let sum = match task {
+            Task::Squares { .. } => training.schedule.squared(outcome.squares),
+            Task::Draw { .. }
+            | Task::Forward { .. }
+            | Task::BackwardInput { .. }
+            | Task::BackwardWeights { .. }
+            | Task::Update { .. } => None,
+        };
         self.send(out);
+        self.send_sum(sum);
+    }
+
+    pub(super) fn square_sum(
+        &mut self,
+        from: PeerId,
+        epoch: Epoch,
+        kind: SumKind,
+        step: Step,
+        sum: f64,
+    ) {
+        let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|active| active.plan.epoch == epoch)
+        else {
+            return;
+        };
+        let sender = match kind {
+            SumKind::Partial => active.plan.successor(active.stage),
+            SumKind::Total => active.plan.predecessor(active.stage),
+        };
+        if sender != from || active.links.get(&from).is_none_or(|link| !link.greeted) {
+            let name = self.name(from);
+            return self.fail(format!("{name} sent a sum of squares without being asked"));
+        }
+        match active.training.schedule.sum_arrived(kind, step, sum) {
+            Ok(out) => self.send_sum(out),
+            Err(violation) => self.fail(format!("{}: {violation}", self.name(from))),
+        }
+    }
+
+    fn send_sum(&mut self, out: Option<SquareSum>) {
+        let (Some(out), Some(active)) = (out, &self.active) else {
+            return;
+        };
+        let SquareSum {
+            to,
+            kind,
+            step,
+            sum,
+        } = out;
+        self.output.push_back(Output::Send {
+            to: active.neighbour(to),
+            epoch: active.plan.epoch,
+            body: Body::SquareSum { kind, step, sum },
+            payload: None,
+        });
     }
 
     pub(super) fn progress(
@@ -220,10 +276,7 @@ impl Node {
         let (Some(out), Some(active)) = (out, &self.active) else {
             return;
         };
-        let to = match out.to {
-            Neighbour::Predecessor => active.plan.predecessor(active.stage),
-            Neighbour::Successor => active.plan.successor(active.stage),
-        };
+        let to = active.neighbour(out.to);
         let Outgoing {
             kind,
             purpose,
@@ -247,6 +300,13 @@ impl Node {
 }
 
 impl Active {
+    fn neighbour(&self, which: Neighbour) -> PeerId {
+        match which {
+            Neighbour::Predecessor => self.plan.predecessor(self.stage),
+            Neighbour::Successor => self.plan.successor(self.stage),
+        }
+    }
+
     /// On which side the sender of such a tensor stands. With two peers both sides are the same peer, so what it sends
     /// decides.
     fn side(&self, from: PeerId, kind: TensorKind) -> Option<Neighbour> {

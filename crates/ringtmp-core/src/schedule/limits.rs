@@ -133,10 +133,12 @@ pub struct ScheduleSpec {
     pub weights_pending_max: u16,
     /// Numbers that the optimizer keeps for each one that is learnt; at most [`OPTIMIZER_NUMBERS_MAX`].
     pub optimizer_numbers: u8,
+    /// Whether an update waits for the sum of the squares of all stages' gradients.
+    pub clips_gradients: bool,
 }
 
 impl ScheduleSpec {
-    /// The usual one: alpha 2, an optimizer with one number for each that is learnt.
+    /// The usual one: alpha 2, an optimizer with one number for each that is learnt, gradients as they are.
     pub const fn new(mode: Mode, micro_batch_samples: u32) -> Self {
         Self {
             mode,
@@ -144,6 +146,7 @@ impl ScheduleSpec {
             credit_factor: 2.0,
             weights_pending_max: WEIGHTS_PENDING_MAX,
             optimizer_numbers: 1,
+            clips_gradients: false,
         }
     }
 
@@ -209,7 +212,7 @@ impl StageCost {
     ) -> u64 {
         let numbers = 1
             + u64::from(spec.optimizer_numbers)
-            + u64::from(versions(spec.mode, limits, micro_batches));
+            + u64::from(versions(spec, limits, micro_batches));
         let weights = self.parameters.saturating_mul(NUMBER_BYTES * numbers);
         let slots = u64::from(limits.slots).saturating_mul(self.stash_bytes);
         // At the head samples wait, whose window is its own credit.
@@ -264,12 +267,13 @@ impl StageCost {
 }
 
 /// Versions of its weights that a stage holds at once.
-pub fn versions(mode: Mode, limits: Limits, micro_batches: u16) -> u16 {
-    match mode {
+pub fn versions(spec: &ScheduleSpec, limits: Limits, micro_batches: u16) -> u16 {
+    match spec.mode {
         Mode::Sync | Mode::OneForwardOneBackward => 1,
         Mode::TwoVersions => 2,
-        // Micro-batches between F and W span so many steps, each of which may have seen an update.
-        Mode::Async => limits.slots / micro_batches.max(1) + 2,
+        // Micro-batches between F and W span so many steps, each of which may have seen an update; one that waits for the sum of
+        // squares is seen later.
+        Mode::Async => limits.slots / micro_batches.max(1) + 2 + u16::from(spec.clips_gradients),
     }
 }
 

@@ -3,8 +3,10 @@
 use crate::ids::{MicroBatchId, PayloadId, Slot, Step, Version};
 use crate::wire::{Purpose, TensorKind};
 
+pub use crate::wire::SumKind;
+
 /// Something to compute, one at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Task {
     /// Samples and labels for the head, from the data of a source that is not the head.
     Draw {
@@ -44,10 +46,18 @@ pub enum Task {
         /// The weights its F used.
         version: Version,
     },
+    /// The sums of the squares of this stage's gradients, parameter by parameter, where gradients are clipped by the norm of
+    /// all stages' together.
+    Squares {
+        /// Of which step.
+        step: Step,
+    },
     /// The optimizer.
     Update {
         /// Of which step.
         step: Step,
+        /// The sum of the squares of all stages' gradients, where they are clipped.
+        square_sum: Option<f64>,
     },
 }
 
@@ -59,7 +69,10 @@ impl Task {
             Self::BackwardInput {
                 output_gradient, ..
             } => *output_gradient,
-            Self::Draw { .. } | Self::BackwardWeights { .. } | Self::Update { .. } => None,
+            Self::Draw { .. }
+            | Self::BackwardWeights { .. }
+            | Self::Squares { .. }
+            | Self::Update { .. } => None,
         }
     }
 }
@@ -86,6 +99,19 @@ pub struct Outgoing {
     pub micro_batch: MicroBatchId,
     /// The numbers; none for a release.
     pub payload: Option<PayloadId>,
+}
+
+/// A sum of squares of gradients for a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SquareSum {
+    /// Whom it is for.
+    pub to: Neighbour,
+    /// Of which stages.
+    pub kind: SumKind,
+    /// Of which step's gradients.
+    pub step: Step,
+    /// The sum.
+    pub sum: f64,
 }
 
 /// A neighbour sent what no correct peer would send.
@@ -123,4 +149,25 @@ pub enum Violation {
         /// What it may have in flight.
         credit: u16,
     },
+    /// A sum of squares that was not due.
+    #[error(
+        "a neighbour sent the {kind:?} sum of the squares of step {step}'s gradients out of turn"
+    )]
+    SumOutOfTurn {
+        /// Of which stages.
+        kind: SumKind,
+        /// The step it named.
+        step: u32,
+    },
+    /// What no squares add up to.
+    #[error(
+        "a neighbour sent a sum of the squares of step {step}'s gradients that is infinite, negative or no number"
+    )]
+    NoSum {
+        /// The step it named.
+        step: u32,
+    },
+    /// A sum of squares in a run that does not clip.
+    #[error("a neighbour sent a sum of squares, and this run clips no gradients")]
+    NotClipped,
 }

@@ -2,32 +2,36 @@
 //!
 //! ```text
 //! the head wants samples         -> draw
-//! all W of the step done         -> update
+//! all W of the step done         -> update (where gradients are clipped: squares, then update once all stages' sum is known)
 //! B ready                        -> B
 //! pending W >= Wmax              -> W      (plain B > F > W would starve W without limit)
+//! clipping waits for W alone     -> W
 //! F ready and in flight < credit -> F
 //! pending W > 0                  -> W
 //! ```
 //!
 //! Which step a stage may be in, and with which weights, is the [`Mode`]'s to say; the bounds are [`Limits`]. B comes before F
 //! as in 1F1B (PipeDream, SOSP'19); W is split off so that it fills gaps (Zero Bubble, ICLR'24). There is no barrier between
-//! stages. Messages of a lane are ordered and every stage knows the [`Roster`], so that gradients accumulate in roster order at
+//! stages but the one that clipping asks for. Messages of a lane are ordered and every stage knows the [`Roster`], so that gradients accumulate in roster order at
 //! every stage; what arrives out of that order is a [`Violation`] by the neighbour.
 
+mod clipping;
 mod limits;
 mod messages;
 mod roster;
+mod rule;
 mod transit;
 
 pub use limits::{
     CREDIT_MAX, Limits, Mode, OPTIMIZER_NUMBERS_MAX, SLOTS_MAX, ScheduleSpec, StageCost,
     UnknownMode, WEIGHTS_PENDING_MAX, limits, round_trip_seconds, versions,
 };
-pub use messages::{Neighbour, Outgoing, Task, Violation};
+pub use messages::{Neighbour, Outgoing, SquareSum, SumKind, Task, Violation};
 pub use roster::{Cursor, DataSource, Deal, Roster, Source};
 
 use crate::ids::{MicroBatchId, PayloadId, Slot, StageIndex, Step, Version};
 use crate::wire::{Purpose, TensorKind};
+use clipping::Clipping;
 use std::collections::VecDeque;
 use transit::Transit;
 
@@ -46,7 +50,8 @@ pub enum Waiting {
     Input,
     /// F could begin, were fewer micro-batches on their way.
     Credit,
-    /// F could begin, had this stage made the update it needs (which waits for gradients in its turn).
+    /// F or W could begin, had this stage made the update they need (which waits for gradients in its turn, or for the sum of
+    /// their squares).
     Weights,
 }
 
@@ -62,6 +67,8 @@ pub struct Schedule {
     /// The next micro-batch that enters this stage: drawn at the head, arriving elsewhere.
     entering: Cursor,
     transit: Transit,
+    /// Where gradients are clipped.
+    clipping: Option<Clipping>,
     forwards: VecDeque<(Purpose, MicroBatchId, Option<PayloadId>)>,
     /// F done, B (or the release) not yet here; oldest first.
     in_flight: VecDeque<Held>,
@@ -78,17 +85,19 @@ pub struct Schedule {
 
 impl Schedule {
     /// The schedule of `stage`, where `limits` are those of all stages, head first.
-    pub fn new(stage: StageIndex, mode: Mode, limits: &[Limits], roster: Roster) -> Self {
+    pub fn new(stage: StageIndex, spec: &ScheduleSpec, limits: &[Limits], roster: Roster) -> Self {
         let index = usize::from(stage.0);
+        let clipping = || Clipping::new(index == 0, index + 1 == limits.len());
         let own = limits[index];
         Self {
             stage,
             stages: limits.len(),
-            mode,
+            mode: spec.mode,
             limits: own,
             predecessor_credit: limits[index.saturating_sub(1)].credit,
             entering: Cursor::new(&roster),
             transit: Transit::new(stage, limits, &roster),
+            clipping: spec.clips_gradients.then(clipping),
             roster,
             forwards: VecDeque::new(),
             in_flight: VecDeque::new(),
@@ -235,6 +244,23 @@ impl Schedule {
             .ok_or_else(|| out_of_order(kind, micro_batch))
     }
 
+    /// The outcome of [`Task::Squares`], after it was completed: the sum of the squares of each parameter's gradient, in the
+    /// order of layers. Gives what must be sent.
+    pub fn squared(&mut self, squares: Vec<f64>) -> Option<SquareSum> {
+        self.clipping.as_mut()?.squared(squares)
+    }
+
+    /// A sum of squares has come from a neighbour. Gives what must be sent.
+    pub fn sum_arrived(
+        &mut self,
+        kind: SumKind,
+        step: Step,
+        sum: f64,
+    ) -> Result<Option<SquareSum>, Violation> {
+        let clipping = self.clipping.as_mut().ok_or(Violation::NotClipped)?;
+        clipping.arrived(kind, step, sum)
+    }
+
     fn release(&mut self, held: Held) -> Option<Outgoing> {
         self.free.push(held.slot);
         (!self.is_head()).then_some(Outgoing {
@@ -254,144 +280,6 @@ impl Schedule {
         let task = self.choose();
         self.busy = task.is_some();
         task
-    }
-
-    fn choose(&mut self) -> Option<Task> {
-        // It costs next to nothing, and the whole ring waits for it.
-        if let Some(micro_batch) = self.transit.to_draw(&self.roster) {
-            return Some(Task::Draw { micro_batch });
-        }
-        if self.accumulated == self.roster.micro_batches {
-            return Some(Task::Update { step: self.updates });
-        }
-        if self.mode == Mode::OneForwardOneBackward {
-            return self.choose_in_turn();
-        }
-        self.choose_backward()
-            .or_else(|| {
-                let full = self.weights.len() >= usize::from(self.limits.weights_pending);
-                full.then(|| self.choose_weights()).flatten()
-            })
-            .or_else(|| self.choose_forward())
-            .or_else(|| self.choose_weights())
-    }
-
-    /// 1F1B: W follows its B; below its credit a stage waits for F if there is another in this step, else for B.
-    fn choose_in_turn(&mut self) -> Option<Task> {
-        if let Some(task) = self.choose_weights() {
-            return Some(task);
-        }
-        let ahead = self.in_flight.len() + self.backwards.len();
-        if ahead >= usize::from(self.limits.credit) || self.next_is_of_later_step() {
-            self.choose_backward()
-        } else {
-            self.choose_forward()
-        }
-    }
-
-    /// Whether what enters here next has to wait for this stage's update.
-    fn next_is_of_later_step(&self) -> bool {
-        let arrived = self.forwards.front().map(|(_, id, _)| *id);
-        let next = arrived.or_else(|| self.entering.peek(&self.roster).map(|(_, id)| id));
-        next.is_none_or(|id| self.version(id.step).is_none())
-    }
-
-    fn choose_backward(&mut self) -> Option<Task> {
-        let (held, output_gradient) = self.backwards.pop_front()?;
-        self.weights.push_back(held);
-        Some(Task::BackwardInput {
-            micro_batch: held.micro_batch,
-            slot: held.slot,
-            version: held.version,
-            output_gradient,
-        })
-    }
-
-    fn choose_weights(&mut self) -> Option<Task> {
-        let held = self.weights.pop_front()?;
-        Some(Task::BackwardWeights {
-            micro_batch: held.micro_batch,
-            slot: held.slot,
-            version: held.version,
-        })
-    }
-
-    /// Which weights F of a step uses; none if this stage has not made them yet. The evaluation at the end sees all updates.
-    fn version(&self, step: Step) -> Option<Version> {
-        let wanted = self.mode.version(step, self.updates, self.roster.steps);
-        (wanted.0 <= self.updates.0).then_some(wanted)
-    }
-
-    /// What could enter this stage now.
-    fn entrant(&self) -> Option<(Purpose, MicroBatchId, Option<PayloadId>)> {
-        if self.is_head() {
-            self.drawn()
-        } else {
-            self.forwards.front().copied()
-        }
-    }
-
-    /// Why nothing is being done; none while something is, and after the end.
-    pub fn waiting(&self) -> Option<Waiting> {
-        if self.busy || self.is_finished() {
-            return None;
-        }
-        let Some((_, micro_batch, _)) = self.entrant() else {
-            return Some(Waiting::Input);
-        };
-        if self.version(micro_batch.step).is_none() {
-            Some(Waiting::Weights)
-        } else {
-            Some(Waiting::Credit)
-        }
-    }
-
-    fn choose_forward(&mut self) -> Option<Task> {
-        let (purpose, micro_batch, input) = self.entrant()?;
-        let version = self.version(micro_batch.step)?;
-        if self.in_flight.len() >= usize::from(self.limits.credit) {
-            return None;
-        }
-        let slot = self.free.pop()?;
-        if self.is_head() {
-            if purpose == Purpose::Train {
-                self.transit.take(self.entering.trained(&self.roster));
-            }
-            self.entering.advance(&self.roster);
-        } else {
-            self.forwards.pop_front();
-        }
-        // The tail turns round at once, so there nothing is in flight.
-        if !self.is_tail() {
-            self.in_flight.push_back(Held {
-                purpose,
-                micro_batch,
-                slot,
-                version,
-            });
-        }
-        Some(Task::Forward {
-            micro_batch,
-            purpose,
-            slot,
-            version,
-            input,
-        })
-    }
-
-    /// What enters at the head next: from its own data, or from a source elsewhere once the samples are here.
-    fn drawn(&self) -> Option<(Purpose, MicroBatchId, Option<PayloadId>)> {
-        let (purpose, micro_batch) = self.entering.peek(&self.roster)?;
-        if self.paused && micro_batch.sequence == 0 {
-            return None;
-        }
-        let number = self.entering.trained(&self.roster);
-        match self.transit.at_head(&self.roster, number) {
-            Some(samples) if purpose == Purpose::Train => {
-                Some((purpose, micro_batch, Some(samples?)))
-            }
-            Some(_) | None => Some((purpose, micro_batch, None)),
-        }
     }
 
     /// A task is done; `payload` is its output (samples; of F unless at the tail, of B unless at the head). Gives what must be
@@ -438,9 +326,12 @@ impl Schedule {
                 self.accumulated += 1;
                 self.withheld.take()
             }
+            // Its outcome comes by [`Schedule::squared`].
+            Task::Squares { .. } => None,
             Task::Update { .. } => {
                 self.accumulated = 0;
                 self.updates = self.updates.next();
+                self.clipping.iter_mut().for_each(Clipping::updated);
                 None
             }
         }

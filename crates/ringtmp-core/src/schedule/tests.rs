@@ -58,9 +58,19 @@ fn bounds(mode: Mode, stages: usize, micro_batches: u16) -> Vec<Limits> {
     )
 }
 
+fn spec(mode: Mode) -> ScheduleSpec {
+    ScheduleSpec::new(mode, 1)
+}
+
 fn schedule(stage: u16, stages: usize, roster: Roster) -> Schedule {
     let limits = bounds(Mode::Sync, stages, roster.micro_batches);
-    Schedule::new(StageIndex(stage), Mode::Sync, &limits, roster)
+    Schedule::new(StageIndex(stage), &spec(Mode::Sync), &limits, roster)
+}
+
+/// What is on a wire.
+enum Message {
+    Tensor(Outgoing),
+    Sum(SquareSum),
 }
 
 /// A ring in memory: every stage picks, every message is delivered, in an order that `choices` decides.
@@ -68,16 +78,16 @@ struct Ring {
     stages: Vec<Schedule>,
     running: Vec<Option<Task>>,
     /// Per directed neighbour pair, in order.
-    wires: Vec<[VecDeque<Outgoing>; 2]>,
+    wires: Vec<[VecDeque<Message>; 2]>,
     /// Per stage: micro-batches in the order of their W, and updates.
     log: Vec<Vec<Task>>,
 }
 
 impl Ring {
-    fn new(mode: Mode, stages: usize, roster: Roster) -> Self {
-        let limits = bounds(mode, stages, roster.micro_batches);
+    fn new(spec: ScheduleSpec, stages: usize, roster: Roster) -> Self {
+        let limits = bounds(spec.mode, stages, roster.micro_batches);
         let schedule =
-            |stage| Schedule::new(StageIndex(stage as u16), mode, &limits, roster.clone());
+            |stage| Schedule::new(StageIndex(stage as u16), &spec, &limits, roster.clone());
         Self {
             stages: (0..stages).map(schedule).collect(),
             running: vec![None; stages],
@@ -88,11 +98,18 @@ impl Ring {
 
     fn send(&mut self, from: usize, out: Option<Outgoing>) {
         let Some(out) = out else { return };
-        self.wires[from][(out.to == Neighbour::Successor) as usize].push_back(out);
+        let wire = usize::from(out.to == Neighbour::Successor);
+        self.wires[from][wire].push_back(Message::Tensor(out));
+    }
+
+    fn send_sum(&mut self, from: usize, out: Option<SquareSum>) {
+        let Some(out) = out else { return };
+        let wire = usize::from(out.to == Neighbour::Successor);
+        self.wires[from][wire].push_back(Message::Sum(out));
     }
 
     fn deliver(&mut self, from: usize, direction: usize) -> bool {
-        let Some(out) = self.wires[from][direction].pop_front() else {
+        let Some(message) = self.wires[from][direction].pop_front() else {
             return false;
         };
         let (to, side) = if direction == 1 {
@@ -100,10 +117,19 @@ impl Ring {
         } else {
             (from - 1, Neighbour::Successor)
         };
-        let passed_on = self.stages[to]
-            .arrived(side, out.kind, out.purpose, out.micro_batch, out.payload)
-            .expect("a correct neighbour is never refused");
-        self.send(to, passed_on);
+        let refused = "a correct neighbour is never refused";
+        let stage = &mut self.stages[to];
+        match message {
+            Message::Tensor(out) => {
+                let passed_on =
+                    stage.arrived(side, out.kind, out.purpose, out.micro_batch, out.payload);
+                self.send(to, passed_on.expect(refused));
+            }
+            Message::Sum(sum) => {
+                let passed_on = stage.sum_arrived(sum.kind, sum.step, sum.sum);
+                self.send_sum(to, passed_on.expect(refused));
+            }
+        }
         true
     }
 
@@ -112,11 +138,22 @@ impl Ring {
             let drawn = matches!(task, Task::Draw { .. }).then_some(PayloadId(0));
             let out = self.stages[stage].completed(task, drawn);
             self.send(stage, out);
+            if matches!(task, Task::Squares { .. }) {
+                let squares = self.squares(stage);
+                let sum = self.stages[stage].squared(squares);
+                self.send_sum(stage, sum);
+            }
             self.log[stage].push(task);
             return true;
         }
         self.running[stage] = self.stages[stage].pick();
         self.running[stage].is_some()
+    }
+
+    /// Numbers whose sum depends on the order in which they are added.
+    fn squares(&self, stage: usize) -> Vec<f64> {
+        let parameter = |i: usize| ((3 * stage + i + 1) as f64).sqrt();
+        (0..3).map(parameter).collect()
     }
 
     /// Runs to the end; `choices` decides who moves first.
@@ -149,13 +186,18 @@ proptest! {
         micro_batches in 1u16..12,
         evaluation in 0u16..4,
         sources in any::<u8>(),
+        clips_gradients: bool,
         choices in prop::collection::vec(any::<u8>(), 400),
     ) {
         let roster = Roster {
             evaluation_micro_batches: evaluation,
             ..roster_of(sources, stages, steps, micro_batches)
         };
-        let mut ring = Ring::new(mode, stages, roster);
+        let spec = ScheduleSpec { clips_gradients, ..spec(mode) };
+        let mut ring = Ring::new(spec, stages, roster);
+        let squares: Vec<f64> = (0..stages).flat_map(|stage| ring.squares(stage)).collect();
+        let total = squares.iter().rev().fold(0.0, |sum, square| sum + square);
+        let total = clips_gradients.then_some(total);
         ring.run(&mut choices.into_iter().cycle().take(100_000));
         for (stage, log) in ring.stages.iter().zip(&ring.log) {
             prop_assert!(stage.is_finished(), "stage {:?} is stuck: {stage:?}", stage.stage);
@@ -166,10 +208,15 @@ proptest! {
             }
             let weights: Vec<(u32, Option<u16>)> = log.iter().filter_map(|task| match task {
                 Task::BackwardWeights { micro_batch, .. } => Some((micro_batch.step.0, Some(micro_batch.sequence))),
-                Task::Update { step } => Some((step.0, None)),
-                Task::Draw { .. } | Task::Forward { .. } | Task::BackwardInput { .. } => None,
+                Task::Update { step, .. } => Some((step.0, None)),
+                Task::Draw { .. } | Task::Forward { .. } | Task::BackwardInput { .. } | Task::Squares { .. } => None,
             }).collect();
             prop_assert_eq!(weights, expected);
+            for task in log {
+                if let Task::Update { square_sum, .. } = task {
+                    prop_assert_eq!(*square_sum, total);
+                }
+            }
             let slots = usize::from(stage.limits.slots);
             prop_assert_eq!(stage.free.len(), slots, "slots leak");
         }
@@ -279,7 +326,12 @@ fn a_predecessor_that_floods_is_stopped_at_its_credit() {
 /// The middle of three stages, where all three are sources.
 fn middle() -> Schedule {
     let limits = bounds(Mode::Sync, 3, 6);
-    Schedule::new(StageIndex(1), Mode::Sync, &limits, roster_of(7, 3, 9, 6))
+    Schedule::new(
+        StageIndex(1),
+        &spec(Mode::Sync),
+        &limits,
+        roster_of(7, 3, 9, 6),
+    )
 }
 
 #[test]
@@ -332,7 +384,7 @@ fn samples_out_of_turn_from_elsewhere_or_too_far_ahead_are_refused_and_others_pa
     let limits = bounds(Mode::Sync, 3, 6);
     let window = u64::from(limits[0].credit);
     let roster = roster_of(7, 3, 9, 6);
-    let tail = || Schedule::new(StageIndex(2), Mode::Sync, &limits, roster.clone());
+    let tail = || Schedule::new(StageIndex(2), &spec(Mode::Sync), &limits, roster.clone());
     let arrive = |stage: &mut Schedule, from, purpose, number: u64| {
         let id = roster.micro_batch(number).expect("there is one");
         stage.arrived(
@@ -374,7 +426,12 @@ fn samples_out_of_turn_from_elsewhere_or_too_far_ahead_are_refused_and_others_pa
     // A flood is stopped at the first frame too many, at the next stage and at the head.
     let roster = roster_of(2, 3, 9, 6);
     for stage in [2, 0] {
-        let mut flooded = Schedule::new(StageIndex(stage), Mode::Sync, &limits, roster.clone());
+        let mut flooded = Schedule::new(
+            StageIndex(stage),
+            &spec(Mode::Sync),
+            &limits,
+            roster.clone(),
+        );
         let mut arrive = |number| {
             let id = roster.micro_batch(number).expect("there is one");
             let payload = Some(PayloadId(number));
@@ -393,7 +450,7 @@ fn samples_out_of_turn_from_elsewhere_or_too_far_ahead_are_refused_and_others_pa
 
 #[test]
 fn a_paused_head_finishes_its_step_and_begins_no_other() {
-    let mut ring = Ring::new(Mode::Sync, 2, roster(5, 3, 0));
+    let mut ring = Ring::new(spec(Mode::Sync), 2, roster(5, 3, 0));
     let pick = ring.work(0);
     assert!(pick);
     ring.stages[0].set_paused(true);
@@ -406,7 +463,7 @@ fn a_paused_head_finishes_its_step_and_begins_no_other() {
 
 #[test]
 fn with_two_versions_a_step_uses_the_weights_of_one_update_less_and_the_last_evaluation_all() {
-    let mut ring = Ring::new(Mode::TwoVersions, 3, roster(4, 3, 1));
+    let mut ring = Ring::new(spec(Mode::TwoVersions), 3, roster(4, 3, 1));
     ring.run(&mut std::iter::repeat(0));
     for log in &ring.log {
         let forwards: Vec<(u32, u32)> = log
@@ -420,6 +477,7 @@ fn with_two_versions_a_step_uses_the_weights_of_one_update_less_and_the_last_eva
                 Task::Draw { .. }
                 | Task::BackwardInput { .. }
                 | Task::BackwardWeights { .. }
+                | Task::Squares { .. }
                 | Task::Update { .. } => None,
             })
             .collect();

@@ -40,7 +40,7 @@ pub enum Activity {
     /// W.
     #[serde(rename = "W")]
     BackwardWeights,
-    /// The optimizer.
+    /// The optimizer, and the squares of the gradients where these are clipped.
     #[serde(rename = "update")]
     Update,
     /// An activation, from handed to the link until arrived.
@@ -88,7 +88,7 @@ impl Activity {
             } => Self::Evaluate,
             Task::BackwardInput { .. } => Self::BackwardInput,
             Task::BackwardWeights { .. } => Self::BackwardWeights,
-            Task::Update { .. } => Self::Update,
+            Task::Squares { .. } | Task::Update { .. } => Self::Update,
         }
     }
 
@@ -202,7 +202,7 @@ impl Details {
                 Some(micro_batch.sequence),
                 Some(version.0),
             ),
-            Task::Update { step } => of(step.0, None, None),
+            Task::Squares { step } | Task::Update { step, .. } => of(step.0, None, None),
         }
     }
 }

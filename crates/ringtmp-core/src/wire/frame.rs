@@ -1,7 +1,7 @@
 //! Frames: version, header, payload.
 
 use super::{FRAME_BYTES_MAX, Lane, PARTS_MAX, PROGRESS_POINTS_MAX, RANK_MAX, WireError};
-use crate::ids::{Epoch, MicroBatchId, PeerId, RoomCode};
+use crate::ids::{Epoch, MicroBatchId, PeerId, RoomCode, Step};
 use crate::signal::{PROTOCOL_VERSION, Point};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,15 @@ pub enum TensorKind {
     Release,
 }
 
+/// Of which stages a sum of squares of gradients is, and so which way it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SumKind {
+    /// Of the sender and all stages after it: backward, to the head.
+    Partial,
+    /// Of all stages: forward, to the tail.
+    Total,
+}
+
 /// One tensor of a payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartHeader {
@@ -110,6 +119,15 @@ pub enum Body {
         /// Oldest first.
         points: Vec<Point>,
     },
+    /// The sum of the squares of gradients, where these are clipped by the norm of all stages' together.
+    SquareSum {
+        /// Of which stages.
+        kind: SumKind,
+        /// Of which step's gradients.
+        step: Step,
+        /// The sum: finite, not negative.
+        sum: f64,
+    },
     /// A micro-batch on its way.
     Tensor {
         /// Which way.
@@ -140,7 +158,7 @@ impl Frame {
     /// The lane it travels on.
     pub fn lane(&self) -> Lane {
         match self.body {
-            Body::Hello(_) | Body::Progress { .. } => Lane::Control,
+            Body::Hello(_) | Body::Progress { .. } | Body::SquareSum { .. } => Lane::Control,
             Body::Tensor { .. } => Lane::Tensors,
         }
     }
@@ -196,7 +214,7 @@ fn check_frame_length(bytes: usize) -> Result<(), WireError> {
 
 fn check_body(body: &Body) -> Result<(), WireError> {
     match body {
-        Body::Hello(_) => Ok(()),
+        Body::Hello(_) | Body::SquareSum { .. } => Ok(()),
         Body::Progress { points, .. } => limit(
             "a progress",
             points.len() as u64,
@@ -213,7 +231,7 @@ fn check_body(body: &Body) -> Result<(), WireError> {
 
 fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
     let parts: &[PartHeader] = match body {
-        Body::Hello(_) | Body::Progress { .. } => &[],
+        Body::Hello(_) | Body::Progress { .. } | Body::SquareSum { .. } => &[],
         Body::Tensor { parts, .. } => parts,
     };
     let sum = parts

@@ -9,7 +9,7 @@ mod chunk;
 mod frame;
 
 pub use chunk::{Assembler, CHUNK_BYTES_MAX, chunks};
-pub use frame::{Body, Codec, Frame, Hello, PartHeader, Purpose, TensorKind};
+pub use frame::{Body, Codec, Frame, Hello, PartHeader, Purpose, SumKind, TensorKind};
 
 /// The longest frame: a micro-batch of activations of the largest models planned for (64 x 256 x 768 in f32 is 48 MiB).
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;

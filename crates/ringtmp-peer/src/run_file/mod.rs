@@ -8,7 +8,7 @@ mod run;
 pub use data::DataTable;
 pub use model::ModelTable;
 pub use optimizer::{OptimizerTable, RuleName, UnknownRule};
-pub use run::Run;
+pub use run::{Measure, Run};
 
 use ringtmp_compute::ModelError;
 use ringtmp_core::codec::CodecChoice;
@@ -381,10 +381,12 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_clipped_in_one_process_but_not_in_a_room() {
-        let run = check("optimizer.clip_norm = 1.0").expect("a sound run");
-        assert!(run.check_room().is_err());
-        let refused = Run::of(&run.descriptor()).expect_err("not in a room");
-        assert!(refused.to_string().contains("one process"), "{refused}");
+    fn a_room_is_told_that_gradients_are_clipped() {
+        for (toml, clips) in [("optimizer.clip_norm = 1.0", true), ("", false)] {
+            let run = check(toml).expect("a sound run");
+            let descriptor = run.descriptor();
+            assert_eq!(descriptor.outline.schedule.clips_gradients, clips);
+            assert_eq!(Run::of(&descriptor).expect("its own"), run);
+        }
     }
 }

@@ -49,8 +49,8 @@ pub struct OptimizerTable {
     pub cosine_steps: Option<u32>,
     /// The part of the learning rate that is left in the end.
     pub final_ratio: f32,
-    /// Gradients of the whole model whose norm is larger are scaled down to it; where it is not given, none are. So far only
-    /// in one process, not in a ring.
+    /// Gradients of the whole model whose norm is larger are scaled down to it; where it is not given, none are. In a ring every
+    /// step then ends with a lap: no stage updates before all know the norm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
 }

@@ -2,7 +2,7 @@
 
 use super::{RunFile, RunFileError};
 use crate::view::RunSummary;
-use ringtmp_compute::{LayerOutline, ModelSpec, OptimizerSpec};
+use ringtmp_compute::{LayerOutline, LossReport, ModelSpec, OptimizerSpec};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::ScheduleSpec;
@@ -34,7 +34,6 @@ impl Run {
     /// What is wrong with its file, or [`RunFileError::Outline`] where the outline does not go with it.
     pub fn of(descriptor: &RunDescriptor) -> Result<Self, RunFileError> {
         let run = RunFile::parse(&descriptor.toml)?.check()?;
-        run.check_room()?;
         if run.outline() == descriptor.outline {
             Ok(run)
         } else {
@@ -47,22 +46,6 @@ impl Run {
         RunDescriptor {
             toml: self.file.to_toml(),
             outline: self.outline(),
-        }
-    }
-
-    /// Whether peers of a room can share it.
-    ///
-    /// # Errors
-    ///
-    /// What only one process can do so far.
-    pub fn check_room(&self) -> Result<(), RunFileError> {
-        match self.file.optimizer.clip_norm {
-            None => Ok(()),
-            Some(norm) => {
-                let rule = "no ring knows the norm of the whole model's gradient yet: leave it out, or train in one process (ringtmp train)";
-                let field = "optimizer.clip_norm";
-                Err(RunFileError::out_of_range(field, norm, rule))
-            }
         }
     }
 
@@ -81,7 +64,10 @@ impl Run {
             evaluation_micro_batches: u16::try_from(self.file.evaluation_micro_batches())
                 .unwrap_or(u16::MAX),
             start_at_peers: self.file.start_at_peers,
-            schedule: ScheduleSpec::new(self.file.schedule, self.file.micro_batch),
+            schedule: ScheduleSpec {
+                clips_gradients: self.optimizer.clip_norm.is_some(),
+                ..ScheduleSpec::new(self.file.schedule, self.file.micro_batch)
+            },
             source: self.file.data.source,
             sample_bytes: self.sample_bytes(),
             codec: self.file.codec,
@@ -120,6 +106,15 @@ impl Run {
         first.is_some_and(|layer| layer.layer().tokens().is_some())
     }
 
+    /// What an evaluation counts as right: of sums whole answers, of other samples each label.
+    pub fn measure(&self) -> Measure {
+        match self.data {
+            DataSpec::Addition => Measure::ExactMatch,
+            DataSpec::Text { .. } => Measure::Characters,
+            DataSpec::Digits | DataSpec::Idx { .. } | DataSpec::Csv { .. } => Measure::Accuracy,
+        }
+    }
+
     /// The shape of one sample.
     pub fn input_shape(&self) -> &[usize] {
         &self.shapes[0]
@@ -129,6 +124,36 @@ impl Run {
     pub fn classes(&self) -> usize {
         let last = self.shapes.last().and_then(|shape| shape.last());
         last.copied().unwrap_or(0)
+    }
+}
+
+/// What the share of right answers is a share of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Samples, which have one label each.
+    Accuracy,
+    /// Samples all of whose labels are met.
+    ExactMatch,
+    /// Characters, each of which follows those before it.
+    Characters,
+}
+
+impl Measure {
+    /// For people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::ExactMatch => "exact match",
+            Self::Characters => "characters right",
+        }
+    }
+
+    /// Right answers among how many.
+    pub(crate) const fn of(self, report: &LossReport) -> [u32; 2] {
+        match self {
+            Self::Accuracy | Self::Characters => [report.correct, report.samples],
+            Self::ExactMatch => [report.exact, report.answered],
+        }
     }
 }
 

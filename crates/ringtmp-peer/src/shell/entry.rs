@@ -193,7 +193,6 @@ async fn enter(
         Entry::Join(room) => room,
         Entry::Create(file) => {
             let run = file.check()?;
-            run.check_room()?;
             create(&mut signalling, &run).await?
         }
     };

@@ -136,6 +136,7 @@ impl Shell {
             Task::Forward { .. }
             | Task::BackwardInput { .. }
             | Task::BackwardWeights { .. }
+            | Task::Squares { .. }
             | Task::Update { .. } => return Vec::new(),
         };
         let fresh = self.fresh.enter(step);

@@ -411,8 +411,8 @@ impl Shell {
         self.record.hand_on_if_many(self.node.clock());
         match result {
             Ok(Done::Built) => Input::Built { epoch },
-            Ok(Done::Task { task, output, loss }) => {
-                if let Task::Update { step } = task
+            Ok(Done::Task { task, output, told }) => {
+                if let Task::Update { step, .. } = task
                     && self.fresh.updated(step)
                 {
                     progress.fresh(self.fresh.shown());
@@ -421,7 +421,7 @@ impl Shell {
                 Input::Completed {
                     epoch,
                     task,
-                    outcome: Outcome { payload, loss },
+                    outcome: Outcome { payload, ..told },
                 }
             }
             Ok(Done::Digests(digests)) => {

@@ -29,6 +29,18 @@ pub enum Complaint {
         /// How far it was.
         at: (u32, u16),
     },
+    /// An update before all stages knew the squares of their gradients.
+    #[error(
+        "stage {stage} made the update of step {step} when only {known} stages knew their squares"
+    )]
+    EarlyUpdate {
+        /// Where.
+        stage: usize,
+        /// The step of the update.
+        step: u32,
+        /// Stages that knew theirs.
+        known: usize,
+    },
     /// Too far ahead.
     #[error("stage {stage} had {ahead} micro-batches in flight with a credit of {credit}")]
     OverCredit {

@@ -1,6 +1,7 @@
 //! What watches every simulated run.
 //!
 //! - Each (step, micro-batch) contributes exactly once to each layer, in roster order, and each update follows its roster.
+//! - Where gradients are clipped no stage makes an update before all have the squares of their gradients.
 //! - `sync`, `1f1b` and `2bw` end with the weights that one process gets ([`simulate_checked`]).
 //! - Credits are conserved: a stage is never further ahead than its credit, and in the end every credit is back.
 //! - Samples pass every stage between their source and the head once, in turn, and no more of them are on their way than the
@@ -76,6 +77,11 @@ pub fn step_bound(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Duration
             let leaves = link.transfer_seconds(bytes) + scenario.air_seconds(device, next, bytes);
             link.delay_seconds + leaves
         };
+        if outline.schedule.clips_gradients {
+            // The squares, and the lap of their sum.
+            updates += scenario.devices[device].update_seconds * scenario.jitter_max();
+            updates += if is_tail { 0.0 } else { 2.0 * hop(0) };
+        }
         if !is_tail {
             alone += 2.0 * hop(scenario.tensor_bytes(layers.end, outline.codec.usual()));
         }
@@ -116,6 +122,9 @@ pub(crate) struct Watch {
     stages: Vec<Stage>,
     transit: Transit,
     commits: BTreeMap<u32, usize>,
+    clips_gradients: bool,
+    /// Stages that know the squares of their gradients, by step.
+    squared: BTreeMap<u32, usize>,
     last_commit: Option<Time>,
     bound: Duration,
     complaint: Option<Complaint>,
@@ -155,6 +164,7 @@ impl Watch {
         let mut watch = Self {
             micro_batches: outline.micro_batches,
             steps: outline.steps,
+            clips_gradients: outline.schedule.clips_gradients,
             bound: step_bound(scenario, plan, order),
             stages: stages.map(stage).collect(),
             transit: Transit::new(outline.micro_batches, plan.limits[0].credit),
@@ -257,7 +267,8 @@ impl Watch {
                     });
                 }
             }
-            Task::Update { step } => self.update_started(at, *step),
+            Task::Squares { .. } => {}
+            Task::Update { step, .. } => self.update_started(at, *step),
         }
     }
 
@@ -309,6 +320,14 @@ impl Watch {
                 at: found,
             });
         }
+        let known = self.squared.get(&step.0).copied().unwrap_or_default();
+        if self.clips_gradients && known < self.stages.len() {
+            self.complain(Complaint::EarlyUpdate {
+                stage: at,
+                step: step.0,
+                known,
+            });
+        }
     }
 
     pub(crate) fn completed(&mut self, now: Time, at: usize, task: &Task) {
@@ -327,7 +346,8 @@ impl Watch {
             Task::BackwardWeights { slot, .. } => {
                 stage.slots.remove(&slot.0);
             }
-            Task::Update { step } => self.updated(now, *step),
+            Task::Squares { step } => *self.squared.entry(step.0).or_default() += 1,
+            Task::Update { step, .. } => self.updated(now, *step),
         }
     }
 
@@ -338,6 +358,7 @@ impl Watch {
             return;
         }
         self.commits.remove(&step.0);
+        self.squared.remove(&step.0);
         let took = now.since(self.last_commit.unwrap_or(now));
         self.last_commit = Some(now);
         if took > self.bound {

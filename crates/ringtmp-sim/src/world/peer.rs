@@ -85,10 +85,23 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.note_busy(at, &task, takes);
         let (output, loss) = self.work(at, task, input);
         let payload = output.map(|tensors| self.peers[at].keep(tensors));
+        let squares = match task {
+            Task::Squares { .. } => self.squares(at),
+            Task::Draw { .. }
+            | Task::Forward { .. }
+            | Task::BackwardInput { .. }
+            | Task::BackwardWeights { .. }
+            | Task::Update { .. } => Vec::new(),
+        };
+        let outcome = Outcome {
+            payload,
+            loss,
+            squares,
+        };
         let completed = Input::Completed {
             epoch,
             task,
-            outcome: Outcome { payload, loss },
+            outcome,
         };
         self.schedule(takes, Event::Done(at, Box::new(completed)));
     }
@@ -96,6 +109,14 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     #[cfg(not(test))]
     fn work(&mut self, at: usize, task: Task, input: Option<C::Tensors>) -> Worked<C> {
         self.work_off(at, task, input)
+    }
+
+    pub(crate) fn squares(&self, at: usize) -> Vec<f64> {
+        let stage = self.peers[at].stage.as_ref();
+        let squares = stage.map(Compute::squares).unwrap_or_default();
+        #[cfg(test)]
+        let squares = self.planted.squares(at, squares);
+        squares
     }
 
     pub(crate) fn work_off(

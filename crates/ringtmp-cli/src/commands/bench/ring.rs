@@ -66,7 +66,6 @@ struct Line {
 
 pub(super) async fn run(cost: RingCost) -> Result<()> {
     let run = run_choice::read(&cost.run)?.check()?;
-    run.check_room()?;
     if cpu_seconds().is_none() {
         bail!("this system does not tell how long processors have worked for a process");
     }

@@ -9,7 +9,7 @@ use crate::files;
 use crate::interrupt::interrupted;
 use anyhow::{Result, bail};
 use futures::FutureExt;
-use ringtmp_peer::{DataPlace, Executor, Parameter, Run, Score, Solo, open_data};
+use ringtmp_peer::{DataPlace, Executor, Measure, Parameter, Run, Score, Solo, open_data};
 use std::path::Path;
 use std::pin::pin;
 
@@ -43,6 +43,7 @@ pub(super) async fn train(
     let (loss, held_out) = outcome?;
     Ok(Ended {
         steps: solo.steps_done(),
+        measure: solo.run().measure(),
         weights: solo.checkpoint().await?.weights,
         loss,
         held_out: held_out.map(HeldOut::from),
@@ -76,6 +77,7 @@ async fn steps(
 ) -> Result<(Option<f32>, Option<Score>)> {
     let mut interrupt = pin!(interrupted());
     let (steps, every) = (solo.run().file.steps, solo.run().file.evaluate_every);
+    let measure = solo.run().measure();
     let (mut loss, mut held_out) = (None, None);
     while solo.steps_done() < steps {
         if interrupt.as_mut().now_or_never().is_some() {
@@ -97,7 +99,7 @@ async fn steps(
         {
             keep(solo, folder).await?;
         }
-        bar.show(done, &words(score, held_out));
+        bar.show(done, &words(measure, score, held_out));
     }
     held_out = solo.evaluate().await?;
     Ok((loss, held_out))
@@ -115,12 +117,13 @@ async fn keep(solo: &Solo, folder: &Path) -> Result<()> {
     files::replace(&checkpoint_path(folder), &checkpoint.encode())
 }
 
-fn words(score: Score, held_out: Option<Score>) -> String {
+fn words(measure: Measure, score: Score, held_out: Option<Score>) -> String {
     let mut words = format!("loss {:.4}", score.loss);
     if let Some(held_out) = held_out {
         words += &format!(
-            "  held out: loss {:.4}, accuracy {:.1} %",
+            "  held out: loss {:.4}, {} {:.1} %",
             held_out.loss,
+            measure.words(),
             100.0 * held_out.accuracy
         );
     }

@@ -10,7 +10,7 @@ use crate::files;
 use crate::result::RunReport;
 use anyhow::{Context, Result, bail};
 use ringtmp_peer::{
-    Checkpoint, GradientNorm, Parameter, Run, Score, WEIGHTS_BYTES_MAX, from_safetensors,
+    Checkpoint, GradientNorm, Measure, Parameter, Run, Score, WEIGHTS_BYTES_MAX, from_safetensors,
     to_safetensors,
 };
 use std::collections::BTreeMap;
@@ -36,7 +36,6 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
                 "a ring keeps no checkpoints yet: leave out --checkpoint, or train with --peers 1"
             );
         }
-        run.check_room()?;
         if !(train.pace.is_empty() || train.pace.len() == usize::from(train.peers)) {
             let (speeds, peers) = (train.pace.len(), train.peers);
             bail!("--pace names {speeds} speeds for {peers} peers: give one for each");
@@ -60,6 +59,7 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
 /// What a run leaves.
 struct Ended {
     steps: u32,
+    measure: Measure,
     weights: Vec<Parameter>,
     /// Of the last step.
     loss: Option<f32>,
@@ -93,7 +93,8 @@ impl Ended {
             if let Some(loss) = held_out.loss {
                 words += &format!(", held-out loss {loss:.4}");
             }
-            words += &format!(", held-out accuracy {:.1} %", 100.0 * held_out.accuracy);
+            let (measure, percent) = (self.measure.words(), 100.0 * held_out.accuracy);
+            words += &format!(", held-out {measure} {percent:.1} %");
         }
         words
     }

@@ -231,6 +231,7 @@ fn ended(run: &Run, view: &View, weights: Vec<Parameter>, transport: Transport) 
     }
     Ok(Ended {
         steps: result.steps,
+        measure: run.measure(),
         weights,
         loss: result.loss_last,
         held_out: result.test_accuracy.map(|accuracy| HeldOut {
