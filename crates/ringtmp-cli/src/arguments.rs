@@ -4,6 +4,7 @@ use crate::commands::bench::Bench;
 use crate::commands::curves::Curves;
 use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
+use crate::commands::predict::Predict;
 use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
@@ -31,6 +32,7 @@ Examples:
   ringtmp demo --tabs 3 --steps 500
   ringtmp demo --tabs 2 --natives 1 --executor cpu
   ringtmp demo --data idx:path/to/mnist
+  ringtmp demo --preset gpt-nano --data text:shakespeare.txt
   ringtmp demo --preset cnn
   ringtmp demo --headless --json result.json";
 
@@ -54,6 +56,13 @@ const GENERATE_EXAMPLES: &str = "\
 Examples:
   ringtmp generate --checkpoint sums --prompt 17+25= --temperature 0 --until $'\\n'
   ringtmp generate --weights gpt.safetensors --run run.toml --prompt ROMEO: --length 500";
+
+const PREDICT_EXAMPLES: &str = "\
+Examples:
+  ringtmp predict --checkpoint run
+  ringtmp predict --checkpoint run --images t10k-images-idx3-ubyte.gz --json
+  ringtmp predict --weights iris.safetensors --run iris.toml --rows flowers.csv
+  ringtmp predict --checkpoint sums --prompt 17+25= --prompt 50+50=";
 
 const SIM_EXAMPLES: &str = "\
 Examples:
@@ -106,6 +115,9 @@ pub(crate) enum Command {
     /// Let a trained model of text go on with a prompt
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(Generate),
+    /// Tell what a trained model says of images, rows or texts, and how often it is right on held-out samples
+    #[command(after_help = PREDICT_EXAMPLES)]
+    Predict(Predict),
     /// Measure how fast this device trains, and what a ring costs
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
@@ -143,8 +155,9 @@ pub(crate) struct Listen {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) listen: Listen,
-    /// A folder of IDX files to serve at /data, for runs whose data is idx:/data
-    #[arg(long, value_name = "DIR")]
+    /// A folder of IDX files to serve at /data, for runs whose data is idx:/data; or a text or table to serve at /data/file, for
+    /// runs whose data is text:/data/file or csv:/data/file
+    #[arg(long, value_name = "DIR|FILE")]
     pub(crate) data: Option<PathBuf>,
 }
 

@@ -50,6 +50,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Train(train) => Box::pin(commands::train::run(train, quiet)).await,
             Command::Export(export) => commands::train::export(&export),
             Command::Generate(generate) => commands::generate::run(generate).await,
+            Command::Predict(predict) => Box::pin(commands::predict::run(predict)).await,
             Command::Bench(bench) => Box::pin(commands::bench::run(bench)).await,
             Command::Sim(sim) => commands::sim::run(&sim),
             Command::Curves(curves) => commands::curves::run(&curves),

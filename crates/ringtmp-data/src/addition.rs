@@ -84,9 +84,14 @@ impl Addition {
         self.push(self.test[place as usize], batch);
     }
 
-    fn push(&self, [a, b]: [u32; 2], batch: &mut Batch) {
-        let question = format!("{a}+{b}=");
-        let line = format!("{question}{}\n", a + b);
+    /// The sum at a place below [`Self::test_len`]: `17+25=` and `42`.
+    pub(crate) fn question(&self, place: u32) -> [String; 2] {
+        question(self.test[place as usize])
+    }
+
+    fn push(&self, pair: [u32; 2], batch: &mut Batch) {
+        let [question, answer] = question(pair);
+        let line = format!("{question}{answer}\n");
         let token = |character| {
             self.vocabulary
                 .encode(character)
@@ -101,6 +106,10 @@ impl Addition {
         };
         batch.push_tokens(inputs.take(self.context), (0..self.context).map(label));
     }
+}
+
+fn question([a, b]: [u32; 2]) -> [String; 2] {
+    [format!("{a}+{b}="), (a + b).to_string()]
 }
 
 /// A function of the two numbers whatever their order, so that who has learnt `a+b` is not asked for `b+a`.

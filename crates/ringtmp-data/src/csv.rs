@@ -61,6 +61,18 @@ pub enum CsvError {
         /// The first line's cells.
         expected: usize,
     },
+    /// Rows that a model does not take.
+    #[error(
+        "line {line} of the table has {found} cells; the model takes {needed} numbers, and at most a label beside them"
+    )]
+    Cells {
+        /// Where.
+        line: usize,
+        /// Its cells.
+        found: usize,
+        /// What the model takes.
+        needed: usize,
+    },
     /// A quote that does not end.
     #[error("line {line} of the table has a quote that does not end; mend that line")]
     Quote {
@@ -110,37 +122,12 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, CsvError> {
-        if bytes.len() as u64 > CSV_BYTES_MAX {
-            return Err(CsvError::TooLarge { bytes: bytes.len() });
-        }
-        let text = std::str::from_utf8(bytes).map_err(|error| CsvError::NotUtf8 {
-            line: line_at(bytes, error.valid_up_to()),
-        })?;
-        // Some programs mark the beginning of a file.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut lines = text
-            .lines()
-            .zip(1..)
-            .filter(|(line, _)| !line.trim().is_empty())
-            .peekable();
-        let Some((first, number)) = lines.peek().copied() else {
-            return Err(CsvError::TooFew { rows: 0 });
-        };
-        let head = cells(first, number)?;
-        if !(2..=CSV_COLUMNS_MAX).contains(&head.len()) {
-            return Err(CsvError::Columns {
-                line: number,
-                columns: head.len(),
-            });
-        }
-        if head.iter().any(|cell| cell.parse::<f32>().is_err()) {
-            lines.next();
-        }
-        let mut rows = Rows::new(&head);
-        for (line, number) in lines {
-            rows.push(&cells(line, number)?, number)?;
-        }
-        rows.finish()
+        let label = |head: &[&str]| Some(label_column(head));
+        read_rows(bytes, |head, line| match head.len() {
+            2..=CSV_COLUMNS_MAX => Ok(label(head)),
+            columns => Err(CsvError::Columns { line, columns }),
+        })?
+        .finish()
     }
 
     /// Without the label's.
@@ -185,6 +172,71 @@ impl Table {
     }
 }
 
+/// Rows to tell the classes of: numbers alone, or a label beside them.
+pub(crate) fn read_for(
+    bytes: &[u8],
+    columns: usize,
+) -> Result<(Vec<f32>, Option<Vec<u32>>), CsvError> {
+    let rows = read_rows(bytes, |head, line| match head.len() {
+        found if found == columns => Ok(None),
+        found if found == columns + 1 => Ok(Some(label_column(head))),
+        found => Err(CsvError::Cells {
+            line,
+            found,
+            needed: columns,
+        }),
+    })?;
+    let labels = rows.label.map(|_| rows.labels);
+    Ok((rows.numbers, labels))
+}
+
+/// All rows of a table, which has its label in the column that `label` tells from the first line and its number, if it has one.
+fn read_rows(
+    bytes: &[u8],
+    label: impl FnOnce(&[&str], usize) -> Result<Option<usize>, CsvError>,
+) -> Result<Rows, CsvError> {
+    if bytes.len() as u64 > CSV_BYTES_MAX {
+        return Err(CsvError::TooLarge { bytes: bytes.len() });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| CsvError::NotUtf8 {
+        line: line_at(bytes, error.valid_up_to()),
+    })?;
+    // Some programs mark the beginning of a file.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim().is_empty())
+        .peekable();
+    let Some((first, number)) = lines.peek().copied() else {
+        return Err(CsvError::TooFew { rows: 0 });
+    };
+    let head = cells(first, number)?;
+    let mut rows = Rows {
+        cells: head.len(),
+        label: label(&head, number)?,
+        numbers: Vec::new(),
+        labels: Vec::new(),
+    };
+    if head.iter().any(|cell| cell.parse::<f32>().is_err()) {
+        lines.next();
+    }
+    for (line, number) in lines {
+        rows.push(&cells(line, number)?, number)?;
+    }
+    Ok(rows)
+}
+
+/// Where a header says that the labels are, or else the last column.
+fn label_column(head: &[&str]) -> usize {
+    let named = head.iter().position(|cell| {
+        LABEL_NAMES
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(cell))
+    });
+    named.unwrap_or(head.len() - 1)
+}
+
 /// The row at a place among those to train on.
 fn train_row(place: u32) -> usize {
     let place = place as usize;
@@ -195,27 +247,13 @@ fn train_row(place: u32) -> usize {
 struct Rows {
     /// Cells of a line.
     cells: usize,
-    /// Which of them is the label.
-    label: usize,
+    /// Which of them is the label, if one is.
+    label: Option<usize>,
     numbers: Vec<f32>,
     labels: Vec<u32>,
 }
 
 impl Rows {
-    fn new(head: &[&str]) -> Self {
-        let named = head.iter().position(|cell| {
-            LABEL_NAMES
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case(cell))
-        });
-        Self {
-            cells: head.len(),
-            label: named.unwrap_or(head.len() - 1),
-            numbers: Vec::new(),
-            labels: Vec::new(),
-        }
-    }
-
     fn push(&mut self, cells: &[&str], line: usize) -> Result<(), CsvError> {
         if cells.len() != self.cells {
             return Err(CsvError::Ragged {
@@ -226,7 +264,7 @@ impl Rows {
         }
         for (cell, column) in cells.iter().zip(1..) {
             let text = || cell.chars().take(QUOTED_CHARACTERS_MAX).collect();
-            if column == self.label + 1 {
+            if self.label == Some(column - 1) {
                 let label = cell.parse().ok().filter(|label| *label < CSV_CLASSES_MAX);
                 self.labels.push(label.ok_or_else(|| CsvError::Label {
                     line,

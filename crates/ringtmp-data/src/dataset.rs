@@ -262,6 +262,19 @@ impl Dataset {
         batch
     }
 
+    /// What is asked in the held-out sample at a place, and the answer, to be ended by a line break; none of samples that ask
+    /// nothing, and past the last one.
+    pub fn test_question(&self, place: u32) -> Option<[String; 2]> {
+        match &self.source {
+            Source::Addition(sums) if place < sums.test_len() => Some(sums.question(place)),
+            Source::Addition(_)
+            | Source::Digits { .. }
+            | Source::Idx(_)
+            | Source::Text(_)
+            | Source::Csv(_) => None,
+        }
+    }
+
     /// Like [`Dataset::test`], but always `count` samples: those from `end` on, or past the last one, are zeros with labels
     /// that no loss counts.
     pub fn test_padded(&self, first: u32, count: u32, end: u32) -> Batch {

@@ -357,6 +357,16 @@ impl Pair {
     }
 }
 
+/// Images without labels: how many, rows and columns, and all pixels.
+pub(crate) fn read_images(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), IdxError> {
+    let file = IdxFile {
+        part: Part::Test,
+        array: IdxArray::Images,
+    };
+    let (sides, pixels) = read_array(file, bytes)?;
+    Ok((sides.map(|side: u32| side as usize), pixels))
+}
+
 /// The dimensions and the elements of a file, unpacked if it begins as gzip does.
 fn read_array<const RANK: usize>(
     file: IdxFile,

@@ -38,6 +38,7 @@ mod dataset;
 mod digits;
 mod idx;
 mod permutation;
+mod questions;
 mod random;
 mod share;
 mod spec;
@@ -52,6 +53,7 @@ pub use digits::{DRAWING_POINTS_MAX, DrawingError, picture};
 pub use idx::{
     IDX_BYTES_MAX, IDX_TEST, IDX_TRAIN, IdxArray, IdxError, IdxFile, IdxFiles, IdxNames, Part,
 };
+pub use questions::Questions;
 pub use share::{Share, ShareError, Split};
 pub use spec::{DataSpec, DataSpecError, LOCATION_BYTES_MAX};
 pub use text::{CONTEXT_MAX, TEXT_BYTES_MAX, TextError};

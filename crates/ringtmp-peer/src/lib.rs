@@ -6,7 +6,7 @@
 //! and of tasks; it decides nothing about the protocol. What there is to show is published as a [`view::View`].
 //!
 //! [`mod@bench`] tells how fast a device computes. [`Solo`] trains the same runs in one process, without a ring. [`Checkpoint`] and the safetensors of [`to_safetensors`] are
-//! bytes; where they lie is the caller's business. [`Writer`] lets a trained model of text go on with a prompt.
+//! bytes; where they lie is the caller's business. [`Writer`] lets a trained model of text go on with a prompt, [`Predictor`] tells classes.
 
 pub mod bench;
 mod checkpoint;
@@ -15,6 +15,7 @@ mod error;
 mod pace;
 mod payloads;
 mod platform;
+mod predictor;
 mod progress;
 mod run_file;
 mod samples;
@@ -29,9 +30,13 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use datasets::{DataError, DataPlace, open_data};
 pub use error::PeerError;
 pub use pace::{Pace, update_operations};
+pub use predictor::{Prediction, Predictor, PredictorError};
 pub use ringtmp_compute::{ComputeError, Executor, ExecutorChoice, Parameter};
 pub use ringtmp_core::schedule::DataSource;
-pub use ringtmp_data::{DataSpec, DataSpecError, Dataset, Order, ShareError, Split};
+pub use ringtmp_data::{
+    CSV_BYTES_MAX, DataSpec, DataSpecError, Dataset, IDX_BYTES_MAX, Order, Questions, ShareError,
+    Split,
+};
 pub use run_file::{
     DataTable, Measure, ModelTable, OptimizerTable, RuleName, Run, RunFile, RunFileError,
     UnknownRule,
@@ -42,4 +47,4 @@ pub use solo::{GradientNorm, Score, Solo};
 pub use view::*;
 pub use weights::{WEIGHTS_BYTES_MAX, WeightsError, from_safetensors, to_safetensors};
 pub use workshop::OwnSamples;
-pub use writer::{Manner, Writer, WriterError};
+pub use writer::{Answer, Manner, Writer, WriterError};

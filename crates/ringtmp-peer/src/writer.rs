@@ -1,5 +1,6 @@
 //! A trained model of text that goes on with what it is given.
 
+use crate::predictor::{likeliest, probabilities};
 use crate::run_file::Run;
 use crate::solo;
 use ringtmp_compute::{ComputeError, Executor, Packed, Parameter, Stage, StageConfig};
@@ -22,6 +23,15 @@ pub struct Manner {
     pub temperature: f32,
     /// Makes what is drawn.
     pub seed: u64,
+}
+
+/// What a model answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// In characters.
+    pub text: String,
+    /// How probable the model holds just these, 0 to 1.
+    pub probability: f32,
 }
 
 /// Why nothing can be written.
@@ -88,13 +98,7 @@ impl Writer {
         if !(manner.temperature.is_finite() && manner.temperature >= 0.0) {
             return Err(WriterError::Temperature(manner.temperature));
         }
-        let mut tokens = self
-            .vocabulary
-            .encode(prompt)
-            .map_err(WriterError::Character)?;
-        if tokens.is_empty() {
-            return Err(WriterError::NoPrompt);
-        }
+        let mut tokens = self.tokens(prompt)?;
         let mut text = String::new();
         for place in 0..characters_max {
             let logits = self.logits(&tokens).await?;
@@ -107,6 +111,59 @@ impl Writer {
             tokens.push(token);
         }
         Ok(text)
+    }
+
+    /// What the model answers: each time the likeliest character, up to and without `end`, at most so many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::go_on`].
+    pub async fn answer(
+        &mut self,
+        prompt: &str,
+        characters_max: usize,
+        end: char,
+    ) -> Result<Answer, WriterError> {
+        let mut tokens = self.tokens(prompt)?;
+        let mut answer = Answer {
+            text: String::new(),
+            probability: 1.0,
+        };
+        for _ in 0..characters_max {
+            let expected = probabilities(&self.logits(&tokens).await?);
+            let token = likeliest(&expected);
+            answer.probability *= expected[token];
+            let written = self.vocabulary.decode(&[token as u32]);
+            if written.starts_with(end) {
+                break;
+            }
+            answer.text.push_str(&written);
+            tokens.push(token as u32);
+        }
+        Ok(answer)
+    }
+
+    /// What the model expects after the prompt: every character it knows and how probable it is, the likeliest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::go_on`].
+    pub async fn next(&mut self, prompt: &str) -> Result<Vec<(String, f32)>, WriterError> {
+        let tokens = self.tokens(prompt)?;
+        let expected = probabilities(&self.logits(&tokens).await?);
+        let named = |(token, probability)| (self.vocabulary.decode(&[token]), probability);
+        let mut named: Vec<_> = (0..).zip(expected).map(named).collect();
+        named.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Ok(named)
+    }
+
+    fn tokens(&self, prompt: &str) -> Result<Vec<u32>, WriterError> {
+        let tokens = self.vocabulary.encode(prompt);
+        let tokens = tokens.map_err(WriterError::Character)?;
+        if tokens.is_empty() {
+            return Err(WriterError::NoPrompt);
+        }
+        Ok(tokens)
     }
 
     /// What the model expects after these tokens, one logit for each character.
@@ -128,12 +185,7 @@ impl Writer {
 
 /// The token for a draw in 0..1, by the softmax of the logits over the temperature; at 0 the likeliest, of equal ones the first.
 fn choose(logits: &[f32], temperature: f32, draw: f64) -> u32 {
-    let mut best = 0;
-    for (token, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = token;
-        }
-    }
+    let best = likeliest(logits);
     if temperature == 0.0 {
         return best as u32;
     }

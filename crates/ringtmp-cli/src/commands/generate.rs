@@ -1,30 +1,14 @@
 //! `ringtmp generate`: text from a trained model.
 
-use super::train::{read_checkpoint, weights};
-use crate::run_choice;
+use super::trained::Trained;
 use anyhow::Result;
 use clap::Args;
-use ringtmp_peer::{
-    DataPlace, Executor, ExecutorChoice, Manner, Parameter, Run, Writer, open_data,
-};
-use std::path::PathBuf;
+use ringtmp_peer::{DataPlace, Executor, ExecutorChoice, Manner, Writer, open_data};
 
 #[derive(Args, Debug)]
 pub(crate) struct Generate {
-    /// The folder of the checkpoint
-    #[arg(
-        long,
-        value_name = "DIR",
-        conflicts_with = "weights",
-        required_unless_present = "weights"
-    )]
-    checkpoint: Option<PathBuf>,
-    /// Or weights, exported from a run or from PyTorch
-    #[arg(long, value_name = "FILE.safetensors", requires = "run")]
-    weights: Option<PathBuf>,
-    /// The run that the weights are of
-    #[arg(long, value_name = "FILE.toml", requires = "weights")]
-    run: Option<PathBuf>,
+    #[command(flatten)]
+    trained: Trained,
     /// What to go on with, such as 17+25=
     #[arg(long, value_name = "TEXT")]
     prompt: String,
@@ -45,22 +29,9 @@ pub(crate) struct Generate {
     executor: ExecutorChoice,
 }
 
-impl Generate {
-    fn trained(&self) -> Result<(Run, Vec<Parameter>)> {
-        if let (Some(path), Some(run)) = (&self.weights, &self.run) {
-            let run = run_choice::read(run)?.check()?;
-            let weights = weights(path, &run)?;
-            return Ok((run, weights));
-        }
-        let folder = self.checkpoint.as_deref();
-        let checkpoint = read_checkpoint(folder.expect("clap asks for a checkpoint or weights"))?;
-        Ok((checkpoint.run, checkpoint.weights))
-    }
-}
-
 /// Writes the prompt and what the model goes on with.
 pub(crate) async fn run(generate: Generate) -> Result<()> {
-    let (run, weights) = generate.trained()?;
+    let (run, weights) = generate.trained.read()?;
     let data = open_data(&run, &DataPlace::Disk).await?;
     let executor = Executor::open(generate.executor).await?;
     let writer = Writer::new(&run, data.vocabulary(), &weights, executor);
