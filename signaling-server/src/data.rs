@@ -1,4 +1,5 @@
-//! `/data/{file}`: the files of a data set in MNIST's format, for runs whose data is `idx:/data`.
+//! `/data/{file}`: the files of a data set in MNIST's format, for runs whose data is `idx:/data`; or one text or table, for runs
+//! whose data is `text:/data/file` or `csv:/data/file`.
 
 use crate::ServerError;
 use crate::negotiate::client_has;
@@ -18,47 +19,79 @@ const NAMES: [&str; 4] = [
     "t10k-labels-idx1-ubyte",
 ];
 
+/// The name under which a single file is served, whatever its own.
+const SINGLE: &str = "file";
+
+/// The longest single file: a peer reads no longer table, and a text only a quarter of it.
+const SINGLE_BYTES_MAX: u64 = 256 << 20;
+
 /// What is read from disk at a time for one answer.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A folder in which at least one of the known files lies.
+/// What is served.
 #[derive(Debug)]
-pub(crate) struct DataFolder {
-    folder: PathBuf,
+pub(crate) enum DataFiles {
+    /// The known files of a folder in which at least one of them lies.
+    Folder(PathBuf),
+    /// One file.
+    Single(PathBuf),
 }
 
-impl DataFolder {
-    pub(crate) fn open(folder: &Path) -> Result<Self, ServerError> {
+impl DataFiles {
+    pub(crate) fn open(path: &Path) -> Result<Self, ServerError> {
         let unusable = |detail: String| ServerError::Data {
-            path: folder.to_owned(),
+            path: path.to_owned(),
             detail,
         };
-        if !folder.is_dir() {
-            return Err(unusable("it is not a folder".to_owned()));
+        if path.is_file() {
+            return match std::fs::metadata(path).map(|metadata| metadata.len()) {
+                Ok(bytes) if bytes <= SINGLE_BYTES_MAX => Ok(Self::Single(path.to_owned())),
+                Ok(bytes) => Err(unusable(format!(
+                    "it has {bytes} bytes, and no device reads more than {SINGLE_BYTES_MAX}: use a part of it"
+                ))),
+                Err(error) => Err(unusable(error.to_string())),
+            };
+        }
+        if !path.is_dir() {
+            return Err(unusable("there is no such file or folder".to_owned()));
         }
         let plain = NAMES.iter().map(|name| (*name).to_owned());
         let any = plain
             .flat_map(|name| [format!("{name}.gz"), name])
-            .any(|name| folder.join(name).is_file());
+            .any(|name| path.join(name).is_file());
         if !any {
             let names = NAMES.join(", ");
             return Err(unusable(format!(
                 "none of {names} is there, with or without .gz"
             )));
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
+        Ok(Self::Folder(path.to_owned()))
+    }
+
+    /// The path and the type of what is asked for by this name; the name itself never becomes a path.
+    fn find(&self, name: &str) -> Result<(PathBuf, &'static str), String> {
+        match self {
+            Self::Single(path) if name == SINGLE => Ok((path.clone(), "application/octet-stream")),
+            Self::Single(_) => Err(format!("only /data/{SINGLE} is served here\n")),
+            Self::Folder(folder) => match known(name) {
+                Some((name, content_type)) => Ok((folder.join(name), content_type)),
+                None => {
+                    let names = NAMES.join(", ");
+                    Err(format!(
+                        "only {names} are served here, with or without .gz\n"
+                    ))
+                }
+            },
+        }
     }
 
     /// Answers a request for the file of this name.
     pub(crate) async fn respond(&self, name: &str, request: &HeaderMap) -> Response {
-        let Some((name, content_type)) = known(name) else {
-            let names = NAMES.join(", ");
-            let text = format!("only {names} are served here, with or without .gz\n");
-            return (StatusCode::NOT_FOUND, text).into_response();
+        let (path, content_type) = match self.find(name) {
+            Ok(found) => found,
+            Err(text) => return (StatusCode::NOT_FOUND, text).into_response(),
         };
-        match self.open_file(&name).await {
+        match open_file(&path).await {
             Ok((file, bytes, etag)) => {
                 let tags = request
                     .get(header::IF_NONE_MATCH)
@@ -74,32 +107,32 @@ impl DataFolder {
                 (headers, described, stream(file, bytes)).into_response()
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let text = format!("{name} is not in the server's data folder\n");
+                let text = "it is not among the server's data\n";
                 (StatusCode::NOT_FOUND, text).into_response()
             }
             Err(error) => {
-                tracing::warn!(%error, file = %name, "cannot read a data file");
-                let text = format!("the server cannot read {name}; its log says why\n");
+                tracing::warn!(%error, path = %path.display(), "cannot read a data file");
+                let text = "the server cannot read it; its log says why\n";
                 (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
             }
         }
     }
+}
 
-    /// The file, its length in bytes, and a tag that changes with it.
-    async fn open_file(&self, name: &str) -> std::io::Result<(File, u64, String)> {
-        let file = File::open(self.folder.join(name)).await?;
-        let metadata = file.metadata().await?;
-        if !metadata.is_file() {
-            return Err(std::io::ErrorKind::NotFound.into());
-        }
-        let modified = metadata
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified_ns = modified.unwrap_or_default().as_nanos();
-        let etag = format!("W/\"{}-{modified_ns}\"", metadata.len());
-        Ok((file, metadata.len(), etag))
+/// The file, its length in bytes, and a tag that changes with it.
+async fn open_file(path: &Path) -> std::io::Result<(File, u64, String)> {
+    let file = File::open(path).await?;
+    let metadata = file.metadata().await?;
+    if !metadata.is_file() {
+        return Err(std::io::ErrorKind::NotFound.into());
     }
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified_ns = modified.unwrap_or_default().as_nanos();
+    let etag = format!("W/\"{}-{modified_ns}\"", metadata.len());
+    Ok((file, metadata.len(), etag))
 }
 
 /// The name as our own constant and its type, if it is one of those served: no text of a request ever becomes a path.

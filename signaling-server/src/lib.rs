@@ -7,7 +7,7 @@
 //! | `GET /`, `GET /r/{room}` | the page, `index.html` of [`Config::www`] |
 //! | `GET /{file}` | its style, script and wasm, compressed once at start |
 //! | `GET /signal` | a WebSocket that speaks [`ringtmp_core::signal`] |
-//! | `GET /data/{file}` | MNIST-style IDX files of [`Config::data`] |
+//! | `GET /data/{file}` | MNIST-style IDX files of [`Config::data`], or as `/data/file` the text or table that it is |
 //! | `GET /healthz` | `ok` |
 //! | `GET /metrics` | Prometheus text |
 //!
@@ -25,7 +25,7 @@ mod negotiate;
 mod routes;
 
 use crate::assets::{Assets, Page};
-use crate::data::DataFolder;
+use crate::data::DataFiles;
 use crate::hub::Hub;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -70,7 +70,7 @@ pub struct Config {
     pub address: SocketAddr,
     /// The folder of the built page. If it is not there the server starts all the same and says at `/` how to build it.
     pub www: PathBuf,
-    /// A folder of IDX files to serve at `/data`.
+    /// A folder of IDX files to serve at `/data`, or a text or table to serve at `/data/file`.
     pub data: Option<PathBuf>,
     /// Limits of rooms and messages.
     pub limits: Limits,
@@ -126,10 +126,10 @@ pub enum ServerError {
         /// What is wrong.
         detail: String,
     },
-    /// The data folder cannot be used.
+    /// The data cannot be used.
     #[error("cannot serve data from {}: {detail}", .path.display())]
     Data {
-        /// The folder.
+        /// The folder or file.
         path: PathBuf,
         /// What is wrong.
         detail: String,
@@ -147,7 +147,7 @@ pub struct Server {
     listener: std::net::TcpListener,
     address: SocketAddr,
     page: Page,
-    data: Option<DataFolder>,
+    data: Option<DataFiles>,
     config: Config,
 }
 
@@ -164,7 +164,7 @@ impl Server {
         listener.set_nonblocking(true).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let page = Assets::load(&config.www)?;
-        let data = config.data.as_deref().map(DataFolder::open).transpose()?;
+        let data = config.data.as_deref().map(DataFiles::open).transpose()?;
         Ok(Self {
             listener,
             address,

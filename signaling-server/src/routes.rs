@@ -2,7 +2,7 @@
 
 use crate::assets::{Page, missing_page};
 use crate::connection::{self, BUFFER_BYTES, READ_BYTES_MAX};
-use crate::data::DataFolder;
+use crate::data::DataFiles;
 use crate::hub::Event;
 use crate::metrics::{self, Metrics};
 use crate::{BUILD_COMMAND, Config};
@@ -40,7 +40,7 @@ const HEADERS: [(&str, &str); 7] = [
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) page: Arc<Page>,
-    pub(crate) data: Option<Arc<DataFolder>>,
+    pub(crate) data: Option<Arc<DataFiles>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: mpsc::Sender<Event>,
     /// One permit a WebSocket.
@@ -108,9 +108,9 @@ async fn data(
     request: HeaderMap,
 ) -> Response {
     match &state.data {
-        Some(folder) => folder.respond(&name, &request).await,
+        Some(files) => files.respond(&name, &request).await,
         None => {
-            let text = "this server was started without a data folder (--data DIR)\n";
+            let text = "this server was started without data (--data DIR or --data FILE)\n";
             (StatusCode::NOT_FOUND, text).into_response()
         }
     }

@@ -339,11 +339,10 @@ async fn a_link_to_a_room_that_is_gone_says_so_and_what_to_do() -> Result<()> {
     Ok(())
 }
 
-/// What a newcomer runs first, with the file that programs read.
-#[tokio::test]
-async fn the_demo_opens_tabs_trains_them_and_writes_its_result() -> Result<()> {
+/// What a demo of three tabs writes for programs; nothing, aloud, where it cannot run.
+async fn demo(arguments: &[&str]) -> Result<Option<serde_json::Value>> {
     let Some(_theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
-        return Ok(());
+        return Ok(None);
     };
     let program = repository().join(format!(
         "target/debug/ringtmp{}",
@@ -351,32 +350,47 @@ async fn the_demo_opens_tabs_trains_them_and_writes_its_result() -> Result<()> {
     ));
     if !program.is_file() {
         eprintln!("SKIP: {} is not built", program.display());
-        return Ok(());
+        return Ok(None);
     }
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("out.json");
     let mut demo = tokio::process::Command::new(program);
-    demo.args([
-        "demo",
-        "--headless",
-        "--port",
-        "0",
-        "--tabs",
-        "3",
-        "--steps",
-    ])
-    .arg(STEPS.to_string())
-    .arg("--json")
-    .arg(&file)
-    .current_dir(repository())
-    .kill_on_drop(true);
+    demo.args(["demo", "--headless", "--port", "0", "--tabs", "3"])
+        .args(["--steps", &STEPS.to_string()])
+        .args(arguments)
+        .arg("--json")
+        .arg(&file)
+        .current_dir(repository())
+        .kill_on_drop(true);
     let output = tokio::time::timeout(RUN_MAX, demo.output()).await??;
     ensure!(
         output.status.success(),
         "the demo failed:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(file)?)?;
+    Ok(Some(serde_json::from_slice(&std::fs::read(file)?)?))
+}
+
+#[tokio::test]
+async fn tabs_train_on_a_text_that_the_demo_serves() -> Result<()> {
+    let run = ["--run", "examples/tiny-text.toml", "--executor", "cpu"];
+    let Some(result) = demo(&run).await? else {
+        return Ok(());
+    };
+    let (first, last) = (result["loss_first"].as_f64(), result["loss_last"].as_f64());
+    ensure!(first > last && last > Some(0.0), "{result}");
+    let peers = result["peers"].as_array().context("peers")?;
+    let tabs = peers.iter().filter(|peer| peer["kind"] == "tab").count();
+    ensure!(tabs == 3 && result["steps"] == STEPS, "{result}");
+    Ok(())
+}
+
+/// What a newcomer runs first, with the file that programs read.
+#[tokio::test]
+async fn the_demo_opens_tabs_trains_them_and_writes_its_result() -> Result<()> {
+    let Some(result) = demo(&[]).await? else {
+        return Ok(());
+    };
     ensure!(
         result["schema_version"] == 1 && result["preset"] == "mlp",
         "{result}"

@@ -107,6 +107,46 @@ fn a_demo_of_native_devices_trains_and_reports_as_json_on_standard_output() {
 }
 
 #[test]
+fn a_demo_serves_its_text_or_table_and_refuses_one_that_does_not_fit_before_it_starts() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = folder.path().join("a text.txt");
+    std::fs::write(
+        &text,
+        "to be or not to be, that is the question. ".repeat(60),
+    )
+    .expect("written");
+    let table = folder.path().join("table.csv");
+    let rows = (0..200).map(|i| format!("{},{},{}\n", i % 7, i % 5, u8::from(i % 7 > i % 5)));
+    std::fs::write(&table, rows.collect::<String>()).expect("written");
+    let common = "batch = 8\nmicro_batch = 4\nsteps = 30\nevaluation_samples = 8\n";
+    let gpt = "model = { preset = 'gpt', depth = 1, width = 16, heads = 2, context = 16 }\n";
+    let layers = "model = { input = [2], layers = [
+        { kind = 'linear', inputs = 2, outputs = 8 },
+        { kind = 'relu' },
+        { kind = 'linear', inputs = 8, outputs = 2 }] }\n";
+    let demo = |kind: &str, file: &std::path::Path, model: &str| {
+        let run = folder.path().join("run.toml");
+        let data = format!("data.set = '{kind}:{}'\n", file.display());
+        std::fs::write(&run, format!("{common}{model}{data}")).expect("written");
+        let line = "demo --tabs 0 --natives 2 --executor cpu --port 0 --json - --run";
+        ended(ringtmp(line).arg(&run))
+    };
+    for (kind, file, model) in [("text", &text, gpt), ("csv", &table, layers)] {
+        let (code, out, err) = demo(kind, file, model);
+        assert_eq!(code, Some(0), "{kind}: {err}");
+        let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
+        let loss = |name: &str| report[name].as_f64();
+        assert!(loss("loss_last") < loss("loss_first"), "{kind}: {out}");
+    }
+    let (code, _, err) = demo("csv", &table, gpt);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("the data are numbers"), "{err}");
+    let (code, _, err) = demo("text", &folder.path().join("none.txt"), gpt);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("there is no file"), "{err}");
+}
+
+#[test]
 fn a_port_in_use_is_said_and_ends_with_5() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port();

@@ -44,6 +44,14 @@ pub enum DataError {
         /// Where it was looked for.
         location: String,
     },
+    /// There is nothing there.
+    #[error(
+        "the server has no file at {address}: start it with --data FILE, and let the run's data be text:/data/file or csv:/data/file"
+    )]
+    FileNotServed {
+        /// Where it was looked for.
+        address: String,
+    },
     /// There is no such file.
     #[error("there is no file {address}: check the location of the data")]
     NoFile {
@@ -217,7 +225,10 @@ async fn first(
 async fn file(place: &DataPlace, location: &str, bytes_max: u64) -> Result<Vec<u8>, DataError> {
     let address = place.address(location);
     let bytes = place.read(address.clone(), bytes_max).await?;
-    bytes.ok_or(DataError::NoFile { address })
+    bytes.ok_or(match place {
+        DataPlace::Server(_) => DataError::FileNotServed { address },
+        DataPlace::Disk => DataError::NoFile { address },
+    })
 }
 
 impl DataPlace {

@@ -277,6 +277,39 @@ async fn data_files_are_served_whole_and_only_once() {
 }
 
 #[tokio::test]
+async fn a_single_file_is_served_under_one_name_and_nothing_beside_it() {
+    let (page, folder) = (page(), data_folder());
+    write(&folder, "a text.txt", "to be or not");
+    let server = start(Config {
+        data: Some(folder.path().join("a text.txt")),
+        ..serving(&page)
+    });
+    let response = get(server.url("/data/file"), &[]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.content_length(), Some(12));
+    assert_eq!(response.text().await.expect("a text"), "to be or not");
+    let paths = [
+        "/data/a%20text.txt",
+        "/data/notes.txt",
+        "/data/train-images-idx3-ubyte",
+        "/data/../data/notes.txt",
+        "/data/file/../notes.txt",
+        "/data/file%2f..%2fnotes.txt",
+        "/data/%2e%2e%2ffile",
+    ];
+    for path in paths {
+        let answer = raw(server.address, path).await;
+        let refused = answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 400");
+        assert!(refused && !answer.contains("private"), "{path}: {answer}");
+    }
+    // It has grown: as much is served as is announced.
+    write(&folder, "a text.txt", "to be or not to be");
+    let grown = get(server.url("/data/file"), &[]).await;
+    assert_eq!(grown.content_length(), Some(18));
+    server.end().await;
+}
+
+#[tokio::test]
 async fn without_a_data_folder_the_answer_names_the_option() {
     let server = start(config());
     let response = get(server.url("/data/train-images-idx3-ubyte"), &[]).await;
@@ -295,6 +328,15 @@ fn a_data_folder_without_data_is_refused_at_start() {
         });
         assert!(matches!(bound, Err(ServerError::Data { .. })), "{folder:?}");
     }
+    let long = empty.path().join("long.txt");
+    let file = fs::File::create(&long).expect("created");
+    file.set_len((256 << 20) + 1).expect("a hole");
+    let bound = Server::bind(Config {
+        data: Some(long),
+        ..config()
+    });
+    let error = bound.expect_err("longer than anybody reads").to_string();
+    assert!(error.contains("use a part of it"), "{error}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::result::RunReport;
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
 use cast::Cast;
-use ringtmp_peer::DataTable;
+use ringtmp_peer::{DataPlace, DataTable, open_data};
 use signaling_server::BUILD_COMMAND;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -26,11 +26,11 @@ const ROOM_MAX: Duration = Duration::from_secs(20);
 /// Runs the demo to its end. Whatever was started is ended on every way out.
 pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     let mut run = demo.run.file()?;
-    let folder = serve_folder(&mut run.data);
     let peers = demo.tabs + demo.natives;
     run.start_at_peers = peers;
     // What cannot be run is said before anything starts.
-    run.clone().check()?;
+    open_data(&run.clone().check()?, &DataPlace::Disk).await?;
+    let files = serve_files(&mut run.data);
     if peers == 0 {
         return Err(Failure::Missing("a ring needs at least one tab or native".to_owned()).into());
     }
@@ -39,7 +39,7 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     } else {
         None
     };
-    let server = serve::bind(&demo.listen, folder).context("the demo's server does not start")?;
+    let server = serve::bind(&demo.listen, files).context("the demo's server does not start")?;
     if demo.tabs > 0 && !server.has_page() {
         let www = demo.listen.www.display();
         let words = format!(
@@ -65,11 +65,18 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     outcome
 }
 
-/// The folder that the server has to show for the run's data, which are then to be found there.
-fn serve_folder(data: &mut DataTable) -> Option<PathBuf> {
-    let folder = data.set.as_deref()?.strip_prefix("idx:")?.into();
-    data.set = Some("idx:/data".to_owned());
-    Some(folder)
+/// The folder or file that the server has to show for the run's data, which are then to be found there.
+fn serve_files(data: &mut DataTable) -> Option<PathBuf> {
+    let (kind, location) = data.set.as_deref()?.split_once(':')?;
+    let served = match kind {
+        "idx" => "idx:/data",
+        "text" => "text:/data/file",
+        "csv" => "csv:/data/file",
+        _ => return None,
+    };
+    let location = location.into();
+    data.set = Some(served.to_owned());
+    Some(location)
 }
 
 /// Opens the room, lets everybody in, and watches until the result is there; then, without `--json`, until Ctrl-C.
@@ -143,12 +150,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_of_files_is_served_and_the_run_reads_it_there() {
+    fn files_are_served_and_the_run_reads_them_there() {
         let mut digits = DataTable::set("digits");
-        assert_eq!(serve_folder(&mut digits), None);
+        assert_eq!(serve_files(&mut digits), None);
         assert_eq!(digits, DataTable::set("digits"));
-        let mut files = DataTable::set("idx:my/mnist");
-        assert_eq!(serve_folder(&mut files), Some("my/mnist".into()));
-        assert_eq!(files, DataTable::set("idx:/data"));
+        for (set, path, served) in [
+            ("idx:my/mnist", "my/mnist", "idx:/data"),
+            ("text:C:notes.txt", "C:notes.txt", "text:/data/file"),
+            ("csv:iris.csv", "iris.csv", "csv:/data/file"),
+        ] {
+            let mut files = DataTable::set(set);
+            assert_eq!(serve_files(&mut files), Some(path.into()));
+            assert_eq!(files, DataTable::set(served));
+        }
     }
 }
