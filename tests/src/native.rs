@@ -4,8 +4,9 @@ use anyhow::{Context, Result, anyhow};
 use futures::channel::mpsc;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{Command, Entry, ExecutorChoice, Setup, View};
+use ringtmp_peer::{Command, Entry, ExecutorChoice, RunFile, Setup, View};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// A native peer in a room.
 pub struct NativePeer {
@@ -21,6 +22,19 @@ impl NativePeer {
     ///
     /// What keeps a thread from starting.
     pub fn join(server: &str, room: RoomCode) -> Result<Self> {
+        Self::start(server, Entry::Join(room), Role::Participant)
+    }
+
+    /// Opens a room for a run, and watches it.
+    ///
+    /// # Errors
+    ///
+    /// What keeps a thread from starting.
+    pub fn open(server: &str, run: RunFile) -> Result<Self> {
+        Self::start(server, Entry::Create(run), Role::Spectator)
+    }
+
+    fn start(server: &str, entry: Entry, role: Role) -> Result<Self> {
         let (commands, wishes) = mpsc::channel(1);
         let (publish, views) = tokio::sync::watch::channel(None);
         let server = server.trim_end_matches('/').to_owned();
@@ -31,8 +45,8 @@ impl NativePeer {
             let ring = async {
                 let setup = Setup {
                     server,
-                    entry: Entry::Join(room),
-                    role: Role::Participant,
+                    entry,
+                    role,
                     name: "a native peer".to_owned(),
                     executor: ExecutorChoice::Cpu,
                     connector: ringtmp_transport::native::connector().into(),
@@ -60,6 +74,19 @@ impl NativePeer {
     /// The last view; nothing before the server has answered.
     pub fn view(&self) -> Option<View> {
         self.views.borrow().clone()
+    }
+
+    /// The code of its room, once it is in one.
+    ///
+    /// # Errors
+    ///
+    /// That it is in none in time, or has ended.
+    pub async fn room(&mut self, limit: Duration) -> Result<RoomCode> {
+        let entered = |view: &Option<View>| view.as_ref().is_some_and(|view| view.room.is_some());
+        let wait = self.views.wait_for(entered);
+        let view = tokio::time::timeout(limit, wait).await??.clone();
+        let room = view.and_then(|view| view.room);
+        Ok(room.context("it was there")?.code)
     }
 
     /// Leaves the room and waits for the thread to end.

@@ -15,7 +15,7 @@ const PACE: f64 = 4e8;
 const IDLE_DIFFERENCE_MAX: f64 = 0.05;
 
 /// What a tab did, from the file that its page offers.
-async fn trace(tab: &Tab) -> Result<Trace> {
+pub(super) async fn trace(tab: &Tab) -> Result<Trace> {
     tab.execute("ringtmp.askTrace()").await?;
     let arrived = tokio::time::timeout(JOIN_MAX, async {
         loop {
