@@ -315,6 +315,93 @@ fn a_trained_model_of_text_goes_on_with_a_prompt() {
 }
 
 #[test]
+fn a_trained_model_tells_classes_and_how_often_it_is_right() {
+    let folder = folder();
+    let path = folder.path();
+    let trained = succeeds(
+        path,
+        &format!("{SMALL} --steps 30 --checkpoint mlp --export mlp.safetensors"),
+    );
+    let predict = "predict --executor cpu --checkpoint mlp";
+    let told = succeeds(path, &format!("{predict} --samples 40 --json"));
+    let lines: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let (total, samples) = lines.split_last().expect("lines");
+    assert_eq!((samples.len(), &total["samples"]), (40, &Value::from(40)));
+    for sample in samples {
+        let shares = sample["probabilities"].as_array().expect("shares").iter();
+        let shares: Vec<f64> = shares
+            .map(|share| share.as_f64().expect("a share"))
+            .collect();
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{sample}");
+        let class = sample["class"].as_u64().expect("a class") as usize;
+        assert!(
+            shares.iter().all(|share| *share <= shares[class]),
+            "{sample}"
+        );
+    }
+    let right = samples
+        .iter()
+        .filter(|sample| sample["class"] == sample["label"]);
+    let right = right.count() as f64 / 40.0;
+    assert_eq!(total["right"].as_f64(), Some(right));
+    // What training said of the same samples.
+    let words = format!("held-out accuracy {:.1} %", 100.0 * right);
+    assert!(trained.contains(&words), "{trained} {words}");
+    // Two pictures of paper, and a table that is none of 784 numbers.
+    let mut images = vec![0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28];
+    images.resize(images.len() + 2 * 784, 0);
+    fs::write(path.join("images"), images).expect("written");
+    let told = succeeds(path, &format!("{predict} --images images"));
+    assert_eq!(told.matches("class").count(), 2, "{told}");
+    fs::write(path.join("rows.csv"), "1,2,3\n").expect("written");
+    let refused = fails(path, &format!("{predict} --rows rows.csv"));
+    assert!(refused.contains("the model takes 784"), "{refused}");
+    let refused = fails(path, &format!("{predict} --prompt 17+25="));
+    assert!(refused.contains("takes numbers"), "{refused}");
+    let sums = "batch = 8\nmicro_batch = 4\nsteps = 5\nevaluation_samples = 20
+        model = { preset = 'gpt', depth = 1, width = 16, heads = 2, context = 10 }";
+    fs::write(path.join("sums.toml"), sums).expect("written");
+    let foreign = "predict --executor cpu --weights mlp.safetensors --run sums.toml";
+    assert!(fails(path, foreign).contains("those of another model"));
+}
+
+#[test]
+fn held_out_sums_are_answered_one_by_one_as_often_right_as_training_said() {
+    let folder = folder();
+    let path = folder.path();
+    // It knows little but how sums are written, and now and then is right.
+    let run = "batch = 32\nmicro_batch = 32\nsteps = 150\nevaluation_samples = 2000
+        model = { preset = 'gpt', depth = 1, width = 32, heads = 2, context = 10 }
+        optimizer = { rule = 'adamw', learning_rate = 0.01, clip_norm = 1.0 }";
+    fs::write(path.join("sums.toml"), run).expect("written");
+    let line = "train --executor cpu --run sums.toml --checkpoint sums";
+    let trained = succeeds(path, line);
+    let predict = "predict --executor cpu --checkpoint sums --json";
+    let told = succeeds(path, predict);
+    let lines: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let (total, sums) = lines.split_last().expect("lines");
+    let right = sums.iter().filter(|sum| sum["answer"] == sum["expected"]);
+    let right = right.count() as f64 / sums.len() as f64;
+    assert_eq!(total["right"].as_f64(), Some(right));
+    let words = format!("held-out exact match {:.1} %", 100.0 * right);
+    assert!(trained.contains(&words), "{trained} {words}");
+    let asked = succeeds(
+        path,
+        "predict --executor cpu --checkpoint sums --prompt 17+25=",
+    );
+    assert!(
+        asked.starts_with("17+25=") && asked.contains('%'),
+        "{asked}"
+    );
+}
+
+#[test]
 fn a_table_on_disk_is_trained_on_and_what_does_not_fit_is_said() {
     let folder = folder();
     let path = folder.path();
