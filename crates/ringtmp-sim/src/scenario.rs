@@ -261,7 +261,7 @@ impl Scenario {
             micro_batches: self.outline.micro_batches,
             devices: self.devices.iter().enumerate().map(device).collect(),
             hops: self.links.clone(),
-            codec: self.outline.codec.usual(),
+            codec: self.outline.codec,
             sample_bytes: match self.outline.source {
                 DataSource::One => 0,
                 DataSource::Every => self.outline.sample_bytes,

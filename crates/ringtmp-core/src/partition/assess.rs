@@ -1,7 +1,8 @@
 //! What an arrangement really comes to, with the limits that its stages get.
 
 use super::problem::Problem;
-use super::rows::Shards;
+use super::states::Shards;
+use crate::codec::TensorCodec;
 use crate::schedule::{Limits, StageCost, limits, round_trip_seconds};
 use std::fmt;
 use std::ops::Range;
@@ -15,8 +16,25 @@ pub struct Arrangement {
     pub cuts: Vec<u16>,
     /// What bounds each stage.
     pub limits: Vec<Limits>,
+    /// How tensors are written on each hop, head first: one fewer than stages.
+    pub codecs: Vec<TensorCodec>,
     /// The bound: no micro-batch can take less, in the long run.
     pub seconds: f64,
+}
+
+impl Arrangement {
+    /// Device and layers of each stage.
+    pub(super) fn shards(&self) -> Shards {
+        let bounds = self.cuts.windows(2);
+        let layers = bounds.map(|pair| usize::from(pair[0])..usize::from(pair[1]));
+        self.order.iter().copied().zip(layers).collect()
+    }
+
+    /// Hops that are written in 8 bits.
+    pub(super) fn rounded_hops(&self) -> usize {
+        let rounded = |codec: &&TensorCodec| **codec == TensorCodec::Int8;
+        self.codecs.iter().filter(rounded).count()
+    }
 }
 
 /// A peer that lacks memory.
@@ -73,13 +91,14 @@ impl fmt::Display for Megabytes {
 }
 
 impl Problem {
-    /// What each stage of an arrangement costs.
-    pub fn stages(&self, order: &[usize], cuts: &[u16]) -> Vec<StageCost> {
+    /// What each stage of an arrangement costs, whose hops are written as told.
+    pub fn stages(&self, order: &[usize], cuts: &[u16], codecs: &[TensorCodec]) -> Vec<StageCost> {
         let stages = order.iter().zip(cuts.windows(2)).enumerate();
         stages
             .map(|(i, (device, pair))| {
                 let layers = usize::from(pair[0])..usize::from(pair[1]);
-                self.stage(*device, layers, order.get(i + 1).copied())
+                let next = order.get(i + 1).copied().zip(codecs.get(i).copied());
+                self.stage(*device, layers, next)
             })
             .collect()
     }
@@ -97,14 +116,18 @@ impl Problem {
     /// # Errors
     ///
     /// Who lacks memory for it.
-    pub(super) fn assess(&self, shards: &Shards) -> Result<Arrangement, NoFit> {
+    pub(super) fn assess(
+        &self,
+        shards: &Shards,
+        codecs: Vec<TensorCodec>,
+    ) -> Result<Arrangement, NoFit> {
         let order: Vec<usize> = shards.iter().map(|(device, _)| *device).collect();
         let ends = shards.iter().map(|(_, layers)| layers.end);
         let cuts: Vec<u16> = std::iter::once(0)
             .chain(ends)
             .map(|cut| u16::try_from(cut).expect("a run has at most LAYERS_MAX layers"))
             .collect();
-        let costs = self.stages(&order, &cuts);
+        let costs = self.stages(&order, &cuts, &codecs);
         let lacks: Vec<Lack> = shards
             .iter()
             .zip(&costs)
@@ -125,37 +148,37 @@ impl Problem {
             return Err(NoFit { lacks });
         }
         let limits = limits(&self.schedule, self.micro_batches, &costs);
-        let seconds = self.bound_seconds(&order, &cuts, &costs, &limits);
-        Ok(Arrangement {
+        let mut arrangement = Arrangement {
             order,
             cuts,
             limits,
-            seconds,
-        })
+            codecs,
+            seconds: 0.0,
+        };
+        arrangement.seconds = self.bound_seconds(&arrangement, &costs);
+        Ok(arrangement)
     }
 
     /// What a micro-batch takes at least in the long run: at the busiest stage, on the busiest link, on the shared medium, or
     /// for as many on their way as a credit allows.
-    fn bound_seconds(
-        &self,
-        order: &[usize],
-        cuts: &[u16],
-        costs: &[StageCost],
-        limits: &[Limits],
-    ) -> f64 {
+    fn bound_seconds(&self, arrangement: &Arrangement, costs: &[StageCost]) -> f64 {
         let busiest = costs
             .iter()
             .map(|cost| cost.seconds.iter().sum::<f64>().max(cost.transfer_seconds))
             .fold(0.0, f64::max);
         // The tail sends nothing ahead.
         let trips = round_trip_seconds(costs);
-        let ahead = trips.iter().zip(limits).take(costs.len() - 1);
+        let ahead = trips.iter().zip(&arrangement.limits).take(costs.len() - 1);
         let slowest = ahead
             .map(|(trip, limits)| trip / f64::from(limits.credit))
             .fold(busiest, f64::max);
-        let hops = order.windows(2).zip(cuts.iter().skip(1));
+        let hops = arrangement.order.windows(2).zip(&arrangement.cuts[1..]);
         let air: f64 = hops
-            .map(|(pair, cut)| self.air_seconds(usize::from(*cut), pair[0], pair[1]))
+            .zip(&arrangement.codecs)
+            .map(|((pair, cut), codec)| {
+                let bytes = self.sent_bytes(usize::from(*cut), *codec);
+                self.air_per_byte(pair[0], pair[1]) * bytes as f64
+            })
             .sum();
         slowest.max(air)
     }

@@ -9,7 +9,9 @@
 //!   candidate is then assessed with the limits it really gets (`Problem::assess`).
 //! - Peers may be left out, but only where that gains more than [`SKIP_GAIN`]: equal devices all take part.
 //! - Up to `SUBSET_PEERS_MAX` peers every order is searched, by one table over the sets of peers behind a stage; beyond
-//!   that a few sorted orders and what 2-opt makes of them, within `EVALUATIONS_MAX`.
+//!   that a few sorted orders and what 2-opt makes of them, within `EVALUATIONS_MAX`. Of few peers, branch and bound then looks for
+//!   what is faster still, where credits are clamped by several memories at once.
+//! - Where the codec is open, hops are written in 8 bits where the ring would be slower otherwise, and in 16 elsewhere.
 //! - Peers on one shared medium also share its air time: a hop between two of them uses it twice.
 //! - Bytes that a peer lacks are added up before seconds are compared, so that the same table says what is missing when nothing
 //!   fits.
@@ -17,17 +19,22 @@
 //! The recurrence is that of PipeDream (SOSP'19, section 3.1) with unequal machines, links and memory.
 
 mod assess;
-mod orders;
-mod polish;
+mod branches;
 mod problem;
-mod rows;
+mod search;
 mod speeds;
+mod states;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use assess::{Arrangement, Lack, NoFit, layers_in_words};
 pub use problem::{Device, Hop, Hops, Problem};
 pub use speeds::{Measured, devices};
+
+use crate::codec::{CodecChoice, TensorCodec};
+use search::{Search, fastest_seconds};
+use states::{ROUNDING, Shards};
 
 /// A peer is left out, or a lesser arrangement with more peers passed over, only for a gain of more than this share: less is
 /// within what measurements and the model of time are good for.
@@ -56,45 +63,122 @@ pub fn arrange(problem: &Problem) -> Result<Planned, NoFit> {
         !problem.devices.is_empty() && !problem.layers.is_empty(),
         "somebody to plan for and something to plan"
     );
-    let mut search = orders::Search::new(problem);
-    let mut arrangements = Vec::new();
-    let mut refusal = None;
-    for shards in search.candidates() {
-        match problem.assess(&shards) {
-            Ok(arrangement) => arrangements.push(arrangement),
-            Err(no_fit) => refusal = Some(no_fit),
+    let mut evaluations = 0;
+    let mut search = |codec| {
+        let mut search = Search::new(problem, codec);
+        let found = search.run();
+        evaluations += search.evaluations();
+        found
+    };
+    let mut found = match problem.codec {
+        CodecChoice::Auto if problem.bytes_matter() => search(TensorCodec::Int8)?,
+        choice => search(choice.usual())?,
+    };
+    if found.iter().any(|found| found.rounded_hops() > 0) && problem.codec == CodecChoice::Auto {
+        found = only_close(found);
+        found = found
+            .iter()
+            .flat_map(|found| exacter(problem, found))
+            .collect();
+        // Perhaps others do as well without.
+        let rounded = chosen(found.clone()).is_some_and(|chosen| chosen.rounded_hops() > 0);
+        if rounded || problem.devices.len() <= search::SUBSET_PEERS_MAX {
+            found.extend(search(TensorCodec::F16)?);
         }
     }
-    if arrangements.is_empty() {
-        return Err(refusal.expect("a search gives at least one candidate"));
-    }
-    // Where credits are clamped, both neighbours of a link have a say, which is more than the table can see.
-    let clamped = fastest_seconds(&arrangements) > search.seconds_unclamped() * (1.0 + SKIP_GAIN);
-    if clamped && problem.devices.len() <= orders::SUBSET_PEERS_MAX {
-        let polished = arrangements
-            .iter()
-            .map(|arrangement| polish::polished(problem, arrangement.clone()));
-        let polished: Vec<Arrangement> = polished.collect();
-        arrangements.extend(polished);
-    }
-    let seconds = fastest_seconds(&arrangements);
-    let close = arrangements
-        .into_iter()
-        .filter(|arrangement| arrangement.seconds <= seconds * (1.0 + SKIP_GAIN));
-    // Of those with equally many peers the fastest; of equally fast ones the first, which is the most even.
-    let chosen = close.reduce(|best, other| {
-        let more = other.order.len() > best.order.len();
-        let faster = other.order.len() == best.order.len()
-            && other.seconds < best.seconds * (1.0 - rows::ROUNDING);
-        if more || faster { other } else { best }
-    });
     Ok(Planned {
-        arrangement: chosen.expect("the fastest is close to itself"),
-        evaluations: search.evaluations(),
+        arrangement: chosen(found).expect("a search gives at least one arrangement"),
+        evaluations,
     })
 }
 
-fn fastest_seconds(arrangements: &[Arrangement]) -> f64 {
-    let seconds = arrangements.iter().map(|arrangement| arrangement.seconds);
-    seconds.fold(f64::INFINITY, f64::min)
+/// An order and its cuts under this problem's links, with the limits that its stages get; where the codec is open, each hop in 8 bits
+/// that would hold up the others in 16.
+///
+/// # Errors
+///
+/// Who lacks how much memory for it.
+pub fn settle(problem: &Problem, order: &[usize], cuts: &[u16]) -> Result<Arrangement, NoFit> {
+    let layers = cuts.windows(2);
+    let layers = layers.map(|pair| usize::from(pair[0])..usize::from(pair[1]));
+    let shards: Shards = order.iter().copied().zip(layers).collect();
+    let hops = shards.len().saturating_sub(1);
+    let assessed = |codec| problem.assess(&shards, vec![codec; hops]);
+    match problem.codec {
+        CodecChoice::Auto if problem.bytes_matter() => {
+            let rounded = assessed(TensorCodec::Int8)?;
+            Ok(chosen(exacter(problem, &rounded)).unwrap_or(rounded))
+        }
+        choice => assessed(choice.usual()),
+    }
+}
+
+/// Those nearly as fast as the fastest, each once.
+fn only_close(found: Vec<Arrangement>) -> Vec<Arrangement> {
+    let seconds_max = fastest_seconds(&found) * (1.0 + SKIP_GAIN);
+    let mut close: Vec<Arrangement> = Vec::new();
+    for arrangement in found {
+        if arrangement.seconds <= seconds_max && !close.contains(&arrangement) {
+            close.push(arrangement);
+        }
+    }
+    close
+}
+
+/// Of those nearly as fast as the fastest one with the most peers, of these one with the fewest hops in 8 bits, of these the fastest;
+/// of equally fast ones the first, which is the most even.
+fn chosen(found: Vec<Arrangement>) -> Option<Arrangement> {
+    only_close(found).into_iter().reduce(|best, other| {
+        let key = |of: &Arrangement| (std::cmp::Reverse(of.order.len()), of.rounded_hops());
+        let faster = || other.seconds < best.seconds * (1.0 - ROUNDING);
+        if key(&other) < key(&best) || key(&other) == key(&best) && faster() {
+            other
+        } else {
+            best
+        }
+    })
+}
+
+/// The same arrangement with 16 bits on every hop, and with 8 bits only where it would be slower otherwise.
+fn exacter(problem: &Problem, arrangement: &Arrangement) -> Vec<Arrangement> {
+    let shards = arrangement.shards();
+    let assessed = |codecs: &[TensorCodec]| problem.assess(&shards, codecs.to_vec()).ok();
+    let as_fast = |other: &Arrangement| other.seconds <= arrangement.seconds * (1.0 + ROUNDING);
+    let usual = vec![CodecChoice::Auto.usual(); arrangement.codecs.len()];
+    let Some(exact) = assessed(&usual) else {
+        return vec![arrangement.clone()];
+    };
+    if as_fast(&exact) {
+        return vec![exact];
+    }
+    let transfer = |hop: usize| {
+        let link = problem
+            .hops
+            .get(arrangement.order[hop], arrangement.order[hop + 1]);
+        let boundary = usize::from(arrangement.cuts[hop + 1]);
+        link.transfer_seconds(problem.sent_bytes(boundary, usual[hop]))
+    };
+    let mut hops: Vec<usize> = (0..usual.len()).collect();
+    hops.sort_by(|one, other| transfer(*one).total_cmp(&transfer(*other)));
+    // The quickest ones first, all at once where air time and credits do not mind.
+    let mut codecs = arrangement.codecs.clone();
+    let mut best = arrangement.clone();
+    let held_up = |hop: &usize| transfer(*hop) > arrangement.seconds;
+    for hop in hops.iter().filter(|hop| !held_up(hop)) {
+        codecs[*hop] = usual[*hop];
+    }
+    match assessed(&codecs).filter(as_fast) {
+        Some(mixed) => best = mixed,
+        None => {
+            codecs = arrangement.codecs.clone();
+            for hop in hops.into_iter().filter(|hop| !held_up(hop)) {
+                codecs[hop] = usual[hop];
+                match assessed(&codecs).filter(as_fast) {
+                    Some(mixed) => best = mixed,
+                    None => codecs[hop] = arrangement.codecs[hop],
+                }
+            }
+        }
+    }
+    vec![exact, best]
 }

@@ -1,6 +1,5 @@
 //! What the planner is told.
 
-use super::assess::Arrangement;
 use crate::codec::{CodecChoice, TensorCodec};
 use crate::plan::LayerCost;
 use crate::schedule::{ScheduleSpec, StageCost};
@@ -84,8 +83,8 @@ pub struct Problem {
     pub devices: Vec<Device>,
     /// The links between them.
     pub hops: Hops,
-    /// How tensors are written between stages.
-    pub codec: TensorCodec,
+    /// How tensors are written between stages; where that is open, planning chooses for each hop.
+    pub codec: CodecChoice,
     /// Bytes of a sample that comes to the head from a source elsewhere; none where the head draws its own.
     pub sample_bytes: u64,
     /// Bytes per second of the medium that stations share; none where there is no such medium.
@@ -93,16 +92,19 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// What a stage costs that holds `layers` on a device, where `next` comes after it.
-    pub fn stage(&self, device: usize, layers: Range<usize>, next: Option<usize>) -> StageCost {
+    /// What a stage costs that holds `layers` on a device; `next` is the device after it, and how it is written to.
+    pub fn stage(
+        &self,
+        device: usize,
+        layers: Range<usize>,
+        next: Option<(usize, TensorCodec)>,
+    ) -> StageCost {
         let samples = f64::from(self.schedule.micro_batch_samples);
         let held = &self.devices[device].layer_seconds[layers.clone()];
-        let (delay_seconds, transfer_seconds) = next.map_or((0.0, 0.0), |next| {
+        let (delay_seconds, transfer_seconds) = next.map_or((0.0, 0.0), |(next, codec)| {
             let hop = self.hops.get(device, next);
-            (
-                hop.delay_seconds,
-                hop.transfer_seconds(self.sent_bytes(layers.end)),
-            )
+            let bytes = self.sent_bytes(layers.end, codec);
+            (hop.delay_seconds, hop.transfer_seconds(bytes))
         });
         let costs = &self.layers[layers.clone()];
         StageCost {
@@ -118,29 +120,6 @@ impl Problem {
         }
     }
 
-    /// How tensors are written on each hop of an arrangement, head first: as the run says, and where the choice is ours as int8 if
-    /// the link takes longer for a micro-batch than the busiest stage does for all three passes.
-    pub fn codecs(&self, choice: CodecChoice, arrangement: &Arrangement) -> Vec<TensorCodec> {
-        let (order, cuts) = (&arrangement.order, &arrangement.cuts);
-        let stages = order.iter().zip(cuts.windows(2));
-        let work = stages.map(|(device, cuts)| {
-            let layers = usize::from(cuts[0])..usize::from(cuts[1]);
-            self.stage(*device, layers, None).seconds.iter().sum()
-        });
-        let busiest = work.fold(0.0, f64::max);
-        let hops = order.windows(2).zip(&cuts[1..]);
-        let codec = |(pair, cut): (&[usize], &u16)| {
-            let bytes = self.sent_bytes(usize::from(*cut));
-            let hop = self.hops.get(pair[0], pair[1]);
-            if choice == CodecChoice::Auto && hop.transfer_seconds(bytes) > busiest {
-                TensorCodec::Int8
-            } else {
-                choice.usual()
-            }
-        };
-        hops.map(codec).collect()
-    }
-
     /// Bytes of a micro-batch, as it was computed, between the layer before `boundary` and the one after it.
     pub(super) fn input_bytes(&self, boundary: usize) -> u64 {
         let before = boundary.checked_sub(1);
@@ -150,16 +129,17 @@ impl Problem {
     }
 
     /// The same, as it crosses a link.
-    pub(super) fn sent_bytes(&self, boundary: usize) -> u64 {
-        self.codec.bytes(self.input_bytes(boundary))
+    pub(super) fn sent_bytes(&self, boundary: usize, codec: TensorCodec) -> u64 {
+        codec.bytes(self.input_bytes(boundary))
     }
 
     fn micro_batch_bytes(&self, sample_bytes: u64) -> u64 {
         sample_bytes.saturating_mul(u64::from(self.schedule.micro_batch_samples))
     }
 
-    /// How long the shared medium is taken up by a micro-batch that crosses `boundary` between two devices, there and back.
-    pub(super) fn air_seconds(&self, boundary: usize, one: usize, other: usize) -> f64 {
+    /// How long the shared medium is taken up by a byte of each tensor that crosses from one device to the other, and by one of each
+    /// gradient that comes back, in seconds.
+    pub(super) fn air_per_byte(&self, one: usize, other: usize) -> f64 {
         let Some(rate) = self.medium_bytes_per_second else {
             return 0.0;
         };
@@ -167,10 +147,16 @@ impl Problem {
             .into_iter()
             .filter(|device| self.devices[*device].on_medium);
         // A frame between two stations goes through the air to the access point and again from there.
-        2.0 * ends.count() as f64 * self.sent_bytes(boundary) as f64 / rate
+        2.0 * ends.count() as f64 / rate
+    }
+
+    /// Whether anything depends on how tensors are written: there is a link or a medium whose rate is known.
+    pub(super) fn bytes_matter(&self) -> bool {
+        let known = self.hops.known().any(|hop| hop.bytes_per_second.is_some());
+        known || self.medium_bytes_per_second.is_some()
     }
 }
 
-pub(super) fn saturating_sum(numbers: impl Iterator<Item = u64>) -> u64 {
+fn saturating_sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }

@@ -32,7 +32,7 @@ fn problem(flops: &[f64], speeds: &[f64]) -> Problem {
         schedule: ScheduleSpec::new(Mode::Sync, 1),
         micro_batches: 64,
         hops: Hops::default(),
-        codec: TensorCodec::F32,
+        codec: CodecChoice::F32,
         sample_bytes: 0,
         medium_bytes_per_second: None,
     }
@@ -44,12 +44,20 @@ fn arranged(problem: &Problem) -> Arrangement {
 
 /// Every order of every set of peers with every cut, each assessed like a candidate.
 fn best_by_force(problem: &Problem) -> Option<f64> {
-    fn extend(problem: &Problem, shards: &mut rows::Shards, best: &mut Option<f64>) {
+    fn extend(problem: &Problem, shards: &mut states::Shards, best: &mut Option<f64>) {
         let from = shards.last().map_or(0, |(_, layers)| layers.end);
         if from == problem.layers.len() {
-            if let Ok(arrangement) = problem.assess(shards) {
-                *best =
-                    Some(best.map_or(arrangement.seconds, |best| best.min(arrangement.seconds)));
+            let codecs: &[TensorCodec] = match problem.codec {
+                CodecChoice::F32 => &[TensorCodec::F32],
+                CodecChoice::F16 => &[TensorCodec::F16],
+                CodecChoice::Int8 => &[TensorCodec::Int8],
+                CodecChoice::Auto => &[TensorCodec::F16, TensorCodec::Int8],
+            };
+            for codec in codecs {
+                if let Ok(arrangement) = problem.assess(shards, vec![*codec; shards.len() - 1]) {
+                    let seconds = arrangement.seconds;
+                    *best = Some(best.map_or(seconds, |best| best.min(seconds)));
+                }
             }
             return;
         }
@@ -77,7 +85,7 @@ prop_compose! {
         links in prop::collection::vec((0u8..8, prop::option::of(20u16..500)), 10),
         mode in prop::sample::select(Mode::ALL.to_vec()),
         micro_batches in 1u16..33,
-        codec in prop::sample::select(TensorCodec::ALL.to_vec()),
+        codec in prop::sample::select(CodecChoice::ALL.to_vec()),
         sample_bytes in 0u16..100,
         medium in prop::option::weighted(0.3, 50u16..2000),
     ) -> Problem {
@@ -119,13 +127,27 @@ prop_compose! {
     }
 }
 
-/// The same cases every time, since 2 of 5,827 are known to be up to a tenth off: where credits are clamped by several memories at
-/// once, no order of deciding sees all of them.
+/// The same cases every time.
 #[test]
 fn an_arrangement_is_within_five_percent_of_the_best_there_is() {
+    let (alone, left_out, refused) = compared_with_force(1000);
+    assert!(
+        alone < 500 && left_out > 200 && refused > 20,
+        "{alone} {left_out} {refused}"
+    );
+}
+
+#[test]
+#[ignore = "half a minute in a release build: cargo test --release -p ringtmp-core --lib partition -- --ignored"]
+fn of_20_000_arrangements_all_are_within_five_percent_of_the_best_there_is() {
+    compared_with_force(20_000);
+}
+
+/// How many of so many arrangements are of one peer, how many leave one out, and how many problems are refused.
+fn compared_with_force(cases: usize) -> (usize, usize, usize) {
     let mut runner = TestRunner::deterministic();
     let (mut alone, mut left_out, mut refused) = (0, 0, 0);
-    for case in 0..1000 {
+    for case in 0..cases {
         let tree = small_problem().new_tree(&mut runner);
         let problem = tree.expect("numbers are drawn").current();
         match (arrange(&problem), best_by_force(&problem)) {
@@ -147,10 +169,37 @@ fn an_arrangement_is_within_five_percent_of_the_best_there_is() {
             }
         }
     }
-    assert!(
-        alone < 500 && left_out > 200 && refused > 20,
-        "{alone} {left_out} {refused}"
-    );
+    (alone, left_out, refused)
+}
+
+#[test]
+fn only_the_hop_that_would_hold_up_the_others_is_written_in_8_bits() {
+    let mut problem = problem(&[1.0; 6], &[1.0; 3]);
+    problem.codec = CodecChoice::Auto;
+    for layer in &mut problem.layers {
+        layer.output_bytes = 4000;
+    }
+    // In 16 bits 2.5 seconds, where each of the three computes for 2.
+    let slow = Hop {
+        delay_seconds: 0.0,
+        bytes_per_second: Some(800.0),
+    };
+    problem.hops.set(0, 1, slow);
+    problem.hops.set(0, 2, slow);
+    let found = arranged(&problem);
+    assert!((found.seconds - 2.0).abs() < 1e-9, "{found:?}");
+    assert_ne!(found.order[1], 0, "one slow link is enough");
+    let from_or_to_it = |codecs: &[TensorCodec]| {
+        let near = usize::from(found.order[0] != 0);
+        (codecs[near], codecs[1 - near])
+    };
+    let told = (TensorCodec::Int8, TensorCodec::F16);
+    assert_eq!(from_or_to_it(&found.codecs), told);
+    let settled = settle(&problem, &found.order, &found.cuts);
+    assert_eq!(settled.as_ref(), Ok(&found));
+    problem.codec = CodecChoice::F16;
+    let exact = settle(&problem, &found.order, &found.cuts).expect("it fits");
+    assert!((exact.seconds - 2.5).abs() < 1e-9, "{exact:?}");
 }
 
 proptest! {
@@ -260,25 +309,24 @@ fn memory_that_clamps_a_credit_counts_as_time() {
     for layer in &mut problem.layers {
         layer.stash_bytes = 100;
     }
-    // Far apart, with place for few micro-batches on their way.
-    problem
-        .devices
-        .iter_mut()
-        .for_each(|device| device.memory_bytes = Some(1000));
-    let found = arranged(&problem);
+    let mut arranged_with = |memory_bytes: u64| {
+        for device in &mut problem.devices {
+            device.memory_bytes = Some(memory_bytes);
+        }
+        arranged(&problem)
+    };
+    // Far apart, with place for two micro-batches on their way and one put off.
+    let clamped = arranged_with(600);
     let round_trip = 4.0 + 20.0;
-    let credit = f64::from(found.limits[0].credit);
-    assert!(
-        (found.seconds - round_trip / credit).abs() < 1e-9,
-        "{found:?}"
-    );
-    problem
-        .devices
-        .iter_mut()
-        .for_each(|device| device.memory_bytes = Some(1 << 20));
-    let found = arranged(&problem);
-    assert_eq!(found.cuts, [0, 2, 4]);
-    assert!((found.seconds - 2.0).abs() < 1e-9);
+    assert_eq!(clamped.limits[0].credit, 2);
+    assert!((clamped.seconds - round_trip / 2.0).abs() < 1e-9);
+    // With fewer layers the head has place for as many as it takes.
+    let uneven = arranged_with(1000);
+    assert_eq!(uneven.cuts, [0, 1, 4]);
+    assert!((uneven.seconds - 3.0).abs() < 1e-9, "{uneven:?}");
+    let even = arranged_with(1 << 20);
+    assert_eq!(even.cuts, [0, 2, 4]);
+    assert!((even.seconds - 2.0).abs() < 1e-9);
 }
 
 #[test]
@@ -329,40 +377,10 @@ fn planning_for_64_peers_and_500_layers_weighs_few_enough_shards_for_a_tenth_of_
     }
     let planned = arrange(&problem).expect("it fits");
     let (evaluations, seconds) = (planned.evaluations, planned.arrangement.seconds);
-    assert!(evaluations <= 4 * orders::EVALUATIONS_MAX, "{evaluations}");
+    assert!(evaluations <= 4 * search::EVALUATIONS_MAX, "{evaluations}");
     let all_together: f64 = flops.iter().sum::<f64>() / speeds.iter().sum::<f64>();
     assert!(
         seconds <= 1.2 * all_together,
         "{seconds} where {all_together} is the least"
     );
-}
-
-#[test]
-fn only_a_link_that_would_hold_up_the_ring_is_written_in_8_bits_and_only_if_the_choice_is_free() {
-    let mut problem = problem(&[1.0, 1.0, 1.0], &[1.0; 3]);
-    problem
-        .layers
-        .iter_mut()
-        .for_each(|layer| layer.output_bytes = 1_000_000);
-    let arrangement = arranged(&problem);
-    assert_eq!(arrangement.order.len(), 3);
-    let codecs = |problem: &Problem, choice| problem.codecs(choice, &arrangement);
-    let usual = codecs(&problem, CodecChoice::Auto);
-    assert_eq!(
-        usual,
-        [TensorCodec::F16; 2],
-        "nothing is known of the links"
-    );
-    let busiest: f64 = problem.devices[0].layer_seconds[0].iter().sum();
-    let link = |seconds: f64| Hop {
-        delay_seconds: 0.0,
-        bytes_per_second: Some(problem.codec.bytes(1_000_000) as f64 / seconds),
-    };
-    let (fast, slow) = (link(0.9 * busiest), link(1.1 * busiest));
-    let order = &arrangement.order;
-    problem.hops.set(order[0], order[1], fast);
-    problem.hops.set(order[1], order[2], slow);
-    let chosen = codecs(&problem, CodecChoice::Auto);
-    assert_eq!(chosen, [TensorCodec::F16, TensorCodec::Int8]);
-    assert_eq!(codecs(&problem, CodecChoice::F32), [TensorCodec::F32; 2]);
 }

@@ -164,7 +164,7 @@ impl Room {
             micro_batches: outline.micro_batches,
             devices: devices.collect(),
             hops: hops(&participants, &profiles),
-            codec: outline.codec.usual(),
+            codec: outline.codec,
             sample_bytes: match outline.source {
                 DataSource::One => 0,
                 DataSource::Every => outline.sample_bytes,
@@ -202,7 +202,7 @@ impl Room {
             },
             spares: spares.collect(),
             sources: self.sources(&order),
-            codecs: problem.codecs(self.run.outline.codec, &arrangement),
+            codecs: arrangement.codecs,
             order,
             cuts: arrangement.cuts,
             limits: arrangement.limits,

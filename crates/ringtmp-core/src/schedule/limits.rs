@@ -32,7 +32,7 @@ const WEIGHTS_PENDING_FRUGAL: u16 = 8;
 const WEIGHTS_PENDING_FLOWING: u16 = 16;
 
 /// Steps between the least limits and those of the formula, and again from there to the most of use.
-const LEVELS: u32 = 16;
+const LEVELS: u32 = 64;
 
 /// The most round trips that a credit covers: beyond them it is at its maximum anyway.
 const ROUND_TRIPS_MAX: f64 = 64.0;
@@ -182,7 +182,7 @@ impl Limits {
 }
 
 /// What a stage costs under a plan, per micro-batch.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StageCost {
     /// Seconds of F, of B and of W.
     pub seconds: [f64; 3],
@@ -234,36 +234,6 @@ impl StageCost {
         let needed = self.memory_bytes(least, Some(before.credit), spec, micro_batches);
         needed.saturating_sub(self.memory_bytes_max.unwrap_or(u64::MAX))
     }
-
-    /// About the credits that a stage which fits the least that works and the stage before it get, as far as the memory of this one
-    /// goes: `trips` is `alpha R / T` of both, `later` the number of stages from this one to the tail.
-    pub fn credits_about(
-        &self,
-        trips: [f64; 2],
-        later: usize,
-        spec: &ScheduleSpec,
-        micro_batches: u16,
-    ) -> [f64; 2] {
-        if spec.mode == Mode::OneForwardOneBackward {
-            return [later, later + 1].map(|later| f64::from(rival(later).credit));
-        }
-        let least = least(spec, micro_batches);
-        let wanted = trips.map(|trips| generous(spec, micro_batches, trips, LEVELS));
-        let Some(memory) = self.memory_bytes_max else {
-            return [f64::from(wanted[0].credit), f64::from(CREDIT_MAX)];
-        };
-        let bytes = |own, before| self.memory_bytes(own, Some(before), spec, micro_batches);
-        let low = bytes(least, least.credit);
-        let high = bytes(wanted[0], wanted[1].credit);
-        let share = memory.saturating_sub(low) as f64 / high.saturating_sub(low).max(1) as f64;
-        let [own, before] = wanted.map(|wanted| {
-            let (low, high) = (f64::from(least.credit), f64::from(wanted.credit));
-            (low + share.min(1.0) * (high - low)).floor()
-        });
-        // What is left beyond the wishes of this stage is for what queues.
-        let left = memory.saturating_sub(bytes(wanted[0], 0)) / self.input_bytes.max(1);
-        [own, before.max(left as f64).min(f64::from(CREDIT_MAX))]
-    }
 }
 
 /// Versions of its weights that a stage holds at once.
@@ -285,10 +255,7 @@ pub fn limits(spec: &ScheduleSpec, micro_batches: u16, costs: &[StageCost]) -> V
         return (0..costs.len()).map(|i| rival(costs.len() - i)).collect();
     }
     let trips = round_trips(spec, costs);
-    let most = |cost: &StageCost| match cost.memory_bytes_max {
-        Some(_) => 2 * LEVELS,
-        None => LEVELS,
-    };
+    let most = |cost: &StageCost| levels(cost.memory_bytes_max.is_some());
     let mut levels: Vec<u32> = costs.iter().map(most).collect();
     let at =
         |stage: usize, levels: &[u32]| generous(spec, micro_batches, trips[stage], levels[stage]);
@@ -313,6 +280,32 @@ pub fn limits(spec: &ScheduleSpec, micro_batches: u16, costs: &[StageCost]) -> V
         }
     }
     (0..costs.len()).map(|stage| at(stage, &levels)).collect()
+}
+
+/// The highest level of generosity: where memory is not known, what the formula wants.
+fn levels(memory_is_known: bool) -> u32 {
+    if memory_is_known {
+        3 * LEVELS
+    } else {
+        2 * LEVELS
+    }
+}
+
+/// The least limits of a stage whose credit covers so many of `R / T`; none if no memory suffices. In 1F1B the credit is the
+/// number of stages to the tail.
+pub fn least_limits(
+    spec: &ScheduleSpec,
+    micro_batches: u16,
+    credit: u16,
+    memory_is_known: bool,
+) -> Option<Limits> {
+    if spec.mode == Mode::OneForwardOneBackward {
+        return Some(rival(usize::from(credit.max(1))));
+    }
+    let trips = spec.credit_factor * f64::from(credit);
+    let limits = |level| generous(spec, micro_batches, trips, level);
+    let mut all = (0..=levels(memory_is_known)).map(limits);
+    all.find(|limits| limits.credit >= credit)
 }
 
 /// What 1F1B is bounded by, with so many stages from this one to the tail: it has no W to put off but the one it does next.
@@ -375,9 +368,17 @@ fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> 
     // Credits and put-off W. Below two credits nothing overlaps, and an evaluation would stop the flow.
     let least = (2, 1);
     let wanted = (credit.max(2), pending.min(WEIGHTS_PENDING_FRUGAL));
-    let (first, second) = (level.min(LEVELS), level.saturating_sub(LEVELS));
-    let credit = between(least.0, wanted.0, first);
-    let weights_pending = between(least.1, wanted.1, first);
+    // A credit below R / T caps the rate, whatever is put off.
+    let covering = (trips / spec.credit_factor.max(1.0)).ceil() as u16;
+    let covering = covering.clamp(least.0, wanted.0);
+    let share = |phase: u32| level.saturating_sub(phase * LEVELS).min(LEVELS);
+    let credit = if level <= LEVELS {
+        between(least.0, covering, level)
+    } else {
+        between(covering, wanted.0, share(1))
+    };
+    let weights_pending = between(least.1, wanted.1, share(1));
+    let second = share(2);
     if spec.mode.flushes() {
         // What is in flight and what is put off share the slots, of which a step never needs more than micro-batches.
         let all = micro_batches.clamp(2, SLOTS_MAX);

@@ -134,7 +134,7 @@ impl Watch {
     /// Watches the stages of a plan, held by the devices in `order`.
     pub(crate) fn new(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Self {
         let outline = &scenario.outline;
-        let costs = scenario.problem().stages(order, &plan.cuts);
+        let costs = scenario.problem().stages(order, &plan.cuts, &plan.codecs);
         let before = plan.limits.iter().map(|limits| Some(limits.credit));
         let before = std::iter::once(None).chain(before);
         let stages = costs.iter().zip(&plan.limits).zip(before).enumerate();

@@ -1,0 +1,425 @@
+//! The table of the recurrence, a row at a time: of each peer, for each layer it might begin with, the best way to the last layer
+//! within so many seconds per micro-batch.
+
+use super::problem::{Device, Problem};
+use super::states::{Aim, ROUNDING, Row, State, Want};
+use crate::codec::TensorCodec;
+use crate::plan::LayerCost;
+use crate::schedule::{CREDIT_MAX, Limits, Mode, StageCost, least_limits};
+use std::ops::Range;
+
+/// Sums over the first layers, so that those of any shard are a difference. Bytes are counted in floating point, which does not
+/// overflow whatever a run or a peer claims.
+struct Sums {
+    /// By device: F, B and W of a micro-batch, and F and B alone.
+    work: Vec<Vec<[f64; 2]>>,
+    parameters: Vec<f64>,
+    stash_bytes: Vec<f64>,
+    input_bytes: Vec<f64>,
+    sent_bytes: Vec<u64>,
+}
+
+impl Sums {
+    fn of(problem: &Problem, codec: TensorCodec) -> Self {
+        let samples = f64::from(problem.schedule.micro_batch_samples);
+        let work = |device: &Device| {
+            let add = |sum: &mut [f64; 2], layer: &[f64; 3]| {
+                sum[0] += samples * layer.iter().sum::<f64>();
+                sum[1] += samples * (layer[0] + layer[1]);
+                Some(*sum)
+            };
+            let sums = device.layer_seconds.iter().scan([0.0; 2], add);
+            std::iter::once([0.0; 2]).chain(sums).collect()
+        };
+        let running = |of: &dyn Fn(&LayerCost) -> f64| {
+            let add = |sum: &mut f64, layer| {
+                *sum += of(layer);
+                Some(*sum)
+            };
+            let sums = problem.layers.iter().scan(0.0, add);
+            std::iter::once(0.0).chain(sums).collect()
+        };
+        let boundaries = || 0..=problem.layers.len();
+        Self {
+            work: problem.devices.iter().map(work).collect(),
+            parameters: running(&|layer| layer.parameters as f64),
+            stash_bytes: running(&|layer| layer.stash_bytes as f64 * samples),
+            input_bytes: boundaries()
+                .map(|boundary| problem.input_bytes(boundary) as f64)
+                .collect(),
+            sent_bytes: boundaries()
+                .map(|boundary| problem.sent_bytes(boundary, codec))
+                .collect(),
+        }
+    }
+}
+
+/// Limits of a stage, as the table reckons with them.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Bytes for each number that is learnt.
+    number_bytes: f64,
+    slots: f64,
+    credit: f64,
+}
+
+/// Makes rows.
+pub(super) struct Table<'a> {
+    problem: &'a Problem,
+    sums: Sums,
+    /// By credit, from 0: the least limits with so much; by whether memory is known.
+    held: [Vec<Option<Held>>; 2],
+    /// By device and layer to begin with: where its shard ends at the latest.
+    reach: Vec<Vec<usize>>,
+    want: Want,
+    /// Shards weighed so far.
+    pub evaluations: u64,
+}
+
+impl<'a> Table<'a> {
+    /// A table for a problem whose tensors are all written in one codec.
+    pub(super) fn new(problem: &'a Problem, codec: TensorCodec) -> Self {
+        let held = [false, true].map(|memory_is_known| {
+            let credits = 0..=CREDIT_MAX;
+            let least = |credit| {
+                let (spec, micro_batches) = (&problem.schedule, problem.micro_batches);
+                least_limits(spec, micro_batches, credit, memory_is_known)
+                    .map(|limits| Held::of(problem, limits))
+            };
+            credits.map(least).collect()
+        });
+        Self {
+            problem,
+            sums: Sums::of(problem, codec),
+            held,
+            reach: Vec::new(),
+            want: Want {
+                aim: Aim::Fastest,
+                seconds: f64::INFINITY,
+                credits: false,
+            },
+            evaluations: 0,
+        }
+    }
+
+    pub(super) fn layers(&self) -> usize {
+        self.problem.layers.len()
+    }
+
+    /// F, B and W of all layers on a device.
+    pub(super) fn work_of_all(&self, device: usize) -> f64 {
+        self.work(device, 0, self.layers())
+    }
+
+    /// F, B and W of some layers on a device.
+    pub(super) fn work(&self, device: usize, from: usize, end: usize) -> f64 {
+        let sums = &self.sums.work[device];
+        (sums[end][0] - sums[from][0]).max(0.0)
+    }
+
+    /// F and B of some layers on a device.
+    pub(super) fn own_trip(&self, device: usize, from: usize, end: usize) -> f64 {
+        let sums = &self.sums.work[device];
+        (sums[end][1] - sums[from][1]).max(0.0)
+    }
+
+    /// How long a link is taken up by a micro-batch at a boundary, and what it adds to a round trip.
+    pub(super) fn hop(&self, from: usize, to: usize, boundary: usize) -> [f64; 2] {
+        let hop = self.problem.hops.get(from, to);
+        let transfer = hop.transfer_seconds(self.sums.sent_bytes[boundary]);
+        [transfer, 2.0 * (hop.delay_seconds + transfer)]
+    }
+
+    /// Where a shard that begins at a layer ends at the latest, within what was wanted last.
+    pub(super) fn reach(&self, device: usize, from: usize) -> usize {
+        self.reach[device][from]
+    }
+
+    /// The least that any arrangement can come to: all devices together, and the costliest layer on the fastest.
+    pub(super) fn seconds_min(&self) -> f64 {
+        let devices = || 0..self.sums.work.len();
+        let speed: f64 = devices().map(|device| 1.0 / self.work_of_all(device)).sum();
+        let layer = |layer: usize| {
+            let on = |device| self.work(device, layer, layer + 1);
+            devices().map(on).fold(f64::INFINITY, f64::min)
+        };
+        (0..self.layers()).map(layer).fold(1.0 / speed, f64::max)
+    }
+
+    /// More than any arrangement comes to that fits.
+    pub(super) fn seconds_max(&self) -> f64 {
+        let devices = 0..self.sums.work.len();
+        let work: f64 = devices.clone().map(|device| self.work_of_all(device)).sum();
+        let largest = self.sums.sent_bytes.iter().copied().max().unwrap_or(0);
+        let hops = self.problem.hops.known();
+        let slowest = hops
+            .map(|hop| hop.delay_seconds + hop.transfer_seconds(largest))
+            .fold(0.0, f64::max);
+        let rate = self.problem.medium_bytes_per_second;
+        let air = rate.map_or(0.0, |rate| 4.0 * largest as f64 / rate);
+        2.0 * (work + devices.len() as f64 * (slowest + air))
+    }
+
+    /// Begins to look for something else: rows that were made before are of no use any more.
+    pub(super) fn want(&mut self, want: Want) {
+        let limits = |want: Want| (want.seconds, want.aim == Aim::LeastLacking);
+        let as_before = limits(want) == limits(self.want) && !self.reach.is_empty();
+        self.want = want;
+        if !as_before {
+            let devices = 0..self.problem.devices.len();
+            self.reach = devices.map(|device| self.reach_of(device)).collect();
+            self.evaluations += (self.reach.len() * self.layers()) as u64;
+        }
+    }
+
+    fn reach_of(&self, device: usize) -> Vec<usize> {
+        let n = self.layers();
+        if self.want.aim == Aim::LeastLacking {
+            return vec![n; n];
+        }
+        let seconds_max = self.want.seconds * (1.0 + ROUNDING);
+        let mut end = 0;
+        let mut reach = |from: usize| {
+            end = end.max(from);
+            while end < n
+                && self.work(device, from, end + 1) <= seconds_max
+                && self.lacking(device, from..end + 1, 1, 0.0) == 0.0
+            {
+                end += 1;
+            }
+            end
+        };
+        (0..n).map(&mut reach).collect()
+    }
+
+    /// The farthest layer that a device can begin with which comes after others that get as far as `from`.
+    pub(super) fn farthest(&self, device: usize, from: usize) -> usize {
+        self.reach[device].get(from).map_or(from, |end| *end)
+    }
+
+    /// The row of a device, for what it might begin with up to `last`. It has one of `successors` (rows that are there already)
+    /// behind it, or nobody where it may be the tail.
+    pub(super) fn row(
+        &mut self,
+        device: usize,
+        rows: &[Row],
+        successors: impl Iterator<Item = usize>,
+        may_be_tail: bool,
+        last: usize,
+    ) -> Row {
+        let n = self.layers();
+        let ends_max = self.reach[device][..=last.min(n - 1)].iter().copied().max();
+        let mut behind = self.behind(device, rows, successors, ends_max.unwrap_or(0));
+        behind[n] = may_be_tail.then_some(State::NOTHING);
+        let mut states = vec![None; n];
+        let first = behind.iter().position(Option::is_some).unwrap_or(n);
+        for (from, state) in states.iter_mut().enumerate().take(last + 1) {
+            *state = self.best(device, from, &behind, first);
+        }
+        // A row costs by itself as much as some shards.
+        self.evaluations += 4 * n as u64;
+        Row { device, states }
+    }
+
+    /// For each boundary up to `last` the best of what may come behind it, with the hop there.
+    fn behind(
+        &mut self,
+        device: usize,
+        rows: &[Row],
+        successors: impl Iterator<Item = usize>,
+        last: usize,
+    ) -> Vec<Option<State>> {
+        let Want { aim, seconds, .. } = self.want;
+        let mut behind: Vec<Option<State>> = vec![None; self.layers() + 1];
+        for index in successors {
+            let row = &rows[index];
+            let hop = self.problem.hops.get(device, row.device);
+            let air = self.problem.air_per_byte(device, row.device);
+            for (boundary, state) in row.states.iter().enumerate().take(last + 1).skip(1) {
+                let Some(state) = state else { continue };
+                self.evaluations += 1;
+                let bytes = self.sums.sent_bytes[boundary];
+                let transfer = hop.transfer_seconds(bytes);
+                if transfer > seconds * (1.0 + ROUNDING) {
+                    continue;
+                }
+                let joined = State {
+                    seconds: state.seconds.max(transfer),
+                    trip: state.trip + 2.0 * (hop.delay_seconds + transfer),
+                    air: state.air + air * bytes as f64,
+                    next: Some(index),
+                    ..*state
+                };
+                if behind[boundary].is_none_or(|best| joined.beats(&best, aim)) {
+                    behind[boundary] = Some(joined);
+                }
+            }
+        }
+        behind
+    }
+
+    /// The best that a device can begin with at a layer; nothing is behind boundaries before `first`.
+    fn best(
+        &mut self,
+        device: usize,
+        from: usize,
+        behind: &[Option<State>],
+        first: usize,
+    ) -> Option<State> {
+        let mut best: Option<State> = None;
+        let lacks = self.want.aim == Aim::LeastLacking;
+        let ends = behind.iter().enumerate().take(self.reach[device][from] + 1);
+        for (end, state) in ends.skip(first.max(from + 1)) {
+            self.evaluations += 1;
+            let Some(state) = state else { continue };
+            let work = self.work(device, from, end);
+            let lacking = if lacks {
+                self.lacking(device, from..end, state.peers + 1, 1.0)
+            } else {
+                0.0
+            };
+            // More layers only lack more.
+            if best.is_some_and(|best| lacking > best.lacking) {
+                break;
+            }
+            let candidate = State {
+                seconds: state.seconds.max(work),
+                squares: state.squares + work * work,
+                trip: state.trip + self.own_trip(device, from, end),
+                lacking: state.lacking + lacking,
+                peers: state.peers + 1,
+                end,
+                ..*state
+            };
+            if best.is_none_or(|best| candidate.beats(&best, self.want.aim))
+                && (lacks || self.holds(device, from, &candidate))
+            {
+                best = Some(candidate);
+            }
+        }
+        best
+    }
+
+    /// Bytes that a device lacks for the least that works, with so many stages from it to the tail; `queue` is 0 to leave out what
+    /// queues there.
+    pub(super) fn lacking(
+        &self,
+        device: usize,
+        layers: Range<usize>,
+        later: usize,
+        queue: f64,
+    ) -> f64 {
+        let Some(memory) = self.problem.devices[device].memory_bytes else {
+            return 0.0;
+        };
+        let [least, before] = if self.is_static() {
+            [later, later + 1].map(|later| self.held(true, later))
+        } else {
+            [self.held(true, 0); 2]
+        };
+        let (Some(least), Some(before)) = (least, before) else {
+            return 0.0;
+        };
+        let queue = queue * before.credit;
+        (self.bytes(layers, least, queue) - memory as f64).max(0.0)
+    }
+
+    fn bytes(&self, layers: Range<usize>, held: Held, queue: f64) -> f64 {
+        let (sums, from, end) = (&self.sums, layers.start, layers.end);
+        (sums.parameters[end] - sums.parameters[from]) * held.number_bytes
+            + (sums.stash_bytes[end] - sums.stash_bytes[from]) * held.slots
+            + sums.input_bytes[from] * queue
+    }
+
+    /// More credit than this a stage never gets on a device, for want of memory or of use.
+    pub(super) fn credit_max(&self, device: usize, layers: Range<usize>) -> f64 {
+        let flushes = self.problem.schedule.mode.flushes();
+        let useful = if flushes {
+            f64::from(self.problem.micro_batches.clamp(2, CREDIT_MAX))
+        } else {
+            f64::from(CREDIT_MAX)
+        };
+        let memory = self.problem.devices[device].memory_bytes;
+        let (Some(memory), Some(least)) = (memory, self.held(true, 0)) else {
+            return useful;
+        };
+        let one = |slots, number_bytes| Held {
+            number_bytes,
+            slots,
+            credit: 0.0,
+        };
+        let spare = memory as f64 - self.bytes(layers.clone(), one(0.0, least.number_bytes), 0.0);
+        let slots = (spare / self.bytes(layers, one(1.0, 0.0), 0.0)).floor();
+        // What flows keeps a place for a W besides.
+        let credit = if flushes { slots } else { slots - 1.0 };
+        credit.clamp(least.credit, useful.max(least.credit))
+    }
+
+    fn is_static(&self) -> bool {
+        self.problem.schedule.mode == Mode::OneForwardOneBackward
+    }
+
+    fn held(&self, memory_is_known: bool, credit: usize) -> Option<Held> {
+        let held = &self.held[usize::from(memory_is_known)];
+        held.get(credit).copied().flatten()
+    }
+
+    /// Whether a device has memory for a stage, with the credit that its way to the tail and back asks for.
+    fn holds(&self, device: usize, from: usize, state: &State) -> bool {
+        let memory = self.problem.devices[device].memory_bytes;
+        let trips = if self.want.credits {
+            state.trip / self.want.seconds
+        } else {
+            0.0
+        };
+        // The tail sends nothing ahead; who comes before has at most the seconds that are wanted to add.
+        let own = if state.peers == 1 { 0.0 } else { trips };
+        let [own, before] = if self.is_static() {
+            if own > state.peers.min(usize::from(CREDIT_MAX)) as f64 * (1.0 + ROUNDING) {
+                return false;
+            }
+            [state.peers, state.peers + 1].map(|peers| peers.min(usize::from(CREDIT_MAX)))
+        } else {
+            let before = if self.want.credits { trips + 1.0 } else { 0.0 };
+            [whole(own), whole(before)]
+        };
+        let Some(own) = self.held(memory.is_some(), own) else {
+            return false;
+        };
+        let before = self.held(memory.is_some(), before);
+        let queue = match before {
+            Some(before) if from > 0 => before.credit,
+            Some(_) | None if from > 0 => f64::from(CREDIT_MAX),
+            Some(_) | None => own.credit,
+        };
+        memory.is_none_or(|memory| self.bytes(from..state.end, own, queue) <= memory as f64)
+    }
+}
+
+/// The least whole number that is not less, but for rounding; larger than any credit if it is no number.
+fn whole(trips: f64) -> usize {
+    if trips.is_nan() {
+        usize::MAX
+    } else {
+        (trips * (1.0 - ROUNDING)).ceil() as usize
+    }
+}
+
+impl Held {
+    fn of(problem: &Problem, limits: Limits) -> Self {
+        let of = |parameters, stash_bytes| StageCost {
+            parameters,
+            stash_bytes,
+            ..StageCost::default()
+        };
+        let bytes = |cost: StageCost| {
+            let (spec, micro_batches) = (&problem.schedule, problem.micro_batches);
+            cost.memory_bytes(limits, None, spec, micro_batches) as f64
+        };
+        Self {
+            number_bytes: bytes(of(1, 0)),
+            slots: bytes(of(0, 1)),
+            credit: f64::from(limits.credit),
+        }
+    }
+}
