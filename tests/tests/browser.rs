@@ -114,11 +114,9 @@ async fn three_tabs_train_and_end_with_the_weights_that_one_tab_gets() -> Result
             "a stage of three has two neighbours, not {:?}",
             view.links
         );
-        let used = view
-            .links
-            .iter()
-            .all(|link| link.sent > 0 && link.received > 0);
-        ensure!(used, "all links carry bytes both ways: {:?}", view.links);
+        // Over the closing link only the curve goes, one way.
+        let used = view.links.iter().all(|link| link.sent + link.received > 0);
+        ensure!(used, "all links carry bytes: {:?}", view.links);
         let failed = view
             .links
             .iter()
@@ -270,7 +268,7 @@ async fn two_tabs_and_a_native_peer_are_one_ring() -> Result<()> {
         .context("the native peer shows something")?
         .links;
     ensure!(
-        links.iter().all(|link| link.sent > 0 && link.received > 0),
+        links.iter().all(|link| link.sent + link.received > 0),
         "it has worked: {links:?}"
     );
     native.leave()?;
@@ -288,7 +286,8 @@ async fn a_tab_packs_8_bit_integers_as_a_native_process_does() -> Result<()> {
         return Ok(());
     };
     let browser = theatre.browser(BrowserKind::Chromium).await?;
-    let settings = "executor=cpu&codec=int8";
+    // What is rounded depends on the cut, which is the same both times only if nothing is measured.
+    let settings = "executor=cpu&codec=int8&planning=counted";
     let (tabs, _) = ring(&theatre, &[&browser; 2], settings, 0).await?;
     let of_tabs = train(&tabs).await?.digests;
     drop(tabs);
@@ -406,11 +405,13 @@ async fn the_demo_opens_tabs_trains_them_and_writes_its_result() -> Result<()> {
     ensure!(result["test_accuracy"].as_f64() > Some(0.3), "{result}");
     ensure!(result["seconds"].as_f64() > Some(0.0), "{result}");
     let peers = result["peers"].as_array().context("peers")?;
-    let layers: Vec<_> = peers
+    let ends: Vec<[u64; 2]> = peers
         .iter()
-        .map(|peer| peer["layers"].to_string())
+        .map(|peer| [0, 1].map(|end| peer["layers"][end].as_u64().unwrap_or(u64::MAX)))
         .collect();
-    ensure!(layers == ["[0,1]", "[1,3]", "[3,5]"], "{result}");
+    let joined = ends.windows(2).all(|pair| pair[0][1] == pair[1][0]);
+    let whole = ends.first().map(|first| first[0]) == Some(0) && ends[2][1] == 5;
+    ensure!(peers.len() == 3 && joined && whole, "{result}");
     ensure!(
         peers
             .iter()
@@ -425,10 +426,12 @@ async fn the_demo_opens_tabs_trains_them_and_writes_its_result() -> Result<()> {
             .find(|link| (&link["from"], &link["to"]) == ends);
         link.and_then(|link| link["bytes"].as_u64()).unwrap_or(0)
     };
-    // A step sends 64 rows of 256 and of 128 numbers of 16 bits forward; the closing link carries the curve.
+    // A step sends 64 rows of 16-bit numbers forward, 256 where the cut is before the second linear layer, 128 after it; the closing
+    // link carries the curve.
+    let numbers = |i: usize| if ends[i][1] <= 2 { 256 } else { 128 };
     let step = 64 * 2 * u64::from(STEPS);
     ensure!(
-        forward(0) > 256 * step && forward(1) > 128 * step && forward(2) > 0,
+        forward(0) > numbers(0) * step && forward(1) > numbers(1) * step && forward(2) > 0,
         "{result}"
     );
     Ok(())

@@ -3,6 +3,7 @@
 use crate::messages::{Channels, Entry, Executor, RunWish};
 use crate::words;
 use ringtmp_core::ids::RoomCode;
+use ringtmp_core::profile::Planning;
 use ringtmp_peer::DataSource;
 
 /// The longest device name taken from an address; the room keeps less.
@@ -23,7 +24,11 @@ pub struct Address {
     pub watch: bool,
     /// `pace=...`: be as slow as a device of so many operations per second
     pub pace: Option<f64>,
-    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `source=...`, `codec=...`
+    /// `memory=...`: bytes that this device gives
+    pub memory_bytes: Option<u64>,
+    /// `medium=...`: bytes per second of the Wi-Fi that it shares with others
+    pub medium_bytes_per_second: Option<f64>,
+    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `source=...`, `codec=...`, `planning=...`
     pub run: RunWish,
     /// What could not be understood, in words.
     pub problems: Vec<String>,
@@ -55,6 +60,8 @@ impl Address {
             channels: Channels::default(),
             watch: false,
             pace: None,
+            memory_bytes: None,
+            medium_bytes_per_second: None,
             run: RunWish::default(),
             problems: Vec::new(),
         };
@@ -93,6 +100,9 @@ impl Address {
             query.push("watch".to_owned());
         }
         query.extend(self.pace.map(|pace| format!("pace={pace}")));
+        query.extend(self.memory_bytes.map(|bytes| format!("memory={bytes}")));
+        let medium = self.medium_bytes_per_second;
+        query.extend(medium.map(|rate| format!("medium={rate}")));
         query.extend(
             self.name
                 .as_deref()
@@ -128,6 +138,16 @@ impl Address {
                 Ok(pace) if f64::is_finite(pace) && pace > 0.0 => self.pace = Some(pace),
                 _ => self.problem(name, value, "operations per second, such as 2e7"),
             },
+            "memory" => match value.parse() {
+                Ok(bytes) if bytes > 0 => self.memory_bytes = Some(bytes),
+                _ => self.problem(name, value, "bytes, such as 500000000"),
+            },
+            "medium" => match value.parse() {
+                Ok(rate) if f64::is_finite(rate) && rate >= 1.0 => {
+                    self.medium_bytes_per_second = Some(rate);
+                }
+                _ => self.problem(name, value, "bytes per second, such as 6.75e6"),
+            },
             "steps" => match value.parse() {
                 Ok(steps) if steps > 0 => self.run.steps = Some(steps),
                 _ => self.problem(name, value, "a number from 1"),
@@ -144,6 +164,11 @@ impl Address {
             "codec" => match value.parse() {
                 Ok(codec) => self.run.codec = Some(codec),
                 Err(_) => self.problem(name, value, "f32, f16, int8 or auto"),
+            },
+            "planning" => match value {
+                "measured" => self.run.planning = Some(Planning::Measured),
+                "counted" => self.run.planning = Some(Planning::Counted),
+                _ => self.problem(name, value, "measured or counted"),
             },
             _ => {}
         }
@@ -226,6 +251,8 @@ mod tests {
             &[
                 ("executor", "cpu"),
                 ("channels", "post"),
+                ("memory", "500000000"),
+                ("medium", "5e6"),
                 ("watch", ""),
                 ("name", " Ada's phone\n"),
             ],
@@ -237,6 +264,10 @@ mod tests {
         assert_eq!(
             (address.executor, address.channels, address.watch),
             (Executor::Cpu, Channels::Post, true)
+        );
+        assert_eq!(
+            (address.memory_bytes, address.medium_bytes_per_second),
+            (Some(500_000_000), Some(5e6))
         );
         assert_eq!(address.name.as_deref(), Some("Ada's phone"));
         assert_eq!(address.problems, Vec::<String>::new());
@@ -253,6 +284,7 @@ mod tests {
                 ("preset", "cnn"),
                 ("data", "idx:/data"),
                 ("codec", "int8"),
+                ("planning", "counted"),
                 ("source", "every"),
             ],
         );
@@ -263,6 +295,7 @@ mod tests {
             peers: Some(2),
             source: Some(DataSource::Every),
             codec: Some(CodecChoice::Int8),
+            planning: Some(Planning::Counted),
         };
         assert_eq!(address.entry(), Some(Entry::Create(run)));
     }

@@ -7,7 +7,7 @@
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
 //! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`mod@format`] and [`rate`]
-//! deal with numbers, [`trace`] keeps what a device did, and [`words`] holds every text. `page` and `worker` exist on wasm only.
+//! deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, and [`words`] holds every text. `page` and `worker` exist on wasm only.
 
 pub mod address;
 pub mod agent;
@@ -15,6 +15,7 @@ pub mod curves;
 pub mod drawing;
 pub mod format;
 pub mod messages;
+pub mod pledge;
 pub mod rate;
 pub mod ring;
 pub mod shown;

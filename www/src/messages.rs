@@ -6,6 +6,7 @@
 
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
+use ringtmp_core::profile::Planning;
 use ringtmp_peer::{Command, DataSource, View};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub struct Start {
     pub executor: Executor,
     /// Be as slow as a device of so many operations per second.
     pub pace: Option<f64>,
+    /// Bytes that its stage may take; what tabs usually give where it is not said.
+    pub memory_bytes: Option<u64>,
+    /// Bytes per second of the Wi-Fi that it shares with others.
+    pub medium_bytes_per_second: Option<f64>,
 }
 
 /// Which room.
@@ -51,6 +56,9 @@ pub struct RunWish {
     pub source: Option<DataSource>,
     /// How devices write tensors to each other.
     pub codec: Option<CodecChoice>,
+    /// How layers are divided.
+    #[serde(default)]
+    pub planning: Option<Planning>,
 }
 
 /// What is to compute.
@@ -136,6 +144,8 @@ mod tests {
             name: "a device".to_owned(),
             executor: Executor::Cpu,
             pace: Some(2e7),
+            memory_bytes: Some(500_000_000),
+            medium_bytes_per_second: None,
         };
         let json = serde_json::to_string(&start).expect("it is plain data");
         assert_eq!(

@@ -339,7 +339,9 @@ fn device_words(device: &Device) -> String {
         ExecutorKind::Gpu => words::EXECUTOR_GPU,
         ExecutorKind::Cpu => words::EXECUTOR_CPU,
     };
-    let parts = [kind, executor, device.adapter.trim()];
+    let memory = device.memory_bytes.map(format::bytes);
+    let memory = memory.map_or_else(String::new, |bytes| words::gives(&bytes));
+    let parts = [kind, executor, device.adapter.trim(), &memory];
     parts
         .into_iter()
         .filter(|part| !part.is_empty())

@@ -43,6 +43,7 @@ pub const BUTTON_RESUME: &str = "Resume";
 pub const BUTTON_STOP: &str = "Stop";
 pub const BUTTON_LEAVE: &str = "Leave";
 pub const BUTTON_RELOAD: &str = "Try again";
+pub const PLEDGE: &str = "This device gives up to";
 pub const BUTTON_HOME: &str = "Open another room";
 
 pub const DRAW_TITLE: &str = "Train on this";
@@ -300,6 +301,10 @@ pub const WAITS_INPUT: &str = "mostly waits for a neighbour to compute";
 pub const WAITS_LINK: &str = "mostly waits for a link";
 pub const WAITS_CREDIT: &str = "mostly waits for work to come back";
 pub const WAITS_WEIGHTS: &str = "mostly waits for its own update";
+
+pub fn gives(bytes: &str) -> String {
+    format!("gives {bytes}")
+}
 
 pub fn idle(share: &str) -> String {
     format!("{share} idle")

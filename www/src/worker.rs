@@ -1,11 +1,12 @@
 //! The worker half: runs the peer and reports to the page.
 
 use crate::messages::{self, COMMANDS_MAX, Entry, Executor, Failure, FromWorker, Start};
+use crate::pledge;
 use crate::trace::RecentTrace;
 use crate::words;
 use futures::StreamExt;
 use futures::channel::mpsc;
-use js_sys::{Array, global};
+use js_sys::{Array, Reflect, global};
 use ringtmp_core::signal::Role;
 use ringtmp_peer::{Command, ExecutorChoice, PeerError, RunFile, Setup, Traced, View};
 use ringtmp_transport::browser;
@@ -106,6 +107,8 @@ async fn run(
         own: ringtmp_peer::Own {
             traced: Some(traced),
             operations_per_second: start.pace,
+            memory_bytes: Some(start.memory_bytes.unwrap_or_else(usual_pledge)),
+            medium_bytes_per_second: start.medium_bytes_per_second,
             ..ringtmp_peer::Own::default()
         },
     };
@@ -117,6 +120,13 @@ async fn run(
         Ok(()) => report(&FromWorker::Ended { failure: None }),
         Err(error) => report_failure(&error.to_string(), advice(&error)),
     }
+}
+
+/// What a tab gives of this device's memory.
+fn usual_pledge() -> u64 {
+    let navigator = Reflect::get(&global(), &"navigator".into());
+    let memory = navigator.and_then(|navigator| Reflect::get(&navigator, &"deviceMemory".into()));
+    pledge::usual(memory.ok().and_then(|gib| gib.as_f64()))
 }
 
 /// What the user can do about an error that does not say it itself.
@@ -143,6 +153,9 @@ fn run_file(wish: messages::RunWish) -> RunFile {
     }
     if let Some(codec) = wish.codec {
         run.codec = codec;
+    }
+    if let Some(planning) = wish.planning {
+        run.planning = planning;
     }
     if let Some(peers) = wish.peers {
         run.start_at_peers = peers;

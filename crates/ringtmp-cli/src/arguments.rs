@@ -8,6 +8,7 @@ use crate::commands::predict::Predict;
 use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
+use crate::memory::{Medium, Memory};
 use crate::room_url::RoomUrl;
 use crate::run_choice::RunChoice;
 use crate::speed::Speed;
@@ -181,6 +182,13 @@ pub(crate) struct Join {
     /// Emulate the link between this device and all others: a delay one way, a rate, or both
     #[arg(long, value_name = "25ms,10mbit")]
     pub(crate) access_link: Option<AccessLink>,
+    /// How much memory this device gives; without it a quarter of what the machine has, where that can be told
+    #[arg(long, value_name = "500MB")]
+    pub(crate) memory: Option<Memory>,
+    /// The Wi-Fi that this device shares with all others that name one, and what it carries: all frames between them take its time
+    /// twice
+    #[arg(long, value_name = "54mbit")]
+    pub(crate) medium: Option<Medium>,
     /// Be as slow as a device of so many operations per second, such as 20M
     #[arg(long, value_name = "SPEED")]
     pub(crate) pace: Option<Speed>,
@@ -241,6 +249,9 @@ pub(crate) struct Train {
     /// per second (20M,5M,5M)
     #[arg(long, value_name = "SPEEDS", value_delimiter = ',')]
     pub(crate) pace: Vec<Speed>,
+    /// How much memory each peer gives; without it the peers share a quarter of what the machine has
+    #[arg(long, value_name = "500MB")]
+    pub(crate) memory: Option<Memory>,
     /// Write all that the ring's peers do to this file, as Chrome trace-event JSON
     #[arg(long, value_name = "FILE.json")]
     pub(crate) trace: Option<PathBuf>,

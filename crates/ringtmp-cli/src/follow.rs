@@ -5,8 +5,18 @@ use crate::patience::Patience;
 use crate::peer::Peer;
 use crate::terminal::Screen;
 use anyhow::Result;
-use ringtmp_core::signal::RoomState;
-use ringtmp_peer::View;
+use ringtmp_core::signal::{Role, RoomState};
+use ringtmp_peer::{ServerState, View};
+
+/// That the server is gone, through which alone a watcher hears how the run goes on.
+fn deaf(view: &View) -> Option<Failure> {
+    match &view.server {
+        ServerState::Lost { reason } => Some(Failure::Unfinished(format!(
+            "the server is gone ({reason}); the devices train on, but nobody here hears of it"
+        ))),
+        ServerState::Connecting | ServerState::Connected => None,
+    }
+}
 
 /// How the run has ended, if it has.
 pub(crate) fn outcome(view: &View) -> Option<Result<()>> {
@@ -33,6 +43,9 @@ pub(crate) async fn until_finished(
             }
             if let Some(outcome) = outcome(&view) {
                 return outcome.map(|()| view);
+            }
+            if let Some(deaf) = deaf(&view).filter(|_| view.role == Role::Spectator) {
+                return Err(deaf.into());
             }
         }
         let lost = async {

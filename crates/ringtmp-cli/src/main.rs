@@ -10,6 +10,7 @@ mod exit;
 mod files;
 mod follow;
 mod interrupt;
+mod memory;
 mod patience;
 mod peer;
 mod process;

@@ -30,6 +30,8 @@ pub(crate) struct RunReport {
     test_accuracy: Option<f32>,
     /// From room created to result.
     seconds: f64,
+    /// The least that a step can take by the plan, where devices measured.
+    step_seconds_bound: Option<f64>,
     /// The stages, head first.
     peers: Vec<Peer>,
     links: Vec<Link>,
@@ -99,6 +101,7 @@ impl RunReport {
                 Transport::Webrtc => "webrtc",
             },
             codecs: plan.codecs.clone(),
+            step_seconds_bound: plan.step_seconds,
             samples,
             steps: result.steps,
             loss_first: result.loss_first,

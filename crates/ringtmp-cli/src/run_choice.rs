@@ -4,6 +4,7 @@ use crate::files;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
 use ringtmp_peer::{
     DataSource, DataTable, ModelTable, OptimizerTable, Order, RuleName, RunFile, Split,
@@ -103,6 +104,9 @@ pub(crate) struct RunChoice {
     /// How peers write tensors to each other: f32, f16, int8 or auto
     #[arg(long)]
     codec: Option<CodecChoice>,
+    /// How layers are divided: measured, by what each device takes for them; counted, by operations, as if all were equal
+    #[arg(long, value_enum)]
+    planning: Option<LayerPlanning>,
     /// Evaluate after every so many steps, and at the end; 0 for the end only
     #[arg(long, value_name = "STEPS")]
     evaluate_every: Option<u32>,
@@ -125,6 +129,24 @@ impl From<Source> for DataSource {
         match source {
             Source::One => Self::One,
             Source::Every => Self::Every,
+        }
+    }
+}
+
+/// How layers are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayerPlanning {
+    /// By what each device takes for them
+    Measured,
+    /// By operations
+    Counted,
+}
+
+impl From<LayerPlanning> for Planning {
+    fn from(planning: LayerPlanning) -> Self {
+        match planning {
+            LayerPlanning::Measured => Self::Measured,
+            LayerPlanning::Counted => Self::Counted,
         }
     }
 }
@@ -200,6 +222,7 @@ impl RunChoice {
         set(&mut file.seed, self.seed);
         set(&mut file.schedule, self.schedule);
         set(&mut file.codec, self.codec);
+        set(&mut file.planning, self.planning.map(Planning::from));
         set(&mut file.evaluate_every, self.evaluate_every);
         set(&mut file.evaluation_samples, self.evaluation_samples);
         self.set_optimizer(&mut file.optimizer);

@@ -42,5 +42,5 @@ pub use loss::{IGNORED_LABEL, LossReport, LossSpec};
 pub use model::{GptSizes, LayerOutline, ModelError, ModelSpec};
 pub use optimizer::{AdamSettings, OptimizerError, OptimizerSpec, Rule, Schedule, clip_factor};
 pub use packing::Packing;
-pub use stage::{GradientSquares, Parameter, Position, Snapshot, Stage, StageConfig};
+pub use stage::{GradientSquares, Parameter, Position, Rehearsal, Snapshot, Stage, StageConfig};
 pub use tensor::{Format, Packed, TensorError};

@@ -124,7 +124,8 @@ impl Profile {
 }
 
 impl LinkProfile {
-    fn can_be(&self) -> bool {
+    /// Whether it can be true.
+    pub(crate) fn can_be(&self) -> bool {
         let delay = (0.0..=LAYER_SECONDS_MAX).contains(&self.delay_seconds);
         delay && self.bytes_per_second.is_none_or(is_rate)
     }

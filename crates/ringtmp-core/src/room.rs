@@ -18,6 +18,7 @@ use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId, RoomCode, StageIndex};
 use crate::partition::layers_in_words;
 use crate::plan::Plan;
+use crate::profile::LinkProfile;
 use crate::schedule::DataSource;
 use crate::signal::{
     ClientMessage, Device, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point, Refusal,
@@ -46,6 +47,10 @@ struct Member {
     links: Vec<LinkTraffic>,
     report: Option<Box<Report>>,
     told: Told,
+    /// By what factor its tasks take longer than it measured.
+    slower: f64,
+    /// The link to its successor, measured when it got ready.
+    probed: Vec<LinkProfile>,
 }
 
 /// A message for a member.
@@ -70,6 +75,8 @@ pub struct Room {
     result: Option<RunResult>,
     output: VecDeque<Addressed>,
     report_view_due: Option<Time>,
+    /// Whether this start has been planned again, for what links turned out to be like.
+    replanned: bool,
 }
 
 impl Room {
@@ -94,6 +101,7 @@ impl Room {
             result: None,
             output: VecDeque::new(),
             report_view_due: None,
+            replanned: false,
         }
     }
 
@@ -117,6 +125,8 @@ impl Room {
             links: Vec::new(),
             report: None,
             told: Told::default(),
+            slower: 1.0,
+            probed: Vec::new(),
         });
         let welcome = ServerMessage::Welcome {
             peer,
@@ -185,7 +195,8 @@ impl Room {
             }
             ClientMessage::Leave => self.leave(now, from),
             ClientMessage::Profile { profile } => self.profile(now, from, profile),
-            ClientMessage::Ready { epoch } => self.ready(from, epoch),
+            ClientMessage::Pledge { memory_bytes } => self.pledge(from, memory_bytes),
+            ClientMessage::Ready { epoch, links } => self.ready(now, from, epoch, links),
             ClientMessage::Failed { epoch, reason } => self.failed(from, epoch, &reason),
             ClientMessage::Progress { epoch, points } => self.progress(from, epoch, points),
             ClientMessage::Clock { asked } => {
@@ -202,6 +213,13 @@ impl Room {
                 digests,
                 links,
             } => self.done(now, from, epoch, digests, links),
+        }
+    }
+
+    fn pledge(&mut self, from: PeerId, memory_bytes: Option<u64>) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
+            member.device.memory_bytes = memory_bytes;
+            self.show();
         }
     }
 
@@ -358,12 +376,17 @@ impl Room {
         self.show();
     }
 
-    fn ready(&mut self, from: PeerId, epoch: Epoch) {
+    fn ready(&mut self, now: Time, from: PeerId, epoch: Epoch, links: Vec<LinkProfile>) {
         if self.state != RoomState::WarmingUp || !self.active(from, epoch) {
             return;
         }
+        self.probed(from, links);
         self.ready.insert(from);
         let all = self.not_ready().next().is_none();
+        if all && self.links_ask_for_another_plan() {
+            self.replanned = true;
+            return self.prepare(now);
+        }
         if all {
             self.state = RoomState::Training;
             self.warm_up_ends = None;

@@ -7,7 +7,7 @@ pub use refusal::Refusal;
 use crate::codec::CodecChoice;
 use crate::ids::{Epoch, PeerId, RoomCode};
 use crate::plan::{LayerCost, Plan};
-use crate::profile::{Planning, Profile};
+use crate::profile::{LinkProfile, Planning, Profile};
 use crate::schedule::{DataSource, ScheduleSpec};
 use crate::time::Time;
 use crate::trace::Report;
@@ -57,6 +57,11 @@ pub enum ClientMessage {
         /// As measured.
         profile: Profile,
     },
+    /// So much memory may this device's stage take from the next plan on.
+    Pledge {
+        /// Bytes; none for not saying, which means being frugal.
+        memory_bytes: Option<u64>,
+    },
     /// Pass a connection message on to another member.
     Signal {
         /// The member it is for.
@@ -78,6 +83,9 @@ pub enum ClientMessage {
     Ready {
         /// The plan that was prepared.
         epoch: Epoch,
+        /// The link to the successor, where links are measured.
+        #[serde(default)]
+        links: Vec<LinkProfile>,
     },
     /// The run cannot go on at this peer.
     Failed {

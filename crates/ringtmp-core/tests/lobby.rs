@@ -4,11 +4,12 @@ use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{PeerId, RoomCode, StageIndex};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::plan::{LayerCost, Plan};
-use ringtmp_core::profile::{Planning, Profile};
+use ringtmp_core::profile::{LinkProfile, Planning, Profile};
 use ringtmp_core::room::{PROFILE_WAIT_MAX, WARM_UP_MAX};
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
+use ringtmp_core::trace::{Report, Shares, TaskSeconds};
 use std::time::Duration;
 
 struct Server {
@@ -615,6 +616,141 @@ fn a_profile_that_cannot_be_true_is_refused_for_all_to_see_and_the_run_starts_wi
         panic!("{liar:?}");
     };
     assert!(reason.contains("-1 s"), "{reason}");
+}
+
+fn committed(output: &[LobbyOutput]) -> bool {
+    let is_commit = |output: &LobbyOutput| {
+        let LobbyOutput::Send { message, .. } = output else {
+            return false;
+        };
+        matches!(message, ServerMessage::Commit { .. })
+    };
+    output.iter().any(is_commit)
+}
+
+/// What comes of a room for two equally fast members whose link turns out to carry so much, or to be something that cannot be.
+fn linked_room(server: &mut Server, bytes_per_second: f64) -> (Vec<LobbyOutput>, Plan) {
+    let (_, peers) = measured_room(server);
+    server.say(1, &profile(1e-3));
+    let output = server.say(2, &profile(1e-3));
+    let plan = planned(&output).expect("all have measured").clone();
+    assert_eq!(plan.stages(), 2);
+    let ready = |to| ClientMessage::Ready {
+        epoch: plan.epoch,
+        links: vec![LinkProfile {
+            to,
+            delay_seconds: 1e-3,
+            bytes_per_second: Some(bytes_per_second),
+        }],
+    };
+    assert!(!committed(&server.say(1, &ready(peers[1]))));
+    (server.say(2, &ready(peers[0])), plan)
+}
+
+#[test]
+fn a_link_that_would_hold_up_the_ring_is_planned_for_again_once() {
+    let mut server = Server::new(Limits::default());
+    let mut run = run(3);
+    run.outline.planning = Planning::Measured;
+    let room = server.create(0, run).expect("a room");
+    let enter = |server: &mut Server, connection| {
+        let entered = server.enter(connection, room, Role::Participant);
+        (connection, entered.expect("there is place").0)
+    };
+    let peers = [1, 2, 3].map(|connection| enter(&mut server, connection));
+    let told = [1, 2, 3].map(|connection| server.say(connection, &profile(1e-3)));
+    let first = planned(&told[2]).expect("all have measured").clone();
+    // Between the first two of the ring hardly anything gets through.
+    let ready = |plan: &Plan, peer: PeerId| {
+        let stage = plan.stage_of(peer).expect("all take part");
+        ClientMessage::Ready {
+            epoch: plan.epoch,
+            links: vec![LinkProfile {
+                to: plan.successor(stage),
+                delay_seconds: 1e-3,
+                bytes_per_second: Some(if stage.0 == 0 { 10.0 } else { 1e6 }),
+            }],
+        }
+    };
+    let told = peers.map(|(connection, peer)| server.say(connection, &ready(&first, peer)));
+    assert!(!told.iter().any(|output| committed(output)));
+    let second = planned(&told[2]).expect("another plan").clone();
+    assert!(second.epoch > first.epoch);
+    assert_eq!(second.stages(), 3, "it is no reason to leave anybody out");
+    let bad = [first.order[0], first.order[1]];
+    let hops = second.order.windows(2);
+    assert_eq!(
+        hops.filter(|pair| bad.iter().all(|peer| pair.contains(peer)))
+            .count(),
+        0
+    );
+    // Whatever is measured now, it has been planned again once.
+    let told = peers.map(|(connection, peer)| server.say(connection, &ready(&second, peer)));
+    assert!(committed(&told[2]), "{told:?}");
+    assert_eq!(planned(&told[2]), None);
+}
+
+#[test]
+fn a_link_that_carries_what_there_is_changes_nothing_and_neither_does_one_that_cannot_be() {
+    for bytes_per_second in [1e9, -1.0, 0.0] {
+        let mut server = Server::new(Limits::default());
+        let (output, _) = linked_room(&mut server, bytes_per_second);
+        assert!(committed(&output), "{bytes_per_second}");
+        assert_eq!(planned(&output), None);
+    }
+}
+
+#[test]
+fn what_tasks_take_corrects_the_next_plan() {
+    let mut server = Server::new(Limits::default());
+    let (output, plan) = linked_room(&mut server, 1e9);
+    assert!(committed(&output));
+    // It takes three times as long as it measured: 2 layers of 3 ms.
+    let shares = Shares {
+        busy: 1.0,
+        forward: 1.0,
+        ..Shares::default()
+    };
+    let report = Report {
+        shares,
+        run: shares,
+        task_seconds: TaskSeconds {
+            forward: Some(6e-3),
+            backward_input: Some(6e-3),
+            backward_weights: Some(6e-3),
+            update: None,
+        },
+        ..Report::default()
+    };
+    let report = ClientMessage::Report {
+        epoch: plan.epoch,
+        links: Vec::new(),
+        report: Box::new(report),
+    };
+    server.say(2, &report);
+    server.say(1, &ClientMessage::Stop);
+    let output = server.say(1, &ClientMessage::Start);
+    let next = planned(&output).expect("all have measured before");
+    assert_eq!(next.cuts, [0, 3, 4]);
+}
+
+#[test]
+fn a_pledge_counts_from_the_next_plan_on() {
+    let mut server = Server::new(Limits::default());
+    let room = server.create(0, run(0)).expect("a room");
+    server
+        .enter(1, room, Role::Participant)
+        .expect("there is place");
+    let pledge = ClientMessage::Pledge {
+        memory_bytes: Some(10),
+    };
+    let output = server.say(1, &pledge);
+    let member = &view(&output).expect("the room is shown").members[0];
+    assert_eq!(member.device.memory_bytes, Some(10));
+    let output = server.say(1, &ClientMessage::Start);
+    assert_eq!(planned(&output), None, "no layer fits into 10 bytes");
+    server.say(1, &ClientMessage::Pledge { memory_bytes: None });
+    assert!(planned(&server.say(1, &ClientMessage::Start)).is_some());
 }
 
 #[test]

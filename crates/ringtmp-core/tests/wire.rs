@@ -90,7 +90,9 @@ fn body() -> impl Strategy<Value = Body> {
             micro_batch,
             parts,
         });
-    prop_oneof![hello, progress, square_sum, tensor]
+    let probe = (any::<u8>(), 0u32..5000).prop_map(|(number, bytes)| Body::Probe { number, bytes });
+    let echo = any::<u8>().prop_map(|number| Body::Echo { number });
+    prop_oneof![hello, progress, square_sum, tensor, probe, echo]
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
@@ -109,7 +111,8 @@ fn frame() -> impl Strategy<Value = Frame> {
                 Codec::I8 { row } => 4 * (elements / row as usize) + elements,
             }
         };
-        let length: usize = parts.iter().map(bytes).sum();
+        let of_parts: usize = parts.iter().map(bytes).sum();
+        let length = of_parts + body.filling().len();
         let payload = (0..length as u64)
             .map(|i| (seed.wrapping_mul(i | 1) >> 32) as u8)
             .collect();

@@ -12,6 +12,7 @@ pub mod bench;
 mod checkpoint;
 mod datasets;
 mod error;
+mod measure;
 mod pace;
 mod payloads;
 mod platform;

@@ -49,11 +49,12 @@ pub(crate) fn frame(
     if let Body::Tensor { parts, .. } = &mut body {
         *parts = tensors.iter().map(part_header).collect();
     }
-    let payload = tensors
-        .iter()
-        .map(|tensor| tensor.bytes.as_slice())
-        .collect::<Vec<_>>()
-        .concat();
+    let mut payload = body.filling();
+    let bytes = tensors.iter().map(|tensor| tensor.bytes.len()).sum();
+    payload.reserve_exact(bytes);
+    for tensor in tensors {
+        payload.extend_from_slice(&tensor.bytes);
+    }
     let frame = Frame {
         epoch,
         sent,

@@ -170,6 +170,11 @@ pub enum Command {
     Resume,
     /// End the run; everybody stays in the room.
     Stop,
+    /// Give this much memory from the next plan on.
+    Pledge {
+        /// Bytes; none for not saying.
+        memory_bytes: Option<u64>,
+    },
     /// Train on a drawn digit: it takes the place of one of the samples that this device would draw next, once.
     TrainOn {
         /// The pen's strokes, each from point to point, x to the right and y down, in any unit.

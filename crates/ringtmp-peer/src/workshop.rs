@@ -1,8 +1,10 @@
 //! Where the stage is: builds it, and works off tasks one after the other.
 
 use crate::datasets::{self, DataError, DataPlace};
+use crate::measure::{self, Hurry};
 use crate::pace::Pace;
 use crate::payloads::{self, Tensors};
+use crate::platform::Clock;
 use crate::run_file::Run;
 use crate::samples::{self, Labelled, Supply};
 use futures::channel::mpsc;
@@ -11,6 +13,7 @@ use ringtmp_compute::{
 };
 use ringtmp_core::ids::{Epoch, MicroBatchId, Step};
 use ringtmp_core::node::{Assignment, Loss, Outcome};
+use ringtmp_core::profile::Profile;
 use ringtmp_core::schedule::{DataSource, Deal, Task};
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_core::wire::Purpose;
@@ -57,6 +60,8 @@ pub enum OwnSamples {
 /// Something to do, in order.
 #[derive(Debug)]
 pub(crate) enum Job {
+    /// See what the run's layers take, unless told to hurry.
+    Measure { clock: Clock, hurry: Hurry },
     /// Build a stage for the plan.
     Build(Assignment),
     /// Work off a task; its input comes with it.
@@ -74,6 +79,8 @@ pub(crate) enum Job {
 /// What came of a job.
 #[derive(Debug)]
 pub(crate) enum Done {
+    /// None if it came too late.
+    Measured(Option<Profile>),
     Built,
     Task {
         task: Task,
@@ -82,6 +89,15 @@ pub(crate) enum Done {
         told: Outcome,
     },
     Digests(Vec<LayerDigest>),
+}
+
+/// What is known of a device without measuring it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Circumstances {
+    /// Of the device that is emulated, if one is.
+    pub(crate) operations_per_second: Option<f64>,
+    /// Of the medium that it shares with others, if there is one.
+    pub(crate) medium_bytes_per_second: Option<f64>,
 }
 
 /// What a stage is built from.
@@ -94,8 +110,7 @@ pub(crate) struct Workshop {
     /// Weights to begin from, those of the whole model.
     initial: Option<Arc<[Parameter]>>,
     weights: Option<mpsc::Sender<Vec<Parameter>>>,
-    /// Of the device that is emulated, if one is.
-    operations_per_second: Option<f64>,
+    circumstances: Circumstances,
     bench: Option<Bench>,
 }
 
@@ -123,7 +138,7 @@ impl Workshop {
         own: OwnSamples,
         initial: Option<Arc<[Parameter]>>,
         weights: Option<mpsc::Sender<Vec<Parameter>>>,
-        operations_per_second: Option<f64>,
+        circumstances: Circumstances,
     ) -> Self {
         Self {
             executor,
@@ -132,7 +147,7 @@ impl Workshop {
             own,
             initial,
             weights,
-            operations_per_second,
+            circumstances,
             bench: None,
         }
     }
@@ -145,6 +160,18 @@ impl Workshop {
     /// Does a job.
     pub(crate) async fn work(&mut self, job: Job) -> Result<Done, WorkError> {
         match job {
+            Job::Measure { clock, hurry } => {
+                let Circumstances {
+                    operations_per_second: speed,
+                    medium_bytes_per_second,
+                } = self.circumstances;
+                let measuring = measure::profile(&self.run, &self.executor, speed, clock, &hurry);
+                let profile = measuring.await.map(|profile| Profile {
+                    medium_bytes_per_second,
+                    ..profile
+                });
+                Ok(Done::Measured(profile))
+            }
             Job::Build(assignment) => {
                 self.bench = None;
                 self.bench = Some(self.build(&assignment).await?);
@@ -208,6 +235,7 @@ impl Workshop {
             is_tail: assignment.is_tail(),
             labels: BTreeMap::new(),
             pace: self
+                .circumstances
                 .operations_per_second
                 .map(|speed| Pace::new(&self.run.descriptor().outline, &assignment.layers, speed)),
         })
@@ -397,6 +425,8 @@ fn exactly<const N: usize>(task: &'static str, tensors: Tensors) -> Result<[Pack
 impl Job {
     pub(crate) fn epoch(&self) -> Epoch {
         match self {
+            // Before any plan.
+            Self::Measure { .. } => Epoch::default(),
             Self::Build(assignment) => assignment.epoch,
             Self::Task { epoch, .. } | Self::Digest { epoch } => *epoch,
         }

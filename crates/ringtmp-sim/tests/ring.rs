@@ -296,6 +296,8 @@ impl World {
                 }
                 Output::Digest { epoch } => peer.local.push_back(Local::Digest(epoch)),
                 Output::Discard(payload) => drop(peer.payloads.remove(&payload)),
+                // These rings are planned by counted operations.
+                Output::Measure => panic!("nothing is measured here"),
                 Output::Event(event) => peer.events.push(event),
             }
         }

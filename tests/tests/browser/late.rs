@@ -4,6 +4,7 @@ use super::timeline::trace;
 use super::{JOIN_MAX, RUN_MAX, view};
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::codec::{CodecChoice, TensorCodec};
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::trace::{Activity, Span};
 use ringtmp_peer::{DataTable, LinkState, ModelTable, OptimizerTable, RuleName, RunFile};
@@ -42,6 +43,8 @@ fn run() -> RunFile {
         micro_batch: MICRO_BATCH,
         evaluation_samples: 0,
         start_at_peers: TABS,
+        // Stages in the order of tabs.
+        planning: Planning::Counted,
         optimizer: OptimizerTable {
             beta1: Some(0.99),
             ..OptimizerTable::new(RuleName::Nadam, 0.002)

@@ -7,6 +7,7 @@ use crate::messages::{Executor, RunWish};
 use crate::ring::RingDrawing;
 use crate::words;
 use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::profile::Planning;
 use ringtmp_peer::{DataSource, RunFile};
 use wasm_bindgen::prelude::*;
 use web_sys::{Element, Event, HtmlInputElement, HtmlSelectElement};
@@ -65,6 +66,7 @@ struct Fields {
     executor: HtmlSelectElement,
     /// As the address has it.
     codec: Option<CodecChoice>,
+    planning: Option<Planning>,
 }
 
 impl Fields {
@@ -135,6 +137,7 @@ impl Fields {
             peers,
             executor,
             codec: address.run.codec,
+            planning: address.run.planning,
         })
     }
 
@@ -151,6 +154,7 @@ impl Fields {
                     _ => DataSource::One,
                 }),
                 codec: self.codec,
+                planning: self.planning,
             },
             executor: match self.executor.value().as_str() {
                 "gpu" => Executor::Gpu,

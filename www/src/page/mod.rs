@@ -9,6 +9,7 @@ mod hooks;
 mod members;
 mod notices;
 mod numbers;
+mod pledge;
 mod ring;
 mod room;
 mod session;

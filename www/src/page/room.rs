@@ -7,9 +7,11 @@ use super::draw::Draw;
 use super::members::Members;
 use super::notices::Notices;
 use super::numbers::{Figures, Numbers};
+use super::pledge::Pledge;
 use super::ring::Ring;
 use super::share::Share;
 use super::timeline::Timeline;
+use crate::pledge::changeable;
 use crate::ring::RingDrawing;
 use crate::shown::{self, Ending, Phase, Progress};
 use crate::{format, words};
@@ -27,6 +29,7 @@ pub(super) struct Room {
     notices: Notices,
     numbers: Numbers,
     controls: Controls,
+    pledge: Pledge,
     share: Share,
     ring: Ring,
     timeline: Timeline,
@@ -67,6 +70,7 @@ impl Room {
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
         let controls = Controls::new(dom, &story, window, Rc::clone(&act))?;
+        let pledge = Pledge::new(dom, &story, Rc::clone(&act))?;
         let ring = Ring::new(dom, &top)?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
@@ -82,6 +86,7 @@ impl Room {
             notices,
             numbers,
             controls,
+            pledge,
             share,
             ring,
             timeline,
@@ -111,6 +116,8 @@ impl Room {
         notices.extend_from_slice(own_notices);
         self.notices.update(notices)?;
         self.controls.update(phase.controls(view));
+        self.pledge
+            .update(view.and_then(|view| changeable(phase, view)))?;
         self.share.update(url);
         for part in &self.of_room {
             show(part, view.is_some_and(|view| view.room.is_some()));

@@ -45,6 +45,8 @@ impl Session {
             name: address.name.clone().map_or_else(|| own_name(window), Ok)?,
             executor: address.executor,
             pace: address.pace,
+            memory_bytes: address.memory_bytes,
+            medium_bytes_per_second: address.medium_bytes_per_second,
         };
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);

@@ -3,6 +3,7 @@
 use crate::arguments::Join;
 use crate::follow::outcome;
 use crate::interrupt::interrupted;
+use crate::memory::Memory;
 use crate::peer::{Carrier, Part, Peer};
 use crate::speed::Speed;
 use crate::terminal::Screen;
@@ -32,6 +33,11 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
             samples: join.data.map(|data| data.0).unwrap_or_default(),
             traced: trace.as_ref().map(TraceFile::traced),
             operations_per_second: speed,
+            memory_bytes: match join.memory {
+                Some(Memory(bytes)) => Some(bytes),
+                None => Memory::of_this_machine(1),
+            },
+            medium_bytes_per_second: join.medium.map(|medium| medium.0),
             ..Own::default()
         },
     })?;

@@ -4,6 +4,7 @@ mod arenas;
 mod edge;
 mod parameters;
 mod plan;
+mod rehearse;
 mod snapshot;
 mod update;
 mod versions;
@@ -20,6 +21,7 @@ pub(crate) use parameters::draw_key;
 use plan::StagePlan;
 #[cfg(test)]
 pub(crate) use plan::operations_of;
+pub use rehearse::Rehearsal;
 pub use snapshot::Snapshot;
 use std::fmt;
 use std::ops::Range;

@@ -2,6 +2,7 @@
 
 use crate::codec::TensorCodec;
 use crate::ids::{Epoch, LayerIndex, MicroBatchId, PayloadId, PeerId, SourceIndex, StageIndex};
+use crate::profile::Profile;
 use crate::schedule::Task;
 use crate::signal::{ClientMessage, LayerDigest, LinkTraffic, Point, ServerMessage, Signal};
 use crate::time::Time;
@@ -96,6 +97,8 @@ pub enum Input {
         /// How it spent its time.
         report: Box<Report>,
     },
+    /// The answer to [`Output::Measure`].
+    Measured(Profile),
     /// The user wants the room to start, pause, resume or stop.
     Ask(ClientMessage),
     /// Time has passed.
@@ -162,6 +165,8 @@ pub enum Output {
         /// The numbers, to be forgotten afterwards.
         payload: Option<PayloadId>,
     },
+    /// Measure what the run's layers take here; answer [`Input::Measured`], unless a plan has come meanwhile.
+    Measure,
     /// Build a stage; answer [`Input::Built`] or [`Input::Failed`].
     Build(Assignment),
     /// Compute; answer [`Input::Completed`] or [`Input::Failed`]. One at a time.

@@ -11,16 +11,21 @@
 
 mod interface;
 mod links;
+mod probe;
 mod tally;
 mod training;
 
 use crate::ids::{Epoch, PeerId, RoomCode, StageIndex, Step};
 use crate::plan::Plan;
+use crate::profile::Planning;
 use crate::schedule::{Waiting, versions};
-use crate::signal::{ClientMessage, DeviceKind, RoomState, RoomView, RunOutline, ServerMessage};
+use crate::signal::{
+    ClientMessage, DeviceKind, LinkTraffic, Role, RoomState, RoomView, RunOutline, ServerMessage,
+};
 use crate::time::Time;
-use crate::trace::RoomClock;
+use crate::trace::{Report, RoomClock};
 use crate::wire::Body;
+use probe::Probing;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use training::Training;
@@ -45,6 +50,8 @@ struct LinkProgress {
     greeted: bool,
     /// When to greet again.
     hello_due: Option<Time>,
+    /// The probe that it waits for an echo of, until this end is built.
+    echo_owed: Option<u8>,
 }
 
 /// A plan at work.
@@ -55,6 +62,8 @@ struct Active {
     links: BTreeMap<PeerId, LinkProgress>,
     built: bool,
     said_ready: bool,
+    /// Of the link to the successor, if it is to be measured.
+    probing: Option<Probing>,
     training: Training,
 }
 
@@ -71,11 +80,14 @@ impl Active {
     /// When something is due without an input.
     fn due(&self) -> Option<Time> {
         let hellos = self.links.values().map(|link| link.hello_due);
-        hellos.chain([self.training.points_due()]).flatten().min()
+        let probe = self.probing.and_then(|probing| probing.due());
+        let others = [probe, self.training.points_due()];
+        hellos.chain(others).flatten().min()
     }
 
     fn is_prepared(&self) -> bool {
-        self.built && self.links.values().all(|link| link.up && link.greeted)
+        let linked = self.links.values().all(|link| link.up && link.greeted);
+        self.built && linked && !self.is_probing()
     }
 }
 
@@ -102,7 +114,7 @@ impl Node {
             Input::ServerLost | Input::Tick => {}
             Input::LinkUp { peer } => self.link_up(now, peer),
             Input::LinkLost { peer, reason } => self.link_lost(peer, reason),
-            Input::Control { from, epoch, body } => self.control(from, epoch, body),
+            Input::Control { from, epoch, body } => self.control(now, from, epoch, body),
             Input::Tensor {
                 from,
                 epoch,
@@ -119,6 +131,7 @@ impl Node {
             Input::Built { epoch } => {
                 if let Some(active) = self.under(epoch) {
                     active.built = true;
+                    self.echo_owed();
                     self.say_ready();
                 }
             }
@@ -146,24 +159,15 @@ impl Node {
                     self.fail(reason);
                 }
             }
-            Input::Report { links, report } => {
-                if let Some(Active {
-                    plan: Plan { epoch, .. },
-                    ..
-                }) = self.active
-                {
-                    let report = ClientMessage::Report {
-                        epoch,
-                        links,
-                        report,
-                    };
-                    self.output.push_back(Output::ToRoom(report));
-                    self.ask_time(now);
-                }
+            Input::Report { links, report } => self.report(now, links, report),
+            Input::Measured(profile) => {
+                let told = ClientMessage::Profile { profile };
+                self.output.push_back(Output::ToRoom(told));
             }
             Input::Ask(message) => self.output.push_back(Output::ToRoom(message)),
         }
         self.greet_again(now);
+        self.probe(now);
         self.advance(now);
     }
 
@@ -196,6 +200,17 @@ impl Node {
     /// The room's clock, as far as it is known here.
     pub fn clock(&self) -> &RoomClock {
         &self.clock
+    }
+
+    fn report(&mut self, now: Time, links: Vec<LinkTraffic>, report: Box<Report>) {
+        let Some(active) = &self.active else { return };
+        let report = ClientMessage::Report {
+            epoch: active.plan.epoch,
+            links,
+            report,
+        };
+        self.output.push_back(Output::ToRoom(report));
+        self.ask_time(now);
     }
 
     fn ask_time(&mut self, now: Time) {
@@ -232,6 +247,7 @@ impl Node {
                 });
                 self.room_changed(&room);
                 self.ask_time(now);
+                self.measure(peer, &room);
             }
             ServerMessage::Clock { asked, now: room } => self.clock.answered(now, asked, room),
             ServerMessage::Room { room } => self.room_changed(&room),
@@ -255,6 +271,21 @@ impl Node {
             }
             ServerMessage::Created { .. } | ServerMessage::Refused { .. } => {}
         }
+    }
+
+    /// Has the run's layers measured, where the room plans by that.
+    fn measure(&mut self, me: PeerId, room: &RoomView) {
+        let mut members = room.members.iter();
+        let takes_part =
+            members.any(|member| member.peer == me && member.role == Role::Participant);
+        if takes_part && self.plans_measured() {
+            self.output.push_back(Output::Measure);
+        }
+    }
+
+    fn plans_measured(&self) -> bool {
+        let outline = self.identity.as_ref().map(|identity| &identity.outline);
+        outline.is_some_and(|outline| outline.planning == Planning::Measured)
     }
 
     fn room_changed(&mut self, room: &RoomView) {
@@ -316,18 +347,22 @@ impl Node {
         };
         self.output.push_back(Output::Build(assignment));
         let training = Training::new(&plan, stage, &outline);
+        let probes = self.plans_measured() && !links.is_empty();
         self.active = Some(Active {
             plan,
             stage,
             links,
             built: false,
             said_ready: false,
+            probing: probes.then(Probing::default),
             training,
         });
     }
 
-    fn control(&mut self, from: PeerId, epoch: Epoch, body: Body) {
+    fn control(&mut self, now: Time, from: PeerId, epoch: Epoch, body: Body) {
         match body {
+            Body::Probe { number, .. } => self.probed_by(from, epoch, number),
+            Body::Echo { number } => self.echoed(now, from, epoch, number),
             Body::Hello(hello) => self.hello(from, epoch, &hello),
             Body::Progress { origin, points } => self.progress(from, epoch, origin, points),
             Body::SquareSum { kind, step, sum } => self.square_sum(from, epoch, kind, step, sum),
@@ -342,9 +377,9 @@ impl Node {
         };
         if active.is_prepared() && !active.said_ready {
             active.said_ready = true;
-            let epoch = active.plan.epoch;
+            let (epoch, links) = (active.plan.epoch, active.probed());
             self.output
-                .push_back(Output::ToRoom(ClientMessage::Ready { epoch }));
+                .push_back(Output::ToRoom(ClientMessage::Ready { epoch, links }));
         }
     }
 

@@ -111,6 +111,25 @@ impl Problem {
         })
     }
 
+    /// The bound of an arrangement under given limits and codecs.
+    pub fn seconds(
+        &self,
+        order: &[usize],
+        cuts: &[u16],
+        limits: &[Limits],
+        codecs: &[TensorCodec],
+    ) -> f64 {
+        let costs = self.stages(order, cuts, codecs);
+        let arrangement = Arrangement {
+            order: order.to_vec(),
+            cuts: cuts.to_vec(),
+            limits: limits.to_vec(),
+            codecs: codecs.to_vec(),
+            seconds: 0.0,
+        };
+        self.bound_seconds(&arrangement, &costs)
+    }
+
     /// The limits and the bound of an arrangement.
     ///
     /// # Errors

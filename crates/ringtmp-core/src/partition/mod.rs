@@ -20,6 +20,7 @@
 
 mod assess;
 mod branches;
+mod common;
 mod problem;
 mod search;
 mod speeds;
@@ -29,6 +30,7 @@ mod table;
 mod tests;
 
 pub use assess::{Arrangement, Lack, NoFit, layers_in_words};
+pub use common::arrange_together;
 pub use problem::{Device, Hop, Hops, Problem};
 pub use speeds::{Measured, devices};
 

@@ -53,6 +53,41 @@ impl Hops {
         }
     }
 
+    /// The same links, all so many times faster, and nearer by the delay of the nearest.
+    pub(super) fn eased(&self, factor: f64) -> Self {
+        let delays = self.known().map(|hop| hop.delay_seconds);
+        let nearest = delays.fold(f64::INFINITY, f64::min);
+        let ease = |hop: &Hop| Hop {
+            delay_seconds: hop.delay_seconds - nearest,
+            bytes_per_second: hop.bytes_per_second.map(|rate| rate * factor),
+        };
+        let between = self.between.iter().map(|(pair, hop)| (*pair, ease(hop)));
+        Self {
+            usual: ease(&self.usual),
+            between: between.collect(),
+        }
+    }
+
+    /// What links are usually like.
+    pub(super) fn usual(&self) -> Hop {
+        self.usual
+    }
+
+    /// Takes those of which nothing is known for what the others are in the middle.
+    pub fn guess_unknown(&mut self) {
+        let middle = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        let known = || self.between.values();
+        let delay = middle(known().map(|hop| hop.delay_seconds).collect());
+        let rate = middle(known().filter_map(|hop| hop.bytes_per_second).collect());
+        self.usual = Hop {
+            delay_seconds: delay.unwrap_or_default(),
+            bytes_per_second: rate,
+        };
+    }
+
     /// Says what the link between two peers is like.
     pub fn set(&mut self, one: usize, other: usize, hop: Hop) {
         self.between.insert((one.min(other), one.max(other)), hop);

@@ -16,7 +16,7 @@ fn layer(flops: f64) -> LayerCost {
 }
 
 /// Peers whose speeds are given, with free links and unknown memory, in `sync` with as many micro-batches as are ever of use.
-fn problem(flops: &[f64], speeds: &[f64]) -> Problem {
+pub(super) fn problem(flops: &[f64], speeds: &[f64]) -> Problem {
     let layers: Vec<LayerCost> = flops.iter().map(|flops| layer(*flops)).collect();
     let device = |speed: &f64| Device {
         layer_seconds: layers

@@ -5,16 +5,24 @@ use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId};
 use crate::partition::{self, Arrangement, Device, Hop, Hops, Measured, NoFit, Problem};
 use crate::plan::{Plan, Spare, SpareReason};
-use crate::profile::{Planning, Profile};
+use crate::profile::{LINKS_MAX, LinkProfile, Planning, Profile};
 use crate::schedule::DataSource;
 use crate::signal::{ProfileView, RoomState, ServerMessage};
 use crate::time::Time;
+use crate::trace::TaskSeconds;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a start waits for members to measure the run's layers. They take about a second of computing, and a slow device
 /// compiles its kernels before; who is later is reckoned with as fast as the one in the middle.
 pub const PROFILE_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Once links were measured, a plan is made anew if the new one takes so much of the old one's time, or less: it costs the building of
+/// stages and links.
+const REPLAN_RATIO: f64 = 0.85;
+
+/// By how much what tasks take may correct what was measured before: beyond it something else is wrong than the measurement.
+const CORRECTION_MAX: f64 = 10.0;
 
 /// What a member has told of its speed.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +54,7 @@ impl Room {
         if self.running() || self.participants().next().is_none() {
             return;
         }
+        self.replanned = false;
         if self.unmeasured().next().is_some() {
             self.profiles_due.get_or_insert(now + PROFILE_WAIT_MAX);
             self.state = RoomState::Waiting;
@@ -91,8 +100,8 @@ impl Room {
             return;
         }
         let problem = self.problem();
-        let arrangement = match partition::arrange(&problem) {
-            Ok(planned) => planned.arrangement,
+        let arrangement = match partition::arrange_together(&problem) {
+            Ok(arrangement) => arrangement,
             Err(no_fit) => return self.stop(self.refusal(&no_fit)),
         };
         let plan = self.plan_of(&order, &problem, arrangement);
@@ -114,6 +123,60 @@ impl Room {
         self.show();
         let prepare = |peer: &PeerId| (*peer, ServerMessage::Prepare { plan: plan.clone() });
         self.output.extend(plan.order.iter().map(prepare));
+    }
+
+    /// A member has measured the link to its successor; the newest measurement of a link counts.
+    pub(super) fn probed(&mut self, from: PeerId, mut links: Vec<LinkProfile>) {
+        links.retain(LinkProfile::can_be);
+        links.truncate(1);
+        if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
+            let is_new = |known: &LinkProfile| links.iter().all(|link| link.to != known.to);
+            member.probed.retain(is_new);
+            member.probed.extend(links);
+            let longest = member.probed.len().saturating_sub(LINKS_MAX);
+            member.probed.drain(..longest);
+        }
+    }
+
+    /// Whether the ring would be much faster under another plan, now that its links are known. Asked once a start.
+    pub(super) fn links_ask_for_another_plan(&self) -> bool {
+        let measured = self.run.outline.planning == Planning::Measured && !self.replanned;
+        let Some(plan) = self.plan.as_ref().filter(|_| measured) else {
+            return false;
+        };
+        let place = |peer: &PeerId| self.participants().position(|other| other.peer == *peer);
+        let order: Option<Vec<usize>> = plan.order.iter().map(place).collect();
+        let problem = self.problem();
+        let (Some(order), Ok(better)) = (order, partition::arrange_together(&problem)) else {
+            return false;
+        };
+        let now = problem.seconds(&order, &plan.cuts, &plan.limits, &plan.codecs);
+        better.seconds <= now * REPLAN_RATIO
+    }
+
+    /// What the tasks of a stage take corrects what its peer measured before: by what factor it is slower, in the next plan.
+    pub(super) fn learn(&mut self, from: PeerId, tasks: TaskSeconds) {
+        let outline = &self.run.outline;
+        let samples = f64::from(outline.schedule.micro_batch_samples);
+        let layers = self.plan.as_ref().and_then(|plan| plan.layers_of(from));
+        let member = self.members.iter_mut().find(|member| member.peer == from);
+        let (Some(layers), Some(member)) = (layers, member) else {
+            return;
+        };
+        let Told::Measured(profile) = &member.told else {
+            return;
+        };
+        let (Some(forward), Some(weights)) = (tasks.forward, tasks.backward_weights) else {
+            return;
+        };
+        let update = tasks.update.unwrap_or_default() / f64::from(outline.micro_batches);
+        let took = forward + tasks.backward_input.unwrap_or_default() + weights + update;
+        let layers = usize::from(layers.start.0)..usize::from(layers.end.0);
+        let expected: f64 = profile.layer_seconds[layers].iter().flatten().sum();
+        let slower = took / (samples * expected);
+        if slower.is_finite() {
+            member.slower = slower.clamp(1.0 / CORRECTION_MAX, CORRECTION_MAX);
+        }
     }
 
     fn refusal(&self, no_fit: &NoFit) -> String {
@@ -138,15 +201,16 @@ impl Room {
                 Told::Measured(_) | Told::Nothing | Told::Refused(_) => None,
             })
             .collect();
-        let measured: Vec<Option<Measured>> = profiles
-            .iter()
-            .map(|profile| {
-                profile.map(|profile| Measured {
-                    layer_seconds: profile.layer_seconds.clone(),
-                    noise: profile.noise,
-                })
+        let measured = |(profile, member): (&Option<&Profile>, &&Member)| {
+            let slower = member.slower;
+            let corrected = |layer: &[f64; 3]| layer.map(|seconds| seconds * slower);
+            profile.map(|profile| Measured {
+                layer_seconds: profile.layer_seconds.iter().map(corrected).collect(),
+                noise: profile.noise,
             })
-            .collect();
+        };
+        let measured: Vec<Option<Measured>> =
+            profiles.iter().zip(&participants).map(measured).collect();
         let seconds = partition::devices(&outline.layers, &measured);
         let devices = seconds.into_iter().zip(&participants).zip(&profiles);
         let devices = devices.map(|((layer_seconds, member), profile)| Device {
@@ -163,7 +227,7 @@ impl Room {
             schedule: outline.schedule,
             micro_batches: outline.micro_batches,
             devices: devices.collect(),
-            hops: hops(&participants, &profiles),
+            hops: hops(&participants, &profiles, outline.planning),
             codec: outline.codec,
             sample_bytes: match outline.source {
                 DataSource::One => 0,
@@ -212,15 +276,20 @@ impl Room {
 }
 
 /// Of what both ends tell of a link, the worse.
-fn hops(participants: &[&Member], profiles: &[Option<&Profile>]) -> Hops {
+fn hops(participants: &[&Member], profiles: &[Option<&Profile>], planning: Planning) -> Hops {
     let place: BTreeMap<PeerId, usize> = participants
         .iter()
         .enumerate()
         .map(|(place, member)| (member.peer, place))
         .collect();
     let mut hops = Hops::default();
-    for (from, profile) in profiles.iter().enumerate() {
-        for link in profile.iter().flat_map(|profile| &profile.links) {
+    let probed = |member: &Member| match planning {
+        Planning::Measured => member.probed.clone(),
+        Planning::Counted => Vec::new(),
+    };
+    for (from, (member, profile)) in participants.iter().zip(profiles).enumerate() {
+        let told = profile.iter().flat_map(|profile| profile.links.clone());
+        for link in told.chain(probed(member)) {
             let Some(to) = place.get(&link.to).copied() else {
                 continue;
             };
@@ -233,5 +302,6 @@ fn hops(participants: &[&Member], profiles: &[Option<&Profile>]) -> Hops {
             hops.set(from, to, hop);
         }
     }
+    hops.guess_unknown();
     hops
 }

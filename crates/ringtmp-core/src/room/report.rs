@@ -24,6 +24,8 @@ impl Room {
         }
         self.traffic(from, links);
         let believed = report.checked(now).map(Box::new);
+        let tasks = believed.as_ref().map(|report| report.task_seconds);
+        self.learn(from, tasks.unwrap_or_default());
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
             member.report = believed;
         }

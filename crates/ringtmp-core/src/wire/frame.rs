@@ -1,6 +1,8 @@
 //! Frames: version, header, payload.
 
-use super::{FRAME_BYTES_MAX, Lane, PARTS_MAX, PROGRESS_POINTS_MAX, RANK_MAX, WireError};
+use super::{
+    FRAME_BYTES_MAX, Lane, PARTS_MAX, PROBE_BYTES_MAX, PROGRESS_POINTS_MAX, RANK_MAX, WireError,
+};
 use crate::ids::{Epoch, MicroBatchId, PeerId, RoomCode, Step};
 use crate::signal::{PROTOCOL_VERSION, Point};
 use crate::time::Time;
@@ -128,6 +130,18 @@ pub enum Body {
         /// The sum: finite, not negative.
         sum: f64,
     },
+    /// Answer at once: the link is being measured. So many bytes of no meaning follow.
+    Probe {
+        /// Which one.
+        number: u8,
+        /// Bytes of the payload, at most [`PROBE_BYTES_MAX`].
+        bytes: u32,
+    },
+    /// The answer to a probe.
+    Echo {
+        /// Which one.
+        number: u8,
+    },
     /// A micro-batch on its way.
     Tensor {
         /// Which way.
@@ -139,6 +153,20 @@ pub enum Body {
         /// The tensors of the payload, in order.
         parts: Vec<PartHeader>,
     },
+}
+
+impl Body {
+    /// The bytes of no meaning that follow a probe; none after anything else.
+    pub fn filling(&self) -> Vec<u8> {
+        match self {
+            Self::Probe { bytes, .. } => vec![0; *bytes as usize],
+            Self::Hello(_)
+            | Self::Progress { .. }
+            | Self::SquareSum { .. }
+            | Self::Echo { .. }
+            | Self::Tensor { .. } => Vec::new(),
+        }
+    }
 }
 
 /// One message between neighbours.
@@ -158,8 +186,13 @@ impl Frame {
     /// The lane it travels on.
     pub fn lane(&self) -> Lane {
         match self.body {
-            Body::Hello(_) | Body::Progress { .. } | Body::SquareSum { .. } => Lane::Control,
-            Body::Tensor { .. } => Lane::Tensors,
+            Body::Probe { bytes: 0, .. }
+            | Body::Echo { .. }
+            | Body::Hello(_)
+            | Body::Progress { .. }
+            | Body::SquareSum { .. } => Lane::Control,
+            // Bytes are measured on the lane on which tensors will follow them.
+            Body::Probe { .. } | Body::Tensor { .. } => Lane::Tensors,
         }
     }
 
@@ -214,7 +247,10 @@ fn check_frame_length(bytes: usize) -> Result<(), WireError> {
 
 fn check_body(body: &Body) -> Result<(), WireError> {
     match body {
-        Body::Hello(_) | Body::SquareSum { .. } => Ok(()),
+        Body::Hello(_) | Body::SquareSum { .. } | Body::Echo { .. } => Ok(()),
+        Body::Probe { bytes, .. } => {
+            limit("a probe", u64::from(*bytes), u64::from(PROBE_BYTES_MAX))
+        }
         Body::Progress { points, .. } => limit(
             "a progress",
             points.len() as u64,
@@ -230,13 +266,15 @@ fn check_body(body: &Body) -> Result<(), WireError> {
 }
 
 fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
-    let parts: &[PartHeader] = match body {
-        Body::Hello(_) | Body::Progress { .. } | Body::SquareSum { .. } => &[],
-        Body::Tensor { parts, .. } => parts,
+    let sum = match body {
+        Body::Hello(_) | Body::Progress { .. } | Body::SquareSum { .. } | Body::Echo { .. } => {
+            Some(0)
+        }
+        Body::Probe { bytes, .. } => Some(u64::from(*bytes)),
+        Body::Tensor { parts, .. } => parts
+            .iter()
+            .try_fold(0u64, |sum, part| sum.checked_add(part.payload_bytes()?)),
     };
-    let sum = parts
-        .iter()
-        .try_fold(0u64, |sum, part| sum.checked_add(part.payload_bytes()?));
     let expected = sum.ok_or(WireError::Malformed(
         "its shapes overflow or are no whole rows",
     ))?;

@@ -26,6 +26,9 @@ pub const RANK_MAX: usize = 4;
 /// The most curve points in a progress frame.
 pub const PROGRESS_POINTS_MAX: usize = 256;
 
+/// The most bytes of a probe: on a link of 25 MB/s they take 20 ms, which can be told from the jitter of timers.
+pub const PROBE_BYTES_MAX: u32 = 512 * 1024;
+
 /// The two channels of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {

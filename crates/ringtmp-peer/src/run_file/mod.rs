@@ -12,6 +12,7 @@ pub use run::{Measure, Run};
 
 use ringtmp_compute::ModelError;
 use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::RUN_FILE_BYTES_MAX;
 use ringtmp_data::DataSpecError;
@@ -45,6 +46,9 @@ pub struct RunFile {
     /// with a scale per row and gradients rounded at random; `auto`, f16, but int8 on links that would hold up the ring. In one
     /// process nothing is written.
     pub codec: CodecChoice,
+    /// How layers are divided: `measured`, by what each device takes for them and what links carry; `counted`, by operations, as if
+    /// all devices were equal, so that the cuts are always the same.
+    pub planning: Planning,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
     pub start_at_peers: u16,
     /// What is trained.
@@ -66,6 +70,7 @@ impl Default for RunFile {
             evaluation_samples: 1000,
             schedule: Mode::Sync,
             codec: CodecChoice::F16,
+            planning: Planning::Measured,
             start_at_peers: 0,
             model: ModelTable::default(),
             data: DataTable::default(),

@@ -4,7 +4,6 @@ use super::{RunFile, RunFileError};
 use crate::view::RunSummary;
 use ringtmp_compute::{LayerOutline, LossReport, ModelSpec, OptimizerSpec};
 use ringtmp_core::plan::LayerCost;
-use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::ScheduleSpec;
 use ringtmp_core::signal::{RunDescriptor, RunOutline};
 use ringtmp_data::DataSpec;
@@ -71,7 +70,7 @@ impl Run {
             source: self.file.data.source,
             sample_bytes: self.sample_bytes(),
             codec: self.file.codec,
-            planning: Planning::Counted,
+            planning: self.file.planning,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::PeerError;
 use crate::progress::Progress;
 use crate::run_file::{Run, RunFile};
 use crate::view::{Command, NoticeLevel, ServerState, View};
-use crate::workshop::{OwnSamples, Workshop};
+use crate::workshop::{Circumstances, OwnSamples, Workshop};
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
 use ringtmp_core::ids::{PeerId, RoomCode};
@@ -55,6 +55,10 @@ pub struct Own {
     pub traced: Option<mpsc::Sender<Traced>>,
     /// Be as slow as a device of so many operations per second.
     pub operations_per_second: Option<f64>,
+    /// Bytes that its stage may take; where nobody says, plans are frugal.
+    pub memory_bytes: Option<u64>,
+    /// Bytes per second of the medium (a Wi-Fi) that it shares with all others that name one, if that is known.
+    pub medium_bytes_per_second: Option<f64>,
 }
 
 /// What makes links: between devices, or in memory.
@@ -110,7 +114,10 @@ pub async fn run(
     let signalling = match Signalling::connect(&signal_url(&setup.server)).await {
         Ok(signalling) => signalling,
         Err(error) => {
-            let mut progress = Progress::new(setup.role, device(&setup.name, None));
+            let mut progress = Progress::new(
+                setup.role,
+                device(&setup.name, None, setup.own.memory_bytes),
+            );
             progress.server(ServerState::Lost {
                 reason: error.to_string(),
             });
@@ -133,7 +140,10 @@ pub async fn run_over(
     commands: mpsc::Receiver<Command>,
     mut publish: impl FnMut(View),
 ) -> Result<(), PeerError> {
-    let mut progress = Progress::new(setup.role, device(&setup.name, None));
+    let mut progress = Progress::new(
+        setup.role,
+        device(&setup.name, None, setup.own.memory_bytes),
+    );
     progress.tell_points(setup.own.points.take());
     progress.server(ServerState::Connected);
     publish(progress.take());
@@ -157,7 +167,7 @@ fn signal_url(server: &str) -> String {
     )
 }
 
-fn device(name: &str, executor: Option<&Executor>) -> Device {
+fn device(name: &str, executor: Option<&Executor>, memory_bytes: Option<u64>) -> Device {
     let kind = if cfg!(target_arch = "wasm32") {
         DeviceKind::Tab
     } else {
@@ -173,7 +183,7 @@ fn device(name: &str, executor: Option<&Executor>) -> Device {
         name: name.to_owned(),
         executor: computes,
         adapter,
-        memory_bytes: None,
+        memory_bytes,
     }
 }
 
@@ -187,7 +197,7 @@ async fn enter(
         Role::Participant => Some(open_executor(setup.executor, progress).await?),
         Role::Spectator => None,
     };
-    let device = device(&setup.name, executor.as_ref());
+    let device = device(&setup.name, executor.as_ref(), setup.own.memory_bytes);
     progress.set_device(device.clone());
     let room = match setup.entry {
         Entry::Join(room) => room,
@@ -215,11 +225,22 @@ async fn enter(
         false => DataPlace::Server(setup.server.trim_end_matches('/').to_owned()),
     };
     let own = setup.own;
-    let speed = own.operations_per_second;
-    let (samples, initial) = (own.samples, own.weights);
     let fresh = Fresh::new(&run);
+    let circumstances = Circumstances {
+        operations_per_second: own.operations_per_second,
+        medium_bytes_per_second: own.medium_bytes_per_second,
+    };
+    let (samples, initial) = (own.samples, own.weights);
     let workshop = executor.map(|executor| {
-        Workshop::new(executor, run, place, samples, initial, setup.weights, speed)
+        Workshop::new(
+            executor,
+            run,
+            place,
+            samples,
+            initial,
+            setup.weights,
+            circumstances,
+        )
     });
     let record = Record::new(me, setup.name, own.traced);
     let connector = setup.connector.connector(me);

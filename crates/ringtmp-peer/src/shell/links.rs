@@ -19,10 +19,18 @@ struct Tagged {
     event: LinkEvent,
 }
 
+/// One end of a link, for sending.
+struct Outgoing {
+    generation: u64,
+    sender: LinkSender,
+    /// What it had moved when training began.
+    before: Traffic,
+}
+
 /// Links by peer. A frame stays in its link's own bounded queue until it is asked for.
 #[derive(Default)]
 pub(super) struct Links {
-    senders: BTreeMap<PeerId, (u64, LinkSender)>,
+    senders: BTreeMap<PeerId, Outgoing>,
     receivers: SelectAll<LocalBoxStream<'static, Tagged>>,
     generation: u64,
 }
@@ -33,14 +41,26 @@ impl Links {
         self.remove(peer);
         self.generation += 1;
         let generation = self.generation;
-        self.senders.insert(peer, (generation, link.sender));
+        let outgoing = Outgoing {
+            generation,
+            sender: link.sender,
+            before: Traffic::default(),
+        };
+        self.senders.insert(peer, outgoing);
         self.receivers.push(frames(peer, generation, link.receiver));
     }
 
     /// Closes a link.
     pub(super) fn remove(&mut self, peer: PeerId) {
-        if let Some((_, sender)) = self.senders.remove(&peer) {
-            sender.close();
+        if let Some(outgoing) = self.senders.remove(&peer) {
+            outgoing.sender.close();
+        }
+    }
+
+    /// Counts from now on: training begins, and what links were measured with is no part of it.
+    pub(super) fn count_from_now(&mut self) {
+        for outgoing in self.senders.values_mut() {
+            outgoing.before = outgoing.sender.traffic();
         }
     }
 
@@ -54,7 +74,7 @@ impl Links {
             let current = self
                 .senders
                 .get(&event.peer)
-                .is_some_and(|(newest, _)| *newest == generation);
+                .is_some_and(|outgoing| outgoing.generation == generation);
             if current {
                 if event.frame.is_err() {
                     self.senders.remove(&event.peer);
@@ -67,7 +87,7 @@ impl Links {
     /// Queues a frame.
     pub(super) fn send(&self, to: PeerId, lane: Lane, frame: Vec<u8>) -> Result<(), LinkError> {
         match self.senders.get(&to) {
-            Some((_, sender)) => sender.queue(lane, frame),
+            Some(outgoing) => outgoing.sender.queue(lane, frame),
             // The node hears of the loss before it reads on; what it sent meanwhile goes the way of the link.
             None => Ok(()),
         }
@@ -77,11 +97,17 @@ impl Links {
         self.senders.keys().copied().collect()
     }
 
-    /// What each link has moved.
+    /// What each link has moved since training began.
     pub(super) fn counts(&self) -> impl Iterator<Item = (PeerId, Traffic)> + '_ {
-        self.senders
-            .iter()
-            .map(|(peer, (_, sender))| (*peer, sender.traffic()))
+        self.senders.iter().map(|(peer, outgoing)| {
+            let (moved, before) = (outgoing.sender.traffic(), outgoing.before);
+            let since = Traffic {
+                sent: moved.sent - before.sent,
+                received: moved.received - before.received,
+                ..moved
+            };
+            (*peer, since)
+        })
     }
 
     /// Bytes sent, for the room.

@@ -4,26 +4,27 @@ mod entry;
 mod fresh;
 mod links;
 mod record;
+mod work;
 
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
 pub use record::Traced;
 
 use crate::error::PeerError;
+use crate::measure::Hurry;
 use crate::payloads::{self, Payloads};
 use crate::platform::{Breath, Clock, sleep};
 use crate::progress::Progress;
 use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
-use crate::workshop::{Done, Job, WorkError, Workshop};
+use crate::workshop::{Job, Workshop};
 use fresh::Fresh;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use links::{LinkEvent, Links};
-use record::{Record, paced};
+use record::Record;
 use ringtmp_compute::Packed;
 use ringtmp_core::ids::{Epoch, PeerId};
-use ringtmp_core::node::{Input, Node, Outcome, Output, Polled};
-use ringtmp_core::schedule::Task;
+use ringtmp_core::node::{Event, Input, Node, Output, Polled};
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Frame, WireError};
@@ -31,22 +32,13 @@ use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent, Signalling, Sign
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
+use work::Worked;
 
 /// The view is published at most this often.
 const VIEW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long to wait where nothing is due: any length would do.
 const IDLE_WAIT: Duration = Duration::from_secs(60);
-
-/// A job that is done, and the workshop back.
-#[derive(Debug)]
-struct Worked {
-    workshop: Workshop,
-    epoch: Epoch,
-    result: Result<Done, WorkError>,
-    /// Of a task: whether it kept its pace, if it has one.
-    late: Option<bool>,
-}
 
 /// What the event loop waits for.
 #[derive(Debug)]
@@ -74,6 +66,8 @@ struct Shell {
     /// At most a build, a task and a digest of the newest plan: the node asks for one thing at a time.
     jobs: VecDeque<Job>,
     work: Fuse<LocalBoxFuture<'static, Worked>>,
+    /// Ends a measurement that a plan has overtaken.
+    hurry: Hurry,
     record: Record,
     fresh: Fresh,
     view_due: Time,
@@ -101,6 +95,7 @@ impl Shell {
             workshop,
             jobs: VecDeque::new(),
             work: Fuse::terminated(),
+            hurry: Hurry::default(),
             record,
             fresh,
             view_due: Time::ZERO,
@@ -221,6 +216,7 @@ impl Shell {
                 }
                 self.fresh.begin();
                 progress.fresh(self.fresh.shown());
+                self.hurry.up();
                 self.jobs.clear();
                 self.jobs.push_back(Job::Build(assignment));
             }
@@ -234,9 +230,18 @@ impl Shell {
                     fresh,
                 });
             }
+            Output::Measure => {
+                let (clock, hurry) = (self.clock, self.hurry.clone());
+                self.jobs.push_back(Job::Measure { clock, hurry });
+            }
             Output::Digest { epoch } => self.jobs.push_back(Job::Digest { epoch }),
             Output::Discard(payload) => self.payloads.discard(payload),
-            Output::Event(event) => progress.event(&event),
+            Output::Event(event) => {
+                if event == Event::Training {
+                    self.links.count_from_now();
+                }
+                progress.event(&event);
+            }
         }
     }
 
@@ -366,80 +371,6 @@ impl Shell {
         })
     }
 
-    fn begin_work(&mut self) {
-        if self.jobs.is_empty() {
-            return;
-        }
-        let Some(mut workshop) = self.workshop.take() else {
-            return;
-        };
-        let Some(job) = self.jobs.pop_front() else {
-            return;
-        };
-        let clock = self.clock;
-        if let Job::Task { task, .. } = &job {
-            self.record.task_began(clock.now(), task);
-        }
-        let work = async move {
-            let epoch = job.epoch();
-            let (result, late) = match job {
-                Job::Task { task, .. } => {
-                    let pace = workshop.pace();
-                    paced(clock, pace, &task, workshop.work(job)).await
-                }
-                Job::Build(_) | Job::Digest { .. } => (workshop.work(job).await, None),
-            };
-            Worked {
-                workshop,
-                epoch,
-                result,
-                late,
-            }
-        };
-        self.work = work.boxed_local().fuse();
-    }
-
-    fn worked(&mut self, worked: Worked, progress: &mut Progress) -> Input {
-        let Worked {
-            workshop,
-            epoch,
-            result,
-            late,
-        } = worked;
-        self.workshop = Some(workshop);
-        self.record.task_ended(self.clock.now(), late);
-        self.record.hand_on_if_many(self.node.clock());
-        match result {
-            Ok(Done::Built) => Input::Built { epoch },
-            Ok(Done::Task { task, output, told }) => {
-                if let Task::Update { step, .. } = task
-                    && self.fresh.updated(step)
-                {
-                    progress.fresh(self.fresh.shown());
-                }
-                let payload = output.map(|tensors| self.payloads.keep(tensors));
-                Input::Completed {
-                    epoch,
-                    task,
-                    outcome: Outcome { payload, ..told },
-                }
-            }
-            Ok(Done::Digests(digests)) => {
-                // The last report, so that what is shown in the end is all there was.
-                self.report(progress);
-                Input::Digested {
-                    epoch,
-                    digests,
-                    links: self.links.traffic(),
-                }
-            }
-            Err(error) => Input::Failed {
-                epoch,
-                reason: error.to_string(),
-            },
-        }
-    }
-
     /// Once a second: bytes and how time was spent, for the view and for the room.
     fn report(&mut self, progress: &mut Progress) {
         let now = self.clock.now();
@@ -491,6 +422,9 @@ fn ask(command: &Command) -> Option<ClientMessage> {
         Command::Pause => Some(ClientMessage::Pause),
         Command::Resume => Some(ClientMessage::Resume),
         Command::Stop => Some(ClientMessage::Stop),
+        Command::Pledge { memory_bytes } => Some(ClientMessage::Pledge {
+            memory_bytes: *memory_bytes,
+        }),
         Command::Leave => Some(ClientMessage::Leave),
         Command::TrainOn { .. } => None,
     }

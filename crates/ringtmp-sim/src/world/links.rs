@@ -16,6 +16,8 @@ pub(crate) struct Parcel<T> {
     header: Vec<u8>,
     tensors: Option<T>,
     bytes: u64,
+    /// Whether it belongs to training, and not to getting ready for it.
+    counts: bool,
     handed_over: Time,
     lane: Lane,
 }
@@ -54,8 +56,10 @@ impl<T> Link<T> {
         }
         let control = self.control.pop_front();
         let parcel = control.or_else(|| self.tensors.pop_front())?;
-        self.bytes_sent += parcel.bytes;
         let bytes = parcel.bytes;
+        if parcel.counts {
+            self.bytes_sent += bytes;
+        }
         self.leaving = Some(parcel);
         let seconds = self.spec.transfer_seconds(bytes);
         Some((bytes, Duration::from_secs_f64(seconds)))
@@ -116,15 +120,17 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let frame = Frame {
             epoch,
             sent: None,
+            payload: body.filling(),
             body,
-            payload: Vec::new(),
         };
         let lane = frame.lane();
+        let counts = !matches!(frame.body, Body::Probe { .. } | Body::Echo { .. });
         let header = frame.encode().expect("a node keeps the wire's limits");
         let parcel = Parcel {
             bytes: header.len() as u64 + of_tensors,
             header,
             tensors,
+            counts,
             handed_over: self.now,
             lane,
         };

@@ -378,6 +378,8 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 body,
                 payload,
             } => self.send(at, to, epoch, body, payload),
+            // Told once all names are known, with the links between them.
+            Output::Measure => {}
             Output::Build(assignment) => self.build(at, assignment),
             Output::Run { epoch, task } => self.compute(at, epoch, task),
             Output::Digest { epoch } => self.digest(at, epoch),
@@ -457,7 +459,8 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
 
     /// The room has decided who does what.
     fn planned(&mut self, plan: &Plan) {
-        if self.plan.is_none() {
+        let is_newer = |(old, _): &(Plan, Vec<usize>)| old.epoch < plan.epoch;
+        if self.plan.as_ref().is_none_or(is_newer) {
             let device = |peer: &PeerId| self.index.get(peer).copied();
             let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
             self.watch = Watch::new(self.scenario, plan, &order);

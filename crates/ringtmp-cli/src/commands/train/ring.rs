@@ -7,6 +7,7 @@ use crate::commands::serve::Running;
 use crate::exit::Failure;
 use crate::follow::until_finished;
 use crate::interrupt::interrupted;
+use crate::memory::Memory;
 use crate::peer::{Carrier, Part, Peer};
 use crate::result::RunReport;
 use crate::speed::Speed;
@@ -149,6 +150,10 @@ impl<'a> Ring<'a> {
                 weights: self.initial.clone(),
                 traced: self.traced.clone(),
                 operations_per_second: self.speeds.get(usize::from(number) - 1).copied(),
+                memory_bytes: match self.train.memory {
+                    Some(Memory(bytes)) => Some(bytes),
+                    None => Memory::of_this_machine(self.train.peers),
+                },
                 ..Own::default()
             },
             ..Part::local(&self.address, room, number)

@@ -1,0 +1,252 @@
+//! Measuring the link to the successor, once it is open and both ends are built: what the room then knows is in the plan.
+//!
+//! ```text
+//! peer                          successor
+//!   Probe 0, empty       ─────▶             answered once the successor has built its stage
+//!   Probe 1 to 3, empty  ◀────▶ Echo        the shortest round trip is twice the delay
+//!   Probe 4, 64 KiB      ◀────▶ Echo        what it takes longer than that is spent on its bytes
+//!   Probe 5, 512 KiB     ◀────▶ Echo        where the fourth was too quick to tell
+//! ```
+
+use super::{Active, Node, Output};
+use crate::ids::{Epoch, PeerId};
+use crate::profile::LinkProfile;
+use crate::time::Time;
+use crate::wire::{Body, PROBE_BYTES_MAX};
+use std::time::Duration;
+
+/// An echo is waited for so long; whoever is slower is told of as what that comes to. A link on which 64 KiB take longer carries
+/// less than 17 kB/s.
+const ECHO_WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// The first probe only waits for the other end to be there.
+const RENDEZVOUS: u8 = 0;
+
+/// The last probe without bytes.
+const EMPTY_LAST: u8 = 3;
+
+/// The probe with few bytes, and the one with many.
+const SMALL: u8 = 4;
+const LARGE: u8 = 5;
+
+/// Bytes of the probe with few.
+const SMALL_BYTES: u32 = 64 * 1024;
+
+/// A transfer this long can be told from the jitter of timers and event loops.
+const TRANSFER_TELLING: Duration = Duration::from_millis(20);
+
+/// A transfer shorter than this was not measured at all.
+const TRANSFER_MIN: Duration = Duration::from_micros(10);
+
+/// The measurement of one link, at the end that sends activations over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Probing {
+    /// The probe under way, and since when.
+    sent: Option<(u8, Time)>,
+    round_trip: Option<Duration>,
+    /// Bytes per second.
+    rate: Option<f64>,
+    over: bool,
+}
+
+fn bytes_of(number: u8) -> u32 {
+    match number {
+        SMALL => SMALL_BYTES,
+        LARGE => PROBE_BYTES_MAX,
+        _ => 0,
+    }
+}
+
+impl Probing {
+    /// When an echo is missing.
+    pub(super) fn due(&self) -> Option<Time> {
+        let (number, since) = self.sent.filter(|_| !self.over)?;
+        // The other end may be building for as long as the room waits for it.
+        (number != RENDEZVOUS).then(|| since + ECHO_WAIT_MAX)
+    }
+
+    /// The next probe.
+    fn send(&mut self, now: Time, number: u8) -> Body {
+        self.sent = Some((number, now));
+        Body::Probe {
+            number,
+            bytes: bytes_of(number),
+        }
+    }
+
+    /// An echo has come, or is missing for so long that it counts as having come now: what to send next.
+    fn echoed(&mut self, now: Time, number: u8) -> Option<Body> {
+        let (sent, since) = self.sent.filter(|_| !self.over)?;
+        if sent != number {
+            return None;
+        }
+        let taken = now.since(since);
+        if number > RENDEZVOUS && number <= EMPTY_LAST {
+            let shortest = self.round_trip.map_or(taken, |known| known.min(taken));
+            self.round_trip = Some(shortest);
+        }
+        let transfer = taken.saturating_sub(self.round_trip.unwrap_or_default());
+        if number >= SMALL {
+            self.rate = (transfer >= TRANSFER_MIN)
+                .then(|| f64::from(bytes_of(number)) / transfer.as_secs_f64());
+        }
+        if number == LARGE || (number == SMALL && transfer >= TRANSFER_TELLING) {
+            self.over = true;
+            return None;
+        }
+        Some(self.send(now, number + 1))
+    }
+
+    fn profile(&self, to: PeerId) -> Option<LinkProfile> {
+        Some(LinkProfile {
+            to,
+            delay_seconds: self.round_trip?.as_secs_f64() / 2.0,
+            bytes_per_second: self.rate.map(|rate| rate.max(1.0)),
+        })
+    }
+}
+
+impl Active {
+    /// Whether the link to the successor is still to be measured.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing.is_some_and(|probing| !probing.over)
+    }
+
+    /// What was measured.
+    pub(super) fn probed(&self) -> Vec<LinkProfile> {
+        let successor = self.plan.successor(self.stage);
+        let probed = self.probing.and_then(|probing| probing.profile(successor));
+        probed.into_iter().collect()
+    }
+}
+
+impl Node {
+    /// Begins to measure, once this end is ready for it, and goes on where an echo is missing.
+    pub(super) fn probe(&mut self, now: Time) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let successor = active.plan.successor(active.stage);
+        let epoch = active.plan.epoch;
+        let is_open = active.built && active.links.values().all(|link| link.greeted);
+        let Some(probing) = active.probing.as_mut().filter(|_| is_open) else {
+            return;
+        };
+        let body = match probing.sent {
+            None => Some(probing.send(now, RENDEZVOUS)),
+            Some((number, _)) if probing.due().is_some_and(|due| now >= due) => {
+                probing.echoed(now, number)
+            }
+            Some(_) => return,
+        };
+        self.send_control(successor, epoch, body);
+        self.say_ready();
+    }
+
+    /// The predecessor measures its link to us. Until this stage is built it has to wait: building would be measured as well.
+    pub(super) fn probed_by(&mut self, from: PeerId, epoch: Epoch, number: u8) {
+        let Some(active) = self.under(epoch) else {
+            return;
+        };
+        let built = active.built;
+        let Some(link) = active.links.get_mut(&from) else {
+            return;
+        };
+        if built {
+            self.send_control(from, epoch, Some(Body::Echo { number }));
+        } else {
+            link.echo_owed = Some(number);
+        }
+    }
+
+    /// Answers what had to wait for the stage.
+    pub(super) fn echo_owed(&mut self) {
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let epoch = active.plan.epoch;
+        let owed: Vec<(PeerId, u8)> = active
+            .links
+            .iter_mut()
+            .filter_map(|(peer, link)| Some((*peer, link.echo_owed.take()?)))
+            .collect();
+        for (peer, number) in owed {
+            self.send_control(peer, epoch, Some(Body::Echo { number }));
+        }
+    }
+
+    /// The successor has answered.
+    pub(super) fn echoed(&mut self, now: Time, from: PeerId, epoch: Epoch, number: u8) {
+        let Some(active) = self.under(epoch) else {
+            return;
+        };
+        if active.plan.successor(active.stage) != from {
+            return;
+        }
+        let next = active
+            .probing
+            .as_mut()
+            .and_then(|probing| probing.echoed(now, number));
+        self.send_control(from, epoch, next);
+        self.say_ready();
+    }
+
+    fn send_control(&mut self, to: PeerId, epoch: Epoch, body: Option<Body>) {
+        self.output.extend(body.map(|body| Output::Send {
+            to,
+            epoch,
+            body,
+            payload: None,
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is measured of a link with this round trip and rate.
+    fn measured(round_trip_ms: u64, bytes_per_second: f64) -> LinkProfile {
+        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
+        let mut next = Some(probing.send(now, RENDEZVOUS));
+        while let Some(Body::Probe { number, bytes }) = next {
+            let transfer = Duration::from_secs_f64(f64::from(bytes) / bytes_per_second);
+            now = now + Duration::from_millis(round_trip_ms) + transfer;
+            next = match probing.due() {
+                Some(due) if now > due => probing.echoed(due, number),
+                _ => probing.echoed(now, number),
+            };
+        }
+        assert!(probing.over);
+        probing.profile(PeerId(7)).expect("it was measured")
+    }
+
+    #[test]
+    fn delay_and_rate_are_told_of_quick_and_of_slow_links() {
+        for (round_trip_ms, rate) in [(1, 1e8), (10, 1e6), (100, 1.25e6), (600, 2e4)] {
+            let link = measured(round_trip_ms, rate);
+            assert_eq!(link.delay_seconds, round_trip_ms as f64 / 2000.0);
+            let told = link.bytes_per_second.expect("it takes time");
+            assert!((told / rate - 1.0).abs() < 0.01, "{told} of {rate}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_swallows_bytes_is_told_of_as_slow_and_not_waited_for() {
+        let link = measured(10, 100.0);
+        let told = link.bytes_per_second.expect("it takes time");
+        assert!(told < 17_000.0, "{told}");
+    }
+
+    #[test]
+    fn an_echo_that_was_not_asked_for_changes_nothing() {
+        let mut probing = Probing::default();
+        assert_eq!(probing.echoed(Time::ZERO, LARGE), None);
+        probing.send(Time::ZERO, 2);
+        let before = probing;
+        for number in [0, 1, 3, 4, 5, 200] {
+            assert_eq!(probing.echoed(Time::ZERO, number), None);
+        }
+        assert_eq!(probing, before);
+    }
+}
