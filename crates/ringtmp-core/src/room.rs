@@ -237,7 +237,7 @@ impl Room {
             ));
         }
         if self.profiles_due.is_some_and(|due| now >= due) {
-            self.prepare(now);
+            self.wait_no_longer(now);
         }
         if self.report_view_due.is_some_and(|due| now >= due) {
             self.show();

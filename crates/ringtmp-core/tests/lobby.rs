@@ -590,6 +590,9 @@ fn who_measures_for_too_long_is_planned_for_all_the_same() {
         planned(&output).map(|plan| plan.cuts.clone()),
         Some(vec![0, 2, 4])
     );
+    // Nor does the next start wait for it.
+    server.say(1, &ClientMessage::Stop);
+    assert!(planned(&server.say(1, &ClientMessage::Start)).is_some());
 }
 
 #[test]

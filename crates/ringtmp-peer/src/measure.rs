@@ -7,9 +7,13 @@
 use crate::pace::update_operations;
 use crate::platform::{Breath, Clock};
 use crate::run_file::Run;
+use crate::workshop::Circumstances;
 use ringtmp_compute::layers::LayerSpec;
 use ringtmp_compute::{ComputeError, Executor, Packing, Rehearsal, Stage, StageConfig};
 use ringtmp_core::profile::{LAYER_SECONDS_MAX, NOISE_MAX, Profile};
+use ringtmp_core::schedule::StageCost;
+use ringtmp_core::signal::RunOutline;
+use ringtmp_core::time::Time;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -80,15 +84,17 @@ impl Rounds {
     }
 }
 
-/// Measures all layers of a run; nothing if it was told to hurry. A paced device is as slow as the one it stands for.
+/// Measures all layers of a run, but for those that would not fit into the memory which the device gives; nothing if it was told to
+/// hurry. A paced device is as slow as the one it stands for.
 pub(crate) async fn profile(
     run: &Run,
     executor: &Executor,
-    operations_per_second: Option<f64>,
+    circumstances: Circumstances,
     clock: Clock,
     hurry: &Hurry,
 ) -> Option<Profile> {
     let layers = &run.model.layers;
+    let outline = run.descriptor().outline;
     let mut timer = Timer {
         run,
         executor,
@@ -106,17 +112,40 @@ pub(crate) async fn profile(
                 if hurry.0.get() {
                     return None;
                 }
-                let rounds = timer.layer(i).await.unwrap_or_else(|error| {
-                    tracing::warn!(layer = i, %error, "this device cannot compute a layer");
+                let rounds = if fits(&outline, i, circumstances.memory_bytes) {
+                    timer.layer(i).await.unwrap_or_else(|error| {
+                        tracing::warn!(layer = i, %error, "this device cannot compute a layer");
+                        Rounds::impossible()
+                    })
+                } else {
                     Rounds::impossible()
-                });
+                };
                 known.push((alike, rounds.clone()));
                 rounds
             }
         };
         measured.push(rounds);
     }
-    Some(told(run, &measured, operations_per_second))
+    Some(Profile {
+        medium_bytes_per_second: circumstances.medium_bytes_per_second,
+        ..told(&outline, &measured, circumstances.operations_per_second)
+    })
+}
+
+/// Whether a layer by itself keeps to so much memory, as planners count it: to measure what no plan gives to this device could end
+/// its tab.
+fn fits(outline: &RunOutline, layer: usize, memory_bytes_max: Option<u64>) -> bool {
+    let samples = u64::from(outline.schedule.micro_batch_samples);
+    let cost = &outline.layers[layer];
+    let input = layer.checked_sub(1).map(|before| &outline.layers[before]);
+    let stage = StageCost {
+        parameters: cost.parameters,
+        stash_bytes: cost.stash_bytes.saturating_mul(samples),
+        input_bytes: input.map_or(0, |before| before.output_bytes.saturating_mul(samples)),
+        memory_bytes_max,
+        ..StageCost::default()
+    };
+    stage.lacking_bytes(&outline.schedule, outline.micro_batches, 1) == 0
 }
 
 /// What two layers have in common that take equally long.
@@ -142,7 +171,7 @@ struct Timer<'a> {
     run: &'a Run,
     executor: &'a Executor,
     clock: Clock,
-    ends: ringtmp_core::time::Time,
+    ends: Time,
     breath: Breath,
 }
 
@@ -201,10 +230,9 @@ impl Timer<'_> {
 }
 
 /// What the room is told: seconds per sample, and of a paced device what its pace says where that is longer.
-fn told(run: &Run, measured: &[Rounds], operations_per_second: Option<f64>) -> Profile {
-    let samples = f64::from(run.file.micro_batch);
-    let micro_batches = f64::from(run.micro_batches());
-    let outline = run.descriptor().outline;
+fn told(outline: &RunOutline, measured: &[Rounds], operations_per_second: Option<f64>) -> Profile {
+    let samples = f64::from(outline.schedule.micro_batch_samples);
+    let micro_batches = f64::from(outline.micro_batches);
     let paced = |layer: usize| {
         let cost = &outline.layers[layer];
         let update = update_operations(std::slice::from_ref(cost)) / (samples * micro_batches);
@@ -250,4 +278,62 @@ fn least(seconds: &[f64]) -> f64 {
 
 fn most(seconds: &[f64]) -> f64 {
     seconds.iter().copied().fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_file::{ModelTable, RunFile};
+    use ringtmp_compute::ExecutorChoice;
+
+    fn profile_of(preset: &str, circumstances: Circumstances, hurry: &Hurry) -> Option<Profile> {
+        let run = RunFile {
+            micro_batch: 2,
+            batch: 4,
+            model: ModelTable::preset(preset),
+            ..RunFile::default()
+        };
+        let run = run.check().expect("a sound run");
+        let opening = Executor::open(ExecutorChoice::Cpu);
+        let cpu = futures::executor::block_on(opening).expect("a CPU is there");
+        let measuring = profile(&run, &cpu, circumstances, Clock::start(), hurry);
+        futures::executor::block_on(measuring)
+    }
+
+    #[test]
+    fn what_is_measured_is_believed_and_layers_that_are_alike_take_as_long() {
+        let told = profile_of("gpt-nano", Circumstances::default(), &Hurry::default());
+        let told = told.expect("nobody hurries");
+        assert_eq!(told.check(11), Ok(()));
+        assert_eq!(told.layer_seconds[1], told.layer_seconds[3], "attention");
+        assert!(told.layer_seconds.iter().all(|passes| passes[0] > 0.0));
+        assert!(told.layer_seconds[0][1] < told.layer_seconds[1][1]);
+    }
+
+    #[test]
+    fn a_paced_device_tells_its_pace_and_one_that_is_hurried_nothing() {
+        let slow = Circumstances {
+            operations_per_second: Some(1e3),
+            ..Circumstances::default()
+        };
+        let told = profile_of("mlp", slow, &Hurry::default()).expect("nobody hurries");
+        // 2 operations for each of 784 x 256 weights.
+        assert!((told.layer_seconds[0][0] - 401.408).abs() < 1.0, "{told:?}");
+        assert_eq!(told.noise.to_bits(), 0f64.to_bits());
+        let hurry = Hurry::default();
+        hurry.up();
+        assert_eq!(profile_of("mlp", slow, &hurry), None);
+    }
+
+    #[test]
+    fn a_layer_that_does_not_fit_is_not_measured() {
+        let little = Circumstances {
+            memory_bytes: Some(1_000_000),
+            ..Circumstances::default()
+        };
+        let told = profile_of("mlp", little, &Hurry::default()).expect("nobody hurries");
+        assert_eq!(told.layer_seconds[0], [LAYER_SECONDS_MAX; 3]);
+        assert!(told.layer_seconds[2][0] < 1.0, "{told:?}");
+        assert_eq!(told.check(5), Ok(()));
+    }
 }

@@ -98,6 +98,8 @@ pub(crate) struct Circumstances {
     pub(crate) operations_per_second: Option<f64>,
     /// Of the medium that it shares with others, if there is one.
     pub(crate) medium_bytes_per_second: Option<f64>,
+    /// Bytes that its stage may take.
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 /// What a stage is built from.
@@ -161,16 +163,9 @@ impl Workshop {
     pub(crate) async fn work(&mut self, job: Job) -> Result<Done, WorkError> {
         match job {
             Job::Measure { clock, hurry } => {
-                let Circumstances {
-                    operations_per_second: speed,
-                    medium_bytes_per_second,
-                } = self.circumstances;
-                let measuring = measure::profile(&self.run, &self.executor, speed, clock, &hurry);
-                let profile = measuring.await.map(|profile| Profile {
-                    medium_bytes_per_second,
-                    ..profile
-                });
-                Ok(Done::Measured(profile))
+                let (run, circumstances) = (&self.run, self.circumstances);
+                let measuring = measure::profile(run, &self.executor, circumstances, clock, &hurry);
+                Ok(Done::Measured(measuring.await))
             }
             Job::Build(assignment) => {
                 self.bench = None;

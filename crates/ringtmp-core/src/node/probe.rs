@@ -145,7 +145,9 @@ impl Node {
 
     /// The predecessor measures its link to us. Until this stage is built it has to wait: building would be measured as well.
     pub(super) fn probed_by(&mut self, from: PeerId, epoch: Epoch, number: u8) {
-        let Some(active) = self.under(epoch) else {
+        // Once training goes on nobody measures any more, and who asks all the same gets no answer.
+        let before_training = |active: &&mut Active| !active.training.has_begun();
+        let Some(active) = self.under(epoch).filter(before_training) else {
             return;
         };
         let built = active.built;

@@ -42,6 +42,10 @@ impl Training {
         }
     }
 
+    pub(super) fn has_begun(&self) -> bool {
+        self.phase != Phase::Waiting
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }

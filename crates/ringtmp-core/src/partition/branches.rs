@@ -7,7 +7,7 @@
 
 use super::assess::Arrangement;
 use super::problem::Problem;
-use super::search::{fastest_seconds, rows_of_sets};
+use super::search::{EVALUATIONS_MAX, fastest_seconds, rows_of_sets};
 use super::states::{Aim, ROUNDING, Shards, Want};
 use super::table::Table;
 use crate::codec::TensorCodec;
@@ -27,7 +27,8 @@ pub(super) fn search<'a>(
     found: &mut Vec<Arrangement>,
 ) {
     let mut stages_left = STAGES_MAX;
-    while stages_left > 0 {
+    // Each round makes the whole table anew, so that small gains from where everything takes for ever would go on for long.
+    while stages_left > 0 && table.evaluations <= EVALUATIONS_MAX {
         let seconds = fastest_seconds(found) * (1.0 - GAIN_MIN);
         let faster = Branches::new(problem, table, codec, seconds).first(&mut stages_left);
         match faster {

@@ -9,8 +9,11 @@ use super::{arrange, settle};
 /// have been seen to differ by as much.
 const ALIKE: f64 = 4.0;
 
-/// How the search for cuts goes from eased links to the true ones: in steps of this factor.
-const EASE_STEP: f64 = 4.0;
+/// The search for cuts goes from eased links to the true ones in steps of at least this factor, so that a few suffice.
+const EASE_STEP_MIN: f64 = 4.0;
+
+/// And in at most so many, however slow a link claims to be: each is a search of its own.
+const EASE_STEPS_MAX: i32 = 3;
 
 /// Arranges layers on all peers but those that would hold up the others: who takes part is decided as if links could keep up
 /// with what devices can compute; cuts and order are those with the truest links under which still all of these take part; and
@@ -25,15 +28,21 @@ const EASE_STEP: f64 = 4.0;
 /// Without a peer or a layer.
 pub fn arrange_together(problem: &Problem) -> Result<Arrangement, NoFit> {
     let mut ease = problem.ease();
+    let step = ease
+        .powf(1.0 / f64::from(EASE_STEPS_MAX))
+        .max(EASE_STEP_MIN);
     let together = arrange(&problem.eased(ease))?.arrangement;
-    let mut best = problem.settled(&together);
-    while ease > 1.0 {
-        ease = (ease / EASE_STEP).max(1.0);
+    let mut best = settle(problem, &together.shards());
+    for _ in 0..EASE_STEPS_MAX {
+        if ease <= 1.0 {
+            break;
+        }
+        ease = (ease / step).max(1.0);
         let truer = arrange(&problem.eased(ease))?.arrangement;
         if truer.order.len() < together.order.len() {
             break;
         }
-        best = match (best, problem.settled(&truer)) {
+        best = match (best, settle(problem, &truer.shards())) {
             (Ok(best), Ok(truer)) if best.seconds <= truer.seconds => Ok(best),
             (best, Err(_)) => best,
             (_, Ok(truer)) => Ok(truer),
@@ -81,15 +90,6 @@ impl Problem {
         let bytes = (1..self.layers.len()).map(|boundary| self.sent_bytes(boundary, codec));
         let bytes = bytes.max().unwrap_or(0);
         usual.transfer_seconds(bytes).max(usual.delay_seconds)
-    }
-
-    /// The same order and cuts, with the limits and the bound that they have with this problem's links.
-    ///
-    /// # Errors
-    ///
-    /// Who lacks memory for it.
-    fn settled(&self, arrangement: &Arrangement) -> Result<Arrangement, NoFit> {
-        settle(self, &arrangement.order, &arrangement.cuts)
     }
 }
 

@@ -5,12 +5,13 @@
 //! memory_d(j, k) = parameters * (gradient + optimizer + versions) + activations * (credit + put-off W) + what queues <= cap
 //! ```
 //!
-//! - For a fixed order this is exact but for the credits, which depend on the bound that is sought: it is solved twice, and every
-//!   candidate is then assessed with the limits it really gets (`Problem::assess`).
+//! - Within given seconds per micro-batch the table is exact for a fixed order, but that it keeps one way from each layer on, which need
+//!   not be the one that clamped credits or shared air would ask for. So seconds are halved towards the least within which it finds
+//!   one (`search`), and every candidate is assessed with the limits it really gets (`Problem::assess`).
 //! - Peers may be left out, but only where that gains more than [`SKIP_GAIN`]: equal devices all take part.
 //! - Up to `SUBSET_PEERS_MAX` peers every order is searched, by one table over the sets of peers behind a stage; beyond
-//!   that a few sorted orders and what 2-opt makes of them, within `EVALUATIONS_MAX`. Of few peers, branch and bound then looks for
-//!   what is faster still, where credits are clamped by several memories at once.
+//!   that a few sorted orders and what 2-opt makes of them, which is a heuristic. Of few peers, branch and bound (`branches`) then looks
+//!   for what is faster still, where credits are clamped by several memories at once. All end at `EVALUATIONS_MAX`.
 //! - Where the codec is open, hops are written in 8 bits where the ring would be slower otherwise, and in 16 elsewhere.
 //! - Peers on one shared medium also share its air time: a hop between two of them uses it twice.
 //! - Bytes that a peer lacks are added up before seconds are compared, so that the same table says what is missing when nothing
@@ -100,12 +101,9 @@ pub fn arrange(problem: &Problem) -> Result<Planned, NoFit> {
 /// # Errors
 ///
 /// Who lacks how much memory for it.
-pub fn settle(problem: &Problem, order: &[usize], cuts: &[u16]) -> Result<Arrangement, NoFit> {
-    let layers = cuts.windows(2);
-    let layers = layers.map(|pair| usize::from(pair[0])..usize::from(pair[1]));
-    let shards: Shards = order.iter().copied().zip(layers).collect();
+fn settle(problem: &Problem, shards: &Shards) -> Result<Arrangement, NoFit> {
     let hops = shards.len().saturating_sub(1);
-    let assessed = |codec| problem.assess(&shards, vec![codec; hops]);
+    let assessed = |codec| problem.assess(shards, vec![codec; hops]);
     match problem.codec {
         CodecChoice::Auto if problem.bytes_matter() => {
             let rounded = assessed(TensorCodec::Int8)?;

@@ -63,6 +63,9 @@ struct Held {
     credit: f64,
 }
 
+/// As many shards as a row costs by itself, beside some for each of its layers.
+const ROW_EVALUATIONS: u64 = 64;
+
 /// Makes rows.
 pub(super) struct Table<'a> {
     problem: &'a Problem,
@@ -216,8 +219,7 @@ impl<'a> Table<'a> {
         for (from, state) in states.iter_mut().enumerate().take(last + 1) {
             *state = self.best(device, from, &behind, first);
         }
-        // A row costs by itself as much as some shards.
-        self.evaluations += 4 * n as u64;
+        self.evaluations += ROW_EVALUATIONS + 4 * n as u64;
         Row { device, states }
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::codec::{CodecChoice, TensorCodec};
 use crate::plan::LayerCost;
-use crate::schedule::{Mode, ScheduleSpec};
+use crate::schedule::{Limits, Mode, ScheduleSpec};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -195,10 +195,10 @@ fn only_the_hop_that_would_hold_up_the_others_is_written_in_8_bits() {
     };
     let told = (TensorCodec::Int8, TensorCodec::F16);
     assert_eq!(from_or_to_it(&found.codecs), told);
-    let settled = settle(&problem, &found.order, &found.cuts);
+    let settled = settle(&problem, &found.shards());
     assert_eq!(settled.as_ref(), Ok(&found));
     problem.codec = CodecChoice::F16;
-    let exact = settle(&problem, &found.order, &found.cuts).expect("it fits");
+    let exact = settle(&problem, &found.shards()).expect("it fits");
     assert!((exact.seconds - 2.5).abs() < 1e-9, "{exact:?}");
 }
 
@@ -216,6 +216,71 @@ proptest! {
         prop_assert!(found.cuts.windows(2).all(|pair| pair[0] < pair[1]));
         prop_assert_eq!(found.cuts.last().map(|cut| usize::from(*cut)), Some(flops.len()));
         prop_assert_eq!(found.order.len(), peers.min(flops.len()), "all take part");
+    }
+}
+
+proptest! {
+    /// What devices tell is remote input: within what is believed at all ([`crate::profile`]) it may be anything.
+    #[test]
+    fn whatever_devices_claim_a_plan_is_sound_or_refused_by_name(
+        layers in prop::collection::vec((0u32..40, 0u32..64, 0u32..64, 0u32..64), 1..7),
+        devices in prop::collection::vec(
+            (prop::option::of(0u32..64), -40i32..10, any::<bool>()), 1..6),
+        links in prop::collection::vec((-20i32..10, prop::option::of(0i32..60)), 15),
+        mode in prop::sample::select(Mode::ALL.to_vec()),
+        micro_batches in prop::sample::select(vec![1, 2, 32, u16::MAX]),
+        samples in prop::sample::select(vec![1, 16, u32::MAX]),
+        codec in prop::sample::select(CodecChoice::ALL.to_vec()),
+        medium in prop::option::of(0i32..60),
+    ) {
+        let layers: Vec<LayerCost> = layers
+            .iter()
+            .map(|(flops, parameters, output, stash)| LayerCost {
+                flops: [f64::from(*flops).exp2(); 3],
+                parameters: 1 << parameters,
+                output_bytes: 1 << output,
+                stash_bytes: 1 << stash,
+            })
+            .collect();
+        let device = |(memory, speed, on_medium): &(Option<u32>, i32, bool)| Device {
+            layer_seconds: layers
+                .iter()
+                .map(|layer| layer.flops.map(|flops| (flops.log2() * f64::from(*speed)).exp2().min(1000.0)))
+                .collect(),
+            memory_bytes: memory.map(|bits| 1 << bits),
+            on_medium: *on_medium,
+        };
+        let mut hops = Hops::default();
+        let pairs = (0..6).flat_map(|one| (0..one).map(move |other| (one, other)));
+        for ((one, other), (delay, rate)) in pairs.zip(links) {
+            hops.set(one, other, Hop {
+                delay_seconds: f64::from(delay).exp2().min(1000.0),
+                bytes_per_second: rate.map(|rate| f64::from(rate).exp2()),
+            });
+        }
+        hops.guess_unknown();
+        let problem = Problem {
+            devices: devices.iter().map(device).collect(),
+            schedule: ScheduleSpec::new(mode, samples),
+            micro_batches,
+            hops,
+            codec,
+            sample_bytes: 1 << 40,
+            medium_bytes_per_second: medium.map(|rate| f64::from(rate).exp2()),
+            layers,
+        };
+        match arrange_together(&problem) {
+            Ok(found) => {
+                let shards = found.shards();
+                prop_assert!(found.seconds.is_finite() && found.seconds >= 0.0, "{:?}", found);
+                prop_assert_eq!(found.cuts.first(), Some(&0));
+                prop_assert_eq!(found.cuts.last().map(|cut| usize::from(*cut)), Some(problem.layers.len()));
+                prop_assert!(found.cuts.windows(2).all(|pair| pair[0] < pair[1]));
+                prop_assert!(found.limits.iter().all(Limits::are_sane), "{:?}", found);
+                prop_assert_eq!(found.codecs.len() + 1, shards.len());
+            }
+            Err(no_fit) => prop_assert!(!no_fit.lacks.is_empty()),
+        }
     }
 }
 

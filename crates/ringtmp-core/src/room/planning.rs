@@ -74,6 +74,7 @@ impl Room {
             Ok(()) => Told::Measured(profile),
             Err(error) => Told::Refused(error.to_string()),
         };
+        member.slower = 1.0;
         self.start_if_measured(now);
         self.show();
     }
@@ -90,6 +91,18 @@ impl Room {
         let wanted = self.run.outline.planning == Planning::Measured;
         self.participants()
             .filter(move |member| wanted && matches!(member.told, Told::Nothing))
+    }
+
+    /// Members have measured for too long: neither this start nor another waits for them.
+    pub(super) fn wait_no_longer(&mut self, now: Time) {
+        let late: Vec<PeerId> = self.unmeasured().map(|member| member.peer).collect();
+        for member in &mut self.members {
+            if late.contains(&member.peer) {
+                let seconds = PROFILE_WAIT_MAX.as_secs();
+                member.told = Told::Refused(format!("it measured nothing within {seconds} s"));
+            }
+        }
+        self.prepare(now);
     }
 
     /// Plans with what is known, and has the plan prepared.

@@ -229,6 +229,7 @@ async fn enter(
     let circumstances = Circumstances {
         operations_per_second: own.operations_per_second,
         medium_bytes_per_second: own.medium_bytes_per_second,
+        memory_bytes: own.memory_bytes,
     };
     let (samples, initial) = (own.samples, own.weights);
     let workshop = executor.map(|executor| {
