@@ -7,9 +7,9 @@
 
 use crate::error::LinkError;
 use crate::link::{Endpoint, Link};
-use crate::{loopback, platform};
+use crate::{loopback, platform, stall};
 use futures::channel::mpsc;
-use futures::future::{Either, select};
+use futures::future::{Either, join, select};
 use futures::{SinkExt, StreamExt};
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::signal::Signal;
@@ -376,9 +376,10 @@ pub(crate) async fn within_limits(
     }
 }
 
-/// Runs a link's pumps until it ends.
+/// Runs a link's pumps until it ends, by itself or since the peer has stopped reading.
 pub(crate) async fn until_ended(endpoint: &Endpoint, pumps: impl Future) {
-    match select(pin!(endpoint.ended()), pin!(pumps)).await {
+    let watched = join(pumps, stall::watch(endpoint));
+    match select(pin!(endpoint.ended()), pin!(watched)).await {
         Either::Left(_) => {}
         // Pumps end only when they have ended the link.
         Either::Right((_, ended)) => drop(ended.await),

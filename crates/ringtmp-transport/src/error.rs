@@ -1,6 +1,6 @@
 //! Why a link or the signalling socket fails: whose fault it is, and what to do. The same on every platform.
 
-use crate::CONNECT_TIMEOUT;
+use crate::{CONNECT_TIMEOUT, STALL_MAX};
 use ringtmp_core::signal::SIGNAL_BYTES_MAX;
 use ringtmp_core::wire::{Lane, WireError};
 
@@ -39,6 +39,12 @@ pub enum LinkError {
         waiting: usize,
         /// The most that may wait.
         limit: usize,
+    },
+    /// The peer has taken nothing for [`STALL_MAX`](crate::STALL_MAX) of what waits for it; the link is closed.
+    #[error("the peer has read nothing for {} s: {waiting} bytes wait for it", STALL_MAX.as_secs())]
+    Stalled {
+        /// Bytes that wait.
+        waiting: u64,
     },
     /// This device does not keep up with what the peer sends, on a platform where the peer cannot be held back; the link is
     /// closed.
@@ -118,7 +124,7 @@ impl LinkError {
             Self::Wire(_) | Self::Signal { .. } => {
                 "Reload the page (or update the program) on both devices, so that they run the same version."
             }
-            Self::Stuck { .. } => {
+            Self::Stuck { .. } | Self::Stalled { .. } => {
                 "The other device is overloaded or its tab is frozen: bring the tab to the front, or leave it out."
             }
             Self::Overrun { .. } => {

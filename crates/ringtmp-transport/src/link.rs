@@ -73,7 +73,7 @@ impl LinkSender {
 
     /// What the link has moved so far.
     pub fn traffic(&self) -> Traffic {
-        self.endpoint.lock().traffic()
+        self.endpoint.traffic()
     }
 
     /// Closes the link. What is still queued is dropped; the peer notices at once.
@@ -262,6 +262,10 @@ impl Endpoint {
             Poll::Pending
         })
         .await
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.lock().traffic()
     }
 
     pub(crate) fn has_ended(&self) -> bool {

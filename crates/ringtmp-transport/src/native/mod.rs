@@ -9,6 +9,7 @@ mod runtime;
 pub(crate) mod socket;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use crate::connector::{Attempt, Backend as AnyBackend, Connector};
 pub use access_link::{AccessLink, UnknownAccessLink};

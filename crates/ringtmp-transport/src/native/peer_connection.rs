@@ -2,6 +2,7 @@
 
 use super::access_link::{Access, Addresses};
 use super::runtime::LargeSockets;
+use super::window::{self, Window};
 use crate::connector::{Attempt, SignalSender, until_ended, within_limits};
 use crate::error::LinkError;
 use crate::link::Endpoint;
@@ -16,6 +17,8 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::error::Error;
 use webrtc::peer_connection::{
@@ -23,9 +26,8 @@ use webrtc::peer_connection::{
     RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
 };
 
-/// The most bytes of a lane that the crate holds unacknowledged. The tensors lane shares one queue with the control lane
-/// there, so this is also what a control frame may wait behind: 7 ms at 39 MB/s.
-pub(super) const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Whoever waits for room looks again after so long, should the crate's event have been missed or wait behind messages.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What every browser takes as one message; the crate's own default is a quarter of it.
 const MESSAGE_BYTES_MAX: u32 = SctpMaxMessageSize::MAX_MESSAGE_SIZE;
@@ -74,6 +76,8 @@ struct Connection {
 async fn open(handler: Handler) -> Result<Connection, Error> {
     let settings = SettingEngineBuilder::new()
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MESSAGE_BYTES_MAX))
+        // A sender's window is of no use where the receiver has a smaller one.
+        .with_sctp_max_receive_buffer_size(window::BYTES_MAX as u32)
         // We send our real addresses, so a tab that hides its own is still found: it dials us.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .build();
@@ -82,7 +86,7 @@ async fn open(handler: Handler) -> Result<Connection, Error> {
         .with_runtime(Arc::new(LargeSockets))
         .with_handler(Arc::new(handler))
         .with_udp_addrs(BIND_ADDRESSES.to_vec())
-        .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
+        .with_data_channel_send_buffer_limit(window::BYTES_MAX)
         .build();
     // Boxed: it is a future of 20 kB, needed once.
     let peer: Arc<dyn PeerConnection> = Arc::new(Box::pin(building).await?);
@@ -275,27 +279,73 @@ async fn opened(channel: &dyn DataChannel) -> Result<(), LinkError> {
 }
 
 async fn pump(endpoint: &Endpoint, connection: &Connection) {
+    let acknowledged = Notify::new();
     join4(
-        pump_out(endpoint, Lane::Control, &*connection.control),
-        pump_out(endpoint, Lane::Tensors, &*connection.tensors),
-        pump_in(endpoint, Lane::Control, &*connection.control),
-        pump_in(endpoint, Lane::Tensors, &*connection.tensors),
+        pump_out(endpoint, Lane::Control, &*connection.control, &acknowledged),
+        pump_out(endpoint, Lane::Tensors, &*connection.tensors, &acknowledged),
+        pump_in(endpoint, Lane::Control, &*connection.control, &acknowledged),
+        pump_in(endpoint, Lane::Tensors, &*connection.tensors, &acknowledged),
     )
     .await;
 }
 
-async fn pump_out(endpoint: &Endpoint, lane: Lane, channel: &dyn DataChannel) {
+async fn pump_out(
+    endpoint: &Endpoint,
+    lane: Lane,
+    channel: &dyn DataChannel,
+    acknowledged: &Notify,
+) {
+    let mut window = Window::new();
     while let Some(chunk) = endpoint.next_outgoing(lane).await {
-        if channel.send(chunk.as_slice().into()).await.is_err() {
+        if send(channel, &chunk, &mut window, acknowledged)
+            .await
+            .is_err()
+        {
             return endpoint.end(LinkError::CLOSED_BY_PEER);
         }
     }
 }
 
-async fn pump_in(endpoint: &Endpoint, lane: Lane, channel: &dyn DataChannel) {
+/// Hands a chunk over as soon as the window has room for it.
+async fn send(
+    channel: &dyn DataChannel,
+    chunk: &[u8],
+    window: &mut Window,
+    acknowledged: &Notify,
+) -> Result<(), Error> {
+    let mut is_told = false;
+    loop {
+        let outstanding = channel.outstanding_bytes().await?;
+        window.seen(Instant::now(), outstanding);
+        if window.has_room(outstanding, chunk.len()) {
+            window.handed(Instant::now(), outstanding, chunk.len());
+            return channel.send(chunk.into()).await;
+        }
+        if is_told {
+            // It makes no difference which of them it was.
+            let _ = tokio::time::timeout(LOOK_AGAIN, acknowledged.notified()).await;
+        } else {
+            // Then looked at once more: it may have been acknowledged meanwhile.
+            let low = window.bytes().saturating_sub(chunk.len());
+            let low = u32::try_from(low).unwrap_or(u32::MAX);
+            channel.set_buffered_amount_low_threshold(low).await?;
+            is_told = true;
+        }
+    }
+}
+
+async fn pump_in(
+    endpoint: &Endpoint,
+    lane: Lane,
+    channel: &dyn DataChannel,
+    acknowledged: &Notify,
+) {
     while endpoint.incoming_space(lane).await {
         match channel.poll().await {
             Some(DataChannelEvent::OnMessage(message)) => endpoint.accept(lane, &message.data),
+            Some(DataChannelEvent::OnBufferedAmountLow) if lane == Lane::Tensors => {
+                acknowledged.notify_one();
+            }
             Some(DataChannelEvent::OnClosing | DataChannelEvent::OnClose) | None => {
                 return endpoint.end(LinkError::CLOSED_BY_PEER);
             }

@@ -1,6 +1,6 @@
 //! What the WebRTC crate runs on: tokio, with sockets that hold more.
 //!
-//! A sender may have [`SEND_BUFFER_BYTES`](super::peer_connection) on their way at once, and on a fast link they come at once. A
+//! A sender may have [`FIRST_BYTES`](super::window) on their way at once, and on a fast link they come at once. A
 //! usual socket holds less; what it cannot hold is lost, and the last packets of a tensor are missed only by a timer of a
 //! whole second (RFC 9260, section 16: `RTO.Min`), for which the ring would stand still.
 
@@ -18,7 +18,7 @@ use webrtc::runtime::{
 
 /// What a socket is asked to hold: four times what a sender may have on its way, since systems count their own records of
 /// packets as well. A system may give less (Linux: `net.core.rmem_max`).
-const RECEIVE_BUFFER_BYTES: usize = 4 * super::peer_connection::SEND_BUFFER_BYTES;
+const RECEIVE_BUFFER_BYTES: usize = 4 * super::window::FIRST_BYTES;
 
 /// Tokio with large sockets.
 #[derive(Debug)]
