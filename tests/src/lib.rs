@@ -9,7 +9,9 @@
 
 mod browser;
 mod driver;
+pub mod links;
 mod native;
+pub mod processes;
 pub mod ring;
 pub mod source;
 mod tab;

@@ -8,9 +8,11 @@ mod timeline;
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::RoomCode;
-use ringtmp_core::signal::{DeviceKind, ExecutorKind, LayerDigest, RoomState, RunResult};
+use ringtmp_core::signal::{
+    DeviceKind, ExecutorKind, LayerDigest, MemberView, ProfileView, RoomState, RunResult,
+};
 use ringtmp_peer::{FreshSample, FreshState, LinkState, View};
-use ringtmp_tests::{Browser, BrowserKind, NativePeer, Tab, Theatre, repository};
+use ringtmp_tests::{Browser, BrowserKind, NativePeer, Tab, Theatre, links, repository};
 use std::time::Duration;
 
 /// Until a page is in a room: the page loads, its worker starts, the server answers. Seconds on two busy cores.
@@ -29,12 +31,18 @@ async fn ring(
     settings: &str,
     others: usize,
 ) -> Result<(Vec<Tab>, RoomCode)> {
+    // All share one machine, whose load would decide who is left out: unless a test is about that, nothing is measured.
+    let planning = if settings.contains("planning=") {
+        ""
+    } else {
+        "&planning=counted"
+    };
     let peers = browsers.len() + others;
     let (first, rest) = browsers
         .split_first()
         .context("a ring has at least one tab")?;
     let address = theatre.url(&format!(
-        "/?create&peers={peers}&steps={STEPS}&codec=f32&{settings}"
+        "/?create&peers={peers}&steps={STEPS}&codec=f32&{settings}{planning}"
     ));
     let tab = first.tab(&address).await?;
     let room = tab.room(JOIN_MAX).await?;
@@ -281,13 +289,41 @@ async fn two_tabs_and_a_native_peer_are_one_ring() -> Result<()> {
 }
 
 #[tokio::test]
+async fn tabs_measure_the_layers_and_whoever_takes_part_gets_the_weights_of_one_tab() -> Result<()>
+{
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let settings = "executor=cpu&planning=measured";
+    let (tabs, _) = ring(&theatre, &[&browser; 2], settings, 0).await?;
+    let result = train(&tabs).await?;
+    let shown = view(&tabs[0]).await?.room.context("it is in a room")?;
+    let measured = |member: &MemberView| match member.profile {
+        ProfileView::Measured { sample_seconds } => sample_seconds > 0.0,
+        ProfileView::Missing | ProfileView::Refused { .. } => false,
+    };
+    ensure!(
+        shown.members.iter().all(measured),
+        "all have told what layers take: {:?}",
+        shown.members
+    );
+    drop(tabs);
+    ensure!(
+        result.digests == digests_of_one_tab(&theatre, &browser).await?,
+        "bit for bit, as one tab"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_tab_packs_8_bit_integers_as_a_native_process_does() -> Result<()> {
     let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
         return Ok(());
     };
     let browser = theatre.browser(BrowserKind::Chromium).await?;
-    // What is rounded depends on the cut, which is the same both times only if nothing is measured.
-    let settings = "executor=cpu&codec=int8&planning=counted";
+    // What is rounded depends on the cut, which is the same both times since nothing is measured.
+    let settings = "executor=cpu&codec=int8";
     let (tabs, _) = ring(&theatre, &[&browser; 2], settings, 0).await?;
     let of_tabs = train(&tabs).await?.digests;
     drop(tabs);
@@ -314,6 +350,19 @@ async fn firefox_and_chromium_are_one_ring() -> Result<()> {
     let firefox = theatre.browser(BrowserKind::Firefox).await?;
     let (tabs, _) = ring(&theatre, &[&chromium, &firefox], "executor=cpu", 0).await?;
     train(&tabs).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_page_that_measures_links_carries_bytes_over_both_kinds() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    for kind in ["bare", "ours"] {
+        let carried = links::round(&theatre, &browser, kind, 0.2).await?;
+        ensure!(carried.bytes_per_second > 0.0, "{kind}: {carried:?}");
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
 //! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`mod@format`] and [`rate`]
-//! deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, and [`words`] holds every text. `page` and `worker` exist on wasm only.
+//! deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
 
 pub mod address;
 pub mod agent;
@@ -23,6 +23,8 @@ pub mod timeline;
 pub mod trace;
 pub mod words;
 
+#[cfg(target_arch = "wasm32")]
+pub mod measure;
 #[cfg(target_arch = "wasm32")]
 pub mod page;
 #[cfg(target_arch = "wasm32")]

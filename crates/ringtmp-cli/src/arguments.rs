@@ -51,7 +51,8 @@ const BENCH_EXAMPLES: &str = "\
 Examples:
   ringtmp bench
   ringtmp bench --preset gpt-nano --executor gpu --products \"\"
-  ringtmp bench ring --run run.toml --peers 2,4";
+  ringtmp bench ring --run run.toml --peers 2,4
+  ringtmp bench plan --peers 64 --layers 500";
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:

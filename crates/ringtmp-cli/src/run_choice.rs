@@ -236,6 +236,11 @@ impl RunChoice {
         Ok(file)
     }
 
+    /// Whether neither a flag nor a run file decides how layers are divided.
+    pub(crate) fn leaves_planning_open(&self) -> bool {
+        self.planning.is_none() && self.run.is_none()
+    }
+
     fn set_optimizer(&self, table: &mut OptimizerTable) {
         set_some(&mut table.learning_rate, self.learning_rate);
         set_some(&mut table.momentum, self.momentum);

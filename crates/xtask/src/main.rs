@@ -26,6 +26,7 @@ usage: cargo xtask COMMAND
   demo [ARGUMENTS]       set up, build, and run `ringtmp demo ARGUMENTS`
   test [STAGE...]        set up and run the test suite, or only some of its stages
   wasm-test [FILTER]     only the tests that run in a browser tab, one crate after another
+  bench-links            what a link between two tabs carries, beside a bare data channel
   screenshots            write docs/images
   clean-tools            remove the tools that setup has built below target/
 
@@ -43,6 +44,7 @@ fn main() -> Result<()> {
         ("wasm-test", filter) if filter.len() <= 1 => {
             stages::wasm_test(&setup::setup(Purpose::Test)?, filter)
         }
+        ("bench-links", []) => bench_links(),
         ("screenshots", []) => screenshots(),
         ("clean-tools", []) => clean_tools(),
         ("" | "help" | "-h" | "--help", _) => {
@@ -68,6 +70,21 @@ fn demo(arguments: &[String]) -> Result<()> {
         .args(["run", "--quiet", "--package", "ringtmp-cli", "--", "demo"])
         .args(arguments);
     process::replace(command.envs(tools.environment()))
+}
+
+fn bench_links() -> Result<()> {
+    let tools = setup::setup(Purpose::Test)?;
+    page::build(&tools.wasm)?;
+    let mut command = cargo();
+    command.args([
+        "run",
+        "--quiet",
+        "--package",
+        "ringtmp-tests",
+        "--bin",
+        "links",
+    ]);
+    run(command.envs(tools.environment()))
 }
 
 fn screenshots() -> Result<()> {

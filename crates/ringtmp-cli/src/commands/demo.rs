@@ -14,6 +14,7 @@ use crate::result::RunReport;
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
 use cast::Cast;
+use ringtmp_core::profile::Planning;
 use ringtmp_peer::{DataPlace, DataTable, open_data};
 use signaling_server::BUILD_COMMAND;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,10 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     let mut run = demo.run.file()?;
     let peers = demo.tabs + demo.natives;
     run.start_at_peers = peers;
+    if demo.run.leaves_planning_open() {
+        // All of them share one machine: what they measured would be its load while the others start.
+        run.planning = Planning::Counted;
+    }
     // What cannot be run is said before anything starts.
     open_data(&run.clone().check()?, &DataPlace::Disk).await?;
     let files = serve_files(&mut run.data);

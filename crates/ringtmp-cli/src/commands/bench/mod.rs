@@ -1,6 +1,8 @@
 //! `ringtmp bench`: how fast this device trains alone, and what a ring costs. Figures go to standard output, one JSON line each.
 
 mod clock;
+mod links;
+mod plan;
 mod ring;
 
 use anyhow::Result;
@@ -22,6 +24,10 @@ pub(crate) struct Bench {
 enum What {
     /// What a ring of native peers costs beside one process: samples per second of processor time, transport included
     Ring(ring::RingCost),
+    /// What a link between two native peers carries, beside a bare data channel
+    Links(links::LinkRate),
+    /// How long a room plans for a large ring of unequal devices
+    Plan(plan::Planning),
 }
 
 #[derive(Args, Debug)]
@@ -50,6 +56,8 @@ struct Steps {
 pub(crate) async fn run(bench: Bench) -> Result<()> {
     match bench.what {
         Some(What::Ring(cost)) => Box::pin(ring::run(cost)).await,
+        Some(What::Links(rate)) => Box::pin(links::run(rate)).await,
+        Some(What::Plan(planning)) => plan::run(&planning),
         None => steps(&bench.steps).await,
     }
 }
