@@ -1,11 +1,9 @@
 //! What a room does with the reports of its members.
 
-use ringtmp_core::codec::CodecChoice;
+mod common;
+
 use ringtmp_core::ids::{Epoch, PeerId, RoomCode};
-use ringtmp_core::plan::LayerCost;
-use ringtmp_core::profile::Planning;
 use ringtmp_core::room::Room;
-use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::{Report, Shares};
@@ -18,31 +16,12 @@ const NOW: Time = Time::from_micros(1_000_000);
 
 /// A room that trains, and what it has said so far left out.
 fn room() -> Room {
-    let layer = LayerCost {
-        flops: [1.0; 3],
-        parameters: 1,
-        output_bytes: 4,
-        stash_bytes: 4,
-    };
-    let outline = RunOutline {
-        name: "test".to_owned(),
-        layers: vec![layer; 4],
-        steps: 10,
-        micro_batches: 2,
-        evaluate_every: 0,
-        evaluation_micro_batches: 1,
-        start_at_peers: 2,
-        schedule: ScheduleSpec::new(Mode::Sync, 1),
-        planning: Planning::Counted,
-        source: DataSource::One,
-        sample_bytes: 4,
-        codec: CodecChoice::default(),
-    };
-    let run = RunDescriptor {
-        toml: String::new(),
-        outline,
-    };
-    let mut room = Room::new(RoomCode::from_random([1; 10]), run, 0, Time::ZERO);
+    let mut room = Room::new(
+        RoomCode::from_random([1; 10]),
+        common::run(2),
+        0,
+        Time::ZERO,
+    );
     for (peer, role) in [
         (WATCHER, Role::Spectator),
         (HEAD, Role::Participant),
