@@ -334,6 +334,19 @@ fn clipping(me: PeerId, other: PeerId) -> Node {
     training_with(me, other, vec![StageIndex(0)], spec)
 }
 
+#[test]
+fn who_measures_the_link_while_training_goes_on_gets_no_answer() {
+    let probe = Input::Control {
+        from: HEAD,
+        epoch: EPOCH,
+        body: Body::Probe {
+            number: 0,
+            bytes: 1,
+        },
+    };
+    assert_eq!(feed(&mut training(TAIL, HEAD), probe), []);
+}
+
 fn sum_of(from: PeerId, kind: SumKind, step: u32, sum: f64) -> Input {
     Input::Control {
         from,

@@ -233,6 +233,12 @@ fn what_tasks_take_corrects_the_next_plan() {
     let output = server.say(1, &ClientMessage::Start);
     let next = planned(&output).expect("all have measured before");
     assert_eq!(next.cuts, [0, 3, 4]);
+    // What it measures anew counts by itself.
+    server.say(1, &ClientMessage::Stop);
+    server.say(2, &profile(1e-3));
+    let output = server.say(1, &ClientMessage::Start);
+    let next = planned(&output).expect("all have measured before");
+    assert_eq!(next.cuts, [0, 2, 4]);
 }
 
 #[test]
