@@ -15,8 +15,8 @@ pub(super) const SUBSET_PEERS_MAX: usize = 8;
 /// The most layers with which every order is searched: keeps the table of 1,024 rows within 15 MB.
 const SUBSET_LAYERS_MAX: usize = 128;
 
-/// Shards that may be weighed before the search ends with the best it has: a twentieth of a second.
-pub(super) const EVALUATIONS_MAX: u64 = 4_000_000;
+/// Shards that may be weighed before the search ends with the best it has: a tenth of a second with 64 peers and 500 layers.
+pub(super) const EVALUATIONS_MAX: u64 = 3_000_000;
 
 /// The most peers of an order that may be left out between two that are not; at its ends any number may be. More would make the
 /// search for orders itself slower by more than it gains.

@@ -65,14 +65,32 @@ impl State {
         next: None,
     };
 
+    /// What is to be least above all.
+    pub(super) fn cost(&self, aim: Aim) -> f64 {
+        match aim {
+            Aim::Fastest => self.seconds,
+            Aim::MostPeers => -(self.peers as f64),
+            Aim::LeastAir => self.air,
+            Aim::ShortestTrip => self.trip,
+            Aim::LeastLacking => self.lacking,
+        }
+    }
+
+    /// Whose [`State::cost`] is above this certainly does not beat it.
+    pub(super) fn cost_max(&self, aim: Aim) -> f64 {
+        let cost = self.cost(aim);
+        cost + 2.0 * ROUNDING * cost.abs()
+    }
+
     /// Whether it is rather what is wanted than `other`.
     pub(super) fn beats(&self, other: &Self, aim: Aim) -> bool {
-        let costs = |state: &Self| match aim {
-            Aim::Fastest => [state.seconds, state.squares],
-            Aim::MostPeers => [-(state.peers as f64), state.seconds],
-            Aim::LeastAir => [state.air, state.trip],
-            Aim::ShortestTrip => [state.trip, state.seconds],
-            Aim::LeastLacking => [state.lacking, state.trip],
+        let costs = |state: &Self| {
+            let second = match aim {
+                Aim::Fastest => state.squares,
+                Aim::MostPeers | Aim::ShortestTrip => state.seconds,
+                Aim::LeastAir | Aim::LeastLacking => state.trip,
+            };
+            [state.cost(aim), second]
         };
         for (own, others) in costs(self).into_iter().zip(costs(other)) {
             if (own - others).abs() > ROUNDING * own.abs().max(others.abs()) {

@@ -72,7 +72,9 @@ pub(super) struct Table<'a> {
     sums: Sums,
     /// By credit, from 0: the least limits with so much; by whether memory is known.
     held: [Vec<Option<Held>>; 2],
-    /// By device and layer to begin with: where its shard ends at the latest.
+    /// By device and layer to begin with: where its shard ends at the latest for want of memory.
+    holds_up_to: Vec<Vec<usize>>,
+    /// The same for want of memory or seconds.
     reach: Vec<Vec<usize>>,
     want: Want,
     /// Shards weighed so far.
@@ -91,10 +93,11 @@ impl<'a> Table<'a> {
             };
             credits.map(least).collect()
         });
-        Self {
+        let mut table = Self {
             problem,
             sums: Sums::of(problem, codec),
             held,
+            holds_up_to: Vec::new(),
             reach: Vec::new(),
             want: Want {
                 aim: Aim::Fastest,
@@ -102,7 +105,10 @@ impl<'a> Table<'a> {
                 credits: false,
             },
             evaluations: 0,
-        }
+        };
+        let devices = 0..problem.devices.len();
+        table.holds_up_to = devices.map(|device| table.held_by(device)).collect();
+        table
     }
 
     pub(super) fn layers(&self) -> usize {
@@ -181,18 +187,16 @@ impl<'a> Table<'a> {
             return vec![n; n];
         }
         let seconds_max = self.want.seconds * (1.0 + ROUNDING);
-        let mut end = 0;
-        let mut reach = |from: usize| {
-            end = end.max(from);
-            while end < n
-                && self.work(device, from, end + 1) <= seconds_max
-                && self.lacking(device, from..end + 1, 1, 0.0) == 0.0
-            {
-                end += 1;
-            }
-            end
-        };
-        (0..n).map(&mut reach).collect()
+        let within = |from, end| self.work(device, from, end) <= seconds_max;
+        let in_time = ends(n, within);
+        let both = in_time.zip(&self.holds_up_to[device]);
+        both.map(|(in_time, held)| in_time.min(*held)).collect()
+    }
+
+    /// Where a shard ends at the latest for which a device has the memory, by the layer it begins with.
+    fn held_by(&self, device: usize) -> Vec<usize> {
+        let holds = |from, end| self.lacking(device, from..end, 1, 0.0) == 0.0;
+        ends(self.layers(), holds).collect()
     }
 
     /// The farthest layer that a device can begin with which comes after others that get as far as `from`.
@@ -240,6 +244,10 @@ impl<'a> Table<'a> {
             for (boundary, state) in row.states.iter().enumerate().take(last + 1).skip(1) {
                 let Some(state) = state else { continue };
                 self.evaluations += 1;
+                // With the hop it costs no less.
+                if behind[boundary].is_some_and(|best| state.cost(aim) > best.cost_max(aim)) {
+                    continue;
+                }
                 let bytes = self.sums.sent_bytes[boundary];
                 let transfer = hop.transfer_seconds(bytes);
                 if transfer > seconds * (1.0 + ROUNDING) {
@@ -269,12 +277,22 @@ impl<'a> Table<'a> {
         first: usize,
     ) -> Option<State> {
         let mut best: Option<State> = None;
-        let lacks = self.want.aim == Aim::LeastLacking;
+        // Most ends are passed over by their first cost alone.
+        let mut cost_max = f64::INFINITY;
+        let aim = self.want.aim;
+        let lacks = aim == Aim::LeastLacking;
         let ends = behind.iter().enumerate().take(self.reach[device][from] + 1);
         for (end, state) in ends.skip(first.max(from + 1)) {
             self.evaluations += 1;
             let Some(state) = state else { continue };
             let work = self.work(device, from, end);
+            if aim == Aim::Fastest && work > cost_max {
+                // More layers only take longer.
+                break;
+            }
+            if !lacks && self.cost_with(device, from, end, state) > cost_max {
+                continue;
+            }
             let lacking = if lacks {
                 self.lacking(device, from..end, state.peers + 1, 1.0)
             } else {
@@ -293,13 +311,24 @@ impl<'a> Table<'a> {
                 end,
                 ..*state
             };
-            if best.is_none_or(|best| candidate.beats(&best, self.want.aim))
+            if best.is_none_or(|best| candidate.beats(&best, aim))
                 && (lacks || self.holds(device, from, &candidate))
             {
                 best = Some(candidate);
+                cost_max = candidate.cost_max(aim);
             }
         }
         best
+    }
+
+    /// The [`State::cost`] of a shard before some state, but for what it lacks.
+    fn cost_with(&self, device: usize, from: usize, end: usize, state: &State) -> f64 {
+        match self.want.aim {
+            Aim::Fastest => state.seconds.max(self.work(device, from, end)),
+            Aim::MostPeers => state.cost(Aim::MostPeers) - 1.0,
+            Aim::ShortestTrip => state.trip + self.own_trip(device, from, end),
+            Aim::LeastAir | Aim::LeastLacking => state.cost(self.want.aim),
+        }
     }
 
     /// Bytes that a device lacks for the least that works, with so many stages from it to the tail; `queue` is 0 to leave out what
@@ -396,6 +425,18 @@ impl<'a> Table<'a> {
         };
         memory.is_none_or(|memory| self.bytes(from..state.end, own, queue) <= memory as f64)
     }
+}
+
+/// For each beginning the last end that is good, where shorter shards always are if longer ones are.
+fn ends(layers: usize, good: impl Fn(usize, usize) -> bool) -> impl Iterator<Item = usize> {
+    let mut end = 0;
+    (0..layers).map(move |from| {
+        end = end.max(from);
+        while end < layers && good(from, end + 1) {
+            end += 1;
+        }
+        end
+    })
 }
 
 /// The least whole number that is not less, but for rounding; larger than any credit if it is no number.

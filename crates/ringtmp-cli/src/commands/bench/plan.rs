@@ -80,19 +80,22 @@ struct Line {
     seconds_max: f64,
     /// Devices that take part.
     stages: usize,
+    /// What the plan's busiest device or link takes for a micro-batch.
+    micro_batch_seconds: f64,
 }
 
 pub(super) fn run(planning: &Planning) -> Result<()> {
     for mode in [Mode::Sync, Mode::TwoVersions] {
         for kind in KINDS {
             let problem = problem(planning, mode, kind);
-            let mut stages = 0;
+            let (mut stages, mut micro_batch_seconds) = (0, 0.0);
             let mut seconds = Vec::new();
             for _ in 0..planning.rounds {
                 let start = Instant::now();
                 let arrangement = arrange_together(&problem)?;
                 seconds.push(start.elapsed().as_secs_f64());
                 stages = arrangement.order.len();
+                micro_batch_seconds = arrangement.seconds;
             }
             seconds.sort_by(f64::total_cmp);
             let line = Line {
@@ -104,6 +107,7 @@ pub(super) fn run(planning: &Planning) -> Result<()> {
                 seconds: seconds[seconds.len() / 2],
                 seconds_max: seconds[seconds.len() - 1],
                 stages,
+                micro_batch_seconds,
             };
             println!("{}", serde_json::to_string(&line)?);
         }

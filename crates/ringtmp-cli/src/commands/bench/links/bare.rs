@@ -19,9 +19,12 @@ use webrtc::peer_connection::{
 const MESSAGE_BYTES: usize = 64 * 1024;
 
 /// What the channel may hold unacknowledged: without a limit a sender that never waits would fill the memory.
-const BUFFER_BYTES: usize = 1024 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 
-type Candidates = mpsc::UnboundedReceiver<RTCIceCandidateInit>;
+/// The most addresses of an end that wait to be told to the other; this machine's own has one.
+const CANDIDATES_MAX: usize = 16;
+
+type Candidates = mpsc::Receiver<RTCIceCandidateInit>;
 
 struct End {
     peer: Arc<dyn PeerConnection>,
@@ -29,13 +32,14 @@ struct End {
     candidates: Candidates,
 }
 
-struct Handler(mpsc::UnboundedSender<RTCIceCandidateInit>);
+struct Handler(mpsc::Sender<RTCIceCandidateInit>);
 
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         if let Ok(candidate) = event.candidate.to_json() {
-            let _ = self.0.send(candidate);
+            // There are far fewer, and one good one is enough.
+            let _ = self.0.try_send(candidate);
         }
     }
 }
@@ -65,7 +69,7 @@ pub(super) async fn carry(round: Duration) -> Result<Carried> {
 }
 
 async fn open() -> Result<End, Error> {
-    let (sender, candidates) = mpsc::unbounded_channel();
+    let (sender, candidates) = mpsc::channel(CANDIDATES_MAX);
     let settings = SettingEngineBuilder::new()
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MESSAGE_BYTES as u32))
         .build();
