@@ -10,8 +10,8 @@
 //!                               └──── one heap of events, by (time, sequence number)
 //! ```
 //!
-//! All randomness is a function of the scenario's seed, so that a seed replays its run exactly. Whatever else may happen to
-//! a ring is to be one more kind of event in that heap. While a run goes on, [`check`] watches it: that is how a scheduler's
+//! All randomness is a function of the scenario's seed, so that a seed replays its run exactly. A connection that breaks
+//! ([`Loss`]) is an event in that heap, and whatever else may happen to a ring is to be one more kind. While a run goes on, [`check`] watches it: that is how a scheduler's
 //! mistake is found even where the run seems to end well.
 
 pub mod check;
@@ -31,5 +31,5 @@ mod tests;
 
 pub use random::{Draws, EXPONENTIAL_MAX};
 pub use ringtmp_core::partition::{Hop, Hops};
-pub use scenario::{DeviceSpec, FORWARD, PEERS_MAX, Scenario, ScenarioError, TaskKind};
+pub use scenario::{DeviceSpec, FORWARD, Loss, PEERS_MAX, Scenario, ScenarioError, TaskKind};
 pub use world::{Outcome, SimulationError, StageUse, simulate};

@@ -5,7 +5,7 @@ use crate::world::{Worked, World};
 use ringtmp_core::ids::{Slot, Version};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::schedule::{CREDIT_MAX, Limits, SLOTS_MAX, Task};
-use ringtmp_core::signal::ServerMessage;
+use ringtmp_core::signal::{RoomState, ServerMessage};
 use ringtmp_core::wire::{Body, TensorKind};
 use std::time::Duration;
 
@@ -56,10 +56,12 @@ pub(crate) enum Bug {
     AddsInAnotherOrder,
     /// The sum of squares is sent twice.
     RepeatsSum,
+    /// A node does not hear that the room has stopped.
+    MissesStop,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -76,6 +78,7 @@ impl Bug {
         Self::UpdatesEarly,
         Self::AddsInAnotherOrder,
         Self::RepeatsSum,
+        Self::MissesStop,
     ];
 }
 
@@ -92,6 +95,12 @@ impl Planted {
     }
 
     pub(crate) fn told(&self, to: usize, mut message: ServerMessage) -> ServerMessage {
+        if let ServerMessage::Room { room } = &mut message
+            && matches!(room.state, RoomState::Stopped { .. })
+            && self.is(to, Bug::MissesStop)
+        {
+            room.state = RoomState::Training;
+        }
         let ServerMessage::Prepare { plan } = &mut message else {
             return message;
         };

@@ -53,8 +53,8 @@ pub struct PeerReport {
     /// How it spent its time.
     #[serde(flatten)]
     pub shares: Shares,
-    /// Its credit.
-    pub credit: u16,
+    /// Its credit; `credit` is the share of its time that it waited for one.
+    pub credit_max: u16,
     /// The most W it may put off.
     pub weights_pending: u16,
     /// The most micro-batches whose activations it kept at once.
@@ -102,7 +102,7 @@ impl Report {
         let throughput = per_step * f64::from(steps) / seconds;
         let bound = samples / most;
         Self {
-            schema_version: 1,
+            schema_version: 2,
             schedule: outline.schedule.mode,
             seed: scenario.seed,
             runs: 1,
@@ -164,7 +164,7 @@ fn peers(outcome: &Outcome, within: &BTreeMap<u32, Shares>) -> Vec<PeerReport> {
                 layers: [pair[0], pair[1]],
                 idle: shares.idle(),
                 shares,
-                credit: limits.credit,
+                credit_max: limits.credit,
                 weights_pending: limits.weights_pending,
                 slots: used.slots,
                 memory_bytes: used.memory_bytes,
@@ -226,5 +226,30 @@ mod tests {
             assert!((sum - 1.0).abs() < 1e-9, "{shares:?}");
         }
         assert!((report.rate_lost - report.idle_bottleneck).abs() < 0.01);
+    }
+
+    #[test]
+    fn json_tells_shares_as_fractions_beside_limits_memory_and_bytes() {
+        let told = serde_json::to_value(report(Mode::TwoVersions, 3.0)).expect("plain data");
+        let fraction = |value: &serde_json::Value| {
+            let share = value.as_f64().expect("a number");
+            assert!((-1e-9..=1.0).contains(&share), "{share} in {told:#}");
+            share
+        };
+        for key in ["idle_bottleneck", "rate_lost"] {
+            fraction(&told[key]);
+        }
+        assert!(told["throughput"].as_f64() <= told["bound"].as_f64());
+        assert!(told["hash"].is_string());
+        let peers = told["peers"].as_array().expect("a list");
+        assert_eq!(peers.len(), 8);
+        for peer in peers {
+            let causes = ["input", "link", "credit", "weights"].map(|key| fraction(&peer[key]));
+            let idle: f64 = causes.into_iter().sum();
+            assert!((idle - fraction(&peer["idle"])).abs() < 1e-9, "{peer:#}");
+            for key in ["credit_max", "slots", "memory_bytes", "bytes_sent"] {
+                assert!(peer[key].as_u64() > Some(0), "{key} in {peer:#}");
+            }
+        }
     }
 }

@@ -46,6 +46,16 @@ fn has_data() -> bool {
     true
 }
 
+/// A connection that breaks, for good: what is on its way is lost, and both ends are told at once.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loss {
+    /// Its ends, by their places in [`Scenario::devices`].
+    pub between: [usize; 2],
+    /// Seconds after the room was opened.
+    pub at_seconds: f64,
+}
+
 /// A ring and its run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -55,6 +65,8 @@ pub struct Scenario {
     pub devices: Vec<DeviceSpec>,
     /// The links between any two of them.
     pub links: Hops,
+    /// Connections that break.
+    pub losses: Vec<Loss>,
     /// Bytes per second of the medium that stations share: a frame between two of them takes it up twice.
     pub medium_bytes_per_second: Option<f64>,
     /// j: every task takes `1 + j (E - 1)` times its time, E exponential of mean 1.
@@ -117,6 +129,7 @@ impl Scenario {
             },
             devices: vec![device; usize::from(peers)],
             links: Hops::all(link),
+            losses: Vec::new(),
             medium_bytes_per_second: None,
             jitter: 0.0,
             seed: 1,
@@ -154,6 +167,19 @@ impl Scenario {
             rule(
                 (0.0..=TASK_SECONDS_MAX).contains(&device.update_seconds),
                 "a device's update",
+                "0 to 1000000 seconds",
+            )?;
+        }
+        for loss in &self.losses {
+            let [one, other] = loss.between;
+            rule(
+                one != other && one.max(other) < devices,
+                "an end of a lost connection",
+                "two of the devices, counted from 0",
+            )?;
+            rule(
+                (0.0..=TASK_SECONDS_MAX).contains(&loss.at_seconds),
+                "the time of a loss",
                 "0 to 1000000 seconds",
             )?;
         }

@@ -2,13 +2,14 @@ use crate::check::{Complaint, compare, simulate_checked};
 use crate::compute::HashStage;
 use crate::planted::Bug;
 use crate::random::Draws;
-use crate::scenario::{DeviceSpec, Scenario};
+use crate::scenario::{DeviceSpec, Loss, Scenario};
 use crate::world::{SimulationError, World};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::partition::{Hop, Hops};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
-use ringtmp_core::schedule::{DataSource, Mode};
+use ringtmp_core::schedule::{DataSource, Limits, Mode};
+use std::ops::Range;
 
 /// Rings, links and models of any kind, by seed.
 fn random(seed: u64) -> Scenario {
@@ -66,28 +67,69 @@ fn random(seed: u64) -> Scenario {
         }
     }
     scenario.outline.schedule.clips_gradients = draws.unit() < 0.4;
+    if peers > 1 && draws.unit() < 0.2 {
+        let one = draws.between(0, peers as u64 - 1) as usize;
+        scenario.losses.push(Loss {
+            between: [one, (one + 1) % peers],
+            // Some while the ring gets ready, some after its end.
+            at_seconds: 10.0 * draws.unit().powi(3),
+        });
+    }
     scenario
+}
+
+/// All seeds, or the one to replay.
+fn seeds() -> Range<u64> {
+    match std::env::var("RINGTMP_SEED") {
+        Ok(seed) => {
+            let seed = seed.parse().expect("RINGTMP_SEED is a number");
+            seed..seed + 1
+        }
+        Err(_) => 0..1000,
+    }
+}
+
+/// Says how to replay a seed that fails, also where it is a node that panics.
+struct Replay(u64);
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.0;
+            eprintln!("replay it: RINGTMP_SEED={seed} cargo test -p ringtmp-sim a_thousand");
+        }
+    }
 }
 
 #[test]
 fn a_thousand_random_rings_pass_every_check() {
-    let mut refused = 0;
-    for seed in 0..1000 {
-        match simulate_checked(&random(seed)) {
+    let (mut refused, mut stopped) = (0, 0);
+    for seed in seeds() {
+        let _replay = Replay(seed);
+        let scenario = random(seed);
+        match simulate_checked(&scenario) {
             Ok(_) => {}
             Err(SimulationError::Refused { reason, .. }) => {
                 assert!(
                     reason.contains("lacks") || reason.contains("samples"),
-                    "{reason}; replay it with random({seed})"
+                    "seed {seed}: {reason}"
                 );
                 refused += 1;
             }
-            Err(error) => panic!("{error}; replay it with random({seed})"),
+            Err(SimulationError::Stopped { .. }) if !scenario.losses.is_empty() => stopped += 1,
+            Err(error) => panic!("{error}"),
         }
+    }
+    if seeds().count() == 1 {
+        return;
     }
     assert!(
         (1..250).contains(&refused),
         "{refused} were refused for want of memory"
+    );
+    assert!(
+        (20..200).contains(&stopped),
+        "{stopped} stopped for want of a connection"
     );
 }
 
@@ -112,24 +154,54 @@ fn a_seed_replays_its_run_exactly_and_another_seed_another_run() {
     }
 }
 
-fn complaint_about(bug: Bug, mode: Mode) -> Option<SimulationError> {
-    let mut scenario = Scenario::equal(4, mode, 40, 4, 1.0);
-    scenario.outline.source = DataSource::Every;
-    scenario.outline.schedule.clips_gradients = true;
-    let mut world = World::new(&scenario, HashStage::new);
+fn complaint_about(bug: Bug, scenario: &Scenario) -> Option<SimulationError> {
+    let mut world = World::new(scenario, HashStage::new);
     world.planted.bug = Some(bug);
     world.open();
     match world.run() {
-        Ok(outcome) => compare(&scenario, &outcome).err(),
+        Ok(outcome) => compare(scenario, &outcome).err(),
         Err(error) => Some(error),
     }
+}
+
+/// A ring in which every bug shows.
+fn fertile(bug: Bug, mode: Mode) -> Scenario {
+    let mut scenario = Scenario::equal(4, mode, 40, 4, 1.0);
+    scenario.outline.source = DataSource::Every;
+    scenario.outline.schedule.clips_gradients = true;
+    if bug == Bug::MissesStop {
+        scenario.losses.push(Loss {
+            between: [2, 3],
+            at_seconds: 1.0,
+        });
+    }
+    scenario
+}
+
+#[test]
+fn a_failing_seed_is_named_and_fails_again_alike() {
+    let fails = |seed: &u64| {
+        let scenario = random(*seed);
+        let [first, again] = [(); 2].map(|()| complaint_about(Bug::SkipsWeights, &scenario));
+        assert_eq!(first, again);
+        let Some(error @ SimulationError::Wrong { .. }) = first else {
+            return false;
+        };
+        assert!(
+            error.to_string().starts_with(&format!("seed {seed}: ")),
+            "{error}"
+        );
+        true
+    };
+    let failures = (0..100).filter(fails).count();
+    assert!(failures > 20, "{failures}");
 }
 
 #[test]
 fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
     for mode in [Mode::Sync, Mode::TwoVersions] {
         for bug in Bug::ALL {
-            let error = complaint_about(bug, mode)
+            let error = complaint_about(bug, &fertile(bug, mode))
                 .unwrap_or_else(|| panic!("{bug:?} in {mode} was not caught"));
             let SimulationError::Wrong { complaint, .. } = &error else {
                 let SimulationError::Unfinished { state, .. } = &error else {
@@ -148,6 +220,7 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
                     matches!(complaint, Complaint::Digest { .. })
                 }
                 Bug::LosesGradient | Bug::RepeatsSum => false,
+                Bug::MissesStop => matches!(complaint, Complaint::GoesOn { device: 1 }),
                 Bug::IgnoresCredit => matches!(
                     complaint,
                     Complaint::OverCredit { stage: 1, .. } | Complaint::Slot { stage: 1, .. }
@@ -189,6 +262,68 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
 }
 
 #[test]
+fn limits_for_which_a_device_has_no_memory_are_caught() {
+    let mut scenario = Scenario::equal(2, Mode::Sync, 8, 2, 0.0);
+    let given = 2_000_000;
+    for device in &mut scenario.devices {
+        device.memory_bytes = Some(given);
+    }
+    let limits = Limits {
+        credit: 64,
+        weights_pending: 32,
+        slots: 96,
+    };
+    scenario.limits = Some(vec![limits; 2]);
+    let error = simulate_checked(&scenario).expect_err("96 places take 1.6 MB beside the weights");
+    let SimulationError::Wrong { complaint, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(
+        matches!(complaint, Complaint::Memory { stage: 0, bytes_max, .. } if *bytes_max == given),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_connection_that_breaks_stops_the_ring_by_name_and_others_are_not_missed() {
+    let run = |between, at_seconds| {
+        let mut scenario = Scenario::equal(4, Mode::Sync, 8, 20, 1.0);
+        scenario.losses.push(Loss {
+            between,
+            at_seconds,
+        });
+        simulate_checked(&scenario)
+    };
+    let whole = simulate_checked(&Scenario::equal(4, Mode::Sync, 8, 20, 1.0)).expect("a sound run");
+    // Before it is made, in training, and the one that closes the ring.
+    for (between, at_seconds) in [([1, 2], 0.0), ([2, 1], 1.0), ([3, 0], 1.0)] {
+        let error = run(between, at_seconds).expect_err("no ring without it");
+        let SimulationError::Stopped {
+            seconds, reason, ..
+        } = &error
+        else {
+            panic!("{error}");
+        };
+        assert!(reason.ends_with(": the connection was lost"), "{reason}");
+        let [one, other] = between;
+        let named = [(one, other), (other, one)].map(|(from, to)| {
+            let words = format!("device {from}: link to stage {}", to + 1);
+            reason.starts_with(&words)
+        });
+        assert!(named.contains(&true), "{reason}");
+        // A message to the room takes a millisecond; getting ready a few, and a hop.
+        let at_most = if at_seconds == 0.0 { 0.05 } else { 1.0015 };
+        assert!((at_seconds..at_most).contains(seconds), "{error}");
+    }
+    // Between strangers, and after the end.
+    for (between, at_seconds) in [([0, 2], 1.0), ([1, 2], 1000.0)] {
+        let outcome = run(between, at_seconds).expect("a ring as whole as before");
+        assert_eq!(outcome.trace, whole.trace);
+        assert_eq!(outcome.digests, whole.digests);
+    }
+}
+
+#[test]
 fn an_impossible_scenario_is_refused_with_the_reason() {
     let refused = |change: fn(&mut Scenario)| {
         let mut scenario = Scenario::equal(3, Mode::Sync, 4, 2, 0.0);
@@ -217,6 +352,15 @@ fn an_impossible_scenario_is_refused_with_the_reason() {
         scenario.links = Hops::all(link);
     };
     assert!(refused(slow).contains("rate"));
+    for between in [[1, 1], [0, 3]] {
+        let mut scenario = Scenario::equal(3, Mode::Sync, 4, 2, 0.0);
+        scenario.losses.push(Loss {
+            between,
+            at_seconds: 1.0,
+        });
+        let error = simulate_checked(&scenario).expect_err("impossible");
+        assert!(error.to_string().contains("lost connection"), "{error}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub fn svg(spans: &[Span], start: Time, end: Time) -> String {
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"{MARGIN}\" y=\"14\">{seconds:.3} s, {} of {drawn} spans: F, B, W, update, and what is sent</text>\n",
+         <text x=\"{MARGIN}\" y=\"14\">{seconds:.3} s, {} of {drawn} spans: F, B, W, update, and below them what is sent; white is idle</text>\n",
         drawn.min(SPANS_MAX),
     );
     let legend = [
@@ -158,6 +158,7 @@ mod tests {
             .filter(|span| span.activity.is_task() || span.activity.is_transfer())
             .filter(|span| span.end > start && span.start < end);
         assert_eq!(svg.matches("<title>").count(), drawn.count());
+        assert!(svg.contains("white is idle"));
         assert!(svg.contains("W, step 1, micro-batch 3, weights 1"));
         assert!(svg.ends_with("</svg>\n"));
     }

@@ -4,12 +4,13 @@ use crate::result::write_json;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use comfy_table::{Table, presets};
+use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::trace::extent;
 use ringtmp_core::trace::json::{Trace, to_json};
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::report::Report;
-use ringtmp_sim::{DeviceSpec, Hop, Hops, Outcome, PEERS_MAX, Scenario, timeline};
+use ringtmp_sim::{DeviceSpec, Hop, Hops, Loss, Outcome, PEERS_MAX, Scenario, timeline};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +52,8 @@ pub(crate) struct Sim {
     /// Bytes per second of a link; without limit if not given
     #[arg(long, value_name = "BYTES")]
     rate: Option<f64>,
-    /// Unequal devices: JSON with "devices" and, where they differ, "links" {"between": [0, 1], ...} and the medium they share
+    /// Unequal devices: JSON with "devices" and, where they differ, "layers", "links" {"between": [0, 1], ...}, the medium they
+    /// share, and "losses" of connections
     #[arg(long, value_name = "FILE")]
     devices: Option<PathBuf>,
     /// Write the figures to this file ("-" for standard output)
@@ -70,9 +72,15 @@ pub(crate) struct Sim {
 #[serde(deny_unknown_fields)]
 struct Devices {
     devices: Vec<DeviceSpec>,
+    /// What the layers cost; without them every device has an equal one.
+    #[serde(default)]
+    layers: Option<Vec<LayerCost>>,
     /// Those that differ from what `--hop-delay` and `--rate` say.
     #[serde(default)]
     links: Vec<Between>,
+    /// Connections that break.
+    #[serde(default)]
+    losses: Vec<Loss>,
     /// What devices with `on_medium` share.
     #[serde(default)]
     medium_bytes_per_second: Option<f64>,
@@ -88,13 +96,40 @@ struct Between {
     bytes_per_second: Option<f64>,
 }
 
+impl Devices {
+    fn put_into(self, scenario: &mut Scenario) -> Result<()> {
+        let count = self.devices.len();
+        if count != scenario.devices.len() {
+            bail!("it has {count} devices; say --peers {count}");
+        }
+        scenario.devices = self.devices;
+        scenario.medium_bytes_per_second = self.medium_bytes_per_second;
+        scenario.losses = self.losses;
+        if let Some(layers) = self.layers {
+            scenario.outline.layers = layers;
+        }
+        for link in self.links {
+            let [one, other] = link.between;
+            if one == other || one.max(other) >= count {
+                bail!("there is no link between {one} and {other}: devices are counted from 0");
+            }
+            let hop = Hop {
+                delay_seconds: link.delay_seconds,
+                bytes_per_second: link.bytes_per_second,
+            };
+            scenario.links.set(one, other, hop);
+        }
+        Ok(())
+    }
+}
+
 /// Simulates.
 pub(crate) fn run(sim: &Sim) -> Result<()> {
     let scenario = sim.scenario()?;
     let mut reports = Vec::new();
-    for seed in (sim.seed..).take(sim.rings as usize) {
+    for ring in 0..sim.rings {
         let scenario = Scenario {
-            seed,
+            seed: sim.seed.wrapping_add(ring.into()),
             ..scenario.clone()
         };
         let outcome = simulate_checked(&scenario)?;
@@ -132,23 +167,8 @@ impl Sim {
                 .with_context(|| format!("cannot read {}", path.display()))?;
             let file: Devices = serde_json::from_str(&text)
                 .with_context(|| format!("{} describes no devices", path.display()))?;
-            if file.devices.len() != usize::from(peers) {
-                let count = file.devices.len();
-                bail!(
-                    "{} has {count} devices; say --peers {count}",
-                    path.display()
-                );
-            }
-            scenario.devices = file.devices;
-            scenario.medium_bytes_per_second = file.medium_bytes_per_second;
-            for link in file.links {
-                let [one, other] = link.between;
-                let hop = Hop {
-                    delay_seconds: link.delay_seconds,
-                    bytes_per_second: link.bytes_per_second,
-                };
-                scenario.links.set(one, other, hop);
-            }
+            file.put_into(&mut scenario)
+                .with_context(|| path.display().to_string())?;
         }
         for device in &mut scenario.devices {
             device.memory_bytes.get_or_insert(self.memory);
@@ -187,8 +207,12 @@ fn print(report: &Report) {
         percent(report.rate_lost),
     );
     println!(
-        "{:.2} samples/s of {:.2} planned; {:.3} s; mean of {} run(s) from seed {}; weights {}",
-        report.throughput, report.planned, report.seconds, report.runs, report.seed, report.hash
+        "{:.2} samples/s; the busiest device bounds them at {:.2}, the plan at {:.2}",
+        report.throughput, report.bound, report.planned
+    );
+    println!(
+        "{:.3} s; mean of {} run(s) from seed {}; weights {}",
+        report.seconds, report.runs, report.seed, report.hash
     );
     let mut table = plain(&[
         "stage", "device", "layers", "idle", "input", "link", "credit", "weights", "c", "Wmax",
@@ -205,7 +229,7 @@ fn print(report: &Report) {
             percent(shares.link),
             percent(shares.credit),
             percent(shares.weights),
-            peer.credit.to_string(),
+            peer.credit_max.to_string(),
             peer.weights_pending.to_string(),
             peer.slots.to_string(),
             format!("{:.2} MB", peer.memory_bytes as f64 / 1e6),
@@ -233,4 +257,52 @@ pub(super) fn percent(share: f64) -> String {
 
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(text: &str) -> Result<Scenario> {
+        let mut scenario = Scenario::equal(2, Mode::Sync, 4, 2, 0.0);
+        serde_json::from_str::<Devices>(text)?.put_into(&mut scenario)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    const DEVICES: &str = r#""devices": [{"flops_per_second": [100, 100, 50], "memory_bytes": 9000000}, {"flops_per_second": [25, 25, 25], "on_medium": true}]"#;
+
+    #[test]
+    fn a_file_tells_of_devices_layers_links_a_medium_and_losses() {
+        let layer =
+            r#"{"flops": [1, 1, 1], "parameters": 10, "output_bytes": 4, "stash_bytes": 8}"#;
+        let text = format!(
+            r#"{{{DEVICES}, "layers": [{layer}, {layer}, {layer}], "links": [{{"between": [1, 0], "delay_seconds": 0.5}}],
+            "medium_bytes_per_second": 1e6, "losses": [{{"between": [0, 1], "at_seconds": 2.5}}]}}"#
+        );
+        let scenario = put(&text).expect("a sound file");
+        assert_eq!(scenario.devices[0].memory_bytes, Some(9_000_000));
+        assert!(scenario.devices[1].on_medium && scenario.outline.layers.len() == 3);
+        assert_eq!(scenario.links.get(0, 1).delay_seconds, 0.5);
+        assert_eq!(scenario.medium_bytes_per_second, Some(1e6));
+        let error = simulate_checked(&scenario)
+            .map(|_| ())
+            .expect_err("a lost connection");
+        assert!(
+            error.to_string().contains("the connection was lost"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_is_refused_with_the_reason() {
+        let refused = |text: String| put(&text).expect_err("not sound").to_string();
+        let one = r#"{"devices": [{"flops_per_second": [1, 1, 1]}]}"#.to_owned();
+        assert!(refused(one).contains("say --peers 1"));
+        let link = r#""links": [{"between": [0, 2], "delay_seconds": 1}]"#;
+        assert!(refused(format!("{{{DEVICES}, {link}}}")).contains("no link between 0 and 2"));
+        let loss = r#""losses": [{"between": [1, 1], "at_seconds": 1}]"#;
+        assert!(refused(format!("{{{DEVICES}, {loss}}}")).contains("lost connection"));
+        assert!(refused(format!("{{{DEVICES}, \"speed\": 1}}")).contains("unknown field"));
+    }
 }

@@ -111,6 +111,12 @@ pub enum Complaint {
         /// At most.
         bound: Duration,
     },
+    /// A node that keeps its plan although the room has stopped the run.
+    #[error("device {device} goes on with a run that was stopped")]
+    GoesOn {
+        /// Which.
+        device: usize,
+    },
     /// Payloads that nobody took.
     #[error("{count} payloads are left over")]
     Leaked {

@@ -8,6 +8,7 @@
 //!   window of the transit.
 //! - Memory stays within what the limits allow, and these within what the device gives; no slot is used twice at once; no payload
 //!   is left over.
+//! - A run that stops because a connection broke says so, and every node lets go of it with all that it kept.
 //! - A step commits (every stage has made its update) within the time that its work would take if only one thing ever went on.
 
 mod complaint;

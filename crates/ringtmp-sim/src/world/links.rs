@@ -11,6 +11,9 @@ use ringtmp_core::wire::{Body, Frame, Lane, TensorKind};
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// What peers say of a link whose connection broke.
+pub(super) const CONNECTION_LOST: &str = "the connection was lost";
+
 /// A frame on its way.
 pub(crate) struct Parcel<T> {
     header: Vec<u8>,
@@ -49,6 +52,12 @@ impl<T> Link<T> {
         }
     }
 
+    fn empty(&mut self) {
+        self.control.clear();
+        self.tensors.clear();
+        self.leaving = None;
+    }
+
     /// Begins to send what is next, if nothing is being sent: its bytes, and how long they take to leave.
     fn begin(&mut self) -> Option<(u64, Duration)> {
         if self.leaving.is_some() {
@@ -72,6 +81,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let Some(other) = self.index.get(&peer).copied() else {
             return;
         };
+        if self.broken.contains(&(at, other)) {
+            return self.schedule(Duration::ZERO, Event::LinkLost(at, peer));
+        }
         let Some(asked) = self.asked.iter().position(|asked| *asked == (other, at)) else {
             return self.asked.push((at, other));
         };
@@ -82,6 +94,31 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let delay = Duration::from_secs_f64(self.scenario.links.get(at, other).delay_seconds);
         self.schedule(delay, Event::LinkUp(at, there));
         self.schedule(delay, Event::LinkUp(other, here));
+    }
+
+    pub(super) fn link_up(&mut self, at: usize, peer: PeerId) {
+        let other = self.index.get(&peer);
+        if other.is_some_and(|other| !self.broken.contains(&(at, *other))) {
+            self.input(at, Input::LinkUp { peer });
+        }
+    }
+
+    pub(super) fn link_lost(&mut self, at: usize, peer: PeerId) {
+        let reason = CONNECTION_LOST.to_owned();
+        self.input(at, Input::LinkLost { peer, reason });
+    }
+
+    /// Takes what waits and what is on its way with it. Nodes that are no neighbours do not mind.
+    pub(super) fn breaks(&mut self, [one, other]: [usize; 2]) {
+        for (at, to) in [(one, other), (other, one)] {
+            self.broken.insert((at, to));
+            if let Some(link) = self.links.get_mut(&(at, to)) {
+                link.empty();
+            }
+            if let Some(peer) = self.peers[to].id {
+                self.schedule(Duration::ZERO, Event::LinkLost(at, peer));
+            }
+        }
     }
 
     pub(super) fn send(
@@ -134,6 +171,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             handed_over: self.now,
             lane,
         };
+        if self.broken.contains(&(at, other)) {
+            return;
+        }
         let spec = self.scenario.links.get(at, other);
         let link = self.links.entry((at, other));
         link.or_insert_with(|| Link::new(spec)).push(parcel);
@@ -189,6 +229,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     pub(super) fn arrives(&mut self, from: usize, to: usize, parcel: Parcel<C::Tensors>) {
+        if self.broken.contains(&(from, to)) {
+            return;
+        }
         let Some(sender) = self.peers[from].id else {
             return;
         };

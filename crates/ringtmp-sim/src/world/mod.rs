@@ -1,12 +1,14 @@
 //! Virtual time: the heap of events, the peers, the server and the links between them.
 
+mod ending;
 mod links;
 mod peer;
 
-use crate::check::{Complaint, Watch};
+use crate::check::Watch;
 use crate::compute::Compute;
 use crate::random::Draws;
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::Scenario;
+pub use ending::{Outcome, SimulationError, StageUse};
 use links::{Link, Parcel};
 use peer::Peer;
 #[cfg(test)]
@@ -16,13 +18,13 @@ use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Input, Output, Polled};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, LayerDigest, PROTOCOL_VERSION, Role,
-    RoomState, RunDescriptor, ServerMessage,
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RoomState,
+    RunDescriptor, ServerMessage,
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 /// From a peer to the server or back.
@@ -31,71 +33,7 @@ const SIGNAL_DELAY: Duration = Duration::from_millis(1);
 /// The most events of a run, as a multiple of its tasks: a task makes four, and a protocol that talks to itself is stopped.
 const EVENTS_PER_TASK_MAX: u64 = 64;
 
-/// What came of a run.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Who did what when. Peers are numbered as stages, head first.
-    pub trace: Vec<Span>,
-    /// Digests of the final weights, by layer.
-    pub digests: Vec<LayerDigest>,
-    /// The plan of the room.
-    pub plan: Plan,
-    /// The device of each stage, head first.
-    pub order: Vec<usize>,
-    /// What each stage took at most, and sent.
-    pub stages: Vec<StageUse>,
-    /// Events that were worked off.
-    pub events: u64,
-}
-
-/// What a stage took, and sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StageUse {
-    /// The most slots taken at once.
-    pub slots: u16,
-    /// The most bytes taken at once.
-    pub memory_bytes: u64,
-    /// The bytes that its limits allow.
-    pub memory_bytes_max: u64,
-    /// Bytes sent to both neighbours.
-    pub bytes_sent: u64,
-}
-
-/// Why a simulation gave no outcome.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum SimulationError {
-    /// The scenario's author asked for something impossible.
-    #[error(transparent)]
-    Scenario(#[from] ScenarioError),
-    /// The room refused to begin: the devices cannot do it.
-    #[error("seed {seed}: {reason}")]
-    Refused {
-        /// What replays it.
-        seed: u64,
-        /// The room's words.
-        reason: String,
-    },
-    /// The run did not reach its end: a fault of the protocol.
-    #[error("seed {seed}: the run did not finish, after {events} events: {state}")]
-    Unfinished {
-        /// What replays it.
-        seed: u64,
-        /// Events until then.
-        events: u64,
-        /// The room's state.
-        state: String,
-    },
-    /// The run ended, but a checker found it wrong: a fault of the protocol.
-    #[error("seed {seed}: {complaint}")]
-    Wrong {
-        /// What replays it.
-        seed: u64,
-        /// What is wrong.
-        complaint: Complaint,
-    },
-}
-
-/// Something that happens. A fault would be one more.
+/// Something that happens, faults among them.
 pub(crate) enum Event<T> {
     /// A message reaches the server.
     ToServer(usize, ClientMessage),
@@ -103,6 +41,10 @@ pub(crate) enum Event<T> {
     FromServer(usize, Box<ServerMessage>),
     /// A link opens at one end.
     LinkUp(usize, PeerId),
+    /// A peer hears that a link is gone, or cannot be made.
+    LinkLost(usize, PeerId),
+    /// The connection between two devices breaks.
+    Breaks([usize; 2]),
     /// A peer is done with what it was told to do.
     Done(usize, Box<Input>),
     /// The last byte of a frame has left.
@@ -157,6 +99,8 @@ pub(crate) struct World<'a, C: Compute, B> {
     index: BTreeMap<PeerId, usize>,
     links: BTreeMap<(usize, usize), Link<C::Tensors>>,
     asked: Vec<(usize, usize)>,
+    /// Connections that broke, both ways.
+    broken: BTreeSet<(usize, usize)>,
     /// When the shared medium has carried what was given to it.
     medium_free: Time,
     draws: Vec<Draws>,
@@ -165,6 +109,8 @@ pub(crate) struct World<'a, C: Compute, B> {
     pub(crate) watch: Watch,
     trace: Vec<Span>,
     state: RoomState,
+    /// When the room stopped.
+    stopped: Option<Time>,
     #[cfg(test)]
     pub(crate) planted: crate::planted::Planted,
 }
@@ -203,6 +149,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             index: BTreeMap::new(),
             links: BTreeMap::new(),
             asked: Vec::new(),
+            broken: BTreeSet::new(),
             medium_free: Time::ZERO,
             draws: (0..n)
                 .map(|i| Draws::new(scenario.seed, i as u64))
@@ -211,6 +158,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             watch: Watch::default(),
             trace: Vec::new(),
             state: RoomState::Waiting,
+            stopped: None,
             #[cfg(test)]
             planted: crate::planted::Planted::default(),
         }
@@ -218,6 +166,10 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
 
     /// Opens the room, and has everybody join it.
     pub(crate) fn open(&mut self) {
+        for loss in &self.scenario.losses {
+            let at = Duration::from_secs_f64(loss.at_seconds);
+            self.schedule(at, Event::Breaks(loss.between));
+        }
         let creator = ConnectionId(u64::MAX);
         self.tell_lobby(LobbyInput::Connected {
             connection: creator,
@@ -272,53 +224,6 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         self.finish(events)
     }
 
-    fn finish(self, events: u64) -> Result<Outcome, SimulationError> {
-        let seed = self.scenario.seed;
-        let wrong = |complaint| SimulationError::Wrong { seed, complaint };
-        if let Some(complaint) = self.watch.complaint() {
-            return Err(wrong(complaint.clone()));
-        }
-        if let (None, RoomState::Stopped { reason }) = (&self.plan, &self.state) {
-            let reason = reason.clone();
-            return Err(SimulationError::Refused { seed, reason });
-        }
-        if self.state != RoomState::Finished {
-            let state = format!("{:?}", self.state);
-            return Err(SimulationError::Unfinished {
-                seed,
-                events,
-                state,
-            });
-        }
-        let order = self.plan.iter().flat_map(|(_, order)| order);
-        let stages = order
-            .clone()
-            .filter_map(|device| self.peers[*device].stage.as_ref());
-        let digests = stages.flat_map(Compute::digests).collect();
-        let bytes = |i: usize| {
-            let links = self.links.range((i, 0)..(i + 1, 0));
-            links.map(|(_, link)| link.bytes_sent).sum()
-        };
-        let sent: Vec<u64> = order.map(|device| bytes(*device)).collect();
-        let payloads = self.peers.iter().map(|peer| peer.payloads.len()).sum();
-        let stages = self.watch.finish(payloads, &sent).map_err(wrong)?;
-        let (plan, order) = self.plan.unwrap_or_default();
-        let mut trace = self.trace;
-        let stage = |device: u32| order.iter().position(|other| *other == device as usize);
-        for span in &mut trace {
-            span.peer = stage(span.peer).unwrap_or_default() as u32;
-            span.details.to = span.details.to.and_then(stage).map(|stage| stage as u32);
-        }
-        Ok(Outcome {
-            plan,
-            order,
-            trace,
-            digests,
-            stages,
-            events,
-        })
-    }
-
     pub(crate) fn schedule(&mut self, after: Duration, event: Event<C::Tensors>) {
         self.sequence += 1;
         self.heap.push(Reverse(Scheduled {
@@ -332,7 +237,9 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         match event {
             Event::ToServer(from, message) => self.text(ConnectionId(from as u64), &message),
             Event::FromServer(to, message) => self.input(to, Input::Room(*message)),
-            Event::LinkUp(at, peer) => self.input(at, Input::LinkUp { peer }),
+            Event::LinkUp(at, peer) => self.link_up(at, peer),
+            Event::LinkLost(at, peer) => self.link_lost(at, peer),
+            Event::Breaks(between) => self.breaks(between),
             Event::Done(at, input) => self.done(at, *input),
             Event::Left(from, to) => self.left(from, to),
             Event::Arrives(from, to, parcel) => self.arrives(from, to, parcel),
@@ -370,7 +277,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         match output {
             Output::ToRoom(message) => self.schedule(SIGNAL_DELAY, Event::ToServer(at, message)),
             Output::Connect { peer, .. } => self.connect(at, peer),
-            // Links are made without negotiating, and stay until the end.
+            // Links are made without negotiating, and stay until they break or the end.
             Output::Deliver { .. } | Output::Disconnect { .. } => {}
             Output::Send {
                 to,
@@ -419,7 +326,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         }
         match &message {
             ServerMessage::Created { room } => return self.join_all(*room),
-            ServerMessage::Room { room } => self.state = room.state.clone(),
+            ServerMessage::Room { room } => self.became(room.state.clone()),
             ServerMessage::Refused { refusal } => {
                 let reason = refusal.to_string();
                 self.state = RoomState::Stopped { reason };
@@ -445,6 +352,13 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         #[cfg(test)]
         let message = self.planted.told(to, message);
         self.schedule(SIGNAL_DELAY, Event::FromServer(to, Box::new(message)));
+    }
+
+    fn became(&mut self, state: RoomState) {
+        if matches!(state, RoomState::Stopped { .. }) {
+            self.stopped.get_or_insert(self.now);
+        }
+        self.state = state;
     }
 
     /// Once everybody knows its name, everybody tells what it would measure.
