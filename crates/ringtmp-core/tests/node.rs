@@ -1,11 +1,12 @@
 //! A node against a neighbour that lies.
 
-use ringtmp_core::codec::{CodecChoice, TensorCodec};
+mod common;
+
+use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode, StageIndex, Step};
 use ringtmp_core::node::{Input, Node, Output, Polled};
-use ringtmp_core::plan::{LayerCost, Plan};
-use ringtmp_core::profile::Planning;
-use ringtmp_core::schedule::{DataSource, Limits, Mode, ScheduleSpec};
+use ringtmp_core::plan::Plan;
+use ringtmp_core::schedule::{Limits, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Hello, Purpose, SumKind, TensorKind, WireError};
@@ -42,26 +43,10 @@ fn training_with(
     sources: Vec<StageIndex>,
     schedule: ScheduleSpec,
 ) -> Node {
-    let layer = LayerCost {
-        flops: [1.0; 3],
-        parameters: 1,
-        output_bytes: 4,
-        stash_bytes: 4,
-    };
-    let outline = RunOutline {
-        name: "test".to_owned(),
-        layers: vec![layer; 2],
-        steps: 10,
-        micro_batches: 4,
-        evaluate_every: 0,
-        evaluation_micro_batches: 1,
-        start_at_peers: 2,
-        schedule,
-        source: DataSource::One,
-        sample_bytes: 4,
-        codec: CodecChoice::default(),
-        planning: Planning::Counted,
-    };
+    let mut run = common::run(2);
+    run.outline.layers.truncate(2);
+    run.outline.micro_batches = 4;
+    run.outline.schedule = schedule;
     let code = RoomCode::from_random([1; 10]);
     let state = RoomState::Waiting;
     let room = RoomView {
@@ -70,10 +55,6 @@ fn training_with(
         members: Vec::new(),
         plan: None,
         result: None,
-    };
-    let run = RunDescriptor {
-        toml: String::new(),
-        outline,
     };
     let welcome = ServerMessage::Welcome {
         peer: me,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// The version of the lines' JSON.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Bytes of a tensor, or of what the bare channel sends in one go: 32 samples of 8,192 numbers in 32 bits.
+/// Bytes of a tensor: 32 samples of 8,192 numbers in 32 bits.
 const TENSOR_BYTES: usize = 1024 * 1024;
 
 /// How long a path is looked for and bytes are waited for; after that something hangs.
