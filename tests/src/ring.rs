@@ -162,9 +162,11 @@ async fn watch(server: &str, run: RunFile, code: oneshot::Sender<RoomCode>) -> R
         let ended = match room.state {
             RoomState::Finished => room.result.ok_or_else(|| "no result".to_owned()),
             RoomState::Stopped { reason } => Err(reason),
-            RoomState::Waiting | RoomState::WarmingUp | RoomState::Training | RoomState::Paused => {
-                return;
-            }
+            RoomState::Waiting
+            | RoomState::WarmingUp
+            | RoomState::Training
+            | RoomState::Paused
+            | RoomState::Reconfiguring { .. } => return,
         };
         if let Some(sender) = result_sender.take() {
             sender.send(ended).expect("the test waits for the result");

@@ -97,7 +97,7 @@ impl Readiness {
         }
         match phase {
             Phase::Training => {}
-            Phase::Joining | Phase::Waiting | Phase::WarmingUp => {
+            Phase::Joining | Phase::Waiting | Phase::WarmingUp | Phase::Reconfiguring => {
                 return Self::NotNow(words::DRAW_BEFORE);
             }
             Phase::Paused => return Self::NotNow(words::DRAW_PAUSED),

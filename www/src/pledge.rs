@@ -44,6 +44,7 @@ pub fn changeable(phase: Phase, view: &View) -> Option<u64> {
         | Phase::WarmingUp
         | Phase::Training
         | Phase::Paused
+        | Phase::Reconfiguring
         | Phase::Refused
         | Phase::Broken
         | Phase::Left => false,

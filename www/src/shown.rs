@@ -7,7 +7,7 @@ use crate::{format, timeline, words};
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::plan::{Plan, SpareReason};
 use ringtmp_core::signal::{
-    Device, DeviceKind, ExecutorKind, MemberStatus, MemberView, Role, RoomState, RoomView,
+    Device, DeviceKind, ExecutorKind, MemberStatus, MemberView, Recovery, Role, RoomState, RoomView,
 };
 use ringtmp_peer::{LinkState, Notice, NoticeLevel, RunSummary, ServerState, View};
 
@@ -33,6 +33,8 @@ pub enum Phase {
     Training,
     /// No new step begins.
     Paused,
+    /// The ring is put together anew.
+    Reconfiguring,
     /// All steps are made.
     Finished,
     /// The run ended early.
@@ -59,6 +61,7 @@ impl Phase {
                 RoomState::WarmingUp => Self::WarmingUp,
                 RoomState::Training => Self::Training,
                 RoomState::Paused => Self::Paused,
+                RoomState::Reconfiguring { .. } => Self::Reconfiguring,
                 RoomState::Finished => Self::Finished,
                 RoomState::Stopped { .. } => Self::Stopped,
             },
@@ -73,6 +76,7 @@ impl Phase {
             Self::WarmingUp => "warming_up",
             Self::Training => "training",
             Self::Paused => "paused",
+            Self::Reconfiguring => "reconfiguring",
             Self::Finished => "finished",
             Self::Stopped => "stopped",
             Self::Refused => "refused",
@@ -89,6 +93,7 @@ impl Phase {
             Self::WarmingUp => words::WARMING_UP,
             Self::Training => words::TRAINING,
             Self::Paused => words::PAUSED,
+            Self::Reconfiguring => words::RECONFIGURING,
             Self::Finished => words::FINISHED,
             Self::Stopped => words::STOPPED,
             Self::Refused => words::REFUSED,
@@ -107,7 +112,10 @@ impl Phase {
             start_again: matches!(self, Self::Finished | Self::Stopped) && participants > 0,
             pause: self == Self::Training,
             resume: self == Self::Paused,
-            stop: matches!(self, Self::WarmingUp | Self::Training | Self::Paused),
+            stop: matches!(
+                self,
+                Self::WarmingUp | Self::Training | Self::Paused | Self::Reconfiguring
+            ),
             leave: !matches!(self, Self::Refused | Self::Broken | Self::Left),
             again: matches!(self, Self::Refused | Self::Broken | Self::Left),
             another: matches!(
@@ -162,6 +170,12 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
             own_part(view, room).as_deref(),
         ),
         Phase::Paused => words::PAUSED_DETAIL.to_owned(),
+        Phase::Reconfiguring => match &room.state {
+            RoomState::Reconfiguring { reason } => {
+                words::reconfiguring(reason.trim_end_matches('.'))
+            }
+            _ => String::new(),
+        },
         Phase::Finished => finished(room),
         Phase::Stopped => match &room.state {
             RoomState::Stopped { reason } => words::stopped(reason.trim_end_matches('.')),
@@ -400,7 +414,20 @@ const fn status(status: MemberStatus) -> (&'static str, &'static str) {
         MemberStatus::Measuring => (words::STATUS_MEASURING, "preparing"),
         MemberStatus::Watching => (words::STATUS_WATCHING, "watching"),
         MemberStatus::Done => (words::STATUS_DONE, "done"),
+        MemberStatus::CutOut => (words::STATUS_CUT_OUT, "cut-out"),
     }
+}
+
+/// How many times that the ring was put together anew are told of.
+const RECOVERIES_SHOWN: usize = 3;
+
+/// What happened when the ring was put together anew.
+fn recovered(recovery: &Recovery) -> Notice {
+    let reason = recovery.reason.trim_end_matches('.');
+    let seconds = format::duration(recovery.seconds.unwrap_or_default());
+    let text = words::recovered(reason, u32::from(recovery.moved), recovery.step, &seconds);
+    let advice = words::made_again(recovery.repeated);
+    notice(NoticeLevel::Information, &text, &advice)
 }
 
 /// Everything said to the user: the ending first, then the peer's own notices, newest first. What the headline says
@@ -420,6 +447,11 @@ pub fn notices(view: Option<&View>, ending: Option<&Ending>) -> Vec<Notice> {
     if let Some(RoomState::Stopped { reason }) = view.room.as_ref().map(|room| &room.state) {
         said = said.or(Some(reason));
     }
+    let recoveries = view.room.iter().flat_map(|room| &room.recoveries);
+    let over = recoveries
+        .filter(|recovery| recovery.seconds.is_some())
+        .rev();
+    notices.extend(over.take(RECOVERIES_SHOWN).map(recovered));
     let is_said = |notice: &Notice| said.is_some_and(|said| notice.text.contains(said));
     let is_idle = |notice: &Notice| ending.is_some() && notice.level == NoticeLevel::Information;
     let news = view.notices.iter().rev();

@@ -76,6 +76,7 @@ pub const WAITING: &str = "Waiting for devices";
 pub const WARMING_UP: &str = "Warming up";
 pub const TRAINING: &str = "Training";
 pub const PAUSED: &str = "Paused";
+pub const RECONFIGURING: &str = "Putting the ring together again";
 pub const FINISHED: &str = "Finished";
 pub const STOPPED: &str = "Stopped";
 pub const REFUSED: &str = "Could not join";
@@ -128,6 +129,7 @@ pub const STATUS_TRAINING: &str = "training";
 pub const STATUS_SPARE: &str = "spare";
 pub const STATUS_WATCHING: &str = "watching";
 pub const STATUS_DONE: &str = "done";
+pub const STATUS_CUT_OUT: &str = "cut out";
 
 pub const LAYERS_TOO_FEW: &str = "none: there are more devices than layers";
 pub const LAYERS_TOO_LARGE: &str = "none: it gives less memory than a layer takes";
@@ -359,4 +361,31 @@ pub fn draw_entered(label: u32, step: u32) -> String {
 
 pub fn draw_used(label: u32, step: u32) -> String {
     format!("{label}: used in step {step}, and forgotten")
+}
+
+/// While the ring is put together anew.
+pub fn reconfiguring(reason: &str) -> String {
+    format!("{reason}. The others take over and go on.")
+}
+
+/// After the ring was put together anew.
+pub fn recovered(reason: &str, layers: u32, step: u32, seconds: &str) -> String {
+    let moved = match layers {
+        0 => String::new(),
+        1 => "1 layer moved, and ".to_owned(),
+        layers => format!("{layers} layers moved, and "),
+    };
+    format!(
+        "{reason}. After {seconds} {moved}training went on from step {}.",
+        step + 1
+    )
+}
+
+/// Steps that were lost.
+pub fn made_again(steps: u32) -> String {
+    match steps {
+        0 => "Nothing was lost.".to_owned(),
+        1 => "1 step was made again.".to_owned(),
+        steps => format!("{steps} steps were made again."),
+    }
 }

@@ -23,7 +23,11 @@ pub(crate) fn outcome(view: &View) -> Option<Result<()>> {
     match &view.room.as_ref()?.state {
         RoomState::Finished => Some(Ok(())),
         RoomState::Stopped { reason } => Some(Err(Failure::Unfinished(reason.clone()).into())),
-        RoomState::Waiting | RoomState::WarmingUp | RoomState::Training | RoomState::Paused => None,
+        RoomState::Waiting
+        | RoomState::WarmingUp
+        | RoomState::Training
+        | RoomState::Paused
+        | RoomState::Reconfiguring { .. } => None,
     }
 }
 

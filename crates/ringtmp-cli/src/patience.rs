@@ -67,7 +67,7 @@ impl Patience {
                 JOIN_MAX,
                 format!("{devices} devices have joined, and no other one did"),
             )),
-            RoomState::WarmingUp => {
+            RoomState::WarmingUp | RoomState::Reconfiguring { .. } => {
                 Some((WARM_UP_MAX, "stages and links were not ready".to_owned()))
             }
             RoomState::Training => Some((

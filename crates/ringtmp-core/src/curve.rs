@@ -20,7 +20,13 @@ struct Thinned {
 }
 
 impl Thinned {
+    /// Adds a point. Steps are made again after a loss: a point then takes the place of what there was from its step on.
     fn push(&mut self, point: Point) {
+        if self.last.is_some_and(|last| last.step >= point.step) {
+            self.kept.retain(|kept| kept.step < point.step);
+            self.last = self.kept.last().copied();
+            self.seen = (self.kept.len() as u64) << self.halvings;
+        }
         if self.seen.is_multiple_of(1 << self.halvings) {
             self.kept.push(point);
         }

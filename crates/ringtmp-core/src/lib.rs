@@ -17,6 +17,7 @@ pub mod node;
 pub mod partition;
 pub mod plan;
 pub mod profile;
+pub mod replica;
 pub mod room;
 pub mod schedule;
 pub mod signal;

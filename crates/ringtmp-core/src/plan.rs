@@ -1,7 +1,7 @@
 //! Who holds which layers.
 
 use crate::codec::TensorCodec;
-use crate::ids::{Epoch, LayerIndex, PeerId, SourceIndex, StageIndex};
+use crate::ids::{Epoch, LayerIndex, PeerId, SourceIndex, StageIndex, Step, Version};
 use crate::schedule::Limits;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -46,6 +46,26 @@ pub struct Plan {
     pub spares: Vec<Spare>,
     /// The least that a step can take, in seconds, as far as it was measured.
     pub step_seconds: Option<f64>,
+    /// Updates that all layers have seen when the plan begins: training goes on with the step of this number.
+    #[serde(default)]
+    pub start: Version,
+    /// The plan from whose past it goes on: copies that were made under another are of no use.
+    #[serde(default)]
+    pub past: Epoch,
+    /// The layers that stages get from others before they begin; none at the start of a run.
+    #[serde(default)]
+    pub moves: Vec<Move>,
+}
+
+/// A layer that a stage of the plan gets from another, as it was after [`Plan::start`] updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Which.
+    pub layer: LayerIndex,
+    /// Who has a copy.
+    pub from: StageIndex,
+    /// Who holds it under the plan.
+    pub to: StageIndex,
 }
 
 /// A participant without a stage.
@@ -115,6 +135,9 @@ pub enum PlanError {
         /// Codecs.
         hops: usize,
     },
+    /// A layer that goes from a stage that is none, to one that does not hold it, or twice.
+    #[error("layer {} cannot move from stage {} to stage {}", .0.layer.0, .0.from.0, .0.to.0)]
+    Move(Move),
 }
 
 impl Plan {
@@ -161,7 +184,29 @@ impl Plan {
                 hops: self.codecs.len(),
             });
         }
-        Ok(())
+        self.check_moves()
+    }
+
+    fn check_moves(&self) -> Result<(), PlanError> {
+        let is_stage = |stage: StageIndex| usize::from(stage.0) < self.order.len();
+        let can_be = |a_move: &&Move| {
+            let Move { layer, from, to } = **a_move;
+            let moves = is_stage(from) && is_stage(to) && from != to;
+            moves && self.start.0 > 0 && self.layers(to).contains(&layer)
+        };
+        let mut layers: Vec<LayerIndex> = self.moves.iter().map(|a_move| a_move.layer).collect();
+        layers.sort_unstable();
+        let twice = layers.windows(2).find(|pair| pair[0] == pair[1]);
+        let wrong = self.moves.iter().find(|a_move| {
+            let is_repeated = twice.is_some_and(|pair| pair[0] == a_move.layer);
+            is_repeated || !can_be(a_move)
+        });
+        wrong.map_or(Ok(()), |wrong| Err(PlanError::Move(*wrong)))
+    }
+
+    /// The first step under this plan.
+    pub fn first_step(&self) -> Step {
+        Step(self.start.0)
     }
 
     /// How many stages there are.
@@ -270,6 +315,30 @@ mod tests {
         }
         let codecs = refused(|plan| plan.codecs.clear());
         assert_eq!(codecs, PlanError::Codecs { peers: 2, hops: 0 });
+        let a_move = |layer, from, to| Move {
+            layer: LayerIndex(layer),
+            from: StageIndex(from),
+            to: StageIndex(to),
+        };
+        let mut moved = plan();
+        moved.start = Version(3);
+        moved.moves = vec![a_move(1, 0, 1)];
+        assert_eq!(moved.check(3), Ok(()));
+        for moves in [
+            vec![a_move(0, 0, 1)],
+            vec![a_move(1, 1, 1)],
+            vec![a_move(1, 2, 1)],
+            vec![a_move(1, 0, 2)],
+            vec![a_move(1, 0, 1), a_move(1, 0, 1)],
+        ] {
+            let plan = Plan {
+                moves,
+                ..moved.clone()
+            };
+            assert!(matches!(plan.check(3), Err(PlanError::Move(_))));
+        }
+        moved.start = Version(0);
+        assert!(matches!(moved.check(3), Err(PlanError::Move(_))));
         let limits = [
             refused(|plan| plan.limits.truncate(1)),
             refused(|plan| plan.limits[0].credit = 0),

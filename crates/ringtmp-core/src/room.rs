@@ -9,10 +9,14 @@
 //!      └───────────────────────────────── stopped ◀──────────────────────────────────────────┘
 //! ```
 //!
+//! Where a run is replicated, a member that is lost does not stop it: see `room::recovery`.
+//!
 //! Anybody in the room may start, pause, resume and stop the run: who has the code is trusted with it.
 
 mod planning;
+mod recovery;
 mod report;
+mod views;
 
 use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId, RoomCode, StageIndex};
@@ -21,8 +25,8 @@ use crate::plan::Plan;
 use crate::profile::LinkProfile;
 use crate::schedule::DataSource;
 use crate::signal::{
-    ClientMessage, Device, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point, Refusal,
-    Role, RoomState, RoomView, RunDescriptor, RunResult, ServerMessage,
+    ClientMessage, Device, LayerDigest, LinkTraffic, Point, Refusal, Role, RoomState,
+    RunDescriptor, RunResult, ServerMessage,
 };
 use crate::time::Time;
 use crate::trace::Report;
@@ -31,6 +35,8 @@ use std::time::Duration;
 
 pub use planning::PROFILE_WAIT_MAX;
 use planning::Told;
+use recovery::Recovering;
+pub use recovery::{ATTEMPTS_MAX, HALT_WAIT_MAX};
 
 /// How long stages and links may take to be built. First use of a pipeline takes seconds on slow devices, a link up to 20 s.
 pub const WARM_UP_MAX: Duration = Duration::from_secs(120);
@@ -51,6 +57,10 @@ struct Member {
     slower: f64,
     /// The link to its successor, measured when it got ready.
     probed: Vec<LinkProfile>,
+    /// Why this run does without it.
+    cut_out: Option<String>,
+    /// It did not answer when it was asked last, and has said nothing since.
+    silent: bool,
 }
 
 /// A message for a member.
@@ -77,6 +87,7 @@ pub struct Room {
     report_view_due: Option<Time>,
     /// Whether this start has been planned again, for what links turned out to be like.
     replanned: bool,
+    recovering: Recovering,
 }
 
 impl Room {
@@ -102,6 +113,7 @@ impl Room {
             output: VecDeque::new(),
             report_view_due: None,
             replanned: false,
+            recovering: Recovering::default(),
         }
     }
 
@@ -127,6 +139,8 @@ impl Room {
             told: Told::default(),
             slower: 1.0,
             probed: Vec::new(),
+            cut_out: None,
+            silent: false,
         });
         let welcome = ServerMessage::Welcome {
             peer,
@@ -135,10 +149,14 @@ impl Room {
             points: self.curve.points(),
         };
         self.output.push_back((peer, welcome));
+        if role == Role::Participant {
+            self.recovering.came(peer);
+        }
         let wanted = usize::from(self.run.outline.start_at_peers);
         if self.state == RoomState::Waiting && wanted > 0 && self.participants().count() >= wanted {
             self.start(now);
         } else {
+            self.grow_if_worth_it();
             self.show_except(Some(peer));
         }
     }
@@ -151,16 +169,15 @@ impl Room {
         let member = self.members.remove(index);
         let held = self.plan.as_ref().and_then(|plan| plan.layers_of(peer));
         match held {
-            Some(layers) if self.running() && !self.done.contains_key(&peer) => {
+            Some(layers) if self.running() && self.is_needed(peer) => {
                 let layers = usize::from(layers.start.0)..usize::from(layers.end.0);
                 let layers = layers_in_words(&layers);
-                self.stop(format!(
-                    "{} left the ring, and with it {layers}",
-                    member.device.name
-                ));
+                let name = member.device.name;
+                self.lost(now, format!("{name} left the ring, and with it {layers}"));
             }
             _ => {
                 self.start_if_measured(now);
+                self.resume_if_all_answered(now);
                 self.show();
             }
         }
@@ -169,6 +186,7 @@ impl Room {
     /// A member speaks. What does not fit the state (late, or of another epoch) is ignored; what no correct member would say
     /// is refused to it.
     pub fn message(&mut self, now: Time, from: PeerId, message: ClientMessage) {
+        self.has_spoken(from);
         match message {
             ClientMessage::Create { .. } | ClientMessage::Join { .. } => {
                 let detail = "it is in a room already".to_owned();
@@ -197,7 +215,23 @@ impl Room {
             ClientMessage::Profile { profile } => self.profile(now, from, profile),
             ClientMessage::Pledge { memory_bytes } => self.pledge(from, memory_bytes),
             ClientMessage::Ready { epoch, links } => self.ready(now, from, epoch, links),
-            ClientMessage::Failed { epoch, reason } => self.failed(from, epoch, &reason),
+            ClientMessage::Failed {
+                epoch,
+                reason,
+                culprit,
+            } => self.failed(now, from, epoch, &reason, culprit),
+            ClientMessage::LinkLost {
+                epoch,
+                peer,
+                reason,
+            } => self.link_lost(now, from, epoch, peer, &reason),
+            ClientMessage::Holdings { epoch, holding } => self.holds(now, from, epoch, holding),
+            ClientMessage::Stable {
+                epoch,
+                version,
+                every,
+                at_rest,
+            } => self.stable(now, from, epoch, version, every, at_rest),
             ClientMessage::Progress { epoch, points } => self.progress(from, epoch, points),
             ClientMessage::Clock { asked } => {
                 let answer = ServerMessage::Clock { asked, now };
@@ -226,15 +260,10 @@ impl Room {
     /// Time has passed: call at [`Room::poll_timeout`] or later.
     pub fn tick(&mut self, now: Time) {
         if self.warm_up_ends.is_some_and(|end| now >= end) {
-            let late: Vec<String> = self
-                .not_ready()
-                .map(|member| member.device.name.clone())
-                .collect();
-            self.stop(format!(
-                "not ready after {} s: {}",
-                WARM_UP_MAX.as_secs(),
-                late.join(", ")
-            ));
+            self.not_ready_in_time(now);
+        }
+        if self.recovering.due().is_some_and(|due| now >= due) {
+            self.wait_for_answers_no_longer(now);
         }
         if self.profiles_due.is_some_and(|due| now >= due) {
             self.wait_no_longer(now);
@@ -246,10 +275,9 @@ impl Room {
 
     /// When [`Room::tick`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        [self.profiles_due, self.warm_up_ends, self.report_view_due]
-            .into_iter()
-            .flatten()
-            .min()
+        let halt = self.recovering.due();
+        let own = [self.profiles_due, self.warm_up_ends, self.report_view_due];
+        own.into_iter().chain([halt]).flatten().min()
     }
 
     /// The next message to deliver.
@@ -257,74 +285,27 @@ impl Room {
         self.output.pop_front()
     }
 
-    /// The room as members see it.
-    pub fn view(&self) -> RoomView {
-        RoomView {
-            code: self.code,
-            state: self.state.clone(),
-            members: self
-                .members
-                .iter()
-                .map(|member| self.member_view(member))
-                .collect(),
-            plan: self.plan.clone(),
-            result: self.result.clone(),
-        }
-    }
-
-    fn member_view(&self, member: &Member) -> MemberView {
-        MemberView {
-            peer: member.peer,
-            role: member.role,
-            device: member.device.clone(),
-            status: self.status(member),
-            links: member.links.clone(),
-            report: member.report.clone(),
-            profile: member.told.view(),
-        }
-    }
-
-    fn status(&self, member: &Member) -> MemberStatus {
-        if member.role == Role::Spectator {
-            return MemberStatus::Watching;
-        }
-        if self.profiles_due.is_some() && self.unmeasured().any(|other| other.peer == member.peer) {
-            return MemberStatus::Measuring;
-        }
-        let Some(plan) = &self.plan else {
-            return MemberStatus::Waiting;
-        };
-        match (&self.state, plan.stage_of(member.peer)) {
-            (RoomState::Waiting | RoomState::Stopped { .. }, _) => MemberStatus::Waiting,
-            (
-                RoomState::WarmingUp
-                | RoomState::Training
-                | RoomState::Paused
-                | RoomState::Finished,
-                None,
-            ) => MemberStatus::Spare,
-            (RoomState::WarmingUp, Some(_)) if self.ready.contains(&member.peer) => {
-                MemberStatus::Ready
-            }
-            (RoomState::WarmingUp, Some(_)) => MemberStatus::Preparing,
-            (_, Some(_)) if self.done.contains_key(&member.peer) => MemberStatus::Done,
-            (RoomState::Training | RoomState::Paused | RoomState::Finished, Some(_)) => {
-                MemberStatus::Training
-            }
-        }
-    }
-
     fn running(&self) -> bool {
         match self.state {
-            RoomState::WarmingUp | RoomState::Training | RoomState::Paused => true,
+            RoomState::WarmingUp
+            | RoomState::Training
+            | RoomState::Paused
+            | RoomState::Reconfiguring { .. } => true,
             RoomState::Waiting | RoomState::Finished | RoomState::Stopped { .. } => false,
         }
     }
 
+    /// Members that a plan may give layers to.
     fn participants(&self) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .filter(|member| member.role == Role::Participant)
+        self.members.iter().filter(|member| {
+            member.role == Role::Participant && member.cut_out.is_none() && !member.silent
+        })
+    }
+
+    fn name(&self, peer: PeerId) -> String {
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.peer == peer);
+        member.map_or_else(|| peer.to_string(), |member| member.device.name.clone())
     }
 
     fn not_ready(&self) -> impl Iterator<Item = &Member> {
@@ -373,11 +354,12 @@ impl Room {
         self.state = RoomState::Stopped { reason };
         self.profiles_due = None;
         self.warm_up_ends = None;
+        self.recovering.stop();
         self.show();
     }
 
     fn ready(&mut self, now: Time, from: PeerId, epoch: Epoch, links: Vec<LinkProfile>) {
-        if self.state != RoomState::WarmingUp || !self.active(from, epoch) {
+        if self.warm_up_ends.is_none() || !self.active(from, epoch) {
             return;
         }
         self.probed(from, links);
@@ -388,27 +370,14 @@ impl Room {
             return self.prepare(now);
         }
         if all {
-            self.state = RoomState::Training;
             self.warm_up_ends = None;
+            self.state = self.recovering.over(now);
         }
         self.show();
         if let (true, Some(plan)) = (all, &self.plan) {
             let commit = |peer: &PeerId| (*peer, ServerMessage::Commit { epoch });
             self.output.extend(plan.order.iter().map(commit));
         }
-    }
-
-    fn failed(&mut self, from: PeerId, epoch: Epoch, reason: &str) {
-        if !self.active(from, epoch) {
-            return;
-        }
-        let name = self
-            .members
-            .iter()
-            .find(|member| member.peer == from)
-            .map(|member| member.device.name.clone());
-        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
-        self.stop(format!("{}: {reason}", name.unwrap_or_default()));
     }
 
     fn progress(&mut self, from: PeerId, epoch: Epoch, points: Vec<Point>) {

@@ -1,11 +1,13 @@
 //! What peers and the signalling server say to each other, as JSON text over a socket. No tensor ever travels here.
 
+mod recovery;
 mod refusal;
 
+pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication};
 pub use refusal::Refusal;
 
 use crate::codec::CodecChoice;
-use crate::ids::{Epoch, PeerId, RoomCode};
+use crate::ids::{Epoch, PeerId, RoomCode, Version};
 use crate::plan::{LayerCost, Plan};
 use crate::profile::{LinkProfile, Planning, Profile};
 use crate::schedule::{DataSource, ScheduleSpec};
@@ -14,7 +16,7 @@ use crate::trace::Report;
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
@@ -93,6 +95,36 @@ pub enum ClientMessage {
         epoch: Epoch,
         /// In words for the user.
         reason: String,
+        /// Who is at fault, where it is not the peer itself.
+        #[serde(default)]
+        culprit: Option<PeerId>,
+    },
+    /// A neighbour cannot be reached any more.
+    LinkLost {
+        /// The plan it was working under.
+        epoch: Epoch,
+        /// The neighbour.
+        peer: PeerId,
+        /// In words for the user.
+        reason: String,
+    },
+    /// The answer to [`ServerMessage::Halt`]: what this peer holds of the run.
+    Holdings {
+        /// That of the halt.
+        epoch: Epoch,
+        /// What it holds.
+        holding: Holding,
+    },
+    /// Every layer as it was after so many updates lies with two stages (sent by the head).
+    Stable {
+        /// The plan it was working under.
+        epoch: Epoch,
+        /// How many updates.
+        version: Version,
+        /// Updates between this version and the next that is kept.
+        every: u16,
+        /// Whether the ring rests there, as [`ServerMessage::Rest`] asked for.
+        at_rest: bool,
     },
     /// How training moves (sent by the tail).
     Progress {
@@ -166,6 +198,18 @@ pub enum ServerMessage {
     /// All are ready: train.
     Commit {
         /// The plan to train under.
+        epoch: Epoch,
+    },
+    /// Do nothing more under any older epoch, and say what you hold: answered by [`ClientMessage::Holdings`].
+    Halt {
+        /// Newer than every plan.
+        epoch: Epoch,
+        /// In words for the user.
+        reason: String,
+    },
+    /// Come to rest at the end of a step, with everything kept twice (for the head).
+    Rest {
+        /// The plan at work.
         epoch: Epoch,
     },
     /// The answer to [`ClientMessage::Clock`].
@@ -313,6 +357,9 @@ pub struct RunOutline {
     pub codec: CodecChoice,
     /// Where the plan gets the speed of peers from.
     pub planning: Planning,
+    /// How often stages are copied to their successors, so that a run outlives its devices.
+    #[serde(default)]
+    pub replication: Replication,
 }
 
 impl RunOutline {
@@ -332,6 +379,8 @@ impl RunOutline {
             Some("a layer's cost is not a number".to_owned())
         } else if !self.schedule.is_sane() {
             Some("its schedule has numbers that no schedule can have".to_owned())
+        } else if self.replication == Replication::Every(0) {
+            Some("it copies stages after every 0 updates; say 1 or more".to_owned())
         } else if self.name.chars().count() > Device::TEXT_CHARS_MAX {
             let longest = Device::TEXT_CHARS_MAX;
             Some(format!("its name is over {longest} characters"))
@@ -384,6 +433,11 @@ pub enum RoomState {
     Training,
     /// No new step begins.
     Paused,
+    /// The ring is put together anew, and goes on from the newest step of which every layer is left.
+    Reconfiguring {
+        /// Why, in words for the user.
+        reason: String,
+    },
     /// All steps are made.
     Finished,
     /// The run ended before its last step.
@@ -406,6 +460,15 @@ pub struct RoomView {
     pub plan: Option<Plan>,
     /// The result, once finished.
     pub result: Option<RunResult>,
+    /// How often the ring was put together anew in this run, and how that went: the newest [`RECOVERIES_SHOWN_MAX`].
+    #[serde(default)]
+    pub recoveries: Vec<Recovery>,
+    /// Updates after which every layer lies with two devices; none where nothing is copied, or nothing was yet.
+    #[serde(default)]
+    pub stable: Option<Version>,
+    /// Updates between one such version and the next.
+    #[serde(default)]
+    pub replicated_every: Option<u16>,
 }
 
 /// One member.
@@ -425,6 +488,9 @@ pub struct MemberView {
     pub report: Option<Box<Report>>,
     /// What is known of its speed.
     pub profile: ProfileView,
+    /// Why this run goes on without it, if it was cut out.
+    #[serde(default)]
+    pub cut_out: Option<String>,
 }
 
 /// What a room knows of a member's speed.
@@ -466,6 +532,8 @@ pub enum MemberStatus {
     Watching,
     /// Has finished its part.
     Done,
+    /// The run goes on without it, because of what it did.
+    CutOut,
 }
 
 /// What came out.

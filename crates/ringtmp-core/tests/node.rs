@@ -55,6 +55,9 @@ fn training_with(
         members: Vec::new(),
         plan: None,
         result: None,
+        recoveries: Vec::new(),
+        stable: None,
+        replicated_every: None,
     };
     let welcome = ServerMessage::Welcome {
         peer: me,

@@ -194,6 +194,7 @@ impl Checkpoint {
             evaluation_samples: run.file.evaluation_samples,
             start_at_peers: run.file.start_at_peers,
             codec: run.file.codec,
+            replicate: run.file.replicate,
             ..self.run.file.clone()
         };
         match first_difference(&adjusted.to_toml(), &run.file.to_toml()) {

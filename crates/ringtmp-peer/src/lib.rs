@@ -22,6 +22,7 @@ mod run_file;
 mod samples;
 mod shell;
 mod solo;
+mod vault;
 mod view;
 mod weights;
 mod workshop;

@@ -10,50 +10,77 @@ use std::collections::BTreeMap;
 /// The tensors of one micro-batch: an activation or a gradient, and behind an activation its labels.
 pub(crate) type Tensors = Vec<Packed>;
 
-/// Tensors by id. Bounded by the node: it holds at most its credits' worth.
+/// What the node knows by an id.
+#[derive(Debug)]
+pub(crate) enum Load {
+    /// Of a micro-batch.
+    Tensors(Tensors),
+    /// A piece of a layer's copy.
+    Bytes(Vec<u8>),
+}
+
+/// Loads by id. Bounded by the node: it holds at most its credits' worth, and the pieces that pass by.
 #[derive(Debug, Default)]
 pub(crate) struct Payloads {
-    held: BTreeMap<PayloadId, Tensors>,
+    held: BTreeMap<PayloadId, Load>,
     next: u64,
 }
 
 impl Payloads {
     /// Keeps tensors.
     pub(crate) fn keep(&mut self, tensors: Tensors) -> PayloadId {
+        self.keep_load(Load::Tensors(tensors))
+    }
+
+    /// Keeps tensors, or bytes.
+    pub(crate) fn keep_load(&mut self, load: Load) -> PayloadId {
         let id = PayloadId(self.next);
         self.next += 1;
-        self.held.insert(id, tensors);
+        self.held.insert(id, load);
         id
     }
 
     /// Gives tensors back, once.
-    pub(crate) fn take(&mut self, id: PayloadId) -> Tensors {
+    pub(crate) fn take_tensors(&mut self, id: PayloadId) -> Tensors {
+        match self.take(id) {
+            Load::Tensors(tensors) => tensors,
+            Load::Bytes(_) => unreachable!("the node computes with tensors alone"),
+        }
+    }
+
+    /// Gives a load back, once.
+    pub(crate) fn take(&mut self, id: PayloadId) -> Load {
         self.held
             .remove(&id)
             .expect("the node uses a payload once, after it was kept")
     }
 
-    /// Forgets tensors.
+    /// Forgets a load.
     pub(crate) fn discard(&mut self, id: PayloadId) {
         self.held.remove(&id);
     }
 }
 
-/// A frame with these tensors in it, handed to the link at `sent` by the room's clock, and its lane.
+/// A frame with this in it, handed to the link at `sent` by the room's clock, and its lane.
 pub(crate) fn frame(
     epoch: Epoch,
     sent: Option<Time>,
     mut body: Body,
-    tensors: &[Packed],
+    load: &Load,
 ) -> Result<(Lane, Vec<u8>), WireError> {
-    if let Body::Tensor { parts, .. } = &mut body {
-        *parts = tensors.iter().map(part_header).collect();
-    }
     let mut payload = body.filling();
-    let bytes = tensors.iter().map(|tensor| tensor.bytes.len()).sum();
-    payload.reserve_exact(bytes);
-    for tensor in tensors {
-        payload.extend_from_slice(&tensor.bytes);
+    match load {
+        Load::Bytes(bytes) => payload.extend_from_slice(bytes),
+        Load::Tensors(tensors) => {
+            if let Body::Tensor { parts, .. } = &mut body {
+                *parts = tensors.iter().map(part_header).collect();
+            }
+            let bytes = tensors.iter().map(|tensor| tensor.bytes.len()).sum();
+            payload.reserve_exact(bytes);
+            for tensor in tensors {
+                payload.extend_from_slice(&tensor.bytes);
+            }
+        }
     }
     let frame = Frame {
         epoch,
@@ -137,7 +164,8 @@ mod tests {
             },
             parts: Vec::new(),
         };
-        let (_, bytes) = frame(Epoch::default(), None, body, sent)?;
+        let load = Load::Tensors(sent.to_vec());
+        let (_, bytes) = frame(Epoch::default(), None, body, &load)?;
         let Frame { body, payload, .. } = Frame::decode(&bytes)?;
         let Body::Tensor { parts, .. } = body else {
             panic!("a tensor was sent")

@@ -97,9 +97,11 @@ impl Progress {
                     .as_ref()
                     .and_then(|room| room.plan.as_ref())
                     .map(|plan| plan.epoch);
-                if fresh_start && room.plan.as_ref().map(|plan| plan.epoch) != known {
-                    self.curve = Curve::default();
+                if room.plan.as_ref().map(|plan| plan.epoch) != known {
                     self.view.links.clear();
+                    if fresh_start {
+                        self.curve = Curve::default();
+                    }
                 }
                 self.view.room = Some(room.clone());
             }
@@ -109,6 +111,8 @@ impl Progress {
             ServerMessage::Created { .. }
             | ServerMessage::Signal { .. }
             | ServerMessage::Prepare { .. }
+            | ServerMessage::Halt { .. }
+            | ServerMessage::Rest { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Clock { .. }
             | ServerMessage::Progress { .. } => {}
@@ -132,7 +136,8 @@ impl Progress {
                     listener.try_send(points.clone()).ok();
                 }
             }
-            Event::Training | Event::Finished => {}
+            // The room tells of it, for all to see.
+            Event::Training | Event::Finished | Event::Stable(_) | Event::Halted { .. } => {}
             Event::Aborted { reason } => {
                 let advice = "Press start to train again with the devices that are here.";
                 self.notice(

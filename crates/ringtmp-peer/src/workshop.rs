@@ -7,11 +7,12 @@ use crate::payloads::{self, Tensors};
 use crate::platform::Clock;
 use crate::run_file::Run;
 use crate::samples::{self, Labelled, Supply};
+use crate::vault::{self, CopyError};
 use futures::channel::mpsc;
 use ringtmp_compute::{
     ComputeError, Executor, IGNORED_LABEL, Packed, Parameter, Stage, StageConfig, TensorError,
 };
-use ringtmp_core::ids::{Epoch, MicroBatchId, Step};
+use ringtmp_core::ids::{Epoch, MicroBatchId, Step, Version};
 use ringtmp_core::node::{Assignment, Loss, Outcome};
 use ringtmp_core::profile::Profile;
 use ringtmp_core::schedule::{DataSource, Deal, Task};
@@ -20,6 +21,7 @@ use ringtmp_core::wire::Purpose;
 use ringtmp_data::{DataSpec, Dataset};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why work failed. The text goes to the room.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,14 @@ pub(crate) enum WorkError {
         /// What came.
         found: usize,
     },
+    /// What the stage learnt is of no use.
+    #[error(
+        "the weights are infinite or no numbers: training has diverged, try a smaller learning rate"
+    )]
+    NonFiniteWeights,
+    /// A copy that the stage goes on from is none.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// The labels are no labels.
     #[error("the neighbour sent labels that cannot be read: {0}")]
     Labels(#[from] TensorError),
@@ -62,8 +72,17 @@ pub enum OwnSamples {
 pub(crate) enum Job {
     /// See what the run's layers take, unless told to hurry.
     Measure { clock: Clock, hurry: Hurry },
-    /// Build a stage for the plan.
-    Build(Assignment),
+    /// Build a stage for the plan, from copies of its layers if it does not begin at the beginning.
+    Build {
+        assignment: Assignment,
+        copies: BTreeMap<usize, Vec<u8>>,
+    },
+    /// Copy the stage's layers.
+    Snapshot {
+        epoch: Epoch,
+        version: Version,
+        clock: Clock,
+    },
     /// Work off a task; its input comes with it.
     Task {
         epoch: Epoch,
@@ -89,6 +108,11 @@ pub(crate) enum Done {
         told: Outcome,
     },
     Digests(Vec<LayerDigest>),
+    Copies {
+        version: Version,
+        copies: BTreeMap<usize, Vec<u8>>,
+        took: Duration,
+    },
 }
 
 /// What is known of a device without measuring it.
@@ -167,10 +191,20 @@ impl Workshop {
                 let measuring = measure::profile(run, &self.executor, circumstances, clock, &hurry);
                 Ok(Done::Measured(measuring.await))
             }
-            Job::Build(assignment) => {
+            Job::Build { assignment, copies } => {
                 self.bench = None;
-                self.bench = Some(self.build(&assignment).await?);
+                self.bench = Some(self.build(&assignment, &copies).await?);
                 Ok(Done::Built)
+            }
+            Job::Snapshot { version, clock, .. } => {
+                let began = clock.now();
+                let copies = self.copies().await?;
+                let took = clock.now().since(began);
+                Ok(Done::Copies {
+                    version,
+                    copies,
+                    took,
+                })
             }
             Job::Task {
                 task, input, fresh, ..
@@ -200,7 +234,29 @@ impl Workshop {
         }
     }
 
-    async fn build(&self, assignment: &Assignment) -> Result<Bench, WorkError> {
+    /// The stage's layers as they are now; finite.
+    async fn copies(&self) -> Result<BTreeMap<usize, Vec<u8>>, WorkError> {
+        let bench = self.bench.as_ref();
+        let bench = bench.expect("the node asks for copies once the stage is built");
+        let snapshot = bench.stage.snapshot().await?;
+        let tensors = snapshot
+            .versions
+            .iter()
+            .chain(&snapshot.optimizer)
+            .flatten();
+        let mut values = tensors.flat_map(|tensor| &tensor.values);
+        if !values.all(|value| value.is_finite()) {
+            return Err(WorkError::NonFiniteWeights);
+        }
+        let versions = usize::from(self.run.file.schedule.versions_copied());
+        Ok(vault::write(&snapshot, versions))
+    }
+
+    async fn build(
+        &self,
+        assignment: &Assignment,
+        copies: &BTreeMap<usize, Vec<u8>>,
+    ) -> Result<Bench, WorkError> {
         let file = &self.run.file;
         let (held_out, supply) = self.open_data(assignment).await?;
         let config = StageConfig {
@@ -218,6 +274,12 @@ impl Workshop {
         let mut stage = Stage::new(config, self.executor.clone()).await?;
         if let Some(weights) = &self.initial {
             stage.set_parameters(weights)?;
+        }
+        if assignment.start.0 > 0 {
+            let shapes = stage.parameters().await?;
+            let tensors = self.run.optimizer.state_tensors();
+            let updates = u64::from(assignment.start.0);
+            stage.restore(&vault::read(copies, &shapes, updates, tensors)?)?;
         }
         Ok(Bench {
             stage,
@@ -422,8 +484,10 @@ impl Job {
         match self {
             // Before any plan.
             Self::Measure { .. } => Epoch::default(),
-            Self::Build(assignment) => assignment.epoch,
-            Self::Task { epoch, .. } | Self::Digest { epoch } => *epoch,
+            Self::Build { assignment, .. } => assignment.epoch,
+            Self::Task { epoch, .. } | Self::Snapshot { epoch, .. } | Self::Digest { epoch } => {
+                *epoch
+            }
         }
     }
 }

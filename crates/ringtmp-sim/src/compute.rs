@@ -12,6 +12,15 @@ pub trait Compute {
     /// What goes from stage to stage.
     type Tensors: Clone;
 
+    /// A layer as it was after some number of updates.
+    type Copy: Clone;
+
+    /// Copies of the stage's layers as they are now, with the newest so many versions of their weights, by layer.
+    fn copies(&self, versions: usize) -> BTreeMap<u16, Self::Copy>;
+
+    /// Goes on from copies of all layers of the stage.
+    fn restore(&mut self, copies: &BTreeMap<u16, Self::Copy>);
+
     /// Does a task: its output for the neighbour (of F unless at the tail, of B unless at the head), and the loss at the tail.
     fn work(
         &mut self,
@@ -127,6 +136,36 @@ impl HashStage {
 
 impl Compute for HashStage {
     type Tensors = u64;
+    type Copy = Vec<(Version, u64)>;
+
+    fn copies(&self, versions: usize) -> BTreeMap<u16, Self::Copy> {
+        let layers = self.assignment.layers.start.0..self.assignment.layers.end.0;
+        let older = self.weights.len().saturating_sub(versions);
+        let copy = |place: usize| {
+            let versions = self.weights.range(older..);
+            versions.map(move |(version, weights)| (*version, weights[place]))
+        };
+        let copies = layers.enumerate();
+        copies
+            .map(|(place, layer)| (layer, copy(place).collect()))
+            .collect()
+    }
+
+    fn restore(&mut self, copies: &BTreeMap<u16, Self::Copy>) {
+        let layers = self.assignment.layers.start.0..self.assignment.layers.end.0;
+        let versions = copies.values().next().into_iter().flatten();
+        let versions: Vec<Version> = versions.map(|(version, _)| *version).collect();
+        let weight = |version: Version, layer: u16| {
+            let copy = copies.get(&layer).into_iter().flatten();
+            let mut found = copy.filter(|(held, _)| *held == version);
+            found.next().map_or(MISSING, |(_, weight)| *weight)
+        };
+        let weights = |version| layers.clone().map(|layer| weight(version, layer)).collect();
+        let restored = versions
+            .into_iter()
+            .map(|version| (version, weights(version)));
+        self.weights = restored.collect();
+    }
 
     fn work(&mut self, task: Task, input: Option<u64>) -> (Option<u64>, Option<Loss>) {
         match task {
@@ -184,13 +223,18 @@ impl Compute for HashStage {
     }
 }
 
-/// The digests that one process gets which does one micro-batch after another, dealt to so many sources, with the weights that
-/// the mode asks for. None for `async`, where they are each stage's own affair.
-pub fn one_process(outline: &RunOutline, sources: u16) -> Option<Vec<LayerDigest>> {
+/// The digests that one process gets which does one micro-batch after another, with the weights that the mode asks for.
+/// Micro-batches are dealt to so many sources, from the step that stands beside their number on: the first is 0, and they rise.
+/// None for `async`, where weights are each stage's own affair.
+pub fn one_process(outline: &RunOutline, sources: &[(Step, u16)]) -> Option<Vec<LayerDigest>> {
     let layers = outline.layers.len();
-    let deal = Deal {
-        micro_batches: outline.micro_batches,
-        sources,
+    let deal = |step: Step| {
+        let mut dealt = sources.iter().rev();
+        let dealt = dealt.find(|(from, _)| *from <= step);
+        Deal {
+            micro_batches: outline.micro_batches,
+            sources: dealt.map_or(1, |(_, sources)| *sources),
+        }
     };
     let delay = match outline.schedule.mode {
         Mode::Sync | Mode::OneForwardOneBackward => 0,
@@ -204,6 +248,7 @@ pub fn one_process(outline: &RunOutline, sources: u16) -> Option<Vec<LayerDigest
     for step in (0..outline.steps).map(Step) {
         let used = if delay == 0 { &weights } else { &before };
         let mut sums = vec![0; layers];
+        let deal = deal(step);
         for sequence in 0..outline.micro_batches {
             let source = deal.source(deal.number(step, sequence));
             let sample = sample(step, sequence, Purpose::Train, source.0.into());

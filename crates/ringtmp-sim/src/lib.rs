@@ -17,6 +17,8 @@
 pub mod check;
 pub mod compute;
 
+#[cfg(test)]
+mod faulty;
 mod random;
 pub mod report;
 mod scenario;
@@ -31,5 +33,8 @@ mod tests;
 
 pub use random::{Draws, EXPONENTIAL_MAX};
 pub use ringtmp_core::partition::{Hop, Hops};
-pub use scenario::{DeviceSpec, FORWARD, Loss, PEERS_MAX, Scenario, ScenarioError, TaskKind};
+pub use scenario::{
+    DeviceSpec, FORWARD, Fault, FaultKind, Loss, PEERS_MAX, SERVER_SILENCE, Scenario,
+    ScenarioError, TaskKind,
+};
 pub use world::{Outcome, SimulationError, StageUse, simulate};

@@ -7,7 +7,7 @@ use ringtmp_core::partition::{Device, Hop, Hops, Problem};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::{LinkProfile, Planning, Profile};
 use ringtmp_core::schedule::{DataSource, Limits, Mode, ScheduleSpec, Task};
-use ringtmp_core::signal::RunOutline;
+use ringtmp_core::signal::{Replication, RunOutline};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::time::Duration;
@@ -56,6 +56,75 @@ pub struct Loss {
     pub at_seconds: f64,
 }
 
+/// Something that goes wrong, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Seconds after the room was opened.
+    pub at_seconds: f64,
+    /// What.
+    pub what: FaultKind,
+}
+
+/// What goes wrong. Devices are named by their places in [`Scenario::devices`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// A device dies and forgets everything.
+    Crash {
+        /// Which.
+        device: usize,
+        /// After so many seconds it joins again, as a newcomer.
+        returns_after: Option<f64>,
+        /// Whether the server is told at once, as by a closed socket; otherwise it finds out after [`SERVER_SILENCE`].
+        noticed: bool,
+    },
+    /// A device does nothing for so many seconds and then goes on, as a locked phone.
+    Pause {
+        /// Which.
+        device: usize,
+        /// For how long.
+        seconds: f64,
+    },
+    /// The connection between two devices breaks in mid-message; both are told, and it can be made again after so many seconds.
+    Cut {
+        /// Its ends.
+        between: [usize; 2],
+        /// For how long.
+        seconds: f64,
+    },
+    /// Nothing that one device sends gets through to another for so many seconds, and nobody is told: it comes late, as on
+    /// a channel that sends again what was lost.
+    OneWay {
+        /// Who sends.
+        from: usize,
+        /// Who hears nothing.
+        to: usize,
+        /// For how long.
+        seconds: f64,
+    },
+    /// A device says goodbye.
+    Leave {
+        /// Which.
+        device: usize,
+    },
+}
+
+impl FaultKind {
+    /// How long it lasts; what is for good lasts no time.
+    pub fn seconds(&self) -> f64 {
+        match self {
+            Self::Crash { .. } | Self::Leave { .. } => 0.0,
+            Self::Pause { seconds, .. }
+            | Self::Cut { seconds, .. }
+            | Self::OneWay { seconds, .. } => *seconds,
+        }
+    }
+}
+
+/// After this time without a sign of life the server gives a socket up.
+pub const SERVER_SILENCE: Duration = Duration::from_secs(20);
+
 /// A ring and its run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -67,6 +136,8 @@ pub struct Scenario {
     pub links: Hops,
     /// Connections that break.
     pub losses: Vec<Loss>,
+    /// What goes wrong beside that, in a run that outlives losses.
+    pub faults: Vec<Fault>,
     /// Bytes per second of the medium that stations share: a frame between two of them takes it up twice.
     pub medium_bytes_per_second: Option<f64>,
     /// j: every task takes `1 + j (E - 1)` times its time, E exponential of mean 1.
@@ -126,10 +197,12 @@ impl Scenario {
                 sample_bytes: 4096,
                 codec: CodecChoice::F32,
                 planning: Planning::Measured,
+                replication: Replication::Off,
             },
             devices: vec![device; usize::from(peers)],
             links: Hops::all(link),
             losses: Vec::new(),
+            faults: Vec::new(),
             medium_bytes_per_second: None,
             jitter: 0.0,
             seed: 1,

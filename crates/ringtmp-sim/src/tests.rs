@@ -1,5 +1,6 @@
 use crate::check::{Complaint, compare, simulate_checked};
 use crate::compute::HashStage;
+use crate::faulty::spoil;
 use crate::planted::Bug;
 use crate::random::Draws;
 use crate::scenario::{DeviceSpec, Loss, Scenario};
@@ -131,6 +132,46 @@ fn a_thousand_random_rings_pass_every_check() {
         (20..200).contains(&stopped),
         "{stopped} stopped for want of a connection"
     );
+}
+
+/// Why a run may stop when things go wrong: nobody, or nobody with samples, is left.
+const NOBODY_LEFT: [&str; 4] = [
+    "samples",
+    "no device is left",
+    "none of the devices answers",
+    "left the ring",
+];
+
+#[test]
+fn a_thousand_rings_in_which_things_go_wrong_pass_every_check() {
+    let (mut recovered, mut stopped, mut moved) = (0, 0, 0);
+    for seed in seeds() {
+        let _replay = Replay(seed);
+        let mut scenario = random(seed);
+        spoil(&mut scenario, seed);
+        match simulate_checked(&scenario) {
+            Ok(outcome) => {
+                let from_copies = outcome.recoveries.iter().filter(|one| one.step > 0);
+                recovered += usize::from(from_copies.clone().next().is_some());
+                moved += usize::from(from_copies.map(|one| one.moved).sum::<u16>() > 0);
+            }
+            Err(SimulationError::Refused { reason, .. }) => {
+                assert!(reason.contains("samples"), "seed {seed}: {reason}");
+            }
+            Err(SimulationError::Stopped { reason, .. })
+                if NOBODY_LEFT.iter().any(|words| reason.contains(words)) =>
+            {
+                stopped += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    println!("{recovered} went on from copies, {moved} moved layers, {stopped} stopped");
+    if seeds().count() > 1 {
+        assert!(recovered > 180, "{recovered} went on from copies");
+        assert!(moved > 120, "{moved} moved layers");
+        assert!(stopped < 150, "{stopped} stopped for want of devices");
+    }
 }
 
 #[test]

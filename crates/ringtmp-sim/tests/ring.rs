@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::ids::{Epoch, PayloadId, PeerId, RoomCode};
+use ringtmp_core::ids::{Epoch, PayloadId, PeerId, RoomCode, Step};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Event, Input, Node, Outcome, Output, Polled};
 use ringtmp_core::plan::LayerCost;
@@ -37,6 +37,7 @@ fn outline(mode: Mode, steps: u32, micro_batches: u16, start_at_peers: u16) -> R
         sample_bytes: 4,
         codec: CodecChoice::default(),
         planning: Planning::Counted,
+        replication: Replication::Off,
     }
 }
 
@@ -298,6 +299,10 @@ impl World {
                 Output::Discard(payload) => drop(peer.payloads.remove(&payload)),
                 // These rings are planned by counted operations.
                 Output::Measure => panic!("nothing is measured here"),
+                Output::Snapshot { .. }
+                | Output::SendPiece { .. }
+                | Output::Store { .. }
+                | Output::Forget { .. } => panic!("nothing is copied here"),
                 Output::Event(event) => peer.events.push(event),
             }
         }
@@ -477,7 +482,7 @@ proptest! {
         let sources = plan.order.iter().map(|peer| world.index(*peer)).zip(0u16..);
         let sources: Vec<u16> = sources.filter(|(device, _)| device % 3 != 1).map(|(_, stage)| stage).collect();
         prop_assert!(plan.sources.iter().map(|stage| stage.0).eq(sources.iter().copied()));
-        let alone = one_process(&outline, sources.len() as u16);
+        let alone = one_process(&outline, &[(Step(0), sources.len() as u16)]);
         prop_assert_eq!(room.result.map(|result| result.digests), alone);
         for peer in &world.peers {
             prop_assert!(peer.payloads.is_empty(), "payloads leak");

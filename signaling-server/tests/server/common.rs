@@ -176,6 +176,7 @@ pub(crate) fn run() -> RunDescriptor {
             sample_bytes: 4,
             codec: CodecChoice::default(),
             planning: Planning::Counted,
+            replication: Replication::Off,
         },
     }
 }

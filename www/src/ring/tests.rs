@@ -21,6 +21,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         links: Vec::new(),
         report: None,
         profile: ProfileView::Missing,
+        cut_out: None,
     });
     let layers = usize::from(layers_each) * order.len();
     let cuts = (0..=order.len())
@@ -36,6 +37,9 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
             ..Plan::default()
         }),
         result: None,
+        recoveries: Vec::new(),
+        stable: None,
+        replicated_every: None,
     };
     View {
         me: Some(PeerId(1)),

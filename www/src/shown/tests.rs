@@ -18,6 +18,7 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
         links: Vec::new(),
         report: None,
         profile: ProfileView::Missing,
+        cut_out: None,
     }
 }
 
@@ -62,6 +63,9 @@ fn view() -> View {
             members,
             plan: Some(plan),
             result: None,
+            recoveries: Vec::new(),
+            stable: None,
+            replicated_every: None,
         }),
         points: vec![
             Point {

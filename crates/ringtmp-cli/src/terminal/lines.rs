@@ -32,6 +32,10 @@ pub(crate) fn state(view: &View) -> String {
         RoomState::WarmingUp => "warming up: stages, links and kernels are made".to_owned(),
         RoomState::Training => "training".to_owned(),
         RoomState::Paused => "paused".to_owned(),
+        RoomState::Reconfiguring { reason } => {
+            let reason = short(reason, WORDS_CHARS_MAX);
+            format!("the ring is put together anew: {reason}")
+        }
         RoomState::Finished => "finished".to_owned(),
         RoomState::Stopped { reason } => format!("stopped: {}", short(reason, WORDS_CHARS_MAX)),
     };
@@ -268,6 +272,7 @@ fn status_word(status: MemberStatus) -> &'static str {
         MemberStatus::Measuring => "measuring",
         MemberStatus::Watching => "watching",
         MemberStatus::Done => "done",
+        MemberStatus::CutOut => "cut out",
     }
 }
 

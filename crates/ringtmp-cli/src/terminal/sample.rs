@@ -33,6 +33,7 @@ fn member(id: u64, kind: DeviceKind, name: &str, bytes: &[(u64, u64)]) -> Member
         links: bytes.iter().map(link).collect(),
         report: None,
         profile: ProfileView::Missing,
+        cut_out: None,
     }
 }
 
@@ -87,6 +88,9 @@ pub(crate) fn training() -> View {
             members,
             plan: Some(plan),
             result: None,
+            recoveries: Vec::new(),
+            stable: None,
+            replicated_every: None,
         }),
         points: vec![
             point(0, Some(2.5), None),

@@ -1,14 +1,21 @@
 //! What goes into a node and what comes out of it.
 
 use crate::codec::TensorCodec;
-use crate::ids::{Epoch, LayerIndex, MicroBatchId, PayloadId, PeerId, SourceIndex, StageIndex};
+use crate::ids::{
+    Epoch, LayerIndex, MicroBatchId, PayloadId, PeerId, SourceIndex, StageIndex, Version,
+};
+use crate::plan::Plan;
 use crate::profile::Profile;
-use crate::schedule::Task;
-use crate::signal::{ClientMessage, LayerDigest, LinkTraffic, Point, ServerMessage, Signal};
+use crate::replica::CopyId;
+use crate::schedule::{Task, versions};
+use crate::signal::{
+    ClientMessage, LayerDigest, LinkTraffic, Point, RunOutline, ServerMessage, Signal,
+};
 use crate::time::Time;
 use crate::trace::Report;
-use crate::wire::{Body, Purpose, TensorKind, WireError};
+use crate::wire::{Body, Piece, Purpose, TensorKind, WireError};
 use std::ops::Range;
+use std::time::Duration;
 
 /// What happens to a peer.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +59,28 @@ pub enum Input {
         micro_batch: MicroBatchId,
         /// The numbers.
         payload: Option<PayloadId>,
+    },
+    /// A frame with a piece of a layer's copy, whose bytes the shell keeps under `payload`.
+    Piece {
+        /// From whom.
+        from: PeerId,
+        /// Under which plan.
+        epoch: Epoch,
+        /// Which one.
+        piece: Piece,
+        /// Its bytes.
+        payload: PayloadId,
+    },
+    /// The answer to [`Output::Snapshot`]: the shell has copies of the stage's layers that learn something.
+    Snapped {
+        /// Under which plan.
+        epoch: Epoch,
+        /// Updates that they have seen.
+        version: Version,
+        /// The layers, with the bytes of their copies.
+        copies: Vec<(LayerIndex, u64)>,
+        /// How long the stage did nothing else.
+        took: Duration,
     },
     /// What a neighbour sent cannot be read.
     Unreadable {
@@ -165,9 +194,38 @@ pub enum Output {
         /// The numbers, to be forgotten afterwards.
         payload: Option<PayloadId>,
     },
+    /// Send a piece of a copy that is here.
+    SendPiece {
+        /// To whom.
+        to: PeerId,
+        /// Under which plan.
+        epoch: Epoch,
+        /// Which one.
+        piece: Piece,
+    },
+    /// Put a piece that has come to those before it; one with offset 0 begins a copy anew.
+    Store {
+        /// Which one.
+        piece: Piece,
+        /// Its bytes, to be forgotten otherwise.
+        payload: PayloadId,
+    },
+    /// Copy the stage's layers, before the next task; answer [`Input::Snapped`] or [`Input::Failed`].
+    Snapshot {
+        /// Under which plan.
+        epoch: Epoch,
+        /// Updates that they have seen.
+        version: Version,
+    },
+    /// Forget copies, whole ones and parts.
+    Forget {
+        /// Which.
+        copies: Vec<CopyId>,
+    },
     /// Measure what the run's layers take here; answer [`Input::Measured`], unless a plan has come meanwhile.
     Measure,
-    /// Build a stage; answer [`Input::Built`] or [`Input::Failed`].
+    /// Build a stage, from the copies that are here if it does not begin at the beginning; answer [`Input::Built`] or
+    /// [`Input::Failed`].
     Build(Assignment),
     /// Compute; answer [`Input::Completed`] or [`Input::Failed`]. One at a time.
     Run {
@@ -208,6 +266,13 @@ pub enum Event {
     Training,
     /// This peer's part is done.
     Finished,
+    /// Every layer lies with two stages, as it was after so many updates.
+    Stable(Version),
+    /// The ring is being put together anew.
+    Halted {
+        /// In words.
+        reason: String,
+    },
     /// The run has ended early here.
     Aborted {
         /// In words.
@@ -238,9 +303,30 @@ pub struct Assignment {
     pub input_codec: Option<TensorCodec>,
     /// How the tensors between it and the stage after are written; none at the tail.
     pub output_codec: Option<TensorCodec>,
+    /// Updates that its layers have seen; if any, it is built from copies.
+    pub start: Version,
 }
 
 impl Assignment {
+    /// That of a stage of a plan that was checked.
+    pub fn of(plan: &Plan, stage: StageIndex, outline: &RunOutline) -> Self {
+        let own = plan.limits[usize::from(stage.0)];
+        let [input_codec, output_codec] = plan.codecs_of(stage);
+        Self {
+            epoch: plan.epoch,
+            stage,
+            stages: plan.stages(),
+            layers: plan.layers(stage),
+            slots: own.slots,
+            versions: versions(&outline.schedule, own, outline.micro_batches),
+            source: plan.source_of(stage),
+            sources: u16::try_from(plan.sources.len()).unwrap_or(u16::MAX),
+            input_codec,
+            output_codec,
+            start: plan.start,
+        }
+    }
+
     /// Whether it is the head.
     pub fn is_head(&self) -> bool {
         self.stage.0 == 0

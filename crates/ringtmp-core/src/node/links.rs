@@ -2,7 +2,7 @@
 
 use super::{Event, HELLO_INTERVAL, LinkProgress, Node, Output};
 use crate::ids::{Epoch, PeerId};
-use crate::signal::{DeviceKind, PROTOCOL_VERSION};
+use crate::signal::{ClientMessage, DeviceKind, PROTOCOL_VERSION};
 use crate::time::Time;
 use crate::wire::{Body, Hello, WireError};
 
@@ -68,6 +68,7 @@ impl Node {
     }
 
     pub(super) fn link_lost(&mut self, peer: PeerId, reason: String) {
+        let recovers = self.recovers();
         let Some(active) = &mut self.active else {
             return;
         };
@@ -75,16 +76,26 @@ impl Node {
             return;
         };
         *link = LinkProgress::default();
+        let epoch = active.plan.epoch;
+        let is_over = active.training.is_over();
+        let was_watched = match &mut active.beats {
+            Some(beats) => beats.lost(peer),
+            None => !active.training.has_begun(),
+        };
         self.output.push_back(Output::Event(Event::LinkFailed {
             peer,
             reason: reason.clone(),
         }));
-        if !self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.training.is_over())
-        {
+        if !recovers && !is_over {
             self.fail(format!("link to {}: {reason}", self.name(peer)));
+        } else if recovers && was_watched {
+            self.output.push_back(Output::Disconnect { peer });
+            let lost = ClientMessage::LinkLost {
+                epoch,
+                peer,
+                reason,
+            };
+            self.output.push_back(Output::ToRoom(lost));
         }
     }
 
@@ -104,7 +115,7 @@ impl Node {
             None
         };
         if let Some(fault) = fault {
-            return self.fail(format!("link to {}: {fault}", self.name(from)));
+            return self.blame(from, format!("link to {}: {fault}", self.name(from)));
         }
         let Some(link) = self
             .under(epoch)
@@ -120,6 +131,7 @@ impl Node {
             self.output
                 .push_back(Output::Event(Event::LinkOpen { peer: from }));
             self.say_ready();
+            self.send_pieces();
         }
     }
 }

@@ -1,35 +1,48 @@
 //! What every peer runs: it obeys the room, greets its neighbours and works off the schedule.
 //!
 //! ```text
-//!             Prepare (in the plan)     built, all links greeted: Ready; Commit          all done here
-//!   idle ──────────────────────────▶ preparing ───────────────────────────────▶ training ─────────────▶ finished
-//!    ▲                                   │  a link or the stage failed             │                        │
-//!    └──────── room stopped, next plan ──┴─────────────────────────────────────────┴────────────────────────┘
+//!             Prepare (in the plan)     layers here, built, all links greeted: Ready; Commit    all done here
+//!   idle ──────────────────────────▶ preparing ─────────────────────────────────────▶ training ─────────────▶ finished
+//!    ▲                                   │              halted by the room               │                        │
+//!    │                                   ▼                                               │                        │
+//!    ├──────── next plan ──────────── halted: says what copies it holds ◀────────────────┤                        │
+//!    └──────── room stopped, next plan ──────────────────────────────────────────────────┴────────────────────────┘
 //! ```
+//!
+//! What a node holds of the run (copies of layers) outlives plans; all else goes with the plan that it belongs to.
 //!
 //! Use: [`Node::handle`] with each input, then [`Node::poll_output`] until it says to wait.
 
+mod beats;
 mod interface;
+mod keeping;
 mod links;
+mod obeying;
+mod pieces;
 mod probe;
+mod rounds;
 mod tally;
 mod training;
 
 use crate::ids::{Epoch, PeerId, RoomCode, StageIndex, Step};
 use crate::plan::Plan;
 use crate::profile::Planning;
-use crate::schedule::{Waiting, versions};
+use crate::replica::{CopyId, Ledger};
+use crate::schedule::Waiting;
 use crate::signal::{
     ClientMessage, DeviceKind, LinkTraffic, Role, RoomState, RoomView, RunOutline, ServerMessage,
 };
 use crate::time::Time;
 use crate::trace::{Report, RoomClock};
 use crate::wire::Body;
+use beats::Beats;
+use keeping::Keeping;
 use probe::Probing;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use training::Training;
 
+pub use beats::{BEAT_INTERVAL, SILENCE_MAX};
 pub use interface::{Assignment, Event, Input, Loss, Outcome, Output, Polled};
 
 #[derive(Debug)]
@@ -59,7 +72,12 @@ struct LinkProgress {
 struct Active {
     plan: Plan,
     stage: StageIndex,
+    /// The stage, to be built once its layers are here.
+    assignment: Assignment,
     links: BTreeMap<PeerId, LinkProgress>,
+    keeping: Keeping,
+    /// From the commit on, where losses are recovered from.
+    beats: Option<Beats>,
     built: bool,
     said_ready: bool,
     /// Of the link to the successor, if it is to be measured.
@@ -81,7 +99,8 @@ impl Active {
     fn due(&self) -> Option<Time> {
         let hellos = self.links.values().map(|link| link.hello_due);
         let probe = self.probing.and_then(|probing| probing.due());
-        let others = [probe, self.training.points_due()];
+        let beat = self.beats.as_ref().and_then(Beats::due);
+        let others = [probe, self.training.points_due(), beat];
         hellos.chain(others).flatten().min()
     }
 
@@ -97,6 +116,12 @@ pub struct Node {
     identity: Option<Identity>,
     kinds: BTreeMap<PeerId, DeviceKind>,
     active: Option<Active>,
+    /// Copies of layers that are here.
+    ledger: Ledger,
+    /// The newest plan that was obeyed, to whose past the copies belong.
+    under: Epoch,
+    /// Updates of the stage that was last given up.
+    reached: Step,
     clock: RoomClock,
     output: VecDeque<Output>,
 }
@@ -109,12 +134,31 @@ impl Node {
 
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: Input) {
+        let quiet = matches!(input, Input::Tick);
         match input {
             Input::Room(message) => self.room(now, message),
             Input::ServerLost | Input::Tick => {}
             Input::LinkUp { peer } => self.link_up(now, peer),
             Input::LinkLost { peer, reason } => self.link_lost(peer, reason),
-            Input::Control { from, epoch, body } => self.control(now, from, epoch, body),
+            Input::Control { from, epoch, body } => {
+                self.heard(now, from, Some(&body));
+                self.control(now, from, epoch, body);
+            }
+            Input::Piece {
+                from,
+                epoch,
+                piece,
+                payload,
+            } => {
+                self.heard(now, from, None);
+                self.piece(from, epoch, piece, payload);
+            }
+            Input::Snapped {
+                epoch,
+                version,
+                copies,
+                took,
+            } => self.snapped(epoch, version, copies, took),
             Input::Tensor {
                 from,
                 epoch,
@@ -123,10 +167,11 @@ impl Node {
                 micro_batch,
                 payload,
             } => {
+                self.heard(now, from, None);
                 self.tensor(from, epoch, kind, purpose, micro_batch, payload);
             }
             Input::Unreadable { from, error } => {
-                self.fail(format!("link to {}: {error}", self.name(from)));
+                self.blame(from, format!("link to {}: {error}", self.name(from)));
             }
             Input::Built { epoch } => {
                 if let Some(active) = self.under(epoch) {
@@ -169,6 +214,7 @@ impl Node {
         self.greet_again(now);
         self.probe(now);
         self.advance(now);
+        self.beat(now, quiet);
     }
 
     /// What to do next, or until when to wait.
@@ -260,12 +306,9 @@ impl Node {
                 }
             }
             ServerMessage::Prepare { plan } => self.prepare(plan),
-            ServerMessage::Commit { epoch } => {
-                if let Some(active) = self.under(epoch) {
-                    active.training.begin();
-                    self.output.push_back(Output::Event(Event::Training));
-                }
-            }
+            ServerMessage::Commit { epoch } => self.commit(now, epoch),
+            ServerMessage::Halt { epoch, reason } => self.halt(epoch, reason),
+            ServerMessage::Rest { epoch } => self.rest(epoch),
             ServerMessage::Progress { points } => {
                 self.output.push_back(Output::Event(Event::Points(points)));
             }
@@ -297,66 +340,14 @@ impl Node {
         let paused = room.state == RoomState::Paused;
         if let Some(active) = &mut self.active {
             active.training.schedule.set_paused(paused);
+            if room.state == RoomState::Finished {
+                // Nobody is needed any more.
+                active.beats = None;
+            }
         }
         if let RoomState::Stopped { reason } = &room.state {
             self.abort(reason);
         }
-    }
-
-    fn prepare(&mut self, plan: Plan) {
-        let Some(identity) = &self.identity else {
-            return;
-        };
-        let (me, outline) = (identity.me, identity.outline.clone());
-        self.forget_links(|peer| plan.stage_of(peer).is_none());
-        self.drop_active();
-        if let Err(error) = plan.check(outline.layers.len()) {
-            let reason = format!("the server sent {error}");
-            self.output.push_back(Output::ToRoom(ClientMessage::Failed {
-                epoch: plan.epoch,
-                reason,
-            }));
-            return;
-        }
-        let Some(stage) = plan.stage_of(me) else {
-            return;
-        };
-        let epoch = plan.epoch;
-        let links = Active::neighbours(&plan, stage);
-        for peer in links.keys() {
-            let offer = self.offers(me, *peer);
-            self.output.push_back(Output::Connect {
-                peer: *peer,
-                offer,
-                epoch,
-            });
-        }
-        let own = plan.limits[usize::from(stage.0)];
-        let [input_codec, output_codec] = plan.codecs_of(stage);
-        let assignment = Assignment {
-            epoch,
-            stage,
-            stages: plan.stages(),
-            layers: plan.layers(stage),
-            slots: own.slots,
-            versions: versions(&outline.schedule, own, outline.micro_batches),
-            source: plan.source_of(stage),
-            sources: u16::try_from(plan.sources.len()).unwrap_or(u16::MAX),
-            input_codec,
-            output_codec,
-        };
-        self.output.push_back(Output::Build(assignment));
-        let training = Training::new(&plan, stage, &outline);
-        let probes = self.plans_measured() && !links.is_empty();
-        self.active = Some(Active {
-            plan,
-            stage,
-            links,
-            built: false,
-            said_ready: false,
-            probing: probes.then(Probing::default),
-            training,
-        });
     }
 
     fn control(&mut self, now: Time, from: PeerId, epoch: Epoch, body: Body) {
@@ -366,8 +357,25 @@ impl Node {
             Body::Hello(hello) => self.hello(from, epoch, &hello),
             Body::Progress { origin, points } => self.progress(from, epoch, origin, points),
             Body::SquareSum { kind, step, sum } => self.square_sum(from, epoch, kind, step, sum),
-            // The shell hands tensors over as such; a frame of them without numbers says nothing.
-            Body::Tensor { .. } => {}
+            Body::Mark { version, rest } => self.marked(from, epoch, version, rest),
+            Body::PieceHere {
+                from: sender,
+                version,
+                layer,
+                received,
+            } => {
+                let copy = CopyId { version, layer };
+                self.piece_here(from, epoch, sender, copy, received);
+            }
+            Body::Secured {
+                version,
+                cost_micros,
+            } => self.secured(from, epoch, version, cost_micros),
+            Body::Stable { version } => self.stable(from, epoch, version),
+            // It has been heard, which is all that it says.
+            Body::Beat { .. } => {}
+            // The shell hands these over with their numbers; a frame of them without says nothing.
+            Body::Tensor { .. } | Body::Piece(_) => {}
         }
     }
 
@@ -385,13 +393,31 @@ impl Node {
 
     /// This peer cannot go on under the plan at work: the room must know.
     fn fail(&mut self, reason: String) {
+        self.give_up(reason, None);
+    }
+
+    /// Likewise, and it is a neighbour's fault.
+    fn blame(&mut self, culprit: PeerId, reason: String) {
+        self.give_up(reason, Some(culprit));
+    }
+
+    fn give_up(&mut self, reason: String, culprit: Option<PeerId>) {
         let Some(active) = &self.active else { return };
         let epoch = active.plan.epoch;
         self.output.push_back(Output::ToRoom(ClientMessage::Failed {
             epoch,
             reason: reason.clone(),
+            culprit,
         }));
-        self.abort(&reason);
+        if self.recovers() {
+            // The room halts everybody, and goes on without whoever is at fault.
+            self.forget_links(|_| true);
+            self.drop_active();
+            self.output
+                .push_back(Output::Event(Event::Halted { reason }));
+        } else {
+            self.abort(&reason);
+        }
     }
 
     fn abort(&mut self, reason: &str) {
@@ -418,8 +444,11 @@ impl Node {
 
     fn drop_active(&mut self) {
         if let Some(active) = self.active.take() {
-            self.output
-                .extend(active.training.schedule.payloads().map(Output::Discard));
+            self.reached = active.training.schedule.updates();
+            let passing = active.keeping.on_their_way.iter();
+            let passing = passing.map(|(_, payload)| *payload);
+            let all = active.training.schedule.payloads().chain(passing);
+            self.output.extend(all.map(Output::Discard));
         }
     }
 }

@@ -36,10 +36,13 @@ impl Training {
         }
     }
 
-    pub(super) fn begin(&mut self) {
-        if self.phase == Phase::Waiting {
+    /// Whether it begins now, and has not before.
+    pub(super) fn begin(&mut self) -> bool {
+        let begins = self.phase == Phase::Waiting;
+        if begins {
             self.phase = Phase::Going;
         }
+        begins
     }
 
     pub(super) fn has_begun(&self) -> bool {
@@ -84,19 +87,18 @@ impl Node {
             .filter(|_| active.links.get(&from).is_some_and(|link| link.greeted))
         else {
             self.output.extend(payload.map(Output::Discard));
-            return self.fail(format!(
-                "{} sent {kind:?} without being asked",
-                self.name(from)
-            ));
+            let name = self.name(from);
+            return self.blame(from, format!("{name} sent {kind:?} without being asked"));
         };
         // A release carries no numbers, and everything else does: what has none would be taken for the head's own data, and
         // what a release carried would be kept for ever.
         if payload.is_some() == (kind == TensorKind::Release) {
             self.output.extend(payload.map(Output::Discard));
             let name = self.name(from);
-            return self.fail(format!(
-                "{name} sent {kind:?} with the wrong number of tensors"
-            ));
+            return self.blame(
+                from,
+                format!("{name} sent {kind:?} with the wrong number of tensors"),
+            );
         }
         match active
             .training
@@ -106,7 +108,7 @@ impl Node {
             Ok(out) => self.send(out),
             Err(violation) => {
                 self.output.extend(payload.map(Output::Discard));
-                self.fail(format!("{}: {violation}", self.name(from)));
+                self.blame(from, format!("{}: {violation}", self.name(from)));
             }
         }
     }
@@ -119,6 +121,7 @@ impl Node {
         else {
             return self.output.extend(outcome.payload.map(Output::Discard));
         };
+        let is_head = active.stage.0 == 0;
         let training = &mut active.training;
         if let (
             Task::Forward {
@@ -141,6 +144,19 @@ impl Node {
             | Task::BackwardWeights { .. }
             | Task::Update { .. } => None,
         };
+        self.task_ended(now);
+        match task {
+            Task::Forward {
+                micro_batch,
+                purpose: Purpose::Train,
+                ..
+            } if is_head && micro_batch.sequence == 0 => self.mark(micro_batch.step),
+            Task::Update { .. } => {
+                self.note_update(now);
+                self.copy_if_reached();
+            }
+            _ => {}
+        }
         self.send(out);
         self.send_sum(sum);
     }
@@ -166,11 +182,14 @@ impl Node {
         };
         if sender != from || active.links.get(&from).is_none_or(|link| !link.greeted) {
             let name = self.name(from);
-            return self.fail(format!("{name} sent a sum of squares without being asked"));
+            return self.blame(
+                from,
+                format!("{name} sent a sum of squares without being asked"),
+            );
         }
         match active.training.schedule.sum_arrived(kind, step, sum) {
             Ok(out) => self.send_sum(out),
-            Err(violation) => self.fail(format!("{}: {violation}", self.name(from))),
+            Err(violation) => self.blame(from, format!("{}: {violation}", self.name(from))),
         }
     }
 
@@ -240,6 +259,9 @@ impl Node {
         }
         if let Some(task) = training.schedule.pick() {
             self.output.push_back(Output::Run { epoch, task });
+            if let Some(beats) = &mut active.beats {
+                beats.task_began(now);
+            }
         }
         let end = training.schedule.is_finished();
         if let Some(points) = training.tally.take(now, end) {

@@ -1,8 +1,9 @@
 //! How a room gets from its members to a plan.
 
+use super::recovery::Recovering;
 use super::{Member, Room, WARM_UP_MAX};
 use crate::curve::Curve;
-use crate::ids::{Epoch, PeerId};
+use crate::ids::{Epoch, PeerId, Version};
 use crate::partition::{self, Arrangement, Device, Hop, Hops, Measured, NoFit, Problem};
 use crate::plan::{Plan, Spare, SpareReason};
 use crate::profile::{LINKS_MAX, LinkProfile, Planning, Profile};
@@ -55,6 +56,10 @@ impl Room {
             return;
         }
         self.replanned = false;
+        self.recovering = Recovering::default();
+        for member in &mut self.members {
+            member.cut_out = None;
+        }
         if self.unmeasured().next().is_some() {
             self.profiles_due.get_or_insert(now + PROFILE_WAIT_MAX);
             self.state = RoomState::Waiting;
@@ -76,6 +81,7 @@ impl Room {
         };
         member.slower = 1.0;
         self.start_if_measured(now);
+        self.grow_if_worth_it();
         self.show();
     }
 
@@ -105,37 +111,54 @@ impl Room {
         self.prepare(now);
     }
 
-    /// Plans with what is known, and has the plan prepared.
+    /// Plans with what is known, and has the plan prepared, from the beginning of the run.
     pub(super) fn prepare(&mut self, now: Time) {
         self.profiles_due = None;
+        if let Some(plan) = self.planned() {
+            self.curve = Curve::default();
+            self.state = RoomState::WarmingUp;
+            self.hand_out(now, plan, WARM_UP_MAX);
+        }
+    }
+
+    /// The best plan for the participants there are; none if there are none, or they cannot do it, which stops the room.
+    pub(super) fn planned(&mut self) -> Option<Plan> {
         let order: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
         if order.is_empty() {
-            return;
+            return None;
         }
         let problem = self.problem();
         let arrangement = match partition::arrange_together(&problem) {
             Ok(arrangement) => arrangement,
-            Err(no_fit) => return self.stop(self.refusal(&no_fit)),
+            Err(no_fit) => {
+                self.stop(self.refusal(&no_fit));
+                return None;
+            }
         };
         let plan = self.plan_of(&order, &problem, arrangement);
         if plan.sources.is_empty() {
-            return self.stop("none of the devices has samples to train on".to_owned());
+            self.stop("none of the devices has samples to train on".to_owned());
+            return None;
         }
+        Some(plan)
+    }
+
+    /// Has a plan prepared. Those without a stage hear of it too: what they hold of other plans is to be forgotten.
+    pub(super) fn hand_out(&mut self, now: Time, plan: Plan, wait: Duration) {
         self.epoch = plan.epoch;
         self.ready.clear();
         self.done.clear();
-        self.curve = Curve::default();
         self.result = None;
         for member in &mut self.members {
             member.links.clear();
             member.report = None;
         }
         self.plan = Some(plan.clone());
-        self.state = RoomState::WarmingUp;
-        self.warm_up_ends = Some(now + WARM_UP_MAX);
+        self.warm_up_ends = Some(now + wait);
         self.show();
-        let prepare = |peer: &PeerId| (*peer, ServerMessage::Prepare { plan: plan.clone() });
-        self.output.extend(plan.order.iter().map(prepare));
+        let to: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
+        let prepare = |peer| (peer, ServerMessage::Prepare { plan: plan.clone() });
+        self.output.extend(to.into_iter().map(prepare));
     }
 
     /// A member has measured the link to its successor; the newest measurement of a link counts.
@@ -154,7 +177,12 @@ impl Room {
     /// Whether the ring would be much faster under another plan, now that its links are known. Asked once a start.
     pub(super) fn links_ask_for_another_plan(&self) -> bool {
         let measured = self.run.outline.planning == Planning::Measured && !self.replanned;
-        let Some(plan) = self.plan.as_ref().filter(|_| measured) else {
+        measured && !self.recovering.is_going_on() && self.another_plan_is_better()
+    }
+
+    /// Whether another plan would take at most [`REPLAN_RATIO`] of the time of the one at work.
+    pub(super) fn another_plan_is_better(&self) -> bool {
+        let Some(plan) = &self.plan else {
             return false;
         };
         let place = |peer: &PeerId| self.participants().position(|other| other.peer == *peer);
@@ -283,6 +311,9 @@ impl Room {
             order,
             cuts: arrangement.cuts,
             limits: arrangement.limits,
+            start: Version(0),
+            past: Epoch::default(),
+            moves: Vec::new(),
             step_seconds: measured.then_some(step_seconds),
         }
     }

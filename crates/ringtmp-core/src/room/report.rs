@@ -2,6 +2,7 @@
 
 use super::Room;
 use crate::ids::{Epoch, PeerId};
+use crate::profile::Planning;
 use crate::signal::LinkTraffic;
 use crate::time::Time;
 use crate::trace::Report;
@@ -30,6 +31,11 @@ impl Room {
             member.report = believed;
         }
         self.report_view_due.get_or_insert(now + REPORT_VIEW_DELAY);
+        if self.plan.as_ref().and_then(|plan| plan.order.first()) == Some(&from)
+            && self.run.outline.planning == Planning::Measured
+        {
+            self.move_layers_if_worth_it();
+        }
     }
 
     pub(super) fn traffic(&mut self, from: PeerId, mut links: Vec<LinkTraffic>) {

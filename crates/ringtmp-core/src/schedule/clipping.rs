@@ -53,12 +53,12 @@ pub(super) enum Ending {
 }
 
 impl Clipping {
-    pub(super) fn new(is_head: bool, is_tail: bool) -> Self {
+    pub(super) fn new(is_head: bool, is_tail: bool, first_step: Step) -> Self {
         Self {
             is_head,
             is_tail,
-            totals: Step(0),
-            partials: Step(0),
+            totals: first_step,
+            partials: first_step,
             partial: None,
             own: Own::Unknown,
         }
@@ -176,8 +176,8 @@ mod tests {
         let expected = (1e-16 + 1e-16) + 1.0;
         let in_parts = 1e-16 + (1e-16 + 1.0);
         assert!(expected != in_parts && expected != squares.iter().sum::<f64>());
-        let mut head = Clipping::new(true, false);
-        let mut tail = Clipping::new(false, true);
+        let mut head = Clipping::new(true, false, Step(0));
+        let mut tail = Clipping::new(false, true, Step(0));
         assert_eq!(head.ending(), Ending::Squares);
         assert_eq!(head.squared(squares[..2].to_vec()), None);
         assert_eq!(head.ending(), Ending::Wait);
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(head.arrived(SumKind::Partial, Step(1), 2.0), Ok(None));
         head.updated();
         assert_eq!(head.squared(vec![1.0]), sum(SumKind::Total, 1, 3.0));
-        let mut alone = Clipping::new(true, true);
+        let mut alone = Clipping::new(true, true, Step(0));
         assert_eq!(alone.squared(vec![1.0, 2.0]), None);
         assert_eq!(alone.ending(), Ending::Update(3.0));
     }
@@ -203,7 +203,7 @@ mod tests {
     fn a_sum_that_is_repeated_for_another_step_or_no_sum_is_refused() {
         use SumKind::{Partial, Total};
         let out_of_turn = |result| matches!(result, Err(Violation::SumOutOfTurn { .. }));
-        let middle = || Clipping::new(false, false);
+        let middle = || Clipping::new(false, false, Step(0));
         assert!(out_of_turn(middle().arrived(Partial, Step(1), 1.0)));
         assert!(out_of_turn(middle().arrived(Total, Step(0), 1.0)));
         let mut stage = middle();
@@ -216,7 +216,10 @@ mod tests {
         let passed_on = stage.arrived(Total, Step(0), 2.0);
         assert_eq!(passed_on, Ok(sum(Total, 0, 2.0)));
         assert!(out_of_turn(stage.arrived(Total, Step(0), 2.0)));
-        let ends = [Clipping::new(true, false), Clipping::new(false, true)];
+        let ends = [
+            Clipping::new(true, false, Step(0)),
+            Clipping::new(false, true, Step(0)),
+        ];
         for (mut end, kind) in ends.into_iter().zip([Total, Partial]) {
             assert!(out_of_turn(end.arrived(kind, Step(0), 1.0)), "{kind:?}");
         }

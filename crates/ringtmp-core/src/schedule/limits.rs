@@ -91,6 +91,14 @@ impl Mode {
         })
     }
 
+    /// Versions of weights that training needs to go on from the end of a step.
+    pub const fn versions_copied(self) -> u16 {
+        match self {
+            Self::Sync | Self::OneForwardOneBackward | Self::Async => 1,
+            Self::TwoVersions => 2,
+        }
+    }
+
     /// Whether a stage finishes a step before it begins the next.
     pub const fn flushes(self) -> bool {
         match self {

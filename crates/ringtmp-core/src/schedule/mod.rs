@@ -81,13 +81,16 @@ pub struct Schedule {
     accumulated: u16,
     busy: bool,
     paused: bool,
+    /// The head begins neither this step nor a later one.
+    rests_before: Option<Step>,
 }
 
 impl Schedule {
     /// The schedule of `stage`, where `limits` are those of all stages, head first.
     pub fn new(stage: StageIndex, spec: &ScheduleSpec, limits: &[Limits], roster: Roster) -> Self {
         let index = usize::from(stage.0);
-        let clipping = || Clipping::new(index == 0, index + 1 == limits.len());
+        let first_step = roster.first_step;
+        let clipping = || Clipping::new(index == 0, index + 1 == limits.len(), first_step);
         let own = limits[index];
         Self {
             stage,
@@ -105,10 +108,11 @@ impl Schedule {
             weights: VecDeque::new(),
             withheld: None,
             free: (0..own.slots).rev().map(Slot).collect(),
-            updates: Step(0),
+            updates: first_step,
             accumulated: 0,
             busy: false,
             paused: false,
+            rests_before: None,
         }
     }
 
@@ -145,6 +149,11 @@ impl Schedule {
     /// While paused, the head begins no new step.
     pub fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
+    }
+
+    /// The head will begin neither this step nor a later one: the ring comes to rest with all updates before it made.
+    pub fn rest_before(&mut self, step: Step) {
+        self.rests_before = Some(step);
     }
 
     /// Whether everything of the run is done here.

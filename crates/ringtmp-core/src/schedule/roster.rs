@@ -70,6 +70,8 @@ pub struct Roster {
     pub evaluate_every: u32,
     /// Micro-batches of an evaluation; 0 for none.
     pub evaluation_micro_batches: u16,
+    /// The first step under the plan; those before it are done.
+    pub first_step: Step,
 }
 
 impl Roster {
@@ -86,6 +88,7 @@ impl Roster {
             micro_batches: outline.micro_batches,
             evaluate_every: outline.evaluate_every,
             evaluation_micro_batches: outline.evaluation_micro_batches,
+            first_step: plan.first_step(),
         }
     }
 
@@ -143,7 +146,7 @@ impl Cursor {
     /// At the first micro-batch.
     pub fn new(roster: &Roster) -> Self {
         let mut cursor = Self {
-            step: Step(0),
+            step: roster.first_step,
             purpose: Purpose::Evaluate,
             sequence: 0,
         };
@@ -213,6 +216,7 @@ mod tests {
             micro_batches,
             evaluate_every: 2,
             evaluation_micro_batches: 1,
+            first_step: Step(0),
         }
     }
 

@@ -175,7 +175,10 @@ impl Schedule {
     /// What enters at the head next: from its own data, or from a source elsewhere once the samples are here.
     fn drawn(&self) -> Option<(Purpose, MicroBatchId, Option<PayloadId>)> {
         let (purpose, micro_batch) = self.entering.peek(&self.roster)?;
-        if self.paused && micro_batch.sequence == 0 {
+        let rests = self
+            .rests_before
+            .is_some_and(|step| micro_batch.step >= step);
+        if rests || self.paused && micro_batch.sequence == 0 {
             return None;
         }
         let number = self.entering.trained(&self.roster);

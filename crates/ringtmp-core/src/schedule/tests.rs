@@ -43,6 +43,7 @@ fn roster(steps: u32, micro_batches: u16, evaluation_micro_batches: u16) -> Rost
         micro_batches,
         evaluate_every: 2,
         evaluation_micro_batches,
+        first_step: Step(0),
     }
 }
 

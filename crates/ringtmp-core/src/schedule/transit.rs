@@ -67,13 +67,17 @@ impl Transit {
             }
         };
         let sources = roster.sources.iter();
+        let first = roster.deal().number(roster.first_step, 0);
+        let next = (first..).take(roster.sources.len());
+        let mut next: Vec<u64> = next.collect();
+        next.sort_unstable_by_key(|number| roster.deal().source(*number));
         Self {
             is_head,
             window,
             passages: sources.map(|source| passage(source.stage)).collect(),
-            next: (0..).take(roster.sources.len()).collect(),
+            next,
             waiting: BTreeMap::new(),
-            forwarded: 0,
+            forwarded: first,
         }
     }
 

@@ -1,9 +1,10 @@
 //! Frames: version, header, payload.
 
 use super::{
-    FRAME_BYTES_MAX, Lane, PARTS_MAX, PROBE_BYTES_MAX, PROGRESS_POINTS_MAX, RANK_MAX, WireError,
+    FRAME_BYTES_MAX, Lane, PARTS_MAX, PIECE_BYTES_MAX, PROBE_BYTES_MAX, PROGRESS_POINTS_MAX,
+    RANK_MAX, WireError,
 };
-use crate::ids::{Epoch, MicroBatchId, PeerId, RoomCode, Step};
+use crate::ids::{Epoch, LayerIndex, MicroBatchId, PeerId, RoomCode, StageIndex, Step, Version};
 use crate::signal::{PROTOCOL_VERSION, Point};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,25 @@ pub struct Hello {
     pub peer: PeerId,
 }
 
+/// A piece of a layer's copy on its way from one stage to another, forward round the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// Who has the layer.
+    pub from: StageIndex,
+    /// Who gets it.
+    pub to: StageIndex,
+    /// Updates it has seen.
+    pub version: Version,
+    /// Which layer.
+    pub layer: LayerIndex,
+    /// Bytes of the whole copy.
+    pub total: u64,
+    /// Bytes before this piece.
+    pub offset: u64,
+    /// Bytes of this piece, which follow: at most [`PIECE_BYTES_MAX`].
+    pub bytes: u32,
+}
+
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {
@@ -142,6 +162,43 @@ pub enum Body {
         /// Which one.
         number: u8,
     },
+    /// I am here. Sent where nothing else shows it.
+    Beat {
+        /// The longest that one of my tasks has taken, in milliseconds: for so long I may be silent.
+        task_millis: u32,
+    },
+    /// From the head, before the activations of the step in question: once this version is reached, copy it.
+    Mark {
+        /// Updates that stages have made by then.
+        version: Version,
+        /// Whether the head begins nothing after them.
+        rest: bool,
+    },
+    /// A piece of a layer's copy.
+    Piece(Piece),
+    /// The answer to a piece, backward round the ring.
+    PieceHere {
+        /// Who sent the copy.
+        from: StageIndex,
+        /// Whose version this is.
+        version: Version,
+        /// Which layer.
+        layer: LayerIndex,
+        /// Bytes of it that are here.
+        received: u64,
+    },
+    /// The sender's stage and all before it lie with their successors, as of this version.
+    Secured {
+        /// Which version.
+        version: Version,
+        /// What the copy cost the stage that it cost most, in microseconds.
+        cost_micros: u32,
+    },
+    /// All stages lie with their successors, as of this version: older ones may be forgotten.
+    Stable {
+        /// Which version.
+        version: Version,
+    },
     /// A micro-batch on its way.
     Tensor {
         /// Which way.
@@ -164,6 +221,12 @@ impl Body {
             | Self::Progress { .. }
             | Self::SquareSum { .. }
             | Self::Echo { .. }
+            | Self::Beat { .. }
+            | Self::Mark { .. }
+            | Self::Piece(_)
+            | Self::PieceHere { .. }
+            | Self::Secured { .. }
+            | Self::Stable { .. }
             | Self::Tensor { .. } => Vec::new(),
         }
     }
@@ -190,9 +253,16 @@ impl Frame {
             | Body::Echo { .. }
             | Body::Hello(_)
             | Body::Progress { .. }
-            | Body::SquareSum { .. } => Lane::Control,
-            // Bytes are measured on the lane on which tensors will follow them.
-            Body::Probe { .. } | Body::Tensor { .. } => Lane::Tensors,
+            | Body::SquareSum { .. }
+            | Body::Beat { .. }
+            | Body::PieceHere { .. }
+            | Body::Secured { .. }
+            | Body::Stable { .. } => Lane::Control,
+            // Bytes are measured on the lane on which tensors will follow them. A mark must not overtake the activations of
+            // the steps before it, nor a copy the mark.
+            Body::Probe { .. } | Body::Mark { .. } | Body::Piece(_) | Body::Tensor { .. } => {
+                Lane::Tensors
+            }
         }
     }
 
@@ -247,7 +317,18 @@ fn check_frame_length(bytes: usize) -> Result<(), WireError> {
 
 fn check_body(body: &Body) -> Result<(), WireError> {
     match body {
-        Body::Hello(_) | Body::SquareSum { .. } | Body::Echo { .. } => Ok(()),
+        Body::Hello(_)
+        | Body::SquareSum { .. }
+        | Body::Echo { .. }
+        | Body::Beat { .. }
+        | Body::Mark { .. }
+        | Body::PieceHere { .. }
+        | Body::Secured { .. }
+        | Body::Stable { .. } => Ok(()),
+        Body::Piece(piece) => {
+            let (bytes, longest) = (u64::from(piece.bytes), u64::from(PIECE_BYTES_MAX));
+            limit("a piece of a copy", bytes, longest)
+        }
         Body::Probe { bytes, .. } => {
             limit("a probe", u64::from(*bytes), u64::from(PROBE_BYTES_MAX))
         }
@@ -267,9 +348,16 @@ fn check_body(body: &Body) -> Result<(), WireError> {
 
 fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
     let sum = match body {
-        Body::Hello(_) | Body::Progress { .. } | Body::SquareSum { .. } | Body::Echo { .. } => {
-            Some(0)
-        }
+        Body::Hello(_)
+        | Body::Progress { .. }
+        | Body::SquareSum { .. }
+        | Body::Echo { .. }
+        | Body::Beat { .. }
+        | Body::Mark { .. }
+        | Body::PieceHere { .. }
+        | Body::Secured { .. }
+        | Body::Stable { .. } => Some(0),
+        Body::Piece(piece) => Some(u64::from(piece.bytes)),
         Body::Probe { bytes, .. } => Some(u64::from(*bytes)),
         Body::Tensor { parts, .. } => parts
             .iter()

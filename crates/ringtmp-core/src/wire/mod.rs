@@ -9,7 +9,7 @@ mod chunk;
 mod frame;
 
 pub use chunk::{Assembler, CHUNK_BYTES_MAX, chunks};
-pub use frame::{Body, Codec, Frame, Hello, PartHeader, Purpose, SumKind, TensorKind};
+pub use frame::{Body, Codec, Frame, Hello, PartHeader, Piece, Purpose, SumKind, TensorKind};
 
 /// The longest frame: a micro-batch of activations of the largest models planned for (64 x 256 x 768 in f32 is 48 MiB).
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -28,6 +28,9 @@ pub const PROGRESS_POINTS_MAX: usize = 256;
 
 /// The most bytes of a probe: on a link of 25 MB/s they take 20 ms, which can be told from the jitter of timers.
 pub const PROBE_BYTES_MAX: u32 = 512 * 1024;
+
+/// The most bytes of a piece of a layer's copy: an activation waits behind two of them at most.
+pub const PIECE_BYTES_MAX: u32 = 64 * 1024;
 
 /// The two channels of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

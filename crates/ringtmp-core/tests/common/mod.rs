@@ -37,6 +37,7 @@ pub(crate) fn run(start_at_peers: u16) -> RunDescriptor {
         sample_bytes: 4,
         codec: CodecChoice::default(),
         planning: Planning::Counted,
+        replication: Replication::Off,
     };
     RunDescriptor {
         toml: String::new(),

@@ -14,7 +14,7 @@ use ringtmp_compute::ModelError;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::signal::RUN_FILE_BYTES_MAX;
+use ringtmp_core::signal::{RUN_FILE_BYTES_MAX, Replication};
 use ringtmp_data::DataSpecError;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,9 @@ pub struct RunFile {
     /// How layers are divided: `measured`, by what each device takes for them and what links carry; `counted`, by operations, as if
     /// all devices were equal, so that the cuts are always the same.
     pub planning: Planning,
+    /// After how many updates each device's layers are copied to the next device, so that the run outlives devices: `auto`, as
+    /// often as slows training by at most a twentieth; a number; `off`, never, so that a device that is lost ends the run.
+    pub replicate: Replication,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
     pub start_at_peers: u16,
     /// What is trained.
@@ -71,6 +74,7 @@ impl Default for RunFile {
             schedule: Mode::Sync,
             codec: CodecChoice::F16,
             planning: Planning::Measured,
+            replicate: Replication::Auto,
             start_at_peers: 0,
             model: ModelTable::default(),
             data: DataTable::default(),
@@ -197,6 +201,8 @@ impl RunFile {
         let countable = batch / micro_batch <= u32::from(u16::MAX);
         let words = "large enough that the batch has at most 65535 of them";
         rule(countable, "micro_batch", &micro_batch, words)?;
+        let sane = self.replicate != Replication::Every(0);
+        rule(sane, "replicate", &0, "at least 1, \"auto\" or \"off\"")?;
         let samples = self.evaluation_samples;
         let in_bounds = samples <= EVALUATION_SAMPLES_MAX;
         rule(in_bounds, "evaluation_samples", &samples, "at most 1000000")?;
@@ -243,6 +249,8 @@ mod tests {
         assert!(refused.to_string().contains("seed = 18446744073709551615"));
         assert!(error("batch = 65536\nmicro_batch = 1").contains("at most 65535"));
         assert!(error("schedule = 'gpipe'").contains("sync"));
+        assert!(error("replicate = 0").contains("at least 1"));
+        assert!(error("replicate = 'often'").contains("auto"));
         assert!(error("colour = 1").contains("colour"));
         assert!(error("codec = 'bf16'").contains("int8"));
         assert!(error("data.set = 'ftp'").contains("ftp"));

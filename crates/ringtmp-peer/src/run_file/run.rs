@@ -65,12 +65,14 @@ impl Run {
             start_at_peers: self.file.start_at_peers,
             schedule: ScheduleSpec {
                 clips_gradients: self.optimizer.clip_norm.is_some(),
+                optimizer_numbers: u8::try_from(self.optimizer.state_tensors()).unwrap_or(u8::MAX),
                 ..ScheduleSpec::new(self.file.schedule, self.file.micro_batch)
             },
             source: self.file.data.source,
             sample_bytes: self.sample_bytes(),
             codec: self.file.codec,
             planning: self.file.planning,
+            replication: self.file.replicate,
         }
     }
 

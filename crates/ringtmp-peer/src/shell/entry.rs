@@ -292,6 +292,8 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Signal { .. } => "signal",
         ServerMessage::Prepare { .. } => "prepare",
         ServerMessage::Commit { .. } => "commit",
+        ServerMessage::Halt { .. } => "halt",
+        ServerMessage::Rest { .. } => "rest",
         ServerMessage::Clock { .. } => "clock",
         ServerMessage::Progress { .. } => "progress",
         ServerMessage::Refused { .. } => "refused",

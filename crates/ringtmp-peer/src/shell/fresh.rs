@@ -5,7 +5,7 @@ use crate::progress::Progress;
 use crate::run_file::Run;
 use crate::samples::Labelled;
 use crate::view::{FreshSample, FreshState, NoticeLevel};
-use ringtmp_core::ids::Step;
+use ringtmp_core::ids::{Step, Version};
 use ringtmp_core::schedule::Task;
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::picture;
@@ -19,8 +19,22 @@ const SHOWN_MAX: usize = 4;
 
 struct Made {
     shown: FreshSample,
-    /// Until it enters.
+    /// Until it enters; where steps may be made again, until its step cannot be.
     sample: Option<Labelled>,
+}
+
+impl Made {
+    fn waits(&self) -> bool {
+        self.shown.state == FreshState::Waiting
+    }
+
+    /// The step that it entered with.
+    fn step(&self) -> Option<u32> {
+        match self.shown.state {
+            FreshState::Waiting => None,
+            FreshState::Entered { step } | FreshState::Used { step } => Some(step),
+        }
+    }
 }
 
 /// The samples made here, oldest first.
@@ -29,6 +43,8 @@ pub(super) struct Fresh {
     classes: usize,
     /// Samples of a micro-batch.
     turn: usize,
+    /// Whether steps may be made again.
+    keeps: bool,
     made: VecDeque<Made>,
 }
 
@@ -38,6 +54,7 @@ impl Fresh {
             numbers: run.input_shape().iter().product(),
             classes: run.classes(),
             turn: run.file.micro_batch as usize,
+            keeps: run.file.replicate.is_on(),
             made: VecDeque::new(),
         }
     }
@@ -78,10 +95,15 @@ impl Fresh {
 
     /// The samples that enter with this device's next micro-batch, which is of this step.
     pub(super) fn enter(&mut self, step: Step) -> Vec<Labelled> {
-        let waiting = self.made.iter_mut().filter(|made| made.sample.is_some());
+        let keeps = self.keeps;
+        let waiting = self.made.iter_mut().filter(|made| made.waits());
         let enters = |made: &mut Made| {
             made.shown.state = FreshState::Entered { step: step.0 };
-            made.sample.take()
+            if keeps {
+                made.sample.clone()
+            } else {
+                made.sample.take()
+            }
         };
         waiting.take(self.turn).filter_map(enters).collect()
     }
@@ -100,9 +122,24 @@ impl Fresh {
         changed
     }
 
-    /// A new plan trains from the beginning: what entered under the old one is lost with it.
-    pub(super) fn begin(&mut self) {
-        self.made.retain(|made| made.sample.is_some());
+    /// A plan begins after so many updates: what entered later enters again, as far as it was kept.
+    pub(super) fn begin(&mut self, start: Version) {
+        self.made.retain_mut(|made| {
+            let again = made.step().is_some_and(|step| step >= start.0);
+            if again {
+                made.shown.state = FreshState::Waiting;
+            }
+            !again || made.sample.is_some()
+        });
+    }
+
+    /// No step before this version will be made again.
+    pub(super) fn stable(&mut self, version: Version) {
+        for made in &mut self.made {
+            if made.step().is_some_and(|step| step < version.0) {
+                made.sample = None;
+            }
+        }
     }
 }
 
@@ -151,9 +188,11 @@ impl Shell {
 mod tests {
     use super::*;
     use crate::run_file::RunFile;
+    use ringtmp_core::signal::Replication;
 
     fn fresh() -> Fresh {
         let file = RunFile {
+            replicate: Replication::Off,
             batch: 4,
             micro_batch: 2,
             ..RunFile::default()
@@ -185,12 +224,32 @@ mod tests {
         );
         assert_eq!(states, [used, used, entered]);
         fresh.offer(&one(), 2).expect("a drawing");
-        fresh.begin();
-        assert_eq!(
-            fresh.shown().len(),
-            1,
-            "a new run begins without the old one's"
-        );
+        fresh.begin(Version(0));
+        let states: Vec<FreshState> = fresh.shown().iter().map(|sample| sample.state).collect();
+        assert_eq!(states, [FreshState::Waiting], "the others were used up");
+    }
+
+    #[test]
+    fn where_steps_are_made_again_drawings_enter_again_until_they_are_safe() {
+        let mut fresh = fresh();
+        fresh.keeps = true;
+        for label in [1, 7, 4] {
+            fresh.offer(&one(), label).expect("a drawing");
+        }
+        fresh.enter(Step(5));
+        fresh.updated(Step(5));
+        fresh.enter(Step(6));
+        fresh.stable(Version(6));
+        fresh.begin(Version(6));
+        let states: Vec<FreshState> = fresh.shown().iter().map(|sample| sample.state).collect();
+        let used = FreshState::Used { step: 5 };
+        assert_eq!(states, [used, used, FreshState::Waiting]);
+        let again: Vec<u32> = fresh
+            .enter(Step(6))
+            .iter()
+            .map(|sample| sample.label)
+            .collect();
+        assert_eq!(again, [4]);
     }
 
     #[test]

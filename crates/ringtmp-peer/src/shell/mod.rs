@@ -1,5 +1,6 @@
 //! The event loop of a peer.
 
+mod copies;
 mod entry;
 mod fresh;
 mod links;
@@ -11,9 +12,10 @@ pub use record::Traced;
 
 use crate::error::PeerError;
 use crate::measure::Hurry;
-use crate::payloads::{self, Payloads};
+use crate::payloads::{self, Load, Payloads};
 use crate::platform::{Breath, Clock, sleep};
 use crate::progress::Progress;
+use crate::vault::Vault;
 use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
 use crate::workshop::{Job, Workshop};
 use fresh::Fresh;
@@ -22,7 +24,6 @@ use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use links::{LinkEvent, Links};
 use record::Record;
-use ringtmp_compute::Packed;
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::{Event, Input, Node, Output, Polled};
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
@@ -61,9 +62,10 @@ struct Shell {
     connector: Connector,
     links: Links,
     payloads: Payloads,
+    vault: Vault,
     /// Here while it is idle, in `work` while it works; spectators have none.
     workshop: Option<Workshop>,
-    /// At most a build, a task and a digest of the newest plan: the node asks for one thing at a time.
+    /// At most a build, a copy, a task and a digest of the newest plan: the node asks for one thing at a time.
     jobs: VecDeque<Job>,
     work: Fuse<LocalBoxFuture<'static, Worked>>,
     /// Ends a measurement that a plan has overtaken.
@@ -92,6 +94,7 @@ impl Shell {
             connector,
             links: Links::default(),
             payloads: Payloads::default(),
+            vault: Vault::default(),
             workshop,
             jobs: VecDeque::new(),
             work: Fuse::terminated(),
@@ -205,23 +208,22 @@ impl Shell {
                 body,
                 payload,
             } => {
-                let tensors = payload
-                    .map(|payload| self.payloads.take(payload))
-                    .unwrap_or_default();
-                self.send(to, epoch, body, &tensors);
+                let nothing = Load::Tensors(Vec::new());
+                let load = payload.map_or(nothing, |payload| self.payloads.take(payload));
+                self.send(to, epoch, body, &load);
             }
-            Output::Build(assignment) => {
-                if let Some(plan) = self.node.plan() {
-                    self.record.follow(plan);
-                }
-                self.fresh.begin();
-                progress.fresh(self.fresh.shown());
-                self.hurry.up();
-                self.jobs.clear();
-                self.jobs.push_back(Job::Build(assignment));
-            }
+            Output::SendPiece { to, epoch, piece } => self.send_piece(to, epoch, piece),
+            Output::Store { piece, payload } => self.store(&piece, payload),
+            Output::Forget { copies } => self.vault.forget(&copies),
+            Output::Snapshot { epoch, version } => self.jobs.push_back(Job::Snapshot {
+                epoch,
+                version,
+                clock: self.clock,
+            }),
+            Output::Build(assignment) => self.build(assignment, progress),
             Output::Run { epoch, task } => {
-                let input = task.payload().map(|payload| self.payloads.take(payload));
+                let input = task.payload();
+                let input = input.map(|payload| self.payloads.take_tensors(payload));
                 let fresh = self.enter_fresh(&task, progress);
                 self.jobs.push_back(Job::Task {
                     epoch,
@@ -237,8 +239,12 @@ impl Shell {
             Output::Digest { epoch } => self.jobs.push_back(Job::Digest { epoch }),
             Output::Discard(payload) => self.payloads.discard(payload),
             Output::Event(event) => {
-                if event == Event::Training {
-                    self.links.count_from_now();
+                match &event {
+                    Event::Training => self.links.count_from_now(),
+                    Event::Stable(version) => self.fresh.stable(*version),
+                    // Nothing of what was asked for counts any more.
+                    Event::Halted { .. } => self.jobs.clear(),
+                    _ => {}
                 }
                 progress.event(&event);
             }
@@ -254,9 +260,9 @@ impl Shell {
         }
     }
 
-    fn send(&mut self, to: PeerId, epoch: Epoch, body: Body, tensors: &[Packed]) {
+    fn send(&mut self, to: PeerId, epoch: Epoch, body: Body, load: &Load) {
         let now = self.node.clock().to_room(self.clock.now());
-        let sent = payloads::frame(epoch, now, body, tensors)
+        let sent = payloads::frame(epoch, now, body, load)
             .map_err(|error| error.to_string())
             .and_then(|(lane, frame)| {
                 self.links
@@ -346,14 +352,23 @@ impl Shell {
             body,
             payload,
         } = Frame::decode(bytes)?;
-        let Body::Tensor {
-            kind,
-            purpose,
-            micro_batch,
-            parts,
-        } = body
-        else {
-            return Ok(Input::Control { from, epoch, body });
+        let (kind, purpose, micro_batch, parts) = match body {
+            Body::Tensor {
+                kind,
+                purpose,
+                micro_batch,
+                parts,
+            } => (kind, purpose, micro_batch, parts),
+            Body::Piece(piece) => {
+                let payload = self.payloads.keep_load(Load::Bytes(payload));
+                return Ok(Input::Piece {
+                    from,
+                    epoch,
+                    piece,
+                    payload,
+                });
+            }
+            body => return Ok(Input::Control { from, epoch, body }),
         };
         let tensors = payloads::tensors(&parts, &payload)?;
         let sent = sent.and_then(|sent| self.node.clock().to_local(sent));

@@ -5,9 +5,11 @@ use super::record::paced;
 use crate::progress::Progress;
 use crate::workshop::{Done, Job, WorkError, Workshop};
 use futures::future::FutureExt;
-use ringtmp_core::ids::Epoch;
+use ringtmp_core::ids::{Epoch, LayerIndex, Version};
 use ringtmp_core::node::{Input, Outcome};
 use ringtmp_core::schedule::Task;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A job that is done, and the workshop back.
 #[derive(Debug)]
@@ -42,9 +44,10 @@ impl Shell {
                     let pace = workshop.pace();
                     paced(clock, pace, &task, workshop.work(job)).await
                 }
-                Job::Measure { .. } | Job::Build(_) | Job::Digest { .. } => {
-                    (workshop.work(job).await, None)
-                }
+                Job::Measure { .. }
+                | Job::Build { .. }
+                | Job::Snapshot { .. }
+                | Job::Digest { .. } => (workshop.work(job).await, None),
             };
             Worked {
                 workshop,
@@ -70,6 +73,11 @@ impl Shell {
         match result {
             Ok(Done::Measured(profile)) => profile.map_or(Input::Tick, Input::Measured),
             Ok(Done::Built) => Input::Built { epoch },
+            Ok(Done::Copies {
+                version,
+                copies,
+                took,
+            }) => self.copied(epoch, version, copies, took),
             Ok(Done::Task { task, output, told }) => {
                 if let Task::Update { step, .. } = task
                     && self.fresh.updated(step)
@@ -96,6 +104,27 @@ impl Shell {
                 epoch,
                 reason: error.to_string(),
             },
+        }
+    }
+
+    fn copied(
+        &mut self,
+        epoch: Epoch,
+        version: Version,
+        copies: BTreeMap<usize, Vec<u8>>,
+        took: Duration,
+    ) -> Input {
+        let told = copies.iter().map(|(layer, bytes)| {
+            let layer = u16::try_from(*layer).unwrap_or(u16::MAX);
+            (LayerIndex(layer), bytes.len() as u64)
+        });
+        let told = told.collect();
+        self.vault.keep(version, copies);
+        Input::Snapped {
+            epoch,
+            version,
+            copies: told,
+            took,
         }
     }
 }

@@ -117,6 +117,16 @@ pub enum Complaint {
         /// Which.
         device: usize,
     },
+    /// Steps that were safe are made again.
+    #[error(
+        "the ring goes on from version {start}, though every layer of the stable version {stable} is left"
+    )]
+    StableGivenUp {
+        /// What the head had called stable.
+        stable: u32,
+        /// What the plan begins with.
+        start: u32,
+    },
     /// Payloads that nobody took.
     #[error("{count} payloads are left over")]
     Leaked {

@@ -1,7 +1,7 @@
 //! Watches samples on their way from sources elsewhere to the head.
 
 use super::Complaint;
-use ringtmp_core::ids::MicroBatchId;
+use ringtmp_core::ids::{MicroBatchId, Step};
 use ringtmp_core::schedule::Deal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Transit {
     deal: Deal,
     window: usize,
+    first_step: Step,
     /// Numbers of the micro-batches whose samples are on their way to the head, or wait there.
     waiting: BTreeSet<u64>,
     /// By stage and source, the number of the micro-batch whose samples should come by next.
@@ -16,13 +17,14 @@ pub(super) struct Transit {
 }
 
 impl Transit {
-    pub(super) fn new(micro_batches: u16, window: u16) -> Self {
+    pub(super) fn new(micro_batches: u16, window: u16, first_step: Step) -> Self {
         Self {
             deal: Deal {
                 micro_batches,
                 sources: 1,
             },
             window: usize::from(window),
+            first_step,
             waiting: BTreeSet::new(),
             next: BTreeMap::new(),
         }
@@ -46,7 +48,11 @@ impl Transit {
         let got = self.number(id);
         let source = self.deal.source(got);
         let next = self.next.entry((stage, source.0));
-        let next = next.or_insert(u64::from(source.0));
+        let next = next.or_insert_with(|| {
+            let first = self.deal.number(self.first_step, 0);
+            let its_own = |number: &u64| self.deal.source(*number) == source;
+            (first..).find(its_own).unwrap_or(first)
+        });
         let expected = std::mem::replace(next, got + u64::from(self.deal.sources));
         (got != expected).then_some(Complaint::SamplesNotInTurn {
             stage,

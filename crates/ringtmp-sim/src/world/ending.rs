@@ -5,11 +5,15 @@ use super::links::CONNECTION_LOST;
 use crate::check::Complaint;
 use crate::compute::Compute;
 use crate::scenario::ScenarioError;
+use ringtmp_core::ids::Step;
 use ringtmp_core::node::Assignment;
 use ringtmp_core::plan::Plan;
-use ringtmp_core::signal::{LayerDigest, RoomState};
+use ringtmp_core::signal::{LayerDigest, Recovery, RoomState};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
+
+/// The end of a run whose devices are all gone, so that nobody is told.
+const NOBODY_LEFT: &str = "no device is left";
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -26,6 +30,10 @@ pub struct Outcome {
     pub stages: Vec<StageUse>,
     /// Events that were worked off.
     pub events: u64,
+    /// From which steps on micro-batches were dealt to how many sources.
+    pub dealt: Vec<(Step, u16)>,
+    /// How often the ring was put together anew, and how that went.
+    pub recoveries: Vec<Recovery>,
 }
 
 /// What a stage took, and sent.
@@ -96,7 +104,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             let reason = reason.clone();
             return Err(SimulationError::Refused { seed, reason });
         }
-        if let Some(stopped) = self.lost_a_connection() {
+        if let Some(stopped) = self.stopped_for_a_reason() {
             return Err(self.left_over().map_or(stopped, wrong));
         }
         if self.state != RoomState::Finished {
@@ -132,22 +140,30 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             digests,
             stages,
             events,
+            dealt: self.dealt,
+            recoveries: self.recoveries,
         })
     }
 
-    /// The end of a run that stopped because a connection broke.
-    fn lost_a_connection(&self) -> Option<SimulationError> {
+    /// The end of a run that stopped because a connection broke, or after something went wrong.
+    fn stopped_for_a_reason(&self) -> Option<SimulationError> {
+        if self.peers.iter().all(|peer| peer.connection.is_none()) {
+            return Some(SimulationError::Stopped {
+                seed: self.scenario.seed,
+                seconds: self.now.since(Time::ZERO).as_secs_f64(),
+                reason: NOBODY_LEFT.to_owned(),
+            });
+        }
         let RoomState::Stopped { reason } = &self.state else {
             return None;
         };
         let stopped = self.stopped?.since(Time::ZERO);
-        reason
-            .ends_with(CONNECTION_LOST)
-            .then(|| SimulationError::Stopped {
-                seed: self.scenario.seed,
-                seconds: stopped.as_secs_f64(),
-                reason: reason.clone(),
-            })
+        let excused = reason.ends_with(CONNECTION_LOST) || !self.scenario.faults.is_empty();
+        excused.then(|| SimulationError::Stopped {
+            seed: self.scenario.seed,
+            seconds: stopped.as_secs_f64(),
+            reason: reason.clone(),
+        })
     }
 
     /// Who goes on with a run that was stopped, or what nobody took away.

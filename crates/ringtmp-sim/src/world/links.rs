@@ -1,8 +1,9 @@
 //! Links under virtual time: a rate, then a delay; small and urgent frames before large ones.
 
+use super::peer::Load;
 use super::{Event, World};
 use crate::compute::Compute;
-use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
+use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId};
 use ringtmp_core::node::{Assignment, Input};
 use ringtmp_core::partition::Hop;
 use ringtmp_core::time::Time;
@@ -15,9 +16,11 @@ use std::time::Duration;
 pub(super) const CONNECTION_LOST: &str = "the connection was lost";
 
 /// A frame on its way.
-pub(crate) struct Parcel<T> {
+pub(crate) struct Parcel<L> {
+    sender: PeerId,
+    to: PeerId,
     header: Vec<u8>,
-    tensors: Option<T>,
+    load: Option<L>,
     bytes: u64,
     /// Whether it belongs to training, and not to getting ready for it.
     counts: bool,
@@ -52,7 +55,7 @@ impl<T> Link<T> {
         }
     }
 
-    fn empty(&mut self) {
+    pub(super) fn empty(&mut self) {
         self.control.clear();
         self.tensors.clear();
         self.leaving = None;
@@ -77,28 +80,34 @@ impl<T> Link<T> {
 
 impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     /// A link is up once both ends have asked for it.
-    pub(super) fn connect(&mut self, at: usize, peer: PeerId) {
+    pub(super) fn connect(&mut self, at: usize, peer: PeerId, epoch: Epoch) {
         let Some(other) = self.index.get(&peer).copied() else {
             return;
         };
-        if self.broken.contains(&(at, other)) {
+        if self.broken.get(&(at, other)) == Some(&None) {
             return self.schedule(Duration::ZERO, Event::LinkLost(at, peer));
         }
-        let Some(asked) = self.asked.iter().position(|asked| *asked == (other, at)) else {
-            return self.asked.push((at, other));
+        let wanted = (epoch, other, at);
+        let Some(asked) = self.asked.iter().position(|asked| *asked == wanted) else {
+            return self.asked.push((epoch, at, other));
         };
         self.asked.swap_remove(asked);
         let (Some(here), Some(there)) = (self.peers[at].id, self.peers[other].id) else {
             return;
         };
         let delay = Duration::from_secs_f64(self.scenario.links.get(at, other).delay_seconds);
-        self.schedule(delay, Event::LinkUp(at, there));
-        self.schedule(delay, Event::LinkUp(other, here));
+        // What is broken is made once it can be.
+        let mends = self.broken.get(&(at, other)).copied().flatten();
+        let delay = delay + mends.map_or(Duration::ZERO, |mends| mends.since(self.now));
+        self.schedule(delay, Event::LinkUp(at, there, epoch));
+        self.schedule(delay, Event::LinkUp(other, here, epoch));
     }
 
-    pub(super) fn link_up(&mut self, at: usize, peer: PeerId) {
+    pub(super) fn link_up(&mut self, at: usize, peer: PeerId, epoch: Epoch) {
         let other = self.index.get(&peer);
-        if other.is_some_and(|other| !self.broken.contains(&(at, *other))) {
+        let whole = other.is_some_and(|other| !self.broken.contains_key(&(at, *other)));
+        let wanted = self.peers[at].node.plan().map(|plan| plan.epoch) == Some(epoch);
+        if whole && wanted {
             self.input(at, Input::LinkUp { peer });
         }
     }
@@ -109,9 +118,14 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     /// Takes what waits and what is on its way with it. Nodes that are no neighbours do not mind.
-    pub(super) fn breaks(&mut self, [one, other]: [usize; 2]) {
+    pub(super) fn breaks(&mut self, between: [usize; 2]) {
+        self.cut(between, None);
+    }
+
+    /// Breaks a connection, which can be made again at that time, if ever.
+    pub(super) fn cut(&mut self, [one, other]: [usize; 2], mends: Option<Time>) {
         for (at, to) in [(one, other), (other, one)] {
-            self.broken.insert((at, to));
+            self.broken.insert((at, to), mends);
             if let Some(link) = self.links.get_mut(&(at, to)) {
                 link.empty();
             }
@@ -129,49 +143,58 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         body: Body,
         payload: Option<PayloadId>,
     ) {
-        let Some(other) = self.index.get(&to).copied() else {
-            return;
-        };
-        let tensors = payload.and_then(|payload| self.peers[at].payloads.remove(&payload));
+        let load = payload.and_then(|payload| self.peers[at].payloads.remove(&payload));
         #[cfg(test)]
         let body = match self.planted.posts(at, body) {
             [Some(body), None] => body,
             [Some(body), Some(again)] => {
-                self.post(at, other, epoch, again, tensors.clone());
+                self.post(at, to, epoch, again, load.clone());
                 body
             }
             [None, _] => return,
         };
-        self.post(at, other, epoch, body, tensors);
+        self.post(at, to, epoch, body, load);
     }
 
-    fn post(
+    pub(super) fn post(
         &mut self,
         at: usize,
-        other: usize,
+        to: PeerId,
         epoch: Epoch,
         body: Body,
-        tensors: Option<C::Tensors>,
+        load: Option<Load<C>>,
     ) {
+        let (Some(other), Some(sender)) = (self.index.get(&to).copied(), self.peers[at].id) else {
+            return;
+        };
         let of_tensors = self.tensor_bytes(at, &body);
+        let payload = match &body {
+            Body::Piece(piece) => vec![0; piece.bytes as usize],
+            body => body.filling(),
+        };
         let frame = Frame {
             epoch,
             sent: None,
-            payload: body.filling(),
+            payload,
             body,
         };
         let lane = frame.lane();
-        let counts = !matches!(frame.body, Body::Probe { .. } | Body::Echo { .. });
+        let counts = !matches!(
+            frame.body,
+            Body::Probe { .. } | Body::Echo { .. } | Body::Beat { .. }
+        );
         let header = frame.encode().expect("a node keeps the wire's limits");
         let parcel = Parcel {
             bytes: header.len() as u64 + of_tensors,
+            sender,
+            to,
             header,
-            tensors,
+            load,
             counts,
             handed_over: self.now,
             lane,
         };
-        if self.broken.contains(&(at, other)) {
+        if self.broken.contains_key(&(at, other)) {
             return;
         }
         let spec = self.scenario.links.get(at, other);
@@ -198,7 +221,10 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         codec.map_or(0, |codec| self.scenario.tensor_bytes(boundary, codec))
     }
 
-    fn begin_to_send(&mut self, from: usize, to: usize) {
+    pub(super) fn begin_to_send(&mut self, from: usize, to: usize) {
+        if self.is_silenced(from, to) {
+            return;
+        }
         let link = self.links.get_mut(&(from, to));
         if let Some((bytes, leaves)) = link.and_then(Link::begin) {
             // A shared medium carries one frame after the other.
@@ -228,37 +254,66 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.begin_to_send(from, to);
     }
 
-    pub(super) fn arrives(&mut self, from: usize, to: usize, parcel: Parcel<C::Tensors>) {
-        if self.broken.contains(&(from, to)) {
+    pub(super) fn arrives(&mut self, from: usize, to: usize, parcel: Parcel<Load<C>>) {
+        let lost = self.broken.contains_key(&(from, to));
+        if lost || self.peers[to].id != Some(parcel.to) {
             return;
         }
-        let Some(sender) = self.peers[from].id else {
-            return;
-        };
         let Parcel {
+            sender,
             header,
-            tensors,
+            load,
             handed_over,
             ..
         } = parcel;
         let Frame { epoch, body, .. } =
             Frame::decode(&header).expect("nodes write frames that nodes can read");
-        let Body::Tensor {
-            kind,
-            purpose,
-            micro_batch,
-            ..
-        } = body
-        else {
-            return self.input(
-                to,
-                Input::Control {
+        let payload = load.map(|load| self.peers[to].keep(load));
+        let input = match (body, payload) {
+            (
+                Body::Tensor {
+                    kind,
+                    purpose,
+                    micro_batch,
+                    ..
+                },
+                payload,
+            ) => {
+                self.note_transfer([from, to], kind, micro_batch, handed_over);
+                if self.is_current(epoch) {
+                    self.watch.arrived(self.stage(to), kind, micro_batch);
+                }
+                Input::Tensor {
                     from: sender,
                     epoch,
-                    body,
-                },
-            );
+                    kind,
+                    purpose,
+                    micro_batch,
+                    payload,
+                }
+            }
+            (Body::Piece(piece), Some(payload)) => Input::Piece {
+                from: sender,
+                epoch,
+                piece,
+                payload,
+            },
+            (body, _) => Input::Control {
+                from: sender,
+                epoch,
+                body,
+            },
         };
+        self.input(to, input);
+    }
+
+    fn note_transfer(
+        &mut self,
+        [from, to]: [usize; 2],
+        kind: TensorKind,
+        micro_batch: MicroBatchId,
+        handed_over: Time,
+    ) {
         self.trace.push(Span {
             peer: from as u32,
             activity: Activity::of_tensor(kind),
@@ -271,18 +326,5 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 to: Some(to as u32),
             },
         });
-        self.watch.arrived(self.stage(to), kind, micro_batch);
-        let payload = tensors.map(|tensors| self.peers[to].keep(tensors));
-        self.input(
-            to,
-            Input::Tensor {
-                from: sender,
-                epoch,
-                kind,
-                purpose,
-                micro_batch,
-                payload,
-            },
-        );
     }
 }

@@ -1,30 +1,32 @@
 //! Virtual time: the heap of events, the peers, the server and the links between them.
 
+mod copies;
 mod ending;
+mod faults;
 mod links;
 mod peer;
 
 use crate::check::Watch;
 use crate::compute::Compute;
 use crate::random::Draws;
-use crate::scenario::Scenario;
+use crate::scenario::{FaultKind, Scenario};
 pub use ending::{Outcome, SimulationError, StageUse};
 use links::{Link, Parcel};
-use peer::Peer;
 #[cfg(test)]
 pub(crate) use peer::Worked;
-use ringtmp_core::ids::{PeerId, RoomCode};
+use peer::{Load, Peer};
+use ringtmp_core::ids::{Epoch, PeerId, RoomCode, Step, Version};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Input, Output, Polled};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RoomState,
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Recovery, Role, RoomState,
     RunDescriptor, ServerMessage,
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 /// From a peer to the server or back.
@@ -34,13 +36,13 @@ const SIGNAL_DELAY: Duration = Duration::from_millis(1);
 const EVENTS_PER_TASK_MAX: u64 = 64;
 
 /// Something that happens, faults among them.
-pub(crate) enum Event<T> {
+pub(crate) enum Event<L> {
     /// A message reaches the server.
     ToServer(usize, ClientMessage),
     /// A message reaches a peer.
     FromServer(usize, Box<ServerMessage>),
-    /// A link opens at one end.
-    LinkUp(usize, PeerId),
+    /// A link opens at one end, for a plan.
+    LinkUp(usize, PeerId, Epoch),
     /// A peer hears that a link is gone, or cannot be made.
     LinkLost(usize, PeerId),
     /// The connection between two devices breaks.
@@ -50,15 +52,27 @@ pub(crate) enum Event<T> {
     /// The last byte of a frame has left.
     Left(usize, usize),
     /// A frame arrives.
-    Arrives(usize, usize, Parcel<T>),
+    Arrives(usize, usize, Parcel<L>),
     /// A peer wanted to be woken.
     Wake(usize),
+    /// The server wanted to be woken.
+    ServerTick,
+    /// Something goes wrong.
+    Fault(FaultKind),
+    /// One device hears another again.
+    Resumes(usize, usize),
+    /// The connection between two devices can be made again.
+    Mends([usize; 2]),
+    /// A device that died joins as a newcomer.
+    Returns(usize),
+    /// The server gives a socket up.
+    SocketLost(ConnectionId),
 }
 
-struct Scheduled<T> {
+struct Scheduled<L> {
     at: Time,
     sequence: u64,
-    event: Event<T>,
+    event: Event<L>,
 }
 
 impl<T> Scheduled<T> {
@@ -92,20 +106,33 @@ pub(crate) struct World<'a, C: Compute, B> {
     build: B,
     now: Time,
     sequence: u64,
-    heap: BinaryHeap<Reverse<Scheduled<C::Tensors>>>,
+    heap: BinaryHeap<Reverse<Scheduled<Load<C>>>>,
     lobby: Lobby,
     entropy: u8,
+    room: Option<RoomCode>,
+    /// When the server will be woken.
+    server_wakes: Option<Time>,
+    /// Sockets so far, and whose they are.
+    sockets: u64,
+    devices: BTreeMap<ConnectionId, usize>,
     peers: Vec<Peer<C>>,
     index: BTreeMap<PeerId, usize>,
-    links: BTreeMap<(usize, usize), Link<C::Tensors>>,
-    asked: Vec<(usize, usize)>,
-    /// Connections that broke, both ways.
-    broken: BTreeSet<(usize, usize)>,
+    links: BTreeMap<(usize, usize), Link<Load<C>>>,
+    asked: Vec<(Epoch, usize, usize)>,
+    /// Connections that broke, both ways, and when they can be made again, if ever.
+    broken: BTreeMap<(usize, usize), Option<Time>>,
+    /// Ways on which nothing gets through, until then.
+    silenced: BTreeMap<(usize, usize), Time>,
     /// When the shared medium has carried what was given to it.
     medium_free: Time,
     draws: Vec<Draws>,
     /// The room's plan, and the device of each stage.
     plan: Option<(Plan, Vec<usize>)>,
+    /// From which steps on micro-batches were dealt to how many sources.
+    dealt: Vec<(Step, u16)>,
+    recoveries: Vec<Recovery>,
+    /// The newest version that the head has told the room of.
+    stable: Option<Version>,
     pub(crate) watch: Watch,
     trace: Vec<Span>,
     state: RoomState,
@@ -145,16 +172,24 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             heap: BinaryHeap::new(),
             lobby: Lobby::new(limits),
             entropy: 0,
+            room: None,
+            server_wakes: None,
+            sockets: 0,
+            devices: BTreeMap::new(),
             peers: (0..n).map(|_| Peer::default()).collect(),
             index: BTreeMap::new(),
             links: BTreeMap::new(),
             asked: Vec::new(),
-            broken: BTreeSet::new(),
+            broken: BTreeMap::new(),
+            silenced: BTreeMap::new(),
             medium_free: Time::ZERO,
             draws: (0..n)
                 .map(|i| Draws::new(scenario.seed, i as u64))
                 .collect(),
             plan: None,
+            dealt: Vec::new(),
+            recoveries: Vec::new(),
+            stable: None,
             watch: Watch::default(),
             trace: Vec::new(),
             state: RoomState::Waiting,
@@ -169,6 +204,10 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         for loss in &self.scenario.losses {
             let at = Duration::from_secs_f64(loss.at_seconds);
             self.schedule(at, Event::Breaks(loss.between));
+        }
+        for fault in &self.scenario.faults {
+            let at = Duration::from_secs_f64(fault.at_seconds);
+            self.schedule(at, Event::Fault(fault.what));
         }
         let creator = ConnectionId(u64::MAX);
         self.tell_lobby(LobbyInput::Connected {
@@ -185,25 +224,34 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
     }
 
     fn join_all(&mut self, room: RoomCode) {
+        self.room = Some(room);
         for i in 0..self.peers.len() {
-            self.tell_lobby(LobbyInput::Connected {
-                connection: ConnectionId(i as u64),
-            });
-            let join = ClientMessage::Join {
-                protocol: PROTOCOL_VERSION,
-                room,
-                role: Role::Participant,
-                device: Device {
-                    kind: DeviceKind::Native,
-                    name: format!("device {i}"),
-                    executor: ExecutorKind::Cpu,
-                    adapter: String::new(),
-                    memory_bytes: self.scenario.devices[i].memory_bytes,
-                },
-                has_data: self.scenario.devices[i].has_data,
-            };
-            self.schedule(SIGNAL_DELAY, Event::ToServer(i, join));
+            self.join(i);
         }
+    }
+
+    /// A device comes into the room, over a socket that was never used before.
+    fn join(&mut self, i: usize) {
+        let Some(room) = self.room else { return };
+        let connection = ConnectionId(self.sockets);
+        self.sockets += 1;
+        self.peers[i].connection = Some(connection);
+        self.devices.insert(connection, i);
+        self.tell_lobby(LobbyInput::Connected { connection });
+        let join = ClientMessage::Join {
+            protocol: PROTOCOL_VERSION,
+            room,
+            role: Role::Participant,
+            device: Device {
+                kind: DeviceKind::Native,
+                name: format!("device {i}"),
+                executor: ExecutorKind::Cpu,
+                adapter: String::new(),
+                memory_bytes: self.scenario.devices[i].memory_bytes,
+            },
+            has_data: self.scenario.devices[i].has_data,
+        };
+        self.schedule(SIGNAL_DELAY, Event::ToServer(i, join));
     }
 
     pub(crate) fn run(mut self) -> Result<Outcome, SimulationError> {
@@ -211,10 +259,17 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         let evaluations = u64::from(outline.evaluation_micro_batches);
         let per_step = 3 * u64::from(outline.micro_batches) + evaluations + 1;
         let tasks = per_step * u64::from(outline.steps + 1) * self.peers.len() as u64;
-        let events_max = (tasks + 1000).saturating_mul(EVENTS_PER_TASK_MAX);
+        // Beats, and whatever faults make necessary again, come on top of it.
+        let faults = 1 + self.scenario.faults.len() as u64;
+        let events_max = (tasks + 1000).saturating_mul(EVENTS_PER_TASK_MAX * faults);
         let mut events = 0;
         while let Some(Reverse(next)) = self.heap.pop() {
             self.now = next.at;
+            if let Some(until) = self.frozen_until(&next.event) {
+                // Whatever was to happen at it waits, in the same order.
+                self.schedule(until.since(self.now), next.event);
+                continue;
+            }
             self.happen(next.event);
             events += 1;
             if events >= events_max || self.watch.complaint().is_some() {
@@ -224,7 +279,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         self.finish(events)
     }
 
-    pub(crate) fn schedule(&mut self, after: Duration, event: Event<C::Tensors>) {
+    pub(crate) fn schedule(&mut self, after: Duration, event: Event<Load<C>>) {
         self.sequence += 1;
         self.heap.push(Reverse(Scheduled {
             at: self.now + after,
@@ -233,11 +288,11 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         }));
     }
 
-    fn happen(&mut self, event: Event<C::Tensors>) {
+    fn happen(&mut self, event: Event<Load<C>>) {
         match event {
-            Event::ToServer(from, message) => self.text(ConnectionId(from as u64), &message),
+            Event::ToServer(from, message) => self.to_server(from, &message),
             Event::FromServer(to, message) => self.input(to, Input::Room(*message)),
-            Event::LinkUp(at, peer) => self.link_up(at, peer),
+            Event::LinkUp(at, peer, epoch) => self.link_up(at, peer, epoch),
             Event::LinkLost(at, peer) => self.link_lost(at, peer),
             Event::Breaks(between) => self.breaks(between),
             Event::Done(at, input) => self.done(at, *input),
@@ -247,10 +302,27 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 self.peers[at].wakes = None;
                 self.input(at, Input::Tick);
             }
+            Event::ServerTick => {
+                self.server_wakes = None;
+                self.tell_lobby(LobbyInput::Tick);
+            }
+            Event::Fault(what) => self.goes_wrong(what),
+            Event::Resumes(from, to) => self.begin_to_send(from, to),
+            Event::Mends(between) => self.mends(between),
+            Event::Returns(at) => self.returns(at),
+            Event::SocketLost(connection) => {
+                self.tell_lobby(LobbyInput::Disconnected { connection });
+            }
         }
     }
 
     pub(crate) fn input(&mut self, at: usize, input: Input) {
+        if self.peers[at].connection.is_none() {
+            return;
+        }
+        if let Input::Room(ServerMessage::Prepare { plan }) = &input {
+            self.peers[at].obeyed = Some(plan.epoch);
+        }
         self.peers[at].node.handle(self.now, input);
         loop {
             match self.peers[at].node.poll_output() {
@@ -276,7 +348,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
     fn perform(&mut self, at: usize, output: Output) {
         match output {
             Output::ToRoom(message) => self.schedule(SIGNAL_DELAY, Event::ToServer(at, message)),
-            Output::Connect { peer, .. } => self.connect(at, peer),
+            Output::Connect { peer, epoch, .. } => self.connect(at, peer, epoch),
             // Links are made without negotiating, and stay until they break or the end.
             Output::Deliver { .. } | Output::Disconnect { .. } => {}
             Output::Send {
@@ -285,6 +357,10 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 body,
                 payload,
             } => self.send(at, to, epoch, body, payload),
+            Output::SendPiece { to, epoch, piece } => self.send_piece(at, to, epoch, piece),
+            Output::Store { piece, payload } => self.store(at, piece, payload),
+            Output::Snapshot { epoch, version } => self.snapshot(at, epoch, version),
+            Output::Forget { copies } => self.forget(at, &copies),
             // Told once all names are known, with the links between them.
             Output::Measure => {}
             Output::Build(assignment) => self.build(at, assignment),
@@ -316,6 +392,20 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 LobbyOutput::Close { .. } => {}
             }
         }
+        self.wake_server();
+    }
+
+    /// The server is woken where a run outlives losses; otherwise it has nothing to time that these runs need.
+    fn wake_server(&mut self) {
+        let recovers = self.scenario.outline.replication.is_on();
+        let over = matches!(self.state, RoomState::Finished | RoomState::Stopped { .. });
+        let Some(due) = self.lobby.poll_timeout().filter(|_| recovers && !over) else {
+            return;
+        };
+        if self.server_wakes.is_none_or(|wakes| due < wakes) {
+            self.server_wakes = Some(due);
+            self.schedule(due.since(self.now), Event::ServerTick);
+        }
     }
 
     fn answered(&mut self, connection: ConnectionId, mut message: ServerMessage) {
@@ -326,28 +416,35 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         }
         match &message {
             ServerMessage::Created { room } => return self.join_all(*room),
-            ServerMessage::Room { room } => self.became(room.state.clone()),
+            ServerMessage::Room { room } => {
+                self.recoveries.clone_from(&room.recoveries);
+                self.became(room.state.clone());
+            }
             ServerMessage::Refused { refusal } => {
                 let reason = refusal.to_string();
                 self.state = RoomState::Stopped { reason };
             }
             ServerMessage::Prepare { plan } => self.planned(plan),
-            ServerMessage::Welcome { .. }
+            ServerMessage::Halt { .. }
+            | ServerMessage::Rest { .. }
+            | ServerMessage::Welcome { .. }
             | ServerMessage::Signal { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Clock { .. }
             | ServerMessage::Progress { .. } => {}
         }
-        let Some(to) = usize::try_from(connection.0)
-            .ok()
-            .filter(|i| *i < self.peers.len())
-        else {
+        let device = self.devices.get(&connection).copied();
+        let Some(to) = device.filter(|to| self.peers[*to].connection == Some(connection)) else {
             return;
         };
         if let ServerMessage::Welcome { peer, .. } = &message {
             self.index.insert(*peer, to);
             self.peers[to].id = Some(*peer);
-            self.measure_all();
+            if self.now == Time::ZERO || self.plan.is_none() {
+                self.measure_all();
+            } else {
+                self.measure(to);
+            }
         }
         #[cfg(test)]
         let message = self.planted.told(to, message);
@@ -364,11 +461,23 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
     /// Once everybody knows its name, everybody tells what it would measure.
     fn measure_all(&mut self) {
         let ids: Option<Vec<PeerId>> = self.peers.iter().map(|peer| peer.id).collect();
-        for (i, _) in ids.iter().flatten().enumerate() {
-            let profile = self.scenario.profile(i, ids.as_deref().unwrap_or_default());
-            let told = ClientMessage::Profile { profile };
-            self.schedule(SIGNAL_DELAY, Event::ToServer(i, told));
+        if let Some(ids) = ids {
+            (0..ids.len()).for_each(|i| self.tell_profile(i, &ids));
         }
+    }
+
+    /// A newcomer tells what it has measured, and the links that it will have.
+    fn measure(&mut self, at: usize) {
+        let nobody = PeerId(u64::MAX);
+        let ids = self.peers.iter().map(|peer| peer.id.unwrap_or(nobody));
+        let ids: Vec<PeerId> = ids.collect();
+        self.tell_profile(at, &ids);
+    }
+
+    fn tell_profile(&mut self, at: usize, ids: &[PeerId]) {
+        let profile = self.scenario.profile(at, ids);
+        let told = ClientMessage::Profile { profile };
+        self.schedule(SIGNAL_DELAY, Event::ToServer(at, told));
     }
 
     /// The room has decided who does what.
@@ -377,9 +486,21 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         if self.plan.as_ref().is_none_or(is_newer) {
             let device = |peer: &PeerId| self.index.get(peer).copied();
             let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
+            self.check_start(plan);
+            self.dealt.retain(|(from, _)| *from < plan.first_step());
+            self.dealt
+                .push((plan.first_step(), plan.sources.len() as u16));
+            let excused_until = self.watch.excused_until;
             self.watch = Watch::new(self.scenario, plan, &order);
+            self.watch.excused_until = excused_until;
             self.plan = Some((plan.clone(), order));
         }
+    }
+
+    /// Whether this is the newest plan's epoch: what belongs to an older one is nothing that the checkers go by.
+    pub(crate) fn is_current(&self, epoch: Epoch) -> bool {
+        let mut plan = self.plan.iter();
+        plan.any(|(plan, _)| plan.epoch == epoch)
     }
 
     /// The stage of a device; beyond all stages where it has none.

@@ -5,7 +5,9 @@ use crate::compute::Compute;
 use crate::scenario::TaskKind;
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
+use ringtmp_core::lobby::ConnectionId;
 use ringtmp_core::node::{Assignment, Input, Node, Outcome};
+use ringtmp_core::replica::CopyId;
 use ringtmp_core::schedule::Task;
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::{Activity, Details, Span};
@@ -13,7 +15,32 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+/// What a payload is.
+pub(crate) enum Load<C: Compute> {
+    /// Of a micro-batch.
+    Tensors(C::Tensors),
+    /// Of a layer; each piece carries it whole, since nobody looks at parts.
+    Copy(C::Copy),
+}
+
+impl<C: Compute> Clone for Load<C> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Tensors(tensors) => Self::Tensors(tensors.clone()),
+            Self::Copy(copy) => Self::Copy(copy.clone()),
+        }
+    }
+}
+
 pub(crate) struct Peer<C: Compute> {
+    /// Its socket, while it lives.
+    pub(super) connection: Option<ConnectionId>,
+    /// It does nothing until then.
+    pub(super) frozen: Option<Time>,
+    /// The newest plan that has reached it.
+    pub(super) obeyed: Option<Epoch>,
+    /// Copies of layers, whole ones.
+    pub(super) vault: BTreeMap<CopyId, C::Copy>,
     pub(super) node: Node,
     pub(super) id: Option<PeerId>,
     pub(super) stage: Option<C>,
@@ -21,7 +48,7 @@ pub(crate) struct Peer<C: Compute> {
     pub(super) layers: Option<Range<usize>>,
     /// How its tensors are written, before it and after it.
     pub(super) codecs: [Option<TensorCodec>; 2],
-    pub(super) payloads: BTreeMap<PayloadId, C::Tensors>,
+    pub(super) payloads: BTreeMap<PayloadId, Load<C>>,
     next_payload: u64,
     /// When it will be woken.
     pub(super) wakes: Option<Time>,
@@ -32,6 +59,10 @@ pub(crate) struct Peer<C: Compute> {
 impl<C: Compute> Default for Peer<C> {
     fn default() -> Self {
         Self {
+            connection: None,
+            frozen: None,
+            obeyed: None,
+            vault: BTreeMap::new(),
             node: Node::new(),
             id: None,
             stage: None,
@@ -46,11 +77,18 @@ impl<C: Compute> Default for Peer<C> {
 }
 
 impl<C: Compute> Peer<C> {
-    pub(super) fn keep(&mut self, tensors: C::Tensors) -> PayloadId {
+    pub(super) fn keep(&mut self, load: Load<C>) -> PayloadId {
         self.next_payload += 1;
         let id = PayloadId(self.next_payload);
-        self.payloads.insert(id, tensors);
+        self.payloads.insert(id, load);
         id
+    }
+
+    fn take_tensors(&mut self, payload: PayloadId) -> Option<C::Tensors> {
+        match self.payloads.remove(&payload)? {
+            Load::Tensors(tensors) => Some(tensors),
+            Load::Copy(_) => None,
+        }
     }
 }
 
@@ -60,8 +98,15 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.peers[at].layers = Some(usize::from(layers.start.0)..usize::from(layers.end.0));
         self.peers[at].codecs = [assignment.input_codec, assignment.output_codec];
         let epoch = assignment.epoch;
-        self.watch.built(self.stage(at), &assignment);
-        self.peers[at].stage = Some((self.build)(assignment));
+        if self.is_current(epoch) {
+            self.watch.built(self.stage(at), &assignment);
+        }
+        let start = assignment.start;
+        let mut stage = (self.build)(assignment);
+        if start.0 > 0 {
+            stage.restore(&self.copies(at, start));
+        }
+        self.peers[at].stage = Some(stage);
         let built = Box::new(Input::Built { epoch });
         self.schedule(Duration::ZERO, Event::Done(at, built));
     }
@@ -80,11 +125,15 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     pub(super) fn compute(&mut self, at: usize, epoch: Epoch, task: Task) {
         let input = task
             .payload()
-            .and_then(|payload| self.peers[at].payloads.remove(&payload));
+            .and_then(|payload| self.peers[at].take_tensors(payload));
         let takes = self.task_time(at, &task);
         self.note_busy(at, &task, takes);
-        let (output, loss) = self.work(at, task, input);
-        let payload = output.map(|tensors| self.peers[at].keep(tensors));
+        let (output, loss) = if self.is_current(epoch) {
+            self.work(at, task, input)
+        } else {
+            self.carry_out(at, task, input)
+        };
+        let payload = output.map(|tensors| self.peers[at].keep(Load::Tensors(tensors)));
         let squares = match task {
             Task::Squares { .. } => self.squares(at),
             Task::Draw { .. }
@@ -152,7 +201,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     pub(super) fn done(&mut self, at: usize, input: Input) {
-        if let Input::Completed { task, .. } = &input {
+        if let Input::Completed { task, epoch, .. } = &input
+            && self.is_current(*epoch)
+        {
             self.watch.completed(self.now, self.stage(at), task);
         }
         self.input(at, input);

@@ -170,7 +170,10 @@ async fn watch(watcher: &mut Peer) -> Result<Taken> {
     let state = |state: &RoomState| match state {
         RoomState::Stopped { reason } => Some(Err(Failure::Unfinished(reason.clone()).into())),
         RoomState::Training | RoomState::Finished => Some(Ok(())),
-        RoomState::Waiting | RoomState::WarmingUp | RoomState::Paused => None,
+        RoomState::Waiting
+        | RoomState::WarmingUp
+        | RoomState::Paused
+        | RoomState::Reconfiguring { .. } => None,
     };
     let begun = watcher.view_until(|view| state(&view.room.as_ref()?.state));
     begun.await.and_then(|begun: Result<()>| begun)?;

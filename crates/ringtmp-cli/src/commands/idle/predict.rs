@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use ringtmp_core::plan::{LayerCost, Plan};
 use ringtmp_core::profile::Planning;
-use ringtmp_core::signal::{DeviceKind, RunOutline};
+use ringtmp_core::signal::{DeviceKind, Replication, RunOutline};
 use ringtmp_core::trace::{Shares, Span, extent, shares};
 use ringtmp_peer::update_operations;
 use ringtmp_sim::check::simulate_checked;
@@ -78,6 +78,8 @@ fn scenario(outline: &RunOutline, plan: &Plan, devices: &[Emulated]) -> Result<S
             layers: stages.iter().map(|layers| whole(layers)).collect(),
             start_at_peers: peers,
             planning: Planning::Counted,
+            // What copying costs is no part of what the schedule promises.
+            replication: Replication::Off,
             ..outline.clone()
         },
         devices: stages.iter().zip(devices).map(spec).collect(),

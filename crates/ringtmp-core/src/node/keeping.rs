@@ -1,0 +1,145 @@
+//! Keeping every stage twice: the part of a node that copies its stage to its successor, its **buddy**, and that gets or gives
+//! layers when the ring is put together anew.
+//!
+//! ```text
+//! head      Mark v        ──▶ every stage, before the activations of the step that ends in version v
+//! stage     v reached      :  snapshot; pieces to the successor, which acknowledges them
+//! stage     all are there, and Secured v from the predecessor  ──▶ Secured v to the successor
+//! tail      Secured v     ──▶ head, over the closing link
+//! head      Stable v      ──▶ every stage forgets what is older, and the room is told
+//! ```
+//!
+//! One version at a time: the head marks the next once the last is stable. So a peer holds at most two versions of its own
+//! stage and of its predecessor's, and no copy of the stable version is forgotten before another version is stable. A plan that
+//! goes on from copies begins with a round of its own first version.
+
+use super::Active;
+use crate::ids::{LayerIndex, PayloadId, StageIndex, Version};
+use crate::plan::Plan;
+use crate::replica::{Receiving, Sending};
+use crate::signal::{Replication, RunOutline};
+use crate::time::Time;
+use crate::wire::Piece;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The share of training's time that copying may take, where nobody says how often to copy.
+const COST_SHARE: f64 = 0.05;
+
+/// What a byte costs sender and receiver together, in seconds of computing: two native peers on one core take about 20 s for
+/// a gigabyte (docs/performance.md).
+pub(super) const COPY_SECONDS_PER_BYTE: f64 = 20e-9;
+
+/// The most updates between two versions that are kept: what a loss costs stays within what people wait for.
+const EVERY_MAX: u16 = 64;
+
+/// How quickly the mean time of a step follows: about the last eight count.
+const STEP_WEIGHT: f64 = 0.125;
+
+/// One version being copied by all stages.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) version: Version,
+    pub(super) rest: bool,
+    /// The own copies are there.
+    pub(super) copied: bool,
+    /// What the predecessor, and all before it, say it cost; known once they are done.
+    pub(super) before: Option<u32>,
+    pub(super) cost_micros: u32,
+    /// The successor was told.
+    pub(super) secured: bool,
+}
+
+/// When the head has the next version copied.
+#[derive(Debug)]
+pub(super) struct Cadence {
+    replication: Replication,
+    pub(super) every: u16,
+    /// Not before so many updates.
+    pub(super) next: Version,
+    last_update: Option<Time>,
+    step_seconds: Option<f64>,
+}
+
+impl Cadence {
+    fn new(replication: Replication, start: Version) -> Self {
+        let every = match replication {
+            Replication::Every(every) => every.max(1),
+            Replication::Off | Replication::Auto => 1,
+        };
+        Self {
+            replication,
+            every,
+            next: Version(start.0.saturating_add(u32::from(every))),
+            last_update: None,
+            step_seconds: None,
+        }
+    }
+
+    pub(super) fn updated(&mut self, now: Time) {
+        if let Some(last) = self.last_update.replace(now) {
+            let took = now.since(last).as_secs_f64();
+            let mean = self.step_seconds.get_or_insert(took);
+            *mean += STEP_WEIGHT * (took - *mean);
+        }
+    }
+
+    pub(super) fn stable(&mut self, version: Version, cost_micros: u32) {
+        if let (Replication::Auto, Some(step)) = (self.replication, self.step_seconds) {
+            let cost = f64::from(cost_micros) * 1e-6;
+            // A step of no time at all gives no number, and then the most.
+            let every = (cost / (COST_SHARE * step))
+                .ceil()
+                .min(f64::from(EVERY_MAX));
+            self.every = (every as u16).max(1);
+        }
+        self.next = Version(version.0.saturating_add(u32::from(self.every)));
+    }
+}
+
+/// What a stage keeps, sends and waits for under one plan.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    pub(super) is_on: bool,
+    pub(super) cadence: Cadence,
+    pub(super) round: Option<Round>,
+    pub(super) sending: Sending,
+    pub(super) receiving: Receiving,
+    /// Pieces that move past this stage, until its successor is there: no more than those layers have.
+    pub(super) on_their_way: VecDeque<(Piece, PayloadId)>,
+    /// Of the layers that move past this stage, how much did.
+    pub(super) passed: BTreeMap<LayerIndex, u64>,
+    /// Layers that are still to come before the stage can be built.
+    pub(super) awaited: BTreeSet<LayerIndex>,
+    /// The newest version that was stable under this plan.
+    pub(super) stable: Version,
+    /// The room wants the ring to come to rest (at the head).
+    pub(super) rest: bool,
+}
+
+impl Keeping {
+    pub(super) fn new(plan: &Plan, stage: StageIndex, outline: &RunOutline) -> Self {
+        let to_here = plan.moves.iter().filter(|a_move| a_move.to == stage);
+        Self {
+            is_on: outline.replication.is_on(),
+            cadence: Cadence::new(outline.replication, plan.start),
+            round: None,
+            sending: Sending::default(),
+            receiving: Receiving::default(),
+            on_their_way: VecDeque::new(),
+            passed: BTreeMap::new(),
+            awaited: to_here.map(|a_move| a_move.layer).collect(),
+            stable: plan.start,
+            rest: false,
+        }
+    }
+
+    pub(super) fn awaits_layers(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+}
+
+impl Active {
+    pub(super) fn stages(&self) -> usize {
+        self.plan.stages()
+    }
+}

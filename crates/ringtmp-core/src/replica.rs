@@ -1,0 +1,274 @@
+//! Copies of layers: which ones a peer holds, and how they go from stage to stage.
+//!
+//! A copy is a layer as it was after some number of updates: its weights, older versions of them where the schedule needs
+//! those, and what the optimizer remembers. Core knows how many bytes it has and where it lies, the shell has the bytes.
+//!
+//! Copies go forward round the ring in pieces, behind the tensors, two pieces at a time: so that an activation never waits
+//! behind more than 128 KiB. Each piece is acknowledged, backward round the ring.
+
+use crate::ids::{LayerIndex, StageIndex, Version};
+use crate::plan::LayerCost;
+use crate::schedule::ScheduleSpec;
+use crate::wire::{PIECE_BYTES_MAX, Piece};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Pieces on their way at a time: one travels while the other is acknowledged.
+const PIECES_MAX: u64 = 2;
+
+/// Bytes of a number.
+const NUMBER_BYTES: u64 = 4;
+
+/// A layer as it was after so many updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CopyId {
+    /// Updates it has seen.
+    pub version: Version,
+    /// Which layer.
+    pub layer: LayerIndex,
+}
+
+/// The most bytes of a layer's copy.
+pub fn copy_bytes_max(layer: &LayerCost, spec: &ScheduleSpec) -> u64 {
+    let numbers = u64::from(spec.mode.versions_copied()) + u64::from(spec.optimizer_numbers);
+    let bytes = layer.parameters.saturating_mul(NUMBER_BYTES);
+    bytes.saturating_mul(numbers)
+}
+
+/// The whole copies that a peer holds, with their bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    held: BTreeMap<CopyId, u64>,
+}
+
+impl Ledger {
+    pub(crate) fn add(&mut self, copy: CopyId, bytes: u64) {
+        self.held.insert(copy, bytes);
+    }
+
+    pub(crate) fn bytes(&self, copy: CopyId) -> Option<u64> {
+        self.held.get(&copy).copied()
+    }
+
+    /// Keeps the copies of these versions, and names those that are to be forgotten.
+    pub(crate) fn keep(&mut self, which: impl Fn(Version) -> bool) -> Vec<CopyId> {
+        let gone = self.held.keys().filter(|copy| !which(copy.version));
+        let gone: Vec<CopyId> = gone.copied().collect();
+        self.held.retain(|copy, _| which(copy.version));
+        gone
+    }
+
+    /// What is held, version by version.
+    pub(crate) fn versions(&self) -> Vec<(Version, Vec<LayerIndex>)> {
+        let mut versions: BTreeMap<Version, Vec<LayerIndex>> = BTreeMap::new();
+        for copy in self.held.keys() {
+            versions.entry(copy.version).or_default().push(copy.layer);
+        }
+        versions.into_iter().collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    copy: CopyId,
+    total: u64,
+    to: StageIndex,
+}
+
+/// The copies that a stage sends, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Sending {
+    queue: VecDeque<Transfer>,
+    /// Bytes of the first that were sent, and that are there.
+    sent: u64,
+    there: u64,
+}
+
+impl Sending {
+    pub(crate) fn push(&mut self, copy: CopyId, total: u64, to: StageIndex) {
+        self.queue.push_back(Transfer { copy, total, to });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The next piece, unless enough are on their way.
+    pub(crate) fn next(&mut self, from: StageIndex) -> Option<Piece> {
+        let Transfer { copy, total, to } = *self.queue.front()?;
+        let ahead = self.sent - self.there;
+        if self.sent == total || ahead >= PIECES_MAX * u64::from(PIECE_BYTES_MAX) {
+            return None;
+        }
+        let offset = self.sent;
+        let bytes = (total - offset).min(u64::from(PIECE_BYTES_MAX)) as u32;
+        self.sent += u64::from(bytes);
+        Some(Piece {
+            from,
+            to,
+            version: copy.version,
+            layer: copy.layer,
+            total,
+            offset,
+            bytes,
+        })
+    }
+
+    /// So much of a copy is there: whether that can be. What was acknowledged in one go (the receiver had it already) may be
+    /// acknowledged again.
+    pub(crate) fn acknowledged(&mut self, copy: CopyId, received: u64) -> bool {
+        let Some(first) = self.queue.front() else {
+            return true;
+        };
+        if first.copy != copy {
+            return true;
+        }
+        if received < self.there || received > first.total {
+            return false;
+        }
+        self.there = received;
+        self.sent = self.sent.max(received);
+        if received == first.total {
+            self.queue.pop_front();
+            (self.sent, self.there) = (0, 0);
+        }
+        true
+    }
+}
+
+/// What comes in of copies, and who may send it.
+#[derive(Debug, Default)]
+pub(crate) struct Receiving {
+    partial: BTreeMap<CopyId, u64>,
+}
+
+/// What became of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// It goes on the others; so many bytes are here now.
+    Stored(u64),
+    /// Likewise, and it was the last.
+    Whole(u64),
+    /// Not the next one, or past the end.
+    OutOfOrder,
+}
+
+impl Receiving {
+    /// Takes a piece of a copy.
+    pub(crate) fn take(&mut self, piece: &Piece) -> Received {
+        let copy = piece.copy();
+        let here = self.partial.get(&copy).copied().unwrap_or_default();
+        let after = here + u64::from(piece.bytes);
+        if piece.offset != here || piece.bytes == 0 || after > piece.total {
+            return Received::OutOfOrder;
+        }
+        if after == piece.total {
+            self.partial.remove(&copy);
+            return Received::Whole(after);
+        }
+        self.partial.insert(copy, after);
+        Received::Stored(after)
+    }
+}
+
+impl Piece {
+    /// Of which copy it is.
+    pub const fn copy(&self) -> CopyId {
+        CopyId {
+            version: self.version,
+            layer: self.layer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COPY: CopyId = CopyId {
+        version: Version(3),
+        layer: LayerIndex(1),
+    };
+
+    #[test]
+    fn a_copy_arrives_whole_whatever_its_length_and_no_more_than_two_pieces_are_on_their_way() {
+        let piece_bytes = u64::from(PIECE_BYTES_MAX);
+        for total in [1, piece_bytes, piece_bytes + 1, 5 * piece_bytes + 7] {
+            let (mut sending, mut receiving) = (Sending::default(), Receiving::default());
+            sending.push(COPY, total, StageIndex(2));
+            let mut on_their_way = VecDeque::new();
+            let mut whole = false;
+            while !sending.is_empty() {
+                on_their_way.extend(std::iter::from_fn(|| sending.next(StageIndex(0))));
+                assert!(on_their_way.len() <= 2, "{total}");
+                let piece = on_their_way.pop_front().expect("something is on its way");
+                let received = match receiving.take(&piece) {
+                    Received::Stored(received) => received,
+                    Received::Whole(received) => {
+                        whole = true;
+                        received
+                    }
+                    Received::OutOfOrder => panic!("{piece:?}"),
+                };
+                assert!(sending.acknowledged(COPY, received));
+            }
+            assert!(whole && on_their_way.is_empty(), "{total}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_has_the_copy_says_so_at_once_and_a_lying_one_is_found_out() {
+        let total = 10 * u64::from(PIECE_BYTES_MAX);
+        let mut sending = Sending::default();
+        sending.push(COPY, total, StageIndex(1));
+        let other = CopyId {
+            layer: LayerIndex(2),
+            ..COPY
+        };
+        sending.push(other, 5, StageIndex(1));
+        assert!(sending.next(StageIndex(0)).is_some());
+        assert!(!sending.acknowledged(COPY, total + 1));
+        assert!(sending.acknowledged(COPY, total));
+        assert!(sending.acknowledged(COPY, total), "late, of what is done");
+        let next = sending.next(StageIndex(0)).expect("the next copy");
+        assert_eq!((next.layer, next.bytes), (LayerIndex(2), 5));
+    }
+
+    #[test]
+    fn pieces_out_of_order_repeated_or_past_the_end_are_found_out() {
+        let piece = |offset, bytes| Piece {
+            from: StageIndex(0),
+            to: StageIndex(1),
+            version: Version(3),
+            layer: LayerIndex(1),
+            total: 100,
+            offset,
+            bytes,
+        };
+        let mut receiving = Receiving::default();
+        assert_eq!(receiving.take(&piece(50, 50)), Received::OutOfOrder);
+        assert_eq!(receiving.take(&piece(0, 0)), Received::OutOfOrder);
+        assert_eq!(receiving.take(&piece(0, 60)), Received::Stored(60));
+        assert_eq!(receiving.take(&piece(0, 60)), Received::OutOfOrder);
+        assert_eq!(receiving.take(&piece(60, 41)), Received::OutOfOrder);
+        assert_eq!(receiving.take(&piece(60, 40)), Received::Whole(100));
+    }
+
+    #[test]
+    fn a_ledger_forgets_what_it_is_told_to_and_says_what_it_holds() {
+        let copy = |version, layer| CopyId {
+            version: Version(version),
+            layer: LayerIndex(layer),
+        };
+        let mut ledger = Ledger::default();
+        for (version, layer) in [(1, 0), (1, 1), (2, 1)] {
+            ledger.add(copy(version, layer), 8);
+        }
+        let layers = |layers: &[u16]| layers.iter().copied().map(LayerIndex).collect();
+        let expected = vec![(Version(1), layers(&[0, 1])), (Version(2), layers(&[1]))];
+        assert_eq!(ledger.versions(), expected);
+        let gone = ledger.keep(|version| version == Version(2));
+        assert_eq!(gone, [copy(1, 0), copy(1, 1)]);
+        assert_eq!(ledger.bytes(copy(2, 1)), Some(8));
+        assert_eq!(ledger.bytes(copy(1, 1)), None);
+    }
+}

@@ -1,0 +1,489 @@
+//! How a run outlives the loss of a member: the ring is put together anew.
+//!
+//! ```text
+//!            a member lost, cut out, or worth taking in               all have answered, or too late
+//! training ────────────────────────────────────▶ halted: Halt e+1 ───────────────────────────────────▶ preparing
+//!    ▲                                              ▲   each says what copies of layers it holds          │
+//!    │                                              └──────────── a member lost meanwhile: Halt e+2 ──────┤
+//!    └───────────────── Commit: from the newest version of which every layer is left ─────────────────────┘
+//! ```
+//!
+//! Nobody does anything under an older epoch once it was halted, so that two rings never train at once. A newcomer is taken in
+//! at the end of a step: the head is asked to let the ring come to rest, with everything copied, and nothing is made twice.
+
+use super::{Member, REASON_CHARS_MAX, Room, WARM_UP_MAX};
+use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Version};
+use crate::plan::{Move, Plan};
+use crate::signal::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Role, RoomState, ServerMessage};
+use crate::time::Time;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long members may take to say what they hold: they answer between two tasks. Who is later is left out of the plan.
+pub const HALT_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// How long a member is waited for of whom a neighbour has already heard nothing for too long.
+const ACCUSED_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// The ring is put together anew so often without getting any further; then something is wrong that no plan helps against.
+pub const ATTEMPTS_MAX: u32 = 16;
+
+/// A link that was lost so often, without any progress between, is not made again: one of its ends is cut out.
+const LINK_LOSSES_MAX: u32 = 2;
+
+/// Layers that move may take this long for each of their bytes, beside what stages and links take: 100 kB/s.
+const SECONDS_PER_BYTE: f64 = 1e-5;
+
+/// Bytes of a number, with the optimizer's and older versions of it: enough for the wait above.
+const MOVED_BYTES_PER_PARAMETER: u64 = 16;
+
+/// Where another plan would be better, it has to be so at so many reports of the head in a row.
+const BETTER_REPORTS: u32 = 3;
+
+/// Members that were asked what they hold.
+#[derive(Debug)]
+struct Halt {
+    began: Time,
+    due: Time,
+    accused: Option<PeerId>,
+    answers: BTreeMap<PeerId, Holding>,
+}
+
+/// What a room knows of the losses of its run.
+#[derive(Debug, Default)]
+pub(super) struct Recovering {
+    halt: Option<Halt>,
+    /// Since when the ring is being put together anew.
+    began: Option<Time>,
+    recoveries: Vec<Recovery>,
+    pub(super) stable: Option<Version>,
+    pub(super) every: Option<u16>,
+    was_paused: bool,
+    /// How often it was put together anew, and how often members failed, since a version was last stable.
+    attempts: u32,
+    failures: u32,
+    link_losses: BTreeMap<[PeerId; 2], u32>,
+    /// Whom a member has blamed.
+    blamed: BTreeMap<PeerId, BTreeSet<PeerId>>,
+    /// The head was asked to let the ring come to rest, because of this.
+    rest: Option<String>,
+    better_reports: u32,
+}
+
+impl Recovering {
+    pub(super) fn is_going_on(&self) -> bool {
+        self.began.is_some()
+    }
+
+    /// Who comes while members are asked what they hold has nothing to say.
+    pub(super) fn came(&mut self, peer: PeerId) {
+        if let Some(halt) = &mut self.halt {
+            halt.answers.insert(peer, Holding::default());
+        }
+    }
+
+    pub(super) fn told(&self) -> Vec<Recovery> {
+        self.recoveries.clone()
+    }
+
+    pub(super) fn due(&self) -> Option<Time> {
+        self.halt.as_ref().map(|halt| halt.due)
+    }
+
+    pub(super) fn stop(&mut self) {
+        (self.halt, self.began, self.rest) = (None, None, None);
+    }
+
+    /// All are ready: what the room is in now.
+    pub(super) fn over(&mut self, now: Time) -> RoomState {
+        if let (Some(began), Some(last)) = (self.began.take(), self.recoveries.last_mut()) {
+            last.seconds = Some(now.since(began).as_secs_f64());
+        }
+        if std::mem::take(&mut self.was_paused) {
+            RoomState::Paused
+        } else {
+            RoomState::Training
+        }
+    }
+}
+
+impl Room {
+    /// Whether the run cannot go on without this member. One that has done its part may go, where nothing can be done again.
+    pub(super) fn is_needed(&self, peer: PeerId) -> bool {
+        self.run.outline.replication.is_on() || !self.done.contains_key(&peer)
+    }
+
+    /// The ring has lost a stage, for this reason.
+    pub(super) fn lost(&mut self, now: Time, reason: String) {
+        if !self.run.outline.replication.is_on() || self.participants().next().is_none() {
+            return self.stop(reason);
+        }
+        self.halt(now, reason, None);
+    }
+
+    fn halt(&mut self, now: Time, reason: String, accused: Option<PeerId>) {
+        let recovering = &mut self.recovering;
+        recovering.attempts += 1;
+        if recovering.attempts > ATTEMPTS_MAX {
+            let times = recovering.attempts;
+            return self.stop(format!(
+                "the ring was put together {times} times and got no further: {reason}"
+            ));
+        }
+        self.epoch.number += 1;
+        recovering.began.get_or_insert(now);
+        recovering.was_paused |= self.state == RoomState::Paused;
+        recovering.rest = None;
+        recovering.halt = Some(Halt {
+            began: now,
+            due: now + HALT_WAIT_MAX,
+            accused,
+            answers: BTreeMap::new(),
+        });
+        self.warm_up_ends = None;
+        self.ready.clear();
+        self.state = RoomState::Reconfiguring {
+            reason: reason.clone(),
+        };
+        self.show();
+        let epoch = self.epoch;
+        // Who is cut out, or silent, has to stop as well, though nobody waits for it.
+        let members = self.members.iter();
+        let all = members.filter(|member| member.role == Role::Participant);
+        let halt = |member: &Member| {
+            let reason = reason.clone();
+            (member.peer, ServerMessage::Halt { epoch, reason })
+        };
+        self.output.extend(all.map(halt));
+    }
+
+    /// A member says what it holds.
+    pub(super) fn holds(&mut self, now: Time, from: PeerId, epoch: Epoch, holding: Holding) {
+        let asked = self.participants().any(|member| member.peer == from);
+        let current = epoch == self.epoch && asked;
+        if let Some(halt) = self.recovering.halt.as_mut().filter(|_| current) {
+            halt.answers.insert(from, holding);
+            self.resume_if_all_answered(now);
+        }
+    }
+
+    pub(super) fn resume_if_all_answered(&mut self, now: Time) {
+        let Some(halt) = &self.recovering.halt else {
+            return;
+        };
+        let missing: Vec<PeerId> = self
+            .participants()
+            .map(|member| member.peer)
+            .filter(|peer| !halt.answers.contains_key(peer))
+            .collect();
+        if missing.is_empty() {
+            self.resume(now);
+        } else if missing.iter().all(|peer| Some(*peer) == halt.accused)
+            && let Some(halt) = &mut self.recovering.halt
+        {
+            halt.due = halt.due.min(halt.began + ACCUSED_WAIT_MAX).max(now);
+        }
+    }
+
+    /// Whoever has not answered by now is left out, until it speaks again.
+    pub(super) fn wait_for_answers_no_longer(&mut self, now: Time) {
+        let Some(halt) = &self.recovering.halt else {
+            return;
+        };
+        let answered: BTreeSet<PeerId> = halt.answers.keys().copied().collect();
+        for member in &mut self.members {
+            member.silent |= !answered.contains(&member.peer);
+        }
+        if answered.is_empty() {
+            return self.stop("none of the devices answers".to_owned());
+        }
+        self.resume(now);
+    }
+
+    /// Goes on with those who have answered, from the newest version of which they hold every layer.
+    fn resume(&mut self, now: Time) {
+        let Some(halt) = self.recovering.halt.take() else {
+            return;
+        };
+        let past = self.plan.as_ref().map(|plan| plan.epoch);
+        let reached = halt.answers.values().map(|holding| holding.updates.0).max();
+        // Who has obeyed another plan than the last holds copies of another past.
+        let mut answers = halt.answers;
+        answers.retain(|_, holding| Some(holding.under) == past);
+        let holders = holders(&answers);
+        let Some(mut plan) = self.planned() else {
+            if self.participants().next().is_none() {
+                self.stop("no device is left".to_owned());
+            }
+            return;
+        };
+        let versions = holders.keys().rev().filter(|version| version.0 > 0);
+        let found = versions
+            .filter_map(|version| Some((*version, self.moves(&plan, &holders[version])?)))
+            .next();
+        let (start, moves) = found.unwrap_or_default();
+        (plan.start, plan.moves) = (start, moves);
+        plan.past = past.unwrap_or_default();
+        let bytes: u64 = plan
+            .moves
+            .iter()
+            .map(|a_move| self.moved_bytes(a_move))
+            .sum();
+        let wait = WARM_UP_MAX + Duration::from_secs_f64(bytes as f64 * SECONDS_PER_BYTE);
+        self.note_recovery(&plan, reached.unwrap_or_default());
+        self.hand_out(now, plan, wait);
+    }
+
+    fn note_recovery(&mut self, plan: &Plan, reached: u32) {
+        let reason = match &self.state {
+            RoomState::Reconfiguring { reason } => reason.clone(),
+            _ => String::new(),
+        };
+        let recoveries = &mut self.recovering.recoveries;
+        // A loss on the way is part of the same recovery.
+        if recoveries.last().is_some_and(|last| last.seconds.is_none()) {
+            recoveries.pop();
+        }
+        recoveries.push(Recovery {
+            reason,
+            step: plan.start.0,
+            repeated: reached.saturating_sub(plan.start.0),
+            moved: u16::try_from(plan.moves.len()).unwrap_or(u16::MAX),
+            seconds: None,
+        });
+        let longest = recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
+        recoveries.drain(..longest);
+    }
+
+    fn moved_bytes(&self, a_move: &Move) -> u64 {
+        let layer = self.run.outline.layers.get(usize::from(a_move.layer.0));
+        layer.map_or(0, |layer| {
+            layer.parameters.saturating_mul(MOVED_BYTES_PER_PARAMETER)
+        })
+    }
+
+    /// How the layers of a version come to where the plan wants them: each from the nearest stage before it, round the ring,
+    /// that has it. None if one of them is nowhere in the ring.
+    fn moves(&self, plan: &Plan, holders: &BTreeMap<LayerIndex, Vec<PeerId>>) -> Option<Vec<Move>> {
+        let stages = plan.stages();
+        let mut moves = Vec::new();
+        for (index, costs) in (0..).zip(&self.run.outline.layers) {
+            let layer = LayerIndex(index);
+            if costs.parameters == 0 {
+                continue;
+            }
+            let to = (0..stages).find(|stage| {
+                let layers = plan.layers(StageIndex(*stage as u16));
+                layers.contains(&layer)
+            })?;
+            let holders = holders.get(&layer)?;
+            let has_it =
+                |back: &usize| holders.contains(&plan.order[(to + stages - back) % stages]);
+            let back = (0..stages).find(has_it)?;
+            if back > 0 {
+                moves.push(Move {
+                    layer,
+                    from: StageIndex(((to + stages - back) % stages) as u16),
+                    to: StageIndex(to as u16),
+                });
+            }
+        }
+        Some(moves)
+    }
+
+    /// A peer cannot go on, or says that another is at fault.
+    pub(super) fn failed(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        epoch: Epoch,
+        reason: &str,
+        culprit: Option<PeerId>,
+    ) {
+        if !self.active(from, epoch) {
+            return;
+        }
+        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        let reason = format!("{}: {reason}", self.name(from));
+        self.recovering.failures += 1;
+        if !self.run.outline.replication.is_on() || self.recovering.failures > 1 {
+            // Twice without any progress between: it is the run and not a device.
+            return self.stop(reason);
+        }
+        let in_ring = |peer: &PeerId| self.active(*peer, epoch) && *peer != from;
+        let culprit = culprit.filter(in_ring);
+        let blamed = self.recovering.blamed.entry(from).or_default();
+        blamed.extend(culprit);
+        let blames_everybody = blamed.len() > 1;
+        let culprit = culprit.filter(|_| !blames_everybody).unwrap_or(from);
+        self.cut_out(now, culprit, reason);
+    }
+
+    /// Goes on without a member.
+    fn cut_out(&mut self, now: Time, peer: PeerId, reason: String) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
+            member.cut_out = Some(reason.clone());
+        }
+        self.lost(now, reason);
+    }
+
+    /// Stages or links were not there in time.
+    pub(super) fn not_ready_in_time(&mut self, now: Time) {
+        let late: Vec<PeerId> = self.not_ready().map(|member| member.peer).collect();
+        let names: Vec<String> = late.iter().map(|peer| self.name(*peer)).collect();
+        let seconds = WARM_UP_MAX.as_secs();
+        let reason = format!("not ready after {seconds} s: {}", names.join(", "));
+        if self.run.outline.replication.is_on() {
+            for member in &mut self.members {
+                if late.contains(&member.peer) {
+                    member.cut_out = Some(reason.clone());
+                }
+            }
+        }
+        self.lost(now, reason);
+    }
+
+    /// A peer has lost the link to a neighbour: it is made anew, but not for ever.
+    pub(super) fn link_lost(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        epoch: Epoch,
+        to: PeerId,
+        reason: &str,
+    ) {
+        if !self.active(from, epoch) || !self.active(to, epoch) || from == to {
+            return;
+        }
+        let words: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        let reason = format!(
+            "the link between {} and {} was lost: {words}",
+            self.name(from),
+            self.name(to)
+        );
+        if !self.run.outline.replication.is_on() {
+            return self.stop(reason);
+        }
+        let mut ends = [from, to];
+        ends.sort_unstable();
+        let losses = self.recovering.link_losses.entry(ends).or_default();
+        *losses += 1;
+        if *losses < LINK_LOSSES_MAX {
+            return self.halt(now, reason, Some(to));
+        }
+        self.cut_out(now, self.worse_linked(ends), reason);
+    }
+
+    /// Of two members, that with more lost links; of equals, the one that came later.
+    fn worse_linked(&self, ends: [PeerId; 2]) -> PeerId {
+        let losses = |peer: PeerId| -> u32 {
+            let all = self.recovering.link_losses.iter();
+            let its = all.filter(|(ends, _)| ends.contains(&peer));
+            its.map(|(_, losses)| losses).sum()
+        };
+        let came = |peer: PeerId| self.members.iter().position(|member| member.peer == peer);
+        let [one, other] = ends;
+        if (losses(one), came(one)) > (losses(other), came(other)) {
+            one
+        } else {
+            other
+        }
+    }
+
+    /// The head says that every layer lies with two stages.
+    pub(super) fn stable(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        epoch: Epoch,
+        version: Version,
+        every: u16,
+        at_rest: bool,
+    ) {
+        let is_head = self.plan.as_ref().and_then(|plan| plan.order.first()) == Some(&from);
+        if !is_head || !self.active(from, epoch) {
+            return;
+        }
+        let recovering = &mut self.recovering;
+        if recovering.stable.is_none_or(|stable| version > stable) {
+            recovering.attempts = 0;
+            recovering.failures = 0;
+            recovering.link_losses.clear();
+        }
+        recovering.stable = Some(version);
+        recovering.every = Some(every);
+        match recovering.rest.take() {
+            Some(reason) if at_rest => self.halt(now, reason, None),
+            rest => self.recovering.rest = rest,
+        }
+    }
+
+    /// Somebody has come, or was measured: whether the ring is put together anew for that, at the end of a step.
+    pub(super) fn grow_if_worth_it(&mut self) {
+        let outside = |peer| {
+            self.plan
+                .as_ref()
+                .is_some_and(|plan| plan.stage_of(peer).is_none())
+        };
+        let waiting = self.participants().find(|member| outside(member.peer));
+        let name = waiting.map(|member| member.device.name.clone());
+        if let Some(name) = name.filter(|_| self.may_rest() && self.another_plan_is_better()) {
+            self.ask_for_rest(format!("{name} joins the ring"));
+        }
+    }
+
+    /// The head has reported: whether layers are better divided otherwise, and have been for some time.
+    pub(super) fn move_layers_if_worth_it(&mut self) {
+        let better = self.may_rest() && self.another_plan_is_better();
+        let reports = &mut self.recovering.better_reports;
+        *reports = if better { *reports + 1 } else { 0 };
+        if *reports >= BETTER_REPORTS {
+            *reports = 0;
+            self.ask_for_rest("layers move to where they are computed faster".to_owned());
+        }
+    }
+
+    fn may_rest(&self) -> bool {
+        let idle = self.recovering.rest.is_none() && self.unmeasured().next().is_none();
+        let on = self.run.outline.replication.is_on();
+        on && idle && self.state == RoomState::Training && self.done.is_empty()
+    }
+
+    fn ask_for_rest(&mut self, reason: String) {
+        let Some(head) = self.plan.as_ref().and_then(|plan| plan.order.first()) else {
+            return;
+        };
+        let epoch = self.epoch;
+        self.output
+            .push_back((*head, ServerMessage::Rest { epoch }));
+        self.recovering.rest = Some(reason);
+    }
+
+    /// A member that did not answer is back.
+    pub(super) fn has_spoken(&mut self, from: PeerId) {
+        let mut members = self.members.iter_mut();
+        let silent = members.find(|member| member.peer == from && member.silent);
+        if let Some(member) = silent {
+            member.silent = false;
+            if self.recovering.halt.is_none() {
+                self.grow_if_worth_it();
+            }
+        }
+    }
+}
+
+/// Who holds which layers, version by version.
+fn holders(
+    answers: &BTreeMap<PeerId, Holding>,
+) -> BTreeMap<Version, BTreeMap<LayerIndex, Vec<PeerId>>> {
+    let mut holders: BTreeMap<Version, BTreeMap<LayerIndex, Vec<PeerId>>> = BTreeMap::new();
+    for (peer, holding) in answers {
+        for (version, layers) in &holding.copies {
+            for layer in layers {
+                let version = holders.entry(*version).or_default();
+                version.entry(*layer).or_default().push(*peer);
+            }
+        }
+    }
+    holders
+}

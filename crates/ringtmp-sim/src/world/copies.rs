@@ -1,0 +1,94 @@
+//! Copies of layers under virtual time: where they lie is looked at here, whatever nodes say of it.
+
+use super::peer::Load;
+use super::{Event, World};
+use crate::check::Complaint;
+use crate::compute::Compute;
+use ringtmp_core::ids::{Epoch, LayerIndex, PayloadId, PeerId, Version};
+use ringtmp_core::node::{Assignment, Input};
+use ringtmp_core::plan::Plan;
+use ringtmp_core::replica::{CopyId, copy_bytes_max};
+use ringtmp_core::wire::{Body, Piece};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
+    pub(super) fn copies(&self, at: usize, version: Version) -> BTreeMap<u16, C::Copy> {
+        let held = self.peers[at].vault.iter();
+        let held = held.filter(|(copy, _)| copy.version == version);
+        held.map(|(copy, load)| (copy.layer.0, load.clone()))
+            .collect()
+    }
+
+    pub(super) fn snapshot(&mut self, at: usize, epoch: Epoch, version: Version) {
+        let outline = &self.scenario.outline;
+        let versions = usize::from(outline.schedule.mode.versions_copied());
+        let peer = &mut self.peers[at];
+        let copies = peer.stage.as_ref().map(|stage| stage.copies(versions));
+        let mut told = Vec::new();
+        for (layer, copy) in copies.into_iter().flatten() {
+            let cost = &outline.layers[usize::from(layer)];
+            let bytes = copy_bytes_max(cost, &outline.schedule);
+            let layer = LayerIndex(layer);
+            if bytes > 0 {
+                peer.vault.insert(CopyId { version, layer }, copy);
+                told.push((layer, bytes));
+            }
+        }
+        let snapped = Input::Snapped {
+            epoch,
+            version,
+            copies: told,
+            took: Duration::ZERO,
+        };
+        self.schedule(Duration::ZERO, Event::Done(at, Box::new(snapped)));
+    }
+
+    pub(super) fn send_piece(&mut self, at: usize, to: PeerId, epoch: Epoch, piece: Piece) {
+        let load = self.peers[at].vault.get(&piece.copy()).cloned();
+        self.post(at, to, epoch, Body::Piece(piece), load.map(Load::Copy));
+    }
+
+    pub(super) fn store(&mut self, at: usize, piece: Piece, payload: PayloadId) {
+        if let Some(Load::Copy(copy)) = self.peers[at].payloads.remove(&payload) {
+            // Whole once its last piece is here.
+            if piece.offset + u64::from(piece.bytes) == piece.total {
+                self.peers[at].vault.insert(piece.copy(), copy);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, at: usize, copies: &[CopyId]) {
+        for copy in copies {
+            self.peers[at].vault.remove(copy);
+        }
+    }
+
+    /// A plan goes on from the stable version or a newer one, as long as those whom the plan names have every layer of it.
+    pub(super) fn check_start(&mut self, plan: &Plan) {
+        let Some(stable) = self.stable.filter(|stable| plan.start < *stable) else {
+            return;
+        };
+        let in_ring = plan.order.iter().filter_map(|peer| self.index.get(peer));
+        let in_ring: Vec<usize> = in_ring.copied().collect();
+        let has = |layer: u16| {
+            let copy = CopyId {
+                version: stable,
+                layer: LayerIndex(layer),
+            };
+            // Who was cut off when the last plan was made holds copies of another past.
+            let past = self.plan.as_ref().map(|(plan, _)| plan.epoch);
+            let obeyed = |at: &&usize| self.peers[**at].obeyed == past;
+            let mut holders = in_ring.iter().filter(obeyed);
+            holders.any(|at| self.peers[*at].vault.contains_key(&copy))
+        };
+        let learns = (0u16..).zip(&self.scenario.outline.layers);
+        let mut learns = learns.filter(|(_, layer)| layer.parameters > 0);
+        if learns.all(|(layer, _)| has(layer)) {
+            self.watch.complain(Complaint::StableGivenUp {
+                stable: stable.0,
+                start: plan.start.0,
+            });
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What goes wrong.
+
+use super::peer::{Load, Peer};
+use super::{Event, World};
+use crate::compute::Compute;
+use crate::scenario::{FaultKind, SERVER_SILENCE};
+use ringtmp_core::node::Assignment;
+use ringtmp_core::signal::{ClientMessage, RoomState};
+use ringtmp_core::time::Time;
+use std::time::Duration;
+
+/// How long a fault may hold up the ring after it is over: until it is noticed and the room has given up waiting.
+const NOTICE_MAX: Duration = Duration::from_secs(10);
+
+impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
+    /// Until when whoever an event happens to does nothing.
+    pub(super) fn frozen_until(&self, event: &Event<Load<C>>) -> Option<Time> {
+        let at = match event {
+            Event::FromServer(at, _)
+            | Event::LinkUp(at, ..)
+            | Event::LinkLost(at, _)
+            | Event::Done(at, _)
+            | Event::Arrives(_, at, _)
+            | Event::Wake(at) => *at,
+            Event::ToServer(..)
+            | Event::Breaks(_)
+            | Event::Left(..)
+            | Event::Fault(_)
+            | Event::ServerTick
+            | Event::Resumes(..)
+            | Event::Mends(_)
+            | Event::Returns(_)
+            | Event::SocketLost(_) => return None,
+        };
+        self.peers[at].frozen.filter(|until| self.now < *until)
+    }
+
+    pub(super) fn goes_wrong(&mut self, what: FaultKind) {
+        if self.state == RoomState::Finished {
+            return;
+        }
+        let seconds = Duration::from_secs_f64;
+        let lasts = seconds(what.seconds());
+        let excused = self.now + lasts + NOTICE_MAX;
+        let until = &mut self.watch.excused_until;
+        *until = excused.max(*until);
+        match what {
+            FaultKind::Crash {
+                device,
+                returns_after,
+                noticed,
+            } => self.crash(device, returns_after.map(seconds), noticed),
+            FaultKind::Pause { device, seconds: s } => {
+                let until = self.now + seconds(s);
+                let frozen = &mut self.peers[device].frozen;
+                *frozen = Some(frozen.map_or(until, |frozen| frozen.max(until)));
+            }
+            FaultKind::Cut {
+                between,
+                seconds: s,
+            } => {
+                let mends = self.now + seconds(s);
+                self.cut(between, Some(mends));
+                self.schedule(seconds(s), Event::Mends(between));
+            }
+            FaultKind::OneWay {
+                from,
+                to,
+                seconds: s,
+            } => {
+                let until = self.now + seconds(s);
+                let silenced = self.silenced.entry((from, to)).or_insert(until);
+                *silenced = until.max(*silenced);
+                self.schedule(seconds(s), Event::Resumes(from, to));
+            }
+            FaultKind::Leave { device } => {
+                self.to_server(device, &ClientMessage::Leave);
+                self.crash(device, None, true);
+            }
+        }
+    }
+
+    fn crash(&mut self, at: usize, returns_after: Option<Duration>, noticed: bool) {
+        let Some(connection) = self.peers[at].connection else {
+            return;
+        };
+        self.peers[at] = Peer::default();
+        // What was to happen at it does not; what it has sent arrives.
+        self.heap
+            .retain(|scheduled| !happens_at(&scheduled.0.event, at));
+        self.asked
+            .retain(|(_, one, other)| *one != at && *other != at);
+        for (ends, link) in &mut self.links {
+            if ends.0 == at || ends.1 == at {
+                link.empty();
+            }
+        }
+        let silence = if noticed {
+            Duration::ZERO
+        } else {
+            SERVER_SILENCE
+        };
+        self.schedule(silence, Event::SocketLost(connection));
+        if let Some(after) = returns_after {
+            self.schedule(after, Event::Returns(at));
+        }
+    }
+
+    pub(super) fn returns(&mut self, at: usize) {
+        if self.peers[at].connection.is_none() {
+            self.join(at);
+        }
+    }
+
+    pub(super) fn mends(&mut self, [one, other]: [usize; 2]) {
+        let over = |mends: Option<Option<Time>>| mends.flatten().is_some_and(|at| self.now >= at);
+        if over(self.broken.get(&(one, other)).copied()) {
+            self.broken.remove(&(one, other));
+            self.broken.remove(&(other, one));
+        }
+    }
+
+    pub(super) fn is_silenced(&self, from: usize, to: usize) -> bool {
+        let until = self.silenced.get(&(from, to));
+        until.is_some_and(|until| self.now < *until)
+    }
+
+    pub(super) fn to_server(&mut self, from: usize, message: &ClientMessage) {
+        let Some(connection) = self.peers[from].connection else {
+            return;
+        };
+        if let ClientMessage::Stable { version, epoch, .. } = message
+            && self.is_current(*epoch)
+        {
+            self.stable = Some(*version);
+        }
+        self.text(connection, message);
+    }
+}
+
+fn happens_at<L>(event: &Event<L>, device: usize) -> bool {
+    match event {
+        Event::ToServer(at, _)
+        | Event::FromServer(at, _)
+        | Event::LinkUp(at, ..)
+        | Event::LinkLost(at, _)
+        | Event::Done(at, _)
+        | Event::Arrives(_, at, _)
+        | Event::Wake(at) => *at == device,
+        Event::Left(from, _) => *from == device,
+        Event::Breaks(_)
+        | Event::Fault(_)
+        | Event::ServerTick
+        | Event::Resumes(..)
+        | Event::Mends(_)
+        | Event::Returns(_)
+        | Event::SocketLost(_) => false,
+    }
+}
