@@ -11,9 +11,10 @@ use ringtmp_peer::{
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
 use signaling_server::{Config, Server};
+use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::LocalSet;
 
 /// A ring of native peers takes about a second; a machine under load some more.
@@ -54,6 +55,10 @@ pub struct RingDevice {
     pub samples: OwnSamples,
     /// A digit that its user draws once training goes on: a stroke with this label.
     pub drawn: Option<u32>,
+    /// It comes only once the loss of this step is known.
+    pub comes_at: Option<u32>,
+    /// It dies, without a word, once it knows the loss of this step.
+    pub dies_at: Option<u32>,
 }
 
 impl From<ExecutorChoice> for RingDevice {
@@ -62,8 +67,16 @@ impl From<ExecutorChoice> for RingDevice {
             executor,
             samples: OwnSamples::Share,
             drawn: None,
+            comes_at: None,
+            dies_at: None,
         }
     }
+}
+
+/// The newest step whose loss is known.
+fn reached(view: &View) -> Option<u32> {
+    let losses = view.points.iter().filter(|point| point.loss.is_some());
+    losses.map(|point| point.step).max()
 }
 
 /// What a ring gives.
@@ -101,7 +114,8 @@ async fn ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
     let server = tokio::spawn(server.run(async { drop(stopped.await) }));
     let (weights_sender, weights) = mpsc::channel(devices.len());
     let (room_sender, room) = oneshot::channel();
-    let watching = watch(&address, run, room_sender);
+    let (steps_sender, steps) = watch::channel(None);
+    let watching = watch(&address, run, room_sender, steps_sender);
     let training = async {
         let code = room.await.expect("a room");
         let connectors = over.connectors(devices.len()).into_iter();
@@ -120,7 +134,15 @@ async fn ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
                     ..Own::default()
                 },
             };
-            peer(setup, device.drawn)
+            let mut steps = steps.clone();
+            async move {
+                if let Some(step) = device.comes_at {
+                    let is_time = |reached: &Option<u32>| reached.is_some_and(|at| at >= step);
+                    // Where the run has ended meanwhile, it comes all the same.
+                    drop(steps.wait_for(is_time).await);
+                }
+                peer(setup, device).await
+            }
         });
         futures::future::try_join_all(peers).await
     };
@@ -139,7 +161,12 @@ async fn ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
 }
 
 /// Opens a room, tells its code, and waits for its result.
-async fn watch(server: &str, run: RunFile, code: oneshot::Sender<RoomCode>) -> RunResult {
+async fn watch(
+    server: &str,
+    run: RunFile,
+    code: oneshot::Sender<RoomCode>,
+    steps: watch::Sender<Option<u32>>,
+) -> RunResult {
     let setup = Setup {
         server: server.to_owned(),
         entry: Entry::Create(run),
@@ -155,6 +182,7 @@ async fn watch(server: &str, run: RunFile, code: oneshot::Sender<RoomCode>) -> R
     let (result_sender, result) = oneshot::channel();
     let mut result_sender = Some(result_sender);
     let watched = ringtmp_peer::run(setup, commands, move |view: View| {
+        steps.send_replace(reached(&view));
         let Some(room) = view.room else { return };
         if let Some(sender) = code.take() {
             sender.send(room.code).expect("the test waits for the code");
@@ -178,11 +206,13 @@ async fn watch(server: &str, run: RunFile, code: oneshot::Sender<RoomCode>) -> R
     result.await.expect("a result").expect("the run finishes")
 }
 
-/// One peer until its room has a result (which it gives) or stops.
-async fn peer(setup: Setup, mut drawn: Option<u32>) -> Result<View, PeerError> {
+/// One peer until its room has a result (which it gives), or stops, or it dies.
+async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
     let (mut command, commands) = mpsc::channel(2);
-    let mut last = None;
-    ringtmp_peer::run(setup, commands, |view: View| {
+    let mut drawn = device.drawn;
+    let last = RefCell::new(None);
+    let dies = Notify::new();
+    let lives = ringtmp_peer::run(setup, commands, |view: View| {
         let state = view.room.as_ref().map(|room| &room.state);
         if matches!(state, Some(RoomState::Finished | RoomState::Stopped { .. })) {
             command.try_send(Command::Leave).ok();
@@ -193,10 +223,20 @@ async fn peer(setup: Setup, mut drawn: Option<u32>) -> Result<View, PeerError> {
             let strokes = vec![vec![[400, 100], [600, 900]]];
             command.try_send(Command::TrainOn { strokes, label }).ok();
         }
+        if device
+            .dies_at
+            .is_some_and(|step| reached(&view) >= Some(step))
+        {
+            dies.notify_one();
+        }
         // What is published on leaving still shows the room as it was.
-        last = Some(view);
-    })
-    .await?;
+        last.replace(Some(view));
+    });
+    tokio::select! {
+        ended = lives => ended?,
+        () = dies.notified() => {}
+    }
+    let last = last.take();
     Ok(last.expect("a view is published before a peer ends"))
 }
 

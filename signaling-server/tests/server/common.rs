@@ -7,8 +7,8 @@ use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RunDescriptor,
-    RunOutline, ServerMessage,
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Replication, Role,
+    RunDescriptor, RunOutline, ServerMessage,
 };
 use signaling_server::{Config, Server, ServerError};
 use std::net::{Ipv4Addr, SocketAddr};

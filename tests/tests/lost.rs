@@ -1,0 +1,117 @@
+//! Devices come and go while a ring trains, and it ends with the weights of one that was never disturbed: bit for bit on the CPU
+//! executor with 32-bit floats on the wire.
+
+use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::schedule::Mode;
+use ringtmp_core::signal::{Recovery, Replication, RoomState};
+use ringtmp_peer::{ExecutorChoice, OptimizerTable, RuleName, RunFile};
+use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring};
+
+const STEPS: u32 = 60;
+
+fn run_file(peers: u16) -> RunFile {
+    RunFile {
+        steps: STEPS,
+        evaluate_every: 20,
+        evaluation_samples: 64,
+        start_at_peers: peers,
+        codec: CodecChoice::F32,
+        replicate: Replication::Every(3),
+        planning: ringtmp_core::profile::Planning::Counted,
+        ..RunFile::default()
+    }
+}
+
+fn device() -> RingDevice {
+    ExecutorChoice::Cpu.into()
+}
+
+fn dying(step: u32) -> RingDevice {
+    RingDevice {
+        dies_at: Some(step),
+        ..device()
+    }
+}
+
+fn coming(step: u32) -> RingDevice {
+    RingDevice {
+        comes_at: Some(step),
+        ..device()
+    }
+}
+
+fn recoveries(trained: &Trained) -> Vec<Recovery> {
+    let views = trained.views.iter().filter_map(|view| view.room.as_ref());
+    let mut finished = views.filter(|room| room.state == RoomState::Finished);
+    let room = finished.next().expect("somebody saw the end");
+    for recovery in &room.recoveries {
+        println!("{recovery:?}");
+    }
+    room.recoveries.clone()
+}
+
+async fn undisturbed(run: &RunFile) -> Trained {
+    let alone = RunFile {
+        start_at_peers: 1,
+        ..run.clone()
+    };
+    train_ring(alone, &[device()], Over::Loopback { seed: 0 }).await
+}
+
+/// Trains a ring of these devices, and compares it with one device that is left in peace.
+async fn compare(run: RunFile, devices: &[RingDevice], over: Over) -> Vec<Recovery> {
+    let alone = undisturbed(&run).await;
+    let ring = train_ring(run, devices, over).await;
+    assert_eq!(ring.result.digests, alone.result.digests);
+    recoveries(&ring)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whichever_device_of_four_dies_the_others_end_with_the_weights_of_one_left_in_peace() {
+    for stage in 0..4 {
+        let mut devices = vec![device(); 4];
+        devices[stage] = dying(20);
+        let over = Over::Loopback { seed: 7 };
+        let recoveries = compare(run_file(4), &devices, over).await;
+        assert_eq!(recoveries.len(), 1, "stage {stage}");
+        assert!(recoveries[0].step >= 12, "stage {stage}: from a copy");
+        assert!(recoveries[0].repeated <= 6, "stage {stage}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_of_two_versions_with_a_norm_to_clip_outlives_a_device_too() {
+    let run = RunFile {
+        schedule: Mode::TwoVersions,
+        optimizer: OptimizerTable {
+            rule: Some(RuleName::Adam),
+            clip_norm: Some(1.0),
+            ..OptimizerTable::default()
+        },
+        ..run_file(3)
+    };
+    let devices = [device(), dying(20), device()];
+    let whole = train_ring(run.clone(), &vec![device(); 3], Over::Loopback { seed: 3 }).await;
+    let ring = train_ring(run, &devices, Over::Loopback { seed: 3 }).await;
+    assert_eq!(ring.result.digests, whole.result.digests);
+    assert_eq!(recoveries(&ring).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_data_channels_a_device_dies_and_another_comes() {
+    // Layers enough for each device more to be worth its place.
+    let deep = "model = { preset = 'gpt', depth = 4, width = 32, heads = 2, context = 12 }";
+    let run = RunFile {
+        model: RunFile::parse(deep).expect("a model").model,
+        batch: 16,
+        micro_batch: 4,
+        ..run_file(3)
+    };
+    let devices = [device(), dying(15), device(), coming(30)];
+    let recoveries = compare(run, &devices, Over::WebRtc).await;
+    let from_copies = recoveries.iter().filter(|recovery| recovery.step > 0);
+    assert_eq!(from_copies.count(), recoveries.len());
+    let joined = recoveries.last().expect("at least one");
+    assert!(joined.reason.contains("joins"), "{joined:?}");
+    assert_eq!(joined.repeated, 0, "who joins costs no step: {joined:?}");
+}
