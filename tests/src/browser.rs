@@ -122,11 +122,38 @@ pub struct Browser {
     kind: BrowserKind,
     windows: Arc<Windows>,
     // In this order: the driver closes the browser before its profile is removed.
-    _driver: Driver,
+    driver: Driver,
     _profile: TempDir,
 }
 
 impl Browser {
+    /// Ends all its processes at once, by SIGKILL.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not let us.
+    pub fn kill(mut self) -> Result<()> {
+        self.driver.kill_browser()
+    }
+
+    /// Stops all its processes, as a device that sleeps, until [`Browser::thaw`].
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not let us.
+    pub fn freeze(&self) -> Result<()> {
+        self.driver.signal("STOP")
+    }
+
+    /// Lets all its processes go on.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not let us.
+    pub fn thaw(&self) -> Result<()> {
+        self.driver.signal("CONT")
+    }
+
     pub(crate) async fn start(kind: BrowserKind) -> Result<Self> {
         let profile = tempfile::tempdir()?;
         let program = kind.driver_program().context("its driver is missing")?;
@@ -143,7 +170,7 @@ impl Browser {
         Ok(Self {
             kind,
             windows: Arc::new(windows),
-            _driver: driver,
+            driver,
             _profile: profile,
         })
     }

@@ -1,5 +1,6 @@
 //! A WebDriver program (ChromeDriver, geckodriver) as a child process.
 
+use crate::processes::signal_descendants;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -88,6 +89,17 @@ impl Driver {
         session.url = format!("{}/{id}", session.url);
         self.session = Some(id.to_owned());
         Ok(session)
+    }
+
+    /// Sends a signal to all processes of the browser.
+    pub(crate) fn signal(&self, signal: &str) -> Result<()> {
+        signal_descendants(self.child.id(), signal)
+    }
+
+    /// Ends the browser as a crash would: at once, and without a word.
+    pub(crate) fn kill_browser(&mut self) -> Result<()> {
+        self.session = None;
+        self.signal("KILL")
     }
 
     /// Asks the driver to end the session. A killed driver would leave its browser running.

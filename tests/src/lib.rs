@@ -8,6 +8,7 @@
 //! Everything is closed and killed when its owner is dropped, also by a failed test.
 
 mod browser;
+pub mod chaos;
 mod driver;
 pub mod links;
 mod native;

@@ -3,6 +3,8 @@
 
 #[path = "browser/late.rs"]
 mod late;
+#[path = "browser/lost.rs"]
+mod lost;
 #[path = "browser/timeline.rs"]
 mod timeline;
 

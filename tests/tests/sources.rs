@@ -83,6 +83,7 @@ async fn devices_train_on_files_of_their_own_beside_one_that_only_computes_and_e
             executor: CPU,
             samples: OwnSamples::Data(DataSpec::Csv { location }),
             drawn: None,
+            ..RingDevice::from(CPU)
         }
     };
     // All of a ring of three: head, middle and tail. Then one of them without samples.

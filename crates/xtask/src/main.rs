@@ -27,6 +27,7 @@ usage: cargo xtask COMMAND
   test [STAGE...]        set up and run the test suite, or only some of its stages
   wasm-test [FILTER]     only the tests that run in a browser tab, one crate after another
   bench-links            what a link between two tabs carries, beside a bare data channel
+  chaos [ARGUMENTS]      kill one of four tabs at a random moment: --rounds N, --seed N, --json FILE
   screenshots            write docs/images
   clean-tools            remove the tools that setup has built below target/
 
@@ -44,7 +45,8 @@ fn main() -> Result<()> {
         ("wasm-test", filter) if filter.len() <= 1 => {
             stages::wasm_test(&setup::setup(Purpose::Test)?, filter)
         }
-        ("bench-links", []) => bench_links(),
+        ("bench-links", []) => with_tabs("links", &[]),
+        ("chaos", arguments) => with_tabs("chaos", arguments),
         ("screenshots", []) => screenshots(),
         ("clean-tools", []) => clean_tools(),
         ("" | "help" | "-h" | "--help", _) => {
@@ -72,18 +74,15 @@ fn demo(arguments: &[String]) -> Result<()> {
     process::replace(command.envs(tools.environment()))
 }
 
-fn bench_links() -> Result<()> {
+/// Builds what tabs need, and runs a program of the tests that opens some.
+fn with_tabs(program: &str, arguments: &[String]) -> Result<()> {
     let tools = setup::setup(Purpose::Test)?;
     page::build(&tools.wasm)?;
     let mut command = cargo();
-    command.args([
-        "run",
-        "--quiet",
-        "--package",
-        "ringtmp-tests",
-        "--bin",
-        "links",
-    ]);
+    command
+        .args(["run", "--quiet", "--package", "ringtmp-tests"])
+        .args(["--bin", program, "--"])
+        .args(arguments);
     run(command.envs(tools.environment()))
 }
 

@@ -1,0 +1,197 @@
+//! Rings of real tabs, each in a browser process of its own, of which one dies at a random moment: whether the others go on, how
+//! soon, and whether they end with the weights of a ring that was left in peace.
+
+use crate::browser::{Browser, BrowserKind};
+use crate::tab::Tab;
+use crate::theatre::Theatre;
+use anyhow::{Context, Result, ensure};
+use futures::channel::mpsc;
+use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::ids::RoomCode;
+use ringtmp_core::profile::Planning;
+use ringtmp_core::signal::{Recovery, Replication, Role, RoomState, RunResult};
+use ringtmp_peer::{Command, Entry, ExecutorChoice, Own, RunFile, Setup, View};
+use ringtmp_transport::loopback::LoopbackNetwork;
+use std::future::Future;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+/// Tabs of a ring.
+pub const TABS: usize = 4;
+
+/// Updates between two versions that are kept, so that at most ten steps are made again.
+pub const EVERY: u16 = 2;
+
+/// Until a ring has done what it is waited for: two cores carry four tabs.
+const WAIT_MAX: Duration = Duration::from_secs(240);
+
+/// How much a ring has to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// Updates.
+    pub steps: u32,
+    /// Samples of each, in eight micro-batches.
+    pub batch: u32,
+}
+
+/// `gpt-nano`, exactly, so that weights can be compared.
+fn run_file(work: Work) -> RunFile {
+    RunFile {
+        steps: work.steps,
+        batch: work.batch,
+        micro_batch: work.batch / 8,
+        evaluate_every: 0,
+        evaluation_samples: 0,
+        codec: CodecChoice::F32,
+        planning: Planning::Counted,
+        replicate: Replication::Every(EVERY),
+        start_at_peers: TABS as u16,
+        ..RunFile::of_preset("gpt-nano")
+    }
+}
+
+/// What came of a round.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// What the room says of putting the ring together anew, once a time.
+    pub recoveries: Vec<Recovery>,
+    /// From the kill until all others trained again; none where nothing was killed.
+    pub seconds_to_resume: Option<f64>,
+    /// The run's result.
+    pub result: RunResult,
+}
+
+/// Somebody who only watches a room, and opened it.
+struct Watcher {
+    views: watch::Receiver<Option<View>>,
+}
+
+impl Watcher {
+    async fn until(&mut self, what: &str, is: impl Fn(&View) -> bool) -> Result<View> {
+        let found = self.views.wait_for(|view| {
+            view.as_ref().is_some_and(|view| {
+                let state = view.room.as_ref().map(|room| &room.state);
+                is(view) || matches!(state, Some(RoomState::Stopped { .. }))
+            })
+        });
+        let found = tokio::time::timeout(WAIT_MAX, found).await;
+        let found = found.with_context(|| format!("{what}: not within {WAIT_MAX:?}"))??;
+        let view = found.clone().context("a view")?;
+        ensure!(is(&view), "{what}: {:?}", view.room.map(|room| room.state));
+        Ok(view)
+    }
+}
+
+/// The newest step whose loss is known.
+fn reached(view: &View) -> u32 {
+    let losses = view.points.iter().filter(|point| point.loss.is_some());
+    losses.map(|point| point.step).max().unwrap_or_default()
+}
+
+fn has_finished(view: &View) -> bool {
+    let state = view.room.as_ref().map(|room| &room.state);
+    state == Some(&RoomState::Finished)
+}
+
+/// Watches the room of a run, which it opens, while something else goes on.
+async fn watching<T, F: Future<Output = Result<T>>>(
+    theatre: &Theatre,
+    run: RunFile,
+    meanwhile: impl FnOnce(Watcher, RoomCode) -> F,
+) -> Result<T> {
+    let setup = Setup {
+        server: theatre.url(""),
+        entry: Entry::Create(run),
+        role: Role::Spectator,
+        name: "watcher".to_owned(),
+        executor: ExecutorChoice::Cpu,
+        connector: LoopbackNetwork::new(0).into(),
+        weights: None,
+        own: Own::default(),
+    };
+    let (seen, views) = watch::channel(None);
+    let (mut leave, commands) = mpsc::channel(1);
+    let local = LocalSet::new();
+    let peer = local.spawn_local(ringtmp_peer::run(setup, commands, move |view| {
+        seen.send_replace(Some(view));
+    }));
+    let doing = async {
+        let mut watcher = Watcher { views };
+        let view = watcher.until("a room", |view| view.room.is_some()).await?;
+        let code = view.room.context("a room")?.code;
+        meanwhile(watcher, code).await
+    };
+    let done = local.run_until(doing).await;
+    leave.try_send(Command::Leave).ok();
+    local.run_until(peer).await?.ok();
+    done
+}
+
+/// Opens a tab of the room in each of so many new browsers.
+async fn open(theatre: &Theatre, room: RoomCode) -> Result<Vec<(Browser, Tab)>> {
+    let mut tabs = Vec::new();
+    for _ in 0..TABS {
+        let browser = theatre.browser(BrowserKind::Chromium).await?;
+        let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+        let tab = browser.tab(&address).await?;
+        tabs.push((browser, tab));
+    }
+    Ok(tabs)
+}
+
+/// A ring that is left in peace.
+///
+/// # Errors
+///
+/// If it does not finish.
+pub async fn undisturbed(theatre: &Theatre, work: Work) -> Result<Round> {
+    watching(theatre, run_file(work), async |mut watcher, room| {
+        let _tabs = open(theatre, room).await?;
+        let view = watcher.until("the end", has_finished).await?;
+        round(view, None)
+    })
+    .await
+}
+
+/// A ring of which one tab is killed, after its step `at_step` and so much more.
+///
+/// # Errors
+///
+/// If the others do not go on, or do not finish.
+pub async fn killed(
+    theatre: &Theatre,
+    work: Work,
+    victim: usize,
+    at_step: u32,
+    and_then: Duration,
+) -> Result<Round> {
+    watching(theatre, run_file(work), async |mut watcher, room| {
+        let mut tabs = open(theatre, room).await?;
+        let is_time = |view: &View| reached(view) >= at_step;
+        watcher.until("steps before the kill", is_time).await?;
+        // A moment in the middle of whatever is going on.
+        tokio::time::sleep(and_then).await;
+        let (browser, _tab) = tabs.swap_remove(victim % TABS);
+        let killed = Instant::now();
+        browser.kill()?;
+        let goes_on = |view: &View| {
+            let mut recoveries = view.room.iter().flat_map(|room| &room.recoveries);
+            recoveries.any(|recovery| recovery.seconds.is_some())
+        };
+        watcher.until("training after the kill", goes_on).await?;
+        let seconds = killed.elapsed().as_secs_f64();
+        let view = watcher.until("the end", has_finished).await?;
+        round(view, Some(seconds))
+    })
+    .await
+}
+
+fn round(view: View, seconds_to_resume: Option<f64>) -> Result<Round> {
+    let room = view.room.context("a room")?;
+    Ok(Round {
+        recoveries: room.recoveries,
+        seconds_to_resume,
+        result: room.result.context("a finished room has a result")?,
+    })
+}

@@ -1,0 +1,44 @@
+//! Tabs that die, each a browser process of its own.
+
+use anyhow::{Context, Result, ensure};
+use ringtmp_tests::chaos::{EVERY, TABS, Work, killed, undisturbed};
+use ringtmp_tests::{BrowserKind, Theatre};
+use std::time::Duration;
+
+/// A quarter of what `cargo xtask chaos` lets them do, so that it takes a minute.
+const WORK: Work = Work {
+    steps: 12,
+    batch: 16,
+};
+
+#[tokio::test]
+async fn whichever_tab_is_killed_the_others_end_with_the_weights_of_a_ring_left_in_peace()
+-> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let whole = undisturbed(&theatre, WORK).await?;
+    ensure!(whole.recoveries.is_empty(), "{:?}", whole.recoveries);
+    // Head, one between, tail: places are by when a tab joined.
+    for (victim, at_step, millis) in [(0, 4, 130), (1, 5, 0), (TABS - 1, 3, 310)] {
+        let and_then = Duration::from_millis(millis);
+        let round = killed(&theatre, WORK, victim, at_step, and_then).await?;
+        println!(
+            "{victim}: {:?} {:?}",
+            round.seconds_to_resume, round.recoveries
+        );
+        ensure!(
+            round.result.digests == whole.result.digests,
+            "other weights after tab {victim} was killed: {:?}",
+            round.recoveries
+        );
+        let recovery = round.recoveries.first().context("it was noticed")?;
+        ensure!(recovery.step > 0, "from the beginning: {recovery:?}");
+        let made_again = u32::from(2 * EVERY);
+        ensure!(
+            recovery.repeated <= made_again,
+            "too much was lost: {recovery:?}"
+        );
+    }
+    Ok(())
+}
