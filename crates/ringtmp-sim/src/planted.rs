@@ -2,10 +2,10 @@
 
 use crate::compute::Compute;
 use crate::world::{Worked, World};
-use ringtmp_core::ids::{Slot, Version};
+use ringtmp_core::ids::{Epoch, Slot, SourceIndex, Version};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::schedule::{CREDIT_MAX, Limits, SLOTS_MAX, Task};
-use ringtmp_core::signal::{RoomState, ServerMessage};
+use ringtmp_core::signal::{ClientMessage, RoomState, ServerMessage};
 use ringtmp_core::wire::{Body, TensorKind};
 use std::time::Duration;
 
@@ -58,10 +58,24 @@ pub(crate) enum Bug {
     RepeatsSum,
     /// A node does not hear that the room has stopped.
     MissesStop,
+    /// A device drops what it is sent of its predecessor's layers.
+    LosesCopies,
+    /// A stage is copied as it was at the copy before.
+    CopiesLate,
+    /// Nodes say nothing of the copies that they hold.
+    HidesCopies,
+    /// A stage says that its copies lie with its successor before they do.
+    SecuresEarly,
+    /// A device forgets no copy.
+    ForgetsNothing,
+    /// A source goes on with the samples that were its own under the plan before.
+    DrawsAsBefore,
+    /// A node goes on from copies of a past that was given up.
+    KeepsAnotherPast,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -79,7 +93,28 @@ impl Bug {
         Self::AddsInAnotherOrder,
         Self::RepeatsSum,
         Self::MissesStop,
+        Self::LosesCopies,
+        Self::CopiesLate,
+        Self::HidesCopies,
+        Self::SecuresEarly,
+        Self::ForgetsNothing,
+        Self::DrawsAsBefore,
+        Self::KeepsAnotherPast,
     ];
+
+    /// Whether it shows only where a device is lost.
+    pub(crate) const fn is_about_losses(self) -> bool {
+        matches!(
+            self,
+            Self::LosesCopies
+                | Self::CopiesLate
+                | Self::HidesCopies
+                | Self::SecuresEarly
+                | Self::ForgetsNothing
+                | Self::DrawsAsBefore
+                | Self::KeepsAnotherPast
+        )
+    }
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +122,8 @@ pub(crate) struct Planted {
     pub(crate) bug: Option<Bug>,
     /// A W that was put off.
     kept_back: Option<Task>,
+    /// Which of the sources the culprit was under its first plan.
+    source: Option<SourceIndex>,
 }
 
 impl Planted {
@@ -94,7 +131,35 @@ impl Planted {
         at == CULPRIT && self.bug == Some(bug)
     }
 
-    pub(crate) fn told(&self, to: usize, mut message: ServerMessage) -> ServerMessage {
+    pub(crate) fn is_culprits(&self, at: usize, bug: Bug) -> bool {
+        self.is(at, bug)
+    }
+
+    /// What a device says to the room.
+    pub(crate) fn says(&self, mut message: ClientMessage) -> ClientMessage {
+        if let ClientMessage::Holdings { holding, .. } = &mut message
+            && self.bug == Some(Bug::HidesCopies)
+        {
+            holding.copies.clear();
+        }
+        message
+    }
+
+    pub(crate) fn assigned(&mut self, at: usize, assignment: &mut Assignment) {
+        if self.is(at, Bug::DrawsAsBefore) {
+            let first = *self
+                .source
+                .get_or_insert(assignment.source.unwrap_or(SourceIndex(0)));
+            assignment.source = Some(first);
+        }
+    }
+
+    pub(crate) fn told(
+        &self,
+        to: usize,
+        obeyed: Option<Epoch>,
+        mut message: ServerMessage,
+    ) -> ServerMessage {
         if let ServerMessage::Room { room } = &mut message
             && matches!(room.state, RoomState::Stopped { .. })
             && self.is(to, Bug::MissesStop)
@@ -104,6 +169,9 @@ impl Planted {
         let ServerMessage::Prepare { plan } = &mut message else {
             return message;
         };
+        if self.bug == Some(Bug::KeepsAnotherPast) {
+            plan.past = obeyed.unwrap_or_default();
+        }
         let mislead = |limits: &mut Limits| {
             limits.credit = CREDIT_MAX;
             limits.slots = SLOTS_MAX;

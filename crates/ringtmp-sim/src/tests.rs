@@ -3,13 +3,14 @@ use crate::compute::HashStage;
 use crate::faulty::spoil;
 use crate::planted::Bug;
 use crate::random::Draws;
-use crate::scenario::{DeviceSpec, Loss, Scenario};
+use crate::scenario::{DeviceSpec, Fault, FaultKind, Loss, Scenario};
 use crate::world::{SimulationError, World};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::partition::{Hop, Hops};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Limits, Mode};
+use ringtmp_core::signal::Replication;
 use std::ops::Range;
 
 /// Rings, links and models of any kind, by seed.
@@ -210,6 +211,24 @@ fn fertile(bug: Bug, mode: Mode) -> Scenario {
     let mut scenario = Scenario::equal(4, mode, 40, 4, 1.0);
     scenario.outline.source = DataSource::Every;
     scenario.outline.schedule.clips_gradients = true;
+    if bug == Bug::KeepsAnotherPast {
+        // A device sleeps while the others begin anew, and wakes with copies of what they have given up.
+        let mut scenario = random(13);
+        spoil(&mut scenario, 13);
+        scenario.outline.schedule.mode = mode;
+        return scenario;
+    }
+    if bug.is_about_losses() {
+        scenario.outline.steps = 12;
+        scenario.outline.replication = Replication::Every(2);
+        let what = FaultKind::Crash {
+            device: 0,
+            returns_after: None,
+            noticed: true,
+        };
+        let at_seconds = 8.0;
+        scenario.faults.push(Fault { at_seconds, what });
+    }
     if bug == Bug::MissesStop {
         scenario.losses.push(Loss {
             between: [2, 3],
@@ -261,6 +280,16 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
                     matches!(complaint, Complaint::Digest { .. })
                 }
                 Bug::LosesGradient | Bug::RepeatsSum => false,
+                Bug::LosesCopies | Bug::SecuresEarly => {
+                    matches!(complaint, Complaint::NotTwice { holders: 1, .. })
+                }
+                Bug::CopiesLate | Bug::DrawsAsBefore | Bug::KeepsAnotherPast => {
+                    matches!(complaint, Complaint::Digest { .. })
+                }
+                Bug::HidesCopies => matches!(complaint, Complaint::StableGivenUp { .. }),
+                Bug::ForgetsNothing => {
+                    matches!(complaint, Complaint::TooManyCopies { device: 1, .. })
+                }
                 Bug::MissesStop => matches!(complaint, Complaint::GoesOn { device: 1 }),
                 Bug::IgnoresCredit => matches!(
                     complaint,

@@ -127,6 +127,26 @@ pub enum Complaint {
         /// What the plan begins with.
         start: u32,
     },
+    /// A version was called stable of which a layer would be lost with one device.
+    #[error("version {version} was called stable, and {holders} devices hold layer {layer} of it")]
+    NotTwice {
+        /// Which layer.
+        layer: u16,
+        /// Updates that it has seen.
+        version: u32,
+        /// Devices that hold it.
+        holders: usize,
+    },
+    /// Copies that nobody needs any more.
+    #[error("device {device} keeps {versions} versions of layer {layer}")]
+    TooManyCopies {
+        /// Which device.
+        device: usize,
+        /// Which layer.
+        layer: u16,
+        /// How many.
+        versions: usize,
+    },
     /// Payloads that nobody took.
     #[error("{count} payloads are left over")]
     Leaked {

@@ -4,6 +4,8 @@ use super::peer::Load;
 use super::{Event, World};
 use crate::check::Complaint;
 use crate::compute::Compute;
+#[cfg(test)]
+use crate::planted::Bug;
 use ringtmp_core::ids::{Epoch, LayerIndex, PayloadId, PeerId, Version};
 use ringtmp_core::node::{Assignment, Input};
 use ringtmp_core::plan::Plan;
@@ -25,6 +27,14 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let versions = usize::from(outline.schedule.mode.versions_copied());
         let peer = &mut self.peers[at];
         let copies = peer.stage.as_ref().map(|stage| stage.copies(versions));
+        #[cfg(test)]
+        let copies = match copies {
+            Some(copies) if self.planted.is_culprits(at, Bug::CopiesLate) => {
+                let before = std::mem::replace(&mut peer.before, copies.clone());
+                Some(if before.is_empty() { copies } else { before })
+            }
+            copies => copies,
+        };
         let mut told = Vec::new();
         for (layer, copy) in copies.into_iter().flatten() {
             let cost = &outline.layers[usize::from(layer)];
@@ -35,6 +45,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 told.push((layer, bytes));
             }
         }
+        self.check_vault(at);
         let snapped = Input::Snapped {
             epoch,
             version,
@@ -45,22 +56,90 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     pub(super) fn send_piece(&mut self, at: usize, to: PeerId, epoch: Epoch, piece: Piece) {
+        #[cfg(test)]
+        if self.planted.is_culprits(at, Bug::SecuresEarly) {
+            let body = Body::PieceHere {
+                from: piece.from,
+                version: piece.version,
+                layer: piece.layer,
+                received: piece.offset + u64::from(piece.bytes),
+            };
+            let from = to;
+            let there = Box::new(Input::Control { from, epoch, body });
+            return self.schedule(Duration::ZERO, Event::Done(at, there));
+        }
         let load = self.peers[at].vault.get(&piece.copy()).cloned();
         self.post(at, to, epoch, Body::Piece(piece), load.map(Load::Copy));
     }
 
     pub(super) fn store(&mut self, at: usize, piece: Piece, payload: PayloadId) {
         if let Some(Load::Copy(copy)) = self.peers[at].payloads.remove(&payload) {
+            #[cfg(test)]
+            if self.planted.is_culprits(at, Bug::LosesCopies) {
+                return;
+            }
             // Whole once its last piece is here.
             if piece.offset + u64::from(piece.bytes) == piece.total {
                 self.peers[at].vault.insert(piece.copy(), copy);
+                self.check_vault(at);
             }
         }
     }
 
     pub(super) fn forget(&mut self, at: usize, copies: &[CopyId]) {
+        #[cfg(test)]
+        if self.planted.is_culprits(at, Bug::ForgetsNothing) {
+            return;
+        }
         for copy in copies {
             self.peers[at].vault.remove(copy);
+        }
+    }
+
+    /// No device keeps more of a layer than the stable version and the one under way.
+    fn check_vault(&mut self, at: usize) {
+        let vault = &self.peers[at].vault;
+        let mut versions: BTreeMap<LayerIndex, usize> = BTreeMap::new();
+        for copy in vault.keys() {
+            *versions.entry(copy.layer).or_default() += 1;
+        }
+        if let Some((layer, versions)) = versions.into_iter().find(|(_, versions)| *versions > 2) {
+            self.watch.complain(Complaint::TooManyCopies {
+                device: at,
+                layer: layer.0,
+                versions,
+            });
+        }
+    }
+
+    /// The head says that a version is stable: every layer lies with two devices of the ring, all of which live.
+    pub(super) fn check_stable(&mut self, version: Version) {
+        let Some((plan, order)) = self.plan.as_ref().filter(|(_, order)| order.len() > 1) else {
+            return;
+        };
+        // One that has died meanwhile, or is there anew, holds nothing.
+        let mut ring = order.iter().zip(&plan.order);
+        if ring.any(|(at, peer)| self.peers[*at].id != Some(*peer)) {
+            return;
+        }
+        let order = order.clone();
+        let learns = (0u16..).zip(&self.scenario.outline.layers);
+        for (layer, _) in learns.filter(|(_, layer)| layer.parameters > 0) {
+            let copy = CopyId {
+                version,
+                layer: LayerIndex(layer),
+            };
+            let holders = order.iter();
+            let holders = holders.filter(|at| self.peers[**at].vault.contains_key(&copy));
+            let holders = holders.count();
+            if holders < 2 {
+                let version = version.0;
+                self.watch.complain(Complaint::NotTwice {
+                    layer,
+                    version,
+                    holders,
+                });
+            }
         }
     }
 

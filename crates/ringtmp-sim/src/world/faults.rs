@@ -133,6 +133,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             && self.is_current(*epoch)
         {
             self.stable = Some(*version);
+            self.check_stable(*version);
         }
         self.text(connection, message);
     }

@@ -347,7 +347,11 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
 
     fn perform(&mut self, at: usize, output: Output) {
         match output {
-            Output::ToRoom(message) => self.schedule(SIGNAL_DELAY, Event::ToServer(at, message)),
+            Output::ToRoom(message) => {
+                #[cfg(test)]
+                let message = self.planted.says(message);
+                self.schedule(SIGNAL_DELAY, Event::ToServer(at, message));
+            }
             Output::Connect { peer, epoch, .. } => self.connect(at, peer, epoch),
             // Links are made without negotiating, and stay until they break or the end.
             Output::Deliver { .. } | Output::Disconnect { .. } => {}
@@ -447,7 +451,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             }
         }
         #[cfg(test)]
-        let message = self.planted.told(to, message);
+        let message = self.planted.told(to, self.peers[to].obeyed, message);
         self.schedule(SIGNAL_DELAY, Event::FromServer(to, Box::new(message)));
     }
 

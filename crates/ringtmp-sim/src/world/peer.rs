@@ -39,6 +39,9 @@ pub(crate) struct Peer<C: Compute> {
     pub(super) frozen: Option<Time>,
     /// The newest plan that has reached it.
     pub(super) obeyed: Option<Epoch>,
+    /// A stage's copy before the newest.
+    #[cfg(test)]
+    pub(super) before: BTreeMap<u16, C::Copy>,
     /// Copies of layers, whole ones.
     pub(super) vault: BTreeMap<CopyId, C::Copy>,
     pub(super) node: Node,
@@ -62,6 +65,8 @@ impl<C: Compute> Default for Peer<C> {
             connection: None,
             frozen: None,
             obeyed: None,
+            #[cfg(test)]
+            before: BTreeMap::new(),
             vault: BTreeMap::new(),
             node: Node::new(),
             id: None,
@@ -94,6 +99,12 @@ impl<C: Compute> Peer<C> {
 
 impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     pub(super) fn build(&mut self, at: usize, assignment: Assignment) {
+        #[cfg(test)]
+        let assignment = {
+            let mut assignment = assignment;
+            self.planted.assigned(at, &mut assignment);
+            assignment
+        };
         let layers = &assignment.layers;
         self.peers[at].layers = Some(usize::from(layers.start.0)..usize::from(layers.end.0));
         self.peers[at].codecs = [assignment.input_codec, assignment.output_codec];
