@@ -3,14 +3,17 @@
 use crate::assets::{Page, missing_page};
 use crate::connection::{self, BUFFER_BYTES, READ_BYTES_MAX};
 use crate::data::DataFiles;
+use crate::host::{self, Hosts};
 use crate::hub::Event;
 use crate::metrics::{self, Metrics};
-use crate::{BUILD_COMMAND, Config};
+use crate::sockets::Visitor;
+use crate::{BUILD_COMMAND, Config, Lan};
+use axum::Extension;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use ringtmp_core::lobby::ConnectionId;
@@ -40,6 +43,8 @@ const HEADERS: [(&str, &str); 7] = [
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) page: Arc<Page>,
+    pub(crate) lan: Arc<Lan>,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) data: Option<Arc<DataFiles>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: mpsc::Sender<Event>,
@@ -50,6 +55,7 @@ pub(crate) struct State {
 
 /// All routes.
 pub(crate) fn router(state: State) -> Router {
+    let hosts = Arc::clone(&state.hosts);
     let connections = Arc::new(AtomicU64::new(0));
     let signal =
         move |Extract(state): Extract<State>, headers: HeaderMap, upgrade: WebSocketUpgrade| {
@@ -61,14 +67,16 @@ pub(crate) fn router(state: State) -> Router {
         .route("/r/{room}", get(index))
         .route("/signal", get(signal))
         .route("/data/{file}", get(data))
+        .route("/lan", get(lan))
         .route("/healthz", get(async || "ok"))
         .route("/metrics", get(scrape))
         .route("/{*path}", get(asset))
+        .layer(from_fn_with_state(hosts, host::check))
         .layer(map_response(add_headers))
         .with_state(state)
 }
 
-async fn add_headers(mut response: Response) -> Response {
+pub(crate) async fn add_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
@@ -114,6 +122,28 @@ async fn data(
             (StatusCode::NOT_FOUND, text).into_response()
         }
     }
+}
+
+/// Where other devices find this server: told to pages on this very device, whose user may show it to others. Anybody else has
+/// no use for the addresses of its networks.
+async fn lan(
+    Extract(state): Extract<State>,
+    Extension(visitor): Extension<Visitor>,
+    request: HeaderMap,
+) -> Response {
+    let is_here = visitor.address.ip().to_canonical().is_loopback();
+    if !is_here || !host::names_loopback(&request) {
+        let text = "only pages on the server's own device are told its addresses\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    let lan = &state.lan;
+    let body = serde_json::json!({
+        "links": lan.links,
+        "certificate_sha256": lan.certificate_sha256,
+        "warned_of": lan.is_warned_of,
+    });
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, body.to_string()).into_response()
 }
 
 async fn scrape(Extract(state): Extract<State>) -> Response {

@@ -44,7 +44,11 @@ pub(crate) fn config() -> Config {
 
 /// Starts a server.
 pub(crate) fn start(config: Config) -> Running {
-    let server = Server::bind(config).expect("a free port");
+    start_server(Server::bind(config).expect("a free port"))
+}
+
+/// Runs a server.
+pub(crate) fn start_server(server: Server) -> Running {
     let address = server.address();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(server.run(async {
