@@ -39,7 +39,7 @@ use crate::sockets::{Doors, SecureDoor};
 use ringtmp_core::lobby::{Limits, Lobby};
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,8 +172,9 @@ impl Server {
         })
     }
 
-    /// Serves other devices too: takes a second port, on which it will speak HTTPS with this certificate. `addresses` are those
-    /// of this device in its networks, best first; pages on this device are told them. Returns the links to the page there.
+    /// Serves other devices too: takes a second port, on which it will speak HTTPS with this certificate. `hosts` are this
+    /// device's addresses (or names) in its networks as links write them, best first. Returns the links to the page there, which pages
+    /// on this device are told too.
     ///
     /// # Errors
     ///
@@ -182,11 +183,11 @@ impl Server {
         &mut self,
         address: SocketAddr,
         certificate: Certificate,
-        addresses: &[IpAddr],
+        hosts: &[String],
     ) -> Result<Vec<String>, ServerError> {
         let (listener, address) = listen(address)?;
-        let link = |ip: &IpAddr| format!("https://{}", SocketAddr::new(*ip, address.port()));
-        let links: Vec<String> = addresses.iter().map(link).collect();
+        let link = |host: &String| format!("https://{host}:{}", address.port());
+        let links: Vec<String> = hosts.iter().map(link).collect();
         self.network = Some(Network {
             listener,
             address,

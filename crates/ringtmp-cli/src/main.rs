@@ -11,6 +11,7 @@ mod files;
 mod follow;
 mod interrupt;
 mod memory;
+mod network;
 mod patience;
 mod peer;
 mod process;

@@ -42,7 +42,7 @@ fn network_with(config: Config) -> Network {
     let pem = std::fs::read(folder.path().join("certificate.pem")).expect("kept");
     let mut server = Server::bind(config).expect("a free port");
     let links = server
-        .serve_network(HERE, certificate, &[address])
+        .serve_network(HERE, certificate, &[address.to_string()])
         .expect("another free port");
     let [link] = &links[..] else {
         panic!("one address, one link: {links:?}")
@@ -182,7 +182,7 @@ async fn where_browsers_do_not_warn_plain_http_is_led_on_at_once() {
     };
     let mut server = Server::bind(config).expect("a free port");
     let address: IpAddr = Ipv4Addr::LOCALHOST.into();
-    let links = server.serve_network(HERE, certificate, &[address]);
+    let links = server.serve_network(HERE, certificate, &[address.to_string()]);
     let links = links.expect("another free port");
     let server = start_server(server);
     let there = links[0].strip_prefix("https://").expect("a link");
