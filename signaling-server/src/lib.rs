@@ -7,6 +7,7 @@
 //! | `GET /`, `GET /r/{room}` | the page, `index.html` of [`Config::www`] |
 //! | `GET /{file}` | its style, script and wasm, compressed once at start |
 //! | `GET /signal` | a WebSocket that speaks [`ringtmp_core::signal`] |
+//! | `GET /signal/events`, `POST /signal/send` | the same over server-sent events and posts, for browsers that refuse the WebSocket |
 //! | `GET /data/{file}` | MNIST-style IDX files of [`Config::data`], or as `/data/file` the text or table that it is |
 //! | `GET /lan` | the HTTPS addresses of [`Server::serve_network`], for pages on this very device only |
 //! | `GET /healthz` | `ok` |
@@ -21,6 +22,7 @@ mod assets;
 pub mod certificate;
 mod connection;
 mod data;
+mod events;
 mod host;
 mod hub;
 mod landing;
@@ -69,13 +71,13 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Limits of rooms and messages.
     pub limits: Limits,
-    /// WebSockets at a time; the next one is turned away with words. Each may hold a queue of
+    /// Signalling connections at a time; the next one is turned away with words. Each may hold a queue of
     /// [`OUTGOING_MESSAGES_MAX`] messages.
     pub connections_max: u32,
-    /// A WebSocket that has sent nothing for so long, not even the answer to a ping, is taken for dead. Pings go out four
+    /// A signalling connection that has sent nothing for so long, not even the answer to a ping, is taken for dead. Pings go out four
     /// times in this time.
     pub silence_max: Duration,
-    /// Let pages of other origins open WebSockets here. Off, a page elsewhere on the web cannot open rooms on the server
+    /// Let pages of other origins open signalling connections here. Off, a page elsewhere on the web cannot open rooms on the server
     /// of somebody who visits it.
     pub any_origin: bool,
     /// Names under which this server may be asked, besides `localhost` and addresses; requests for other names are refused.
@@ -241,6 +243,8 @@ impl Server {
             metrics: Arc::new(metrics),
             events,
             places: Arc::clone(&places),
+            sessions: Arc::default(),
+            connections: Arc::default(),
             config: Arc::new(config.clone()),
         });
         let (goodbye, sockets_goodbye) = watch::channel(());
@@ -253,7 +257,7 @@ impl Server {
         drop((doors, goodbye));
         let all_gone = async {
             while sockets.join_next().await.is_some() {}
-            // Every WebSocket holds one of the places until it has said goodbye.
+            // Every signalling connection holds one of the places until it has said goodbye.
             drop(places.acquire_many(config.connections_max).await);
         };
         if tokio::time::timeout(SHUTDOWN_WAIT_MAX, all_gone)

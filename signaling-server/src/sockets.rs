@@ -9,11 +9,12 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -30,6 +31,9 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// How long an HTTP socket may live: enough for the largest data file (47 MB) at 1 Mbit/s.
 const HTTP_SOCKET_LIFE_MAX: Duration = Duration::from_secs(400);
+
+/// How long the end of a stream may take to be written: the other side may have stopped reading long ago.
+const STREAM_END_MAX: Duration = Duration::from_secs(2);
 
 /// How long to wait when the system has no more file descriptors: there is no event for one becoming free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -58,9 +62,68 @@ struct Services {
 }
 
 /// Whoever sends a request, as far as the socket shows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Visitor {
     pub(crate) address: SocketAddr,
+    socket: Arc<SocketLife>,
+}
+
+/// What a socket counts as.
+#[derive(Debug)]
+struct SocketLife {
+    /// Among the sockets that load pages.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
+    is_stream: AtomicBool,
+    /// Once its stream is over, when it shall not live for long any more.
+    stream_over: Notify,
+}
+
+impl Visitor {
+    fn new(address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
+        let socket = SocketLife {
+            place: Mutex::new(Some(place)),
+            is_stream: AtomicBool::new(false),
+            stream_over: Notify::new(),
+        };
+        Self {
+            address,
+            socket: Arc::new(socket),
+        }
+    }
+
+    /// From now on the socket is a signalling connection, with bounds of its own: it makes room for pages, and may grow old.
+    pub(crate) fn becomes_stream(&self) {
+        self.socket.is_stream.store(true, Ordering::Relaxed);
+        let mut place = self
+            .socket
+            .place
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(place.take());
+    }
+
+    /// The stream has said all that it will say: the socket is cut if the other side does not take it.
+    pub(crate) fn stream_is_over(&self) {
+        self.socket.stream_over.notify_one();
+    }
+
+    /// Done when the socket has lived for too long.
+    async fn too_old(&self) {
+        let aged = async {
+            tokio::time::sleep(HTTP_SOCKET_LIFE_MAX).await;
+            if self.socket.is_stream.load(Ordering::Relaxed) {
+                std::future::pending().await
+            }
+        };
+        let said = async {
+            self.socket.stream_over.notified().await;
+            tokio::time::sleep(STREAM_END_MAX).await;
+        };
+        tokio::select! {
+            () = aged => {}
+            () = said => {}
+        }
+    }
 }
 
 impl Doors {
@@ -104,13 +167,9 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let visitor = Visitor { address };
+        let visitor = Visitor::new(address, place);
         let (services, goodbye) = (services.clone(), goodbye.clone());
-        let served = serve(socket, is_secure, services, visitor, goodbye);
-        sockets.spawn(async move {
-            served.await;
-            drop(place);
-        });
+        sockets.spawn(serve(socket, is_secure, services, visitor, goodbye));
     }
 }
 
@@ -156,8 +215,9 @@ async fn serve_http(
     mut goodbye: watch::Receiver<()>,
 ) {
     let routes = TowerToHyperService::new(router);
+    let sender = visitor.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
-        request.extensions_mut().insert(visitor);
+        request.extensions_mut().insert(sender.clone());
         routes.call(request)
     });
     let mut connection = pin!(
@@ -176,9 +236,12 @@ async fn serve_http(
         connection.as_mut().graceful_shutdown();
         connection.await
     };
-    match tokio::time::timeout(HTTP_SOCKET_LIFE_MAX, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an HTTP socket ended badly"),
-        Err(_) => tracing::debug!("an HTTP socket was cut for its age"),
+    tokio::select! {
+        result = served => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "an HTTP socket ended badly");
+            }
+        }
+        () = visitor.too_old() => tracing::debug!("an HTTP socket was cut for its age"),
     }
 }
