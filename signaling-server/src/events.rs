@@ -90,6 +90,7 @@ pub(crate) async fn listen(
         }
     };
     visitor.becomes_stream();
+    state.metrics.event_streams.inc();
     let (events, mut taken) = mpsc::channel(EVENTS_WAITING_MAX);
     let (posts_sender, posts) = mpsc::channel(POSTS_MAX);
     state.sessions.insert(token.clone(), posts_sender);

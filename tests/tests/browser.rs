@@ -3,6 +3,8 @@
 
 #[path = "browser/late.rs"]
 mod late;
+#[path = "browser/network.rs"]
+mod network;
 #[path = "browser/timeline.rs"]
 mod timeline;
 

@@ -178,7 +178,8 @@ pub(crate) struct Serve {
 
 #[derive(Args, Debug)]
 pub(crate) struct Join {
-    /// The room's address, such as http://localhost:8080/r/CODE
+    /// The room's address, such as http://localhost:8080/r/CODE; where the certificate of an https address signs itself, with
+    /// #sha256=HEX, as the server prints it
     pub(crate) url: RoomUrl,
     /// What computes: auto, gpu or cpu
     #[arg(long, default_value = "auto")]

@@ -80,6 +80,25 @@ fn a_server_invites_other_devices_over_https_unless_told_not_to() {
         words.contains(&format!("/r/CODE#sha256={first}")),
         "{words}"
     );
+    let joining = |address: &str| {
+        let (code, _, err) = ended(&mut ringtmp(&format!("join {address}")));
+        assert_eq!(code, Some(3), "{err}");
+        err
+    };
+    let mut command = ringtmp("serve --port 0 --lan-port 0");
+    command.env("XDG_DATA_HOME", folder.path());
+    let (_server, _, mut err) = started_by(command);
+    let mut line = String::new();
+    err.read_line(&mut line).expect("it speaks");
+    let link = line.trim().rsplit(' ').next().expect("a link");
+    let room = format!("{link}/r/0123456789abcdef");
+    let pinned = joining(&format!("{room}#sha256={first}"));
+    assert!(pinned.contains("there is no room"), "{pinned}");
+    let other = joining(&format!("{room}#sha256={}", "00".repeat(32)));
+    assert!(
+        other.contains("not trusted") && other.contains(&first),
+        "{other}"
+    );
     let (_, words, again) = served("serve --port 0 --lan-port 0", folder.path());
     assert_eq!(first, again, "the certificate is kept");
     assert!(
@@ -283,7 +302,10 @@ impl Drop for Running {
 
 /// Starts it and waits for the address it prints first.
 fn started(line: &str) -> (Running, String, BufReader<impl Read>) {
-    let mut command = ringtmp(line);
+    started_by(ringtmp(line))
+}
+
+fn started_by(mut command: Command) -> (Running, String, BufReader<impl Read>) {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -10,7 +10,7 @@ use crate::follow::until_finished;
 use crate::interrupt::interrupted;
 use crate::network::{self, Invitation};
 use crate::patience::Patience;
-use crate::peer::{Part, Peer, room_url};
+use crate::peer::{Part, Peer};
 use crate::result::RunReport;
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
@@ -110,7 +110,7 @@ async fn play(stage: &Stage<'_>, peer: &mut Peer, screen: &mut Screen) -> Result
         code = tokio::time::timeout(ROOM_MAX, code) => code.context("the demo's server opens no room")??,
         () = &mut interrupt => return Err(Failure::Interrupted.into()),
     };
-    let url = room_url(stage.address, code).to_string();
+    let url = format!("{}/r/{code}", stage.address);
     // Standard output belongs to the result where that goes there.
     match &demo.json {
         Some(file) if file.as_os_str() == "-" => eprintln!("{url}"),
