@@ -217,17 +217,6 @@ impl Tab {
         Ok(base64::engine::general_purpose::STANDARD.decode(text)?)
     }
 
-    /// Makes all WebSockets of this window fail, those of workers too. Chromium only.
-    ///
-    /// # Errors
-    ///
-    /// What the browser says.
-    pub async fn block_web_sockets(&self) -> Result<()> {
-        self.devtools("Network.enable", json!({})).await?;
-        let urls = json!({ "urls": ["ws://*", "wss://*"] });
-        self.devtools("Network.setBlockedURLs", urls).await
-    }
-
     async fn devtools(&self, command: &str, parameters: Value) -> Result<()> {
         let (session, _guard) = self.windows.at(&self.handle).await?;
         session

@@ -2,6 +2,7 @@
 
 use crate::commands::bench::Bench;
 use crate::commands::curves::Curves;
+use crate::commands::doctor::Doctor;
 use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
 use crate::commands::predict::Predict;
@@ -34,6 +35,15 @@ Examples:
   ringtmp serve
   ringtmp serve --no-lan --port 0
   ringtmp serve --cert fullchain.pem --key privkey.pem --host-name ring.example";
+
+const DOCTOR_EXAMPLES: &str = "\
+Exit codes:
+  0    a demo starts here; what is limited is told
+  5    something is missing without which it does not
+
+Examples:
+  ringtmp doctor
+  ringtmp doctor --json --lan-port 9443";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -142,6 +152,9 @@ pub(crate) enum Command {
     /// Measure how idle paced devices are, beside what the simulator says
     #[command(after_help = IDLE_EXAMPLES)]
     Idle(Idle),
+    /// Check what a demo and other devices need here, and say what to do where it is missing
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// End the process groups named on standard input once it is closed
     #[command(hide = true)]
     Guard,

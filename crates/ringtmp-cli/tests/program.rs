@@ -120,6 +120,45 @@ fn a_server_invites_other_devices_over_https_unless_told_not_to() {
 }
 
 #[test]
+fn the_doctor_tells_each_thing_with_what_to_do_and_ends_with_5_where_one_is_missing() {
+    let line = "doctor --port 0 --lan-port 0 --json --www no/such/folder";
+    let (code, out, err) = ended(ringtmp(line).env("CHROME", env!("CARGO_BIN_EXE_ringtmp")));
+    assert_eq!(code, Some(5), "{err}");
+    assert!(err.contains("see page"), "{err}");
+    let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
+    let state = |name: &str| {
+        let checks = report["checks"].as_array().expect("checks");
+        let check = checks.iter().find(|check| check["check"] == name);
+        let check = check.unwrap_or_else(|| panic!("{name} is not in {out}"));
+        assert!(
+            check["found"]
+                .as_str()
+                .is_some_and(|found| !found.is_empty())
+        );
+        check["state"].as_str().expect("a word").to_owned()
+    };
+    for name in ["GPU", "network", "certificate"] {
+        assert!(["good", "limited"].contains(&state(name).as_str()), "{out}");
+    }
+    for name in ["page port", "HTTPS port", "browser"] {
+        assert_eq!(state(name), "good", "{out}");
+    }
+    assert_eq!(state("page"), "missing");
+    let www = tempfile::tempdir().expect("a folder");
+    std::fs::write(www.path().join("index.html"), "<!doctype html>").expect("written");
+    let line = format!(
+        "doctor --port 0 --lan-port 0 --www {}",
+        www.path().display()
+    );
+    let (code, out, err) = ended(ringtmp(&line).env("CHROME", env!("CARGO_BIN_EXE_ringtmp")));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.contains("built, in") && !out.contains("missing"),
+        "{out}"
+    );
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_is_said_before_anything_starts() {
     let (code, _, err) = ended(&mut ringtmp("serve --port 0 --cert no.pem --key no.pem"));
     assert_eq!(code, Some(1), "{err}");
