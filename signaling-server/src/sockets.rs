@@ -112,7 +112,7 @@ impl Visitor {
         let aged = async {
             tokio::time::sleep(HTTP_SOCKET_LIFE_MAX).await;
             if self.socket.is_stream.load(Ordering::Relaxed) {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         let said = async {

@@ -74,7 +74,8 @@ mod imp {
         let server: ServerAddress = server.parse().ok()?;
         let path = url.strip_prefix(server.origin())?;
         match server.is_secure() {
-            true => Some(ringtmp_transport::native::get(&server, path, bytes_max).await),
+            // Large, and seldom.
+            true => Some(Box::pin(ringtmp_transport::native::get(&server, path, bytes_max)).await),
             false => None,
         }
     }

@@ -29,9 +29,11 @@ pub(crate) async fn open(server: &ServerAddress, ends: SocketEnds) -> Result<(),
         .max_message_size(Some(SIGNAL_BYTES_MAX))
         .max_frame_size(Some(SIGNAL_BYTES_MAX));
     if server.is_secure() {
-        let stream = super::https::connect(server).await?;
+        // TLS takes much space while it begins, of which the caller shall not be made.
+        let stream = Box::pin(super::https::connect(server)).await?;
         let connecting = client_async_with_config(&url, stream, Some(limits));
-        super::spawn(run(in_time(&url, connecting).await?, ends));
+        let socket = Box::pin(in_time(&url, connecting)).await?;
+        super::spawn(run(socket, ends));
     } else {
         let connecting = connect_async_with_config(&url, Some(limits), true);
         super::spawn(run(in_time(&url, connecting).await?, ends));
