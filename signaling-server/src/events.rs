@@ -260,3 +260,39 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn a_connection_that_is_over_leaves_nothing_behind() {
+        let sessions = Arc::<Sessions>::default();
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places).try_acquire_owned().expect("it is free");
+        let (events, taken) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (hub, mut heard) = mpsc::channel(8);
+        let (sender, posts) = mpsc::channel(POSTS_MAX);
+        let token = token().expect("random bytes");
+        sessions.insert(token.clone(), sender);
+        let connection = Connection {
+            id: ConnectionId(7),
+            token,
+            events,
+            hub,
+            silence_max: Duration::from_secs(20),
+            sessions: Arc::clone(&sessions),
+        };
+        // The socket is gone.
+        drop(taken);
+        assert!(!connection.serve(posts, place).await, "no silence");
+        assert!(sessions.lock().is_empty());
+        assert_eq!(places.available_permits(), 1);
+        assert!(matches!(heard.recv().await, Some(Event::Connected { .. })));
+        assert!(matches!(
+            heard.recv().await,
+            Some(Event::Disconnected { .. })
+        ));
+    }
+}

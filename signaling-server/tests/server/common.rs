@@ -199,6 +199,14 @@ impl Client {
             .expect("an answer in time")
     }
 
+    /// Reads what is left, until it ends in order or not.
+    pub(crate) async fn is_over(&mut self) {
+        match self {
+            Self::WebSocket(socket) => while let Some(Ok(_)) = socket.next().await {},
+            Self::Events(events) => while let Ok(Some(_)) = events.stream.chunk().await {},
+        }
+    }
+
     async fn next(&mut self) -> Option<ServerMessage> {
         loop {
             let text = match self {
