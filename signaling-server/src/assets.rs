@@ -184,10 +184,11 @@ pub(crate) fn missing_page(folder: &Path) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, html, text).into_response()
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// What a file is, by the end of its name; files of any other kind are not served.

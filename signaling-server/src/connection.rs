@@ -23,13 +23,13 @@ pub(crate) const BUFFER_BYTES: usize = 8 * 1024;
 
 /// How long one message may take to be written. The kernel's buffer takes it at once unless the other side has stopped
 /// reading.
-const WRITE_MAX: Duration = Duration::from_secs(10);
+pub(crate) const WRITE_MAX: Duration = Duration::from_secs(10);
 
 /// How long to wait for the answer to our goodbye: closing before it arrives can destroy our last words on their way.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// Pings in the time after which silence means death: one lost to a busy page does not cut it.
-const PINGS_PER_SILENCE: u32 = 4;
+pub(crate) const PINGS_PER_SILENCE: u32 = 4;
 
 /// What the hub wants written.
 pub(crate) enum Outgoing {
@@ -122,7 +122,8 @@ async fn read(
     }
 }
 
-fn text_event(connection: ConnectionId, text: Utf8Bytes) -> Event {
+/// A text, or only its length if it is too long.
+pub(crate) fn text_event(connection: ConnectionId, text: Utf8Bytes) -> Event {
     let bytes = text.as_str().len();
     if bytes > SIGNAL_BYTES_MAX {
         let bytes = bytes as u64;

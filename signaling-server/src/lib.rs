@@ -1,13 +1,15 @@
 //! The signalling server: the meeting point of a ring, and the place its page comes from.
 //!
-//! One process, one address:
+//! One process, one address, and one more ([`Server::serve_network`]) with HTTPS for the other devices of a network:
 //!
 //! | route | what it gives |
 //! | --- | --- |
 //! | `GET /`, `GET /r/{room}` | the page, `index.html` of [`Config::www`] |
 //! | `GET /{file}` | its style, script and wasm, compressed once at start |
 //! | `GET /signal` | a WebSocket that speaks [`ringtmp_core::signal`] |
+//! | `GET /signal/events`, `POST /signal/send` | the same over server-sent events and posts, for browsers that refuse the WebSocket |
 //! | `GET /data/{file}` | MNIST-style IDX files of [`Config::data`], or as `/data/file` the text or table that it is |
+//! | `GET /lan` | the HTTPS addresses of [`Server::serve_network`], for pages on this very device only |
 //! | `GET /healthz` | `ok` |
 //! | `GET /metrics` | Prometheus text |
 //!
@@ -17,51 +19,46 @@
 //! Every queue and wait below has a name and a bound: see the constants of each module.
 
 mod assets;
+pub mod certificate;
 mod connection;
 mod data;
+mod events;
+mod host;
 mod hub;
+mod landing;
 mod metrics;
 mod negotiate;
 mod routes;
+mod sockets;
 
 use crate::assets::{Assets, Page};
+use crate::certificate::Certificate;
 use crate::data::DataFiles;
+use crate::host::Hosts;
 use crate::hub::Hub;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use crate::landing::Landing;
+use crate::sockets::{Doors, SecureDoor};
 use ringtmp_core::lobby::{Limits, Lobby};
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::server::ServerConfig;
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 
 /// The command that fills [`Config::www`], for messages.
 pub const BUILD_COMMAND: &str = "cargo xtask build-wasm";
 
-/// HTTP sockets at a time, WebSockets not counted. A browser opens at most six for a page, so this is about eighty pages
-/// loading at once; further ones wait in the system's backlog.
-const HTTP_SOCKETS_MAX: usize = 512;
-
-/// How long a socket may take to send the head of a request, also between two requests: it bounds what an idle or
-/// deliberately slow client can hold.
-const HEAD_WAIT_MAX: Duration = Duration::from_secs(15);
-
-/// How long an HTTP socket may live: enough for the largest data file (47 MB) at 1 Mbit/s.
-const HTTP_SOCKET_LIFE_MAX: Duration = Duration::from_secs(400);
-
 /// How long [`Server::run`] waits for open sockets after its shutdown future is done. Goodbyes take milliseconds; whoever
 /// needs longer does not answer.
 const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// How long to wait when the system has no more file descriptors: there is no event for one becoming free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -74,15 +71,17 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Limits of rooms and messages.
     pub limits: Limits,
-    /// WebSockets at a time; the next one is turned away with words. Each may hold a queue of
+    /// Signalling connections at a time; the next one is turned away with words. Each may hold a queue of
     /// [`OUTGOING_MESSAGES_MAX`] messages.
     pub connections_max: u32,
-    /// A WebSocket that has sent nothing for so long, not even the answer to a ping, is taken for dead. Pings go out four
+    /// A signalling connection that has sent nothing for so long, not even the answer to a ping, is taken for dead. Pings go out four
     /// times in this time.
     pub silence_max: Duration,
-    /// Let pages of other origins open WebSockets here. Off, a page elsewhere on the web cannot open rooms on the server
+    /// Let pages of other origins open signalling connections here. Off, a page elsewhere on the web cannot open rooms on the server
     /// of somebody who visits it.
     pub any_origin: bool,
+    /// Names under which this server may be asked, besides `localhost` and addresses; requests for other names are refused.
+    pub names: Vec<String>,
 }
 
 pub use connection::OUTGOING_MESSAGES_MAX;
@@ -97,6 +96,7 @@ impl Default for Config {
             connections_max: 1024,
             silence_max: Duration::from_secs(20),
             any_origin: false,
+            names: Vec::new(),
         }
     }
 }
@@ -134,6 +134,11 @@ pub enum ServerError {
         /// What is wrong.
         detail: String,
     },
+    /// TLS cannot be set up with this certificate.
+    #[error(
+        "cannot speak HTTPS: {0}; serve without --cert and --key, or without other devices (--no-lan)"
+    )]
+    Tls(String),
     /// The system gives no random bytes, so rooms could be guessed.
     #[error(
         "the system gives no random bytes ({0}); rooms would be guessable, so the server stops"
@@ -146,6 +151,7 @@ pub enum ServerError {
 pub struct Server {
     listener: std::net::TcpListener,
     address: SocketAddr,
+    network: Option<Network>,
     page: Page,
     data: Option<DataFiles>,
     config: Config,
@@ -155,23 +161,42 @@ impl Server {
     /// Takes the port and loads the page. Blocks for as long as the page takes to compress: next to nothing when the build
     /// left `.br` and `.gz` files beside it.
     pub fn bind(config: Config) -> Result<Self, ServerError> {
-        let address = config.address;
-        let refused = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => ServerError::PortInUse { address },
-            _ => ServerError::Bind { address, source },
-        };
-        let listener = std::net::TcpListener::bind(address).map_err(refused)?;
-        listener.set_nonblocking(true).map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+        let (listener, address) = listen(config.address)?;
         let page = Assets::load(&config.www)?;
         let data = config.data.as_deref().map(DataFiles::open).transpose()?;
         Ok(Self {
             listener,
             address,
+            network: None,
             page,
             data,
             config,
         })
+    }
+
+    /// Serves other devices too: takes a second port, on which it will speak HTTPS with this certificate. `hosts` are this
+    /// device's addresses (or names) in its networks as links write them, best first. Returns the links to the page there, which pages
+    /// on this device are told too.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot have the port. The server is as it was.
+    pub fn serve_network(
+        &mut self,
+        address: SocketAddr,
+        certificate: Certificate,
+        hosts: &[String],
+    ) -> Result<Vec<String>, ServerError> {
+        let (listener, address) = listen(address)?;
+        let link = |host: &String| format!("https://{host}:{}", address.port());
+        let links: Vec<String> = hosts.iter().map(link).collect();
+        self.network = Some(Network {
+            listener,
+            address,
+            links: links.clone(),
+            certificate,
+        });
+        Ok(links)
     }
 
     /// Where it listens.
@@ -190,12 +215,20 @@ impl Server {
         let Self {
             listener,
             address,
+            network,
             page,
             data,
             config,
         } = self;
-        let listener = TcpListener::from_std(listener)
-            .map_err(|source| ServerError::Bind { address, source })?;
+        let page = Arc::new(page);
+        let hosts = Arc::new(Hosts::new(&config.names));
+        let lan = Arc::new(Lan::of(network.as_ref()));
+        let doors = Doors {
+            plain: asynchronous(listener, address)?,
+            secure: network
+                .map(|network| network.door(Arc::clone(&page), Arc::clone(&hosts)))
+                .transpose()?,
+        };
         let lobby = Lobby::new(config.limits);
         let (statistics, statistics_seen) = watch::channel(lobby.statistics());
         let (events, events_queue) = mpsc::channel(hub::EVENTS_MAX);
@@ -203,11 +236,15 @@ impl Server {
         let hub = Hub::new(lobby, statistics, metrics.slow_readers.clone());
         let places = Arc::new(Semaphore::new(config.connections_max as usize));
         let router = routes::router(routes::State {
-            page: Arc::new(page),
+            page,
+            lan,
+            hosts,
             data: data.map(Arc::new),
             metrics: Arc::new(metrics),
             events,
             places: Arc::clone(&places),
+            sessions: Arc::default(),
+            connections: Arc::default(),
             config: Arc::new(config.clone()),
         });
         let (goodbye, sockets_goodbye) = watch::channel(());
@@ -215,12 +252,12 @@ impl Server {
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
             error = hub.run(events_queue) => Err(error),
-            never = accept(&listener, router, &mut sockets, sockets_goodbye) => match never {},
+            never = sockets::accept(&doors, router, &mut sockets, sockets_goodbye) => match never {},
         };
-        drop((listener, goodbye));
+        drop((doors, goodbye));
         let all_gone = async {
             while sockets.join_next().await.is_some() {}
-            // Every WebSocket holds one of the places until it has said goodbye.
+            // Every signalling connection holds one of the places until it has said goodbye.
             drop(places.acquire_many(config.connections_max).await);
         };
         if tokio::time::timeout(SHUTDOWN_WAIT_MAX, all_gone)
@@ -233,60 +270,76 @@ impl Server {
     }
 }
 
-/// Takes in sockets for ever, each served by a task of its own.
-async fn accept(
-    listener: &TcpListener,
-    router: axum::Router,
-    sockets: &mut JoinSet<()>,
-    goodbye: watch::Receiver<()>,
-) -> Infallible {
-    let places = Arc::new(Semaphore::new(HTTP_SOCKETS_MAX));
-    loop {
-        while sockets.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            unreachable!("nobody closes this semaphore");
-        };
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                tracing::warn!(%error, "cannot take in a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let served = serve_socket(socket, router.clone(), goodbye.clone());
-        sockets.spawn(async move {
-            served.await;
-            drop(place);
-        });
+/// The second port.
+#[derive(Debug)]
+struct Network {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    links: Vec<String>,
+    certificate: Certificate,
+}
+
+/// What pages on this device are told of it.
+#[derive(Debug, Default)]
+pub(crate) struct Lan {
+    pub(crate) links: Vec<String>,
+    /// The certificate's fingerprint.
+    pub(crate) certificate_sha256: Option<String>,
+    /// Whether browsers warn of the certificate.
+    pub(crate) is_warned_of: bool,
+}
+
+impl Lan {
+    fn of(network: Option<&Network>) -> Self {
+        network.map_or_else(Self::default, |network| Self {
+            links: network.links.clone(),
+            certificate_sha256: Some(network.certificate.sha256()),
+            is_warned_of: network.certificate.is_self_signed(),
+        })
     }
 }
 
-/// Serves HTTP on one socket until it closes, is upgraded, grows too old, or the server says goodbye.
-async fn serve_socket(socket: TcpStream, router: axum::Router, mut goodbye: watch::Receiver<()>) {
-    // Signalling messages are small and wait for answers: Nagle's algorithm would only delay them.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
+impl Network {
+    fn door(self, page: Arc<Page>, hosts: Arc<Hosts>) -> Result<SecureDoor, ServerError> {
+        let warned_of = self.certificate.is_self_signed();
+        let warned_of = warned_of.then(|| self.certificate.sha256().into());
+        Ok(SecureDoor {
+            listener: asynchronous(self.listener, self.address)?,
+            acceptor: acceptor(self.certificate)?,
+            landing: Landing {
+                page,
+                hosts,
+                warned_of,
+            },
+        })
     }
-    let mut connection = pin!(
-        hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WAIT_MAX)
-            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
-            .with_upgrades()
-    );
-    let served = async {
-        tokio::select! {
-            result = connection.as_mut() => return result,
-            // An error means that the sender is gone, which is the goodbye.
-            _ = goodbye.changed() => {}
-        }
-        connection.as_mut().graceful_shutdown();
-        connection.await
+}
+
+fn acceptor(certificate: Certificate) -> Result<TlsAcceptor, ServerError> {
+    // Named here, since the program may hold other providers too.
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ServerError::Tls(error.to_string()))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate.into_key())));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), ServerError> {
+    let refused = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => ServerError::PortInUse { address },
+        _ => ServerError::Bind { address, source },
     };
-    match tokio::time::timeout(HTTP_SOCKET_LIFE_MAX, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an HTTP socket ended badly"),
-        Err(_) => tracing::debug!("an HTTP socket was cut for its age"),
-    }
+    let listener = std::net::TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+fn asynchronous(
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+) -> Result<TcpListener, ServerError> {
+    TcpListener::from_std(listener).map_err(|source| ServerError::Bind { address, source })
 }

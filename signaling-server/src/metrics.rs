@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     pub(crate) slow_readers: Counter,
     /// Sockets cut because they said nothing.
     pub(crate) silent: Counter,
+    /// Signalling connections over events and posts.
+    pub(crate) event_streams: Counter,
     /// Sockets turned away because the server had no place for them.
     pub(crate) turned_away: Counter,
 }
@@ -45,12 +47,17 @@ impl Metrics {
             "turned_away",
             "Connections turned away because the server was full",
         );
+        let event_streams = counter(
+            "event_streams",
+            "Signalling connections ever opened over server-sent events and posts",
+        );
         registry.register_collector(Box::new(LobbyCollector(lobby)));
         Self {
             registry,
             slow_readers,
             silent,
             turned_away,
+            event_streams,
         }
     }
 

@@ -3,20 +3,24 @@
 use crate::assets::{Page, missing_page};
 use crate::connection::{self, BUFFER_BYTES, READ_BYTES_MAX};
 use crate::data::DataFiles;
+use crate::events::{self, Sessions};
+use crate::host::{self, Hosts};
 use crate::hub::Event;
 use crate::metrics::{self, Metrics};
-use crate::{BUILD_COMMAND, Config};
+use crate::sockets::Visitor;
+use crate::{BUILD_COMMAND, Config, Lan};
+use axum::Extension;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use ringtmp_core::lobby::ConnectionId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// What the page may load and talk to: itself, its wasm, its workers, and this server. No other origin, nothing inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
@@ -40,35 +44,40 @@ const HEADERS: [(&str, &str); 7] = [
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) page: Arc<Page>,
+    pub(crate) lan: Arc<Lan>,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) data: Option<Arc<DataFiles>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: mpsc::Sender<Event>,
-    /// One permit a WebSocket.
+    /// One permit a signalling connection.
     pub(crate) places: Arc<Semaphore>,
+    /// Signalling connections that are no WebSockets.
+    pub(crate) sessions: Arc<Sessions>,
+    /// Numbers signalling connections.
+    pub(crate) connections: Arc<AtomicU64>,
     pub(crate) config: Arc<Config>,
 }
 
 /// All routes.
 pub(crate) fn router(state: State) -> Router {
-    let connections = Arc::new(AtomicU64::new(0));
-    let signal =
-        move |Extract(state): Extract<State>, headers: HeaderMap, upgrade: WebSocketUpgrade| {
-            let connection = ConnectionId(connections.fetch_add(1, Ordering::Relaxed));
-            async move { signal(&state, &headers, upgrade, connection) }
-        };
+    let hosts = Arc::clone(&state.hosts);
     Router::new()
         .route("/", get(index))
         .route("/r/{room}", get(index))
         .route("/signal", get(signal))
+        .route("/signal/events", get(events::listen))
+        .route("/signal/send", post(events::send))
         .route("/data/{file}", get(data))
+        .route("/lan", get(lan))
         .route("/healthz", get(async || "ok"))
         .route("/metrics", get(scrape))
         .route("/{*path}", get(asset))
+        .layer(from_fn_with_state(hosts, host::check))
         .layer(map_response(add_headers))
         .with_state(state)
 }
 
-async fn add_headers(mut response: Response) -> Response {
+pub(crate) async fn add_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
@@ -116,6 +125,28 @@ async fn data(
     }
 }
 
+/// Where other devices find this server: told to pages on this very device, whose user may show it to others. Anybody else has
+/// no use for the addresses of its networks.
+async fn lan(
+    Extract(state): Extract<State>,
+    Extension(visitor): Extension<Visitor>,
+    request: HeaderMap,
+) -> Response {
+    let is_here = visitor.address.ip().to_canonical().is_loopback();
+    if !is_here || !host::names_loopback(&request) {
+        let text = "only pages on the server's own device are told its addresses\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    let lan = &state.lan;
+    let body = serde_json::json!({
+        "links": lan.links,
+        "certificate_sha256": lan.certificate_sha256,
+        "warned_of": lan.is_warned_of,
+    });
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, body.to_string()).into_response()
+}
+
 async fn scrape(Extract(state): Extract<State>) -> Response {
     match state.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
@@ -127,23 +158,16 @@ async fn scrape(Extract(state): Extract<State>) -> Response {
 }
 
 /// Turns a request into a WebSocket, if there is a place for it.
-fn signal(
-    state: &State,
-    request: &HeaderMap,
+async fn signal(
+    Extract(state): Extract<State>,
+    request: HeaderMap,
     upgrade: WebSocketUpgrade,
-    connection: ConnectionId,
 ) -> Response {
-    if !state.config.any_origin && !same_origin(request) {
-        let text = "pages of other origins may not use this server's rooms\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
-    }
-    let Ok(place) = Arc::clone(&state.places).try_acquire_owned() else {
-        state.metrics.turned_away.inc();
-        let connections_max = state.config.connections_max;
-        let text =
-            format!("the server already holds {connections_max} connections; try again later\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    let place = match state.admit(&request) {
+        Ok(place) => place,
+        Err(refusal) => return refusal,
     };
+    let connection = state.next_connection();
     let events = state.events.clone();
     let silence_max = state.config.silence_max;
     let silent = state.metrics.silent.clone();
@@ -161,9 +185,49 @@ fn signal(
         })
 }
 
+impl State {
+    /// A place for a signalling connection that is asked for, unless it is not ours to give or there is none.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refusal is the answer itself, made once a request"
+    )]
+    pub(crate) fn admit(&self, request: &HeaderMap) -> Result<OwnedSemaphorePermit, Response> {
+        self.check_origin(request)?;
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            self.metrics.turned_away.inc();
+            let connections_max = self.config.connections_max;
+            let text = format!(
+                "the server already holds {connections_max} connections; try again later\n"
+            );
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        })
+    }
+
+    /// Refuses pages of other origins.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refusal is the answer itself, made once a request"
+    )]
+    pub(crate) fn check_origin(&self, request: &HeaderMap) -> Result<(), Response> {
+        if self.config.any_origin || same_origin(request) {
+            return Ok(());
+        }
+        let text = "pages of other origins may not use this server's rooms\n";
+        Err((StatusCode::FORBIDDEN, text).into_response())
+    }
+
+    pub(crate) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Whether a request comes from our own page, or from no page at all: browsers always name the origin of the page that
-/// opens a WebSocket, other programs do not.
+/// opens a WebSocket or posts, and say where a page that only reads is from; other programs do neither.
 fn same_origin(request: &HeaderMap) -> bool {
+    let site = request.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if !matches!(site, None | Some(b"same-origin" | b"none")) {
+        return false;
+    }
     let Some(origin) = request.get(header::ORIGIN) else {
         return true;
     };
@@ -196,5 +260,15 @@ mod tests {
         assert!(!allowed(Some("http://ring.local")));
         assert!(!allowed(Some("https://elsewhere.example")));
         assert!(!allowed(Some("null")));
+        for (site, ours) in [
+            ("same-origin", true),
+            ("none", true),
+            ("same-site", false),
+            ("cross-site", false),
+        ] {
+            let mut request = HeaderMap::new();
+            request.insert("sec-fetch-site", HeaderValue::from_static(site));
+            assert_eq!(same_origin(&request), ours, "{site}");
+        }
     }
 }

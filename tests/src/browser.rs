@@ -90,12 +90,14 @@ impl BrowserKind {
                     .chain([profile.as_str()])
                     .collect();
                 json!({
+                    "acceptInsecureCerts": true,
                     "goog:chromeOptions": { "binary": program, "args": arguments },
                     "goog:loggingPrefs": { "browser": "ALL" },
                 })
             }
             // geckodriver makes a fresh profile by itself.
             Self::Firefox => json!({
+                "acceptInsecureCerts": true,
                 "moz:firefoxOptions": { "binary": program, "args": ["-headless"] },
             }),
         }

@@ -2,10 +2,12 @@
 
 use crate::browser::{Browser, BrowserKind};
 use anyhow::{Context, Result, ensure};
+use signaling_server::certificate::Certificate;
 use signaling_server::{Config, Server, ServerError};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
@@ -19,6 +21,8 @@ pub fn repository() -> &'static Path {
 /// One test's server and its claim on the machine.
 pub struct Theatre {
     address: SocketAddr,
+    secure: String,
+    _certificate: TempDir,
     server: JoinHandle<Result<(), ServerError>>,
     _turn: OwnedMutexGuard<()>,
 }
@@ -48,16 +52,22 @@ impl Theatre {
         static TURN: std::sync::LazyLock<Arc<Mutex<()>>> = std::sync::LazyLock::new(Arc::default);
         let turn = Arc::clone(&TURN).lock_owned().await;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::bind(Config {
+        let mut server = Server::bind(Config {
             address,
             www: page,
             ..Config::default()
         })?;
         ensure!(server.has_page(), "dist/www has no page");
+        let folder = tempfile::tempdir()?;
+        let certificate = Certificate::kept(folder.path(), &[], &[])?;
+        let links = server.serve_network(address, certificate, &["127.0.0.1".to_owned()])?;
+        let secure = links.into_iter().next().context("one host, one link")?;
         let address = server.address();
         let server = tokio::spawn(server.run(std::future::pending()));
         Ok(Some(Self {
             address,
+            secure,
+            _certificate: folder,
             server,
             _turn: turn,
         }))
@@ -66,6 +76,11 @@ impl Theatre {
     /// The address of the page, or of a path on its server.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// The same over HTTPS, with a certificate that signs itself. Browsers of tests go on where it is warned of.
+    pub fn secure_url(&self, path: &str) -> String {
+        format!("{}{path}", self.secure)
     }
 
     /// A browser process with a fresh profile.

@@ -5,6 +5,8 @@
 mod late;
 #[path = "browser/lost.rs"]
 mod lost;
+#[path = "browser/network.rs"]
+mod network;
 #[path = "browser/timeline.rs"]
 mod timeline;
 
@@ -407,7 +409,8 @@ async fn demo(arguments: &[&str]) -> Result<Option<serde_json::Value>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("out.json");
     let mut demo = tokio::process::Command::new(program);
-    demo.args(["demo", "--headless", "--port", "0", "--tabs", "3"])
+    demo.args(["demo", "--headless", "--no-lan", "--port", "0"])
+        .args(["--tabs", "3"])
         .args(["--steps", &STEPS.to_string()])
         .args(arguments)
         .arg("--json")

@@ -1,6 +1,6 @@
 //! What the address of the page asks for.
 
-use crate::messages::{Channels, Entry, Executor, RunWish};
+use crate::messages::{Channels, Entry, Executor, RunWish, Signalling};
 use crate::words;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::profile::Planning;
@@ -20,6 +20,8 @@ pub struct Address {
     pub name: Option<String>,
     /// `channels=transfer|post`
     pub channels: Channels,
+    /// `signalling=any|websocket|events`
+    pub signalling: Signalling,
     /// `watch`
     pub watch: bool,
     /// `pace=...`: be as slow as a device of so many operations per second
@@ -58,6 +60,7 @@ impl Address {
             executor: Executor::default(),
             name: None,
             channels: Channels::default(),
+            signalling: Signalling::default(),
             watch: false,
             pace: None,
             memory_bytes: None,
@@ -96,6 +99,11 @@ impl Address {
             Channels::Transfer => {}
             Channels::Post => query.push("channels=post".to_owned()),
         }
+        match self.signalling {
+            Signalling::Any => {}
+            Signalling::Websocket => query.push("signalling=websocket".to_owned()),
+            Signalling::Events => query.push("signalling=events".to_owned()),
+        }
         if self.watch {
             query.push("watch".to_owned());
         }
@@ -133,6 +141,12 @@ impl Address {
                 "transfer" => self.channels = Channels::Transfer,
                 "post" => self.channels = Channels::Post,
                 _ => self.problem(name, value, "transfer or post"),
+            },
+            "signalling" => match value {
+                "any" => self.signalling = Signalling::Any,
+                "websocket" => self.signalling = Signalling::Websocket,
+                "events" => self.signalling = Signalling::Events,
+                _ => self.problem(name, value, "any, websocket or events"),
             },
             "pace" => match value.parse() {
                 Ok(pace) if f64::is_finite(pace) && pace > 0.0 => self.pace = Some(pace),
@@ -308,15 +322,17 @@ mod tests {
                 ("create", ""),
                 ("name", "Ä & b"),
                 ("executor", "cpu"),
+                ("signalling", "events"),
                 ("steps", "5"),
             ],
         );
         address.place = Place::Room(CODE.parse().expect("a code"));
         assert_eq!(
             address.to_path_and_query(),
-            format!("/r/{CODE}?executor=cpu&name=%C3%84%20%26%20b")
+            format!("/r/{CODE}?executor=cpu&signalling=events&name=%C3%84%20%26%20b")
         );
         address.name = None;
+        address.signalling = Signalling::Any;
         address.executor = Executor::Auto;
         assert_eq!(address.to_path_and_query(), format!("/r/{CODE}"));
     }
@@ -331,10 +347,11 @@ mod tests {
                 ("peers", "-1"),
                 ("codec", "f8"),
                 ("source", "none"),
+                ("signalling", "smoke"),
                 ("utm_source", "x"),
             ],
         );
-        assert_eq!(address.problems.len(), 5);
+        assert_eq!(address.problems.len(), 6);
         assert!(address.problems[0].contains("abacus"));
         assert_eq!(
             (address.executor, address.run),

@@ -23,6 +23,9 @@ pub struct Start {
     pub name: String,
     /// What is to compute.
     pub executor: Executor,
+    /// How to talk to the server.
+    #[serde(default)]
+    pub signalling: Signalling,
     /// Be as slow as a device of so many operations per second.
     pub pace: Option<f64>,
     /// Bytes that its stage may take; what tabs usually give where it is not said.
@@ -72,6 +75,30 @@ pub enum Executor {
     Gpu,
     /// The CPU.
     Cpu,
+}
+
+/// How the worker talks to the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signalling {
+    /// Over a WebSocket; where the browser refuses it, over events and posts.
+    #[default]
+    Any,
+    /// Over a WebSocket.
+    Websocket,
+    /// Over server-sent events and posts.
+    Events,
+}
+
+impl Signalling {
+    /// The server's address that says so.
+    pub fn address(self, origin: &str) -> String {
+        match self {
+            Self::Any => origin.to_owned(),
+            Self::Websocket => format!("{origin}#signalling=websocket"),
+            Self::Events => format!("{origin}#signalling=events"),
+        }
+    }
 }
 
 /// How data channels reach the worker.
@@ -143,6 +170,7 @@ mod tests {
             watch: false,
             name: "a device".to_owned(),
             executor: Executor::Cpu,
+            signalling: Signalling::Events,
             pace: Some(2e7),
             memory_bytes: Some(500_000_000),
             medium_bytes_per_second: None,

@@ -66,6 +66,13 @@ pub const SHARE_COPY: &str = "Copy link";
 pub const SHARE_COPIED: &str = "Copied";
 pub const SHARE_COPY_BY_HAND: &str = "Selected: copy it";
 pub const SHARE_LOCAL: &str = "This address works on this computer only: open it in more tabs here. For other devices, serve on an address they can reach.";
+pub const SHARE_NETWORK: &str =
+    "Any device in this network can open it: scan the code with its camera.";
+pub const SHARE_NETWORK_WARNED: &str = "Any device in this network can open it: scan the code with its camera. Its browser warns once that it does not know this \
+    computer's certificate. Go on there: press Advanced, on an iPhone Show Details.";
+
+pub const INSECURE: &str = "This page came without HTTPS, so the browser holds back the GPU, storage and keeping the screen on. This device trains on its CPU";
+pub const INSECURE_ADVICE: &str = "For the rest, open the https:// link that the server shows.";
 
 pub const SERVER_CONNECTING: &str = "connecting to the server";
 pub const SERVER_CONNECTED: &str = "server connected";
@@ -152,6 +159,21 @@ pub const REFUSED_ADVICE: &str = "Check the link with whoever sent it, or open a
 pub const WORKER_NOT_LOADED: &str = "its script could not be loaded";
 pub const START_UNREADABLE: &str = "The training part of the page cannot read its first message.";
 pub const UNANSWERED: &str = "The training part of the page does not start.";
+
+pub const fn share_network(warned_of: bool) -> &'static str {
+    match warned_of {
+        true => SHARE_NETWORK_WARNED,
+        false => SHARE_NETWORK,
+    }
+}
+
+pub fn insecure() -> String {
+    format!("{INSECURE}. {INSECURE_ADVICE}")
+}
+
+pub fn share_code(link: &str) -> String {
+    format!("QR code of {link}")
+}
 
 pub fn page_title(phase: &str) -> String {
     format!("{phase} · {PRODUCT}")

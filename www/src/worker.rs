@@ -86,7 +86,7 @@ async fn run(
     traced: mpsc::Sender<Traced>,
 ) {
     let setup = Setup {
-        server: start.server,
+        server: start.signalling.address(&start.server),
         entry: match start.entry {
             Entry::Join(room) => ringtmp_peer::Entry::Join(room),
             Entry::Create(wish) => ringtmp_peer::Entry::Create(run_file(wish)),

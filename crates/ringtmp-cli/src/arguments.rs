@@ -2,6 +2,7 @@
 
 use crate::commands::bench::Bench;
 use crate::commands::curves::Curves;
+use crate::commands::doctor::Doctor;
 use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
 use crate::commands::predict::Predict;
@@ -9,6 +10,7 @@ use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
 use crate::memory::{Medium, Memory};
+use crate::network::NetworkChoice;
 use crate::room_url::RoomUrl;
 use crate::run_choice::RunChoice;
 use crate::speed::Speed;
@@ -24,9 +26,24 @@ Examples:
   ringtmp train --preset mlp --data digits --steps 500
   ringtmp demo                          three tabs of a browser train a network as a ring
   ringtmp demo --tabs 2 --natives 1     two tabs and a native process
-  ringtmp serve                         the page at http://127.0.0.1:8080
+  ringtmp serve                         the page at http://127.0.0.1:8080, for other devices at https://ADDRESS:8443
   ringtmp join http://localhost:8080/r/CODE
   ringtmp watch http://localhost:8080/r/CODE";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  ringtmp serve
+  ringtmp serve --no-lan --port 0
+  ringtmp serve --cert fullchain.pem --key privkey.pem --host-name ring.example";
+
+const DOCTOR_EXAMPLES: &str = "\
+Exit codes:
+  0    a demo starts here; what is limited is told
+  5    something is missing without which it does not
+
+Examples:
+  ringtmp doctor
+  ringtmp doctor --json --lan-port 9443";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -100,7 +117,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the signalling server, which also serves the page
+    /// Run the signalling server, which also serves the page: to this device over HTTP, to others over HTTPS
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
     /// Join a room as a native device
     Join(Join),
@@ -134,6 +152,9 @@ pub(crate) enum Command {
     /// Measure how idle paced devices are, beside what the simulator says
     #[command(after_help = IDLE_EXAMPLES)]
     Idle(Idle),
+    /// Check what a demo and other devices need here, and say what to do where it is missing
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// End the process groups named on standard input once it is closed
     #[command(hide = true)]
     Guard,
@@ -151,12 +172,17 @@ pub(crate) struct Listen {
     /// The folder of the built page
     #[arg(long, value_name = "DIR", default_value = "dist/www")]
     pub(crate) www: PathBuf,
+    /// A name under which this server is asked, besides its addresses, localhost and this device's own name; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host_name: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) listen: Listen,
+    #[command(flatten)]
+    pub(crate) network: NetworkChoice,
     /// A folder of IDX files to serve at /data, for runs whose data is idx:/data; or a text or table to serve at /data/file, for
     /// runs whose data is text:/data/file or csv:/data/file
     #[arg(long, value_name = "DIR|FILE")]
@@ -165,7 +191,8 @@ pub(crate) struct Serve {
 
 #[derive(Args, Debug)]
 pub(crate) struct Join {
-    /// The room's address, such as http://localhost:8080/r/CODE
+    /// The room's address, such as http://localhost:8080/r/CODE; where the certificate of an https address signs itself, with
+    /// #sha256=HEX, as the server prints it
     pub(crate) url: RoomUrl,
     /// What computes: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
@@ -222,6 +249,8 @@ pub(crate) struct Demo {
     pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) listen: Listen,
+    #[command(flatten)]
+    pub(crate) network: NetworkChoice,
     /// Show the browser's windows
     #[arg(long, conflicts_with = "headless")]
     pub(crate) headed: bool,
@@ -364,5 +393,10 @@ mod tests {
             "ringtmp sim --schedule 2bw --hop-delay 3 --json -"
         ));
         assert!(!refused("ringtmp serve --bind 0.0.0.0 --port 0 -vv"));
+        assert!(refused("ringtmp serve --cert chain.pem"));
+        assert!(refused(
+            "ringtmp serve --no-lan --cert chain.pem --key key.pem"
+        ));
+        assert!(!refused("ringtmp demo --no-lan --qr"));
     }
 }

@@ -11,6 +11,7 @@ mod files;
 mod follow;
 mod interrupt;
 mod memory;
+mod network;
 mod patience;
 mod peer;
 mod process;
@@ -57,6 +58,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Curves(curves) => commands::curves::run(&curves),
             Command::Trace(trace) => commands::trace::run(&trace),
             Command::Idle(idle) => Box::pin(commands::idle::run(idle, quiet)).await,
+            Command::Doctor(doctor) => commands::doctor::run(doctor).await,
             Command::Guard => commands::guard::run(std::io::stdin().lock()),
         }
     })

@@ -58,7 +58,11 @@ impl From<Carrier> for ConnectorSource {
 impl Part {
     /// Watches a room.
     pub(crate) fn spectator(url: &RoomUrl) -> Self {
-        Self::new(&url.server, Entry::Join(url.room), Role::Spectator)
+        Self::new(
+            &url.server.to_string(),
+            Entry::Join(url.room),
+            Role::Spectator,
+        )
     }
 
     /// Opens a room and watches it.
@@ -175,13 +179,5 @@ impl Peer {
         if self.commands.try_send(Command::Leave).is_ok() {
             let _in_time = tokio::time::timeout(LEAVE_MAX, self.ended).await;
         }
-    }
-}
-
-/// The address of a room on a server.
-pub(crate) fn room_url(server: &str, room: RoomCode) -> RoomUrl {
-    RoomUrl {
-        server: server.to_owned(),
-        room,
     }
 }

@@ -1,14 +1,15 @@
 //! The address of a room, as the page shows it.
 
 use ringtmp_core::ids::RoomCode;
+use ringtmp_transport::{ServerAddress, SignallingError};
 use std::fmt;
 use std::str::FromStr;
 
 /// A server and a room on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoomUrl {
-    /// Scheme and authority, without a slash at the end.
-    pub(crate) server: String,
+    /// Where the server is, and which certificate it has to show.
+    pub(crate) server: ServerAddress,
     pub(crate) room: RoomCode,
 }
 
@@ -19,6 +20,8 @@ pub(crate) enum RoomUrlError {
     Scheme,
     #[error("the address of a room ends with /r/CODE: copy it from the page that shows it")]
     Path,
+    #[error(transparent)]
+    Server(#[from] SignallingError),
     #[error(transparent)]
     Code(#[from] ringtmp_core::ids::IdError),
 }
@@ -33,12 +36,13 @@ impl FromStr for RoomUrl {
         if scheme != "http" && scheme != "https" {
             return Err(RoomUrlError::Scheme);
         }
-        let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+        let (rest, _settings) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').ok_or(RoomUrlError::Path)?;
         let code = path.strip_prefix("r/").filter(|_| !authority.is_empty());
         let code = code.ok_or(RoomUrlError::Path)?.trim_end_matches('/');
         Ok(Self {
-            server: format!("{scheme}://{authority}"),
+            server: format!("{scheme}://{authority}#{fragment}").parse()?,
             room: code.parse()?,
         })
     }
@@ -46,7 +50,13 @@ impl FromStr for RoomUrl {
 
 impl fmt::Display for RoomUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/r/{}", self.server, self.room)
+        let server = self.server.to_string();
+        let (origin, fragment) = server.split_once('#').unwrap_or((&server, ""));
+        write!(f, "{origin}/r/{}", self.room)?;
+        match fragment {
+            "" => Ok(()),
+            fragment => write!(f, "#{fragment}"),
+        }
     }
 }
 
@@ -56,15 +66,22 @@ mod tests {
 
     #[test]
     fn an_address_is_read_as_the_page_shows_it() {
-        let url: RoomUrl = " HTTP://localhost:8080/r/0123456789ABCDEF/?executor=cpu#x\n"
+        let url: RoomUrl = " HTTP://localhost:8080/r/0123456789ABCDEF/?executor=cpu\n"
             .parse()
             .expect("an address");
-        assert_eq!(url.server, "http://localhost:8080");
+        assert_eq!(url.server.to_string(), "http://localhost:8080");
         assert_eq!(url.to_string(), "http://localhost:8080/r/0123456789abcdef");
         let bracketed: RoomUrl = "https://[::1]:8080/r/0123456789abcdef"
             .parse()
             .expect("an address");
-        assert_eq!(bracketed.server, "https://[::1]:8080");
+        assert_eq!(bracketed.server.to_string(), "https://[::1]:8080");
+        let pinned = format!(
+            "https://192.168.1.7:8443/r/0123456789abcdef#sha256={}",
+            "ab".repeat(32)
+        );
+        let url: RoomUrl = pinned.parse().expect("an address");
+        assert!(url.server.certificate.is_some());
+        assert_eq!(url.to_string(), pinned);
     }
 
     #[test]
@@ -81,6 +98,10 @@ mod tests {
         assert_eq!(refused("http://localhost:8080"), RoomUrlError::Path);
         assert_eq!(refused("http://localhost:8080/"), RoomUrlError::Path);
         assert_eq!(refused("http:///r/0123456789abcdef"), RoomUrlError::Path);
+        assert!(matches!(
+            refused("https://localhost/r/0123456789abcdef#sha256=12"),
+            RoomUrlError::Server(_)
+        ));
         assert!(matches!(
             refused("http://localhost/r/short"),
             RoomUrlError::Code(_)

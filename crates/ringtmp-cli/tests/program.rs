@@ -10,6 +10,8 @@ fn ringtmp(line: &str) -> Command {
     command
         .args(line.split_whitespace())
         .env_remove("RUST_LOG")
+        // Certificates of tests stay out of the user's own folder.
+        .env("XDG_DATA_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null());
     command
 }
@@ -36,6 +38,131 @@ fn help_has_examples_and_wrong_arguments_end_with_2() {
     let (code, _, words) = ended(&mut ringtmp("join http://localhost:8080"));
     assert_eq!(code, Some(2));
     assert!(words.contains("/r/CODE"), "{words}");
+}
+
+/// What a server says before it waits, and its certificate's fingerprint.
+fn served(line: &str, folder: &std::path::Path) -> (String, String, String) {
+    let mut command = ringtmp(line);
+    command.env("XDG_DATA_HOME", folder);
+    let (_server, url, mut err) = started_by(command);
+    let mut words = String::new();
+    while !words.contains("Ctrl-C ends") {
+        let read = err.read_line(&mut words).expect("it speaks");
+        assert!(read > 0, "it ended:\n{words}");
+    }
+    let fingerprint = words
+        .lines()
+        .find_map(|line| line.strip_prefix("SHA-256 of the certificate: "))
+        .unwrap_or_default()
+        .to_owned();
+    (url, words, fingerprint)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_invites_other_devices_over_https_unless_told_not_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (url, words, first) = served("serve --port 0 --lan-port 0 --qr", folder.path());
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    if words.contains("this device is in no network") {
+        return eprintln!("SKIP: this machine is in no network");
+    }
+    assert!(
+        words.contains("other devices in this network: https://"),
+        "{words}"
+    );
+    assert!(
+        words.contains('█') && words.contains("warn once"),
+        "{words}"
+    );
+    assert_eq!(first.len(), 64, "{words}");
+    assert!(
+        words.contains(&format!("/r/CODE#sha256={first}")),
+        "{words}"
+    );
+    let joining = |address: &str| {
+        let (code, _, err) = ended(&mut ringtmp(&format!("join {address}")));
+        assert_eq!(code, Some(3), "{err}");
+        err
+    };
+    let mut command = ringtmp("serve --port 0 --lan-port 0");
+    command.env("XDG_DATA_HOME", folder.path());
+    let (_server, _, mut err) = started_by(command);
+    let mut line = String::new();
+    err.read_line(&mut line).expect("it speaks");
+    let link = line.trim().rsplit(' ').next().expect("a link");
+    let room = format!("{link}/r/0123456789abcdef");
+    let pinned = joining(&format!("{room}#sha256={first}"));
+    assert!(pinned.contains("there is no room"), "{pinned}");
+    let other = joining(&format!("{room}#sha256={}", "00".repeat(32)));
+    assert!(
+        other.contains("not trusted") && other.contains(&first),
+        "{other}"
+    );
+    let (_, words, again) = served("serve --port 0 --lan-port 0", folder.path());
+    assert_eq!(first, again, "the certificate is kept");
+    assert!(
+        !words.contains('█'),
+        "no drawing where there is no terminal"
+    );
+    let (_, words, none) = served("serve --port 0 --no-lan", folder.path());
+    assert!(none.is_empty() && !words.contains("https"), "{words}");
+    // A port that is taken costs the others, not this device.
+    let taken = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let line = format!("serve --port 0 --lan-port {port}");
+    let (url, words, _) = served(&line, folder.path());
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    assert!(
+        words.contains("not served over HTTPS") && words.contains("in use"),
+        "{words}"
+    );
+}
+
+#[test]
+fn the_doctor_tells_each_thing_with_what_to_do_and_ends_with_5_where_one_is_missing() {
+    let line = "doctor --port 0 --lan-port 0 --json --www no/such/folder";
+    let (code, out, err) = ended(ringtmp(line).env("CHROME", env!("CARGO_BIN_EXE_ringtmp")));
+    assert_eq!(code, Some(5), "{err}");
+    assert!(err.contains("see page"), "{err}");
+    let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
+    let state = |name: &str| {
+        let checks = report["checks"].as_array().expect("checks");
+        let check = checks.iter().find(|check| check["check"] == name);
+        let check = check.unwrap_or_else(|| panic!("{name} is not in {out}"));
+        assert!(
+            check["found"]
+                .as_str()
+                .is_some_and(|found| !found.is_empty())
+        );
+        check["state"].as_str().expect("a word").to_owned()
+    };
+    for name in ["GPU", "network", "certificate"] {
+        assert!(["good", "limited"].contains(&state(name).as_str()), "{out}");
+    }
+    for name in ["page port", "HTTPS port", "browser"] {
+        assert_eq!(state(name), "good", "{out}");
+    }
+    assert_eq!(state("page"), "missing");
+    let www = tempfile::tempdir().expect("a folder");
+    std::fs::write(www.path().join("index.html"), "<!doctype html>").expect("written");
+    let line = format!(
+        "doctor --port 0 --lan-port 0 --www {}",
+        www.path().display()
+    );
+    let (code, out, err) = ended(ringtmp(&line).env("CHROME", env!("CARGO_BIN_EXE_ringtmp")));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.contains("built, in") && !out.contains("missing"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_said_before_anything_starts() {
+    let (code, _, err) = ended(&mut ringtmp("serve --port 0 --cert no.pem --key no.pem"));
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("no.pem") && err.contains("--cert"), "{err}");
 }
 
 #[test]
@@ -70,7 +197,7 @@ fn a_simulated_ring_is_told_as_json_and_its_trace_is_read_back() {
 #[test]
 fn a_demo_of_native_devices_trains_and_reports_as_json_on_standard_output() {
     let (code, out, err) = ended(&mut ringtmp(
-        "demo --tabs 0 --natives 2 --steps 60 --executor cpu --port 0 --json -",
+        "demo --tabs 0 --natives 2 --steps 60 --executor cpu --port 0 --no-lan --json -",
     ));
     assert_eq!(code, Some(0), "{err}");
     let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
@@ -214,7 +341,10 @@ impl Drop for Running {
 
 /// Starts it and waits for the address it prints first.
 fn started(line: &str) -> (Running, String, BufReader<impl Read>) {
-    let mut command = ringtmp(line);
+    started_by(ringtmp(line))
+}
+
+fn started_by(mut command: Command) -> (Running, String, BufReader<impl Read>) {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,5 +1,6 @@
 //! Opens the data of a run at the peer that draws from it.
 
+use crate::platform;
 use crate::run_file::Run;
 use ringtmp_data::{
     AdditionContext, CSV_BYTES_MAX, CsvError, DataSpec, Dataset, IDX_BYTES_MAX, IDX_TEST,
@@ -11,7 +12,8 @@ use std::io::{ErrorKind, Read};
 /// Where the locations of data lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataPlace {
-    /// A location is a path at a server, of which this is the http URL without a path.
+    /// A location is a path at a server, of which this is the address
+    /// ([`ServerAddress`](ringtmp_transport::ServerAddress)).
     Server(String),
     /// A location is a path on this device.
     Disk,
@@ -234,7 +236,11 @@ async fn file(place: &DataPlace, location: &str, bytes_max: u64) -> Result<Vec<u
 impl DataPlace {
     fn address(&self, location: &str) -> String {
         match self {
-            Self::Server(server) => format!("{server}{location}"),
+            Self::Server(server) => {
+                // What follows a # says how to reach it.
+                let (origin, _) = server.split_once('#').unwrap_or((server, ""));
+                format!("{origin}{location}")
+            }
             Self::Disk => location.to_owned(),
         }
     }
@@ -242,7 +248,10 @@ impl DataPlace {
     /// A file of at most so many bytes; none if there is no such file.
     async fn read(&self, address: String, bytes_max: u64) -> Result<Option<Vec<u8>>, DataError> {
         let read = match self {
-            Self::Server(_) => fetch(&address, bytes_max).await,
+            Self::Server(server) => match platform::fetch(server, &address, bytes_max).await {
+                Some(fetched) => fetched,
+                None => fetch(&address, bytes_max).await,
+            },
             Self::Disk => load(&address, bytes_max),
         };
         read.map_err(|reason| DataError::Read { address, reason })

@@ -1,4 +1,4 @@
-//! Clock and waiting, on both platforms: the one place where they differ.
+//! Clock, waiting and files of a server with TLS, on both platforms: the one place where they differ.
 
 use ringtmp_core::time::Time;
 use std::time::Duration;
@@ -51,9 +51,34 @@ impl Breath {
     }
 }
 
+/// A file of a server whose certificate the address may name, which a usual client would not trust; none where a usual client
+/// will do. In a browser the user has settled that with it.
+pub(crate) async fn fetch(
+    server: &str,
+    url: &str,
+    bytes_max: u64,
+) -> Option<Result<Option<Vec<u8>>, String>> {
+    imp::fetch(server, url, bytes_max).await
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 mod imp {
+    use ringtmp_transport::ServerAddress;
     use std::time::Duration;
+
+    pub(super) async fn fetch(
+        server: &str,
+        url: &str,
+        bytes_max: u64,
+    ) -> Option<Result<Option<Vec<u8>>, String>> {
+        let server: ServerAddress = server.parse().ok()?;
+        let path = url.strip_prefix(server.origin())?;
+        match server.is_secure() {
+            // Large, and seldom.
+            true => Some(Box::pin(ringtmp_transport::native::get(&server, path, bytes_max)).await),
+            false => None,
+        }
+    }
 
     pub(super) async fn sleep(delay: Duration) {
         tokio::time::sleep(delay).await;
@@ -70,6 +95,14 @@ mod imp {
     use std::time::Duration;
     use wasm_bindgen::prelude::*;
     use web_sys::MessageChannel;
+
+    pub(super) async fn fetch(
+        _server: &str,
+        _url: &str,
+        _bytes_max: u64,
+    ) -> Option<Result<Option<Vec<u8>>, String>> {
+        None
+    }
 
     pub(super) async fn sleep(delay: Duration) {
         // Rounded up: who is woken too early only has to wait again.

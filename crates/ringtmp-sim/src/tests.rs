@@ -215,7 +215,6 @@ fn fertile(bug: Bug, mode: Mode) -> Scenario {
         // A device sleeps while the others begin anew, and wakes with copies of what they have given up.
         let mut scenario = random(13);
         spoil(&mut scenario, 13);
-        scenario.outline.schedule.mode = mode;
         return scenario;
     }
     if bug.is_about_losses() {

@@ -1,5 +1,6 @@
 //! Why a link or the signalling socket fails: whose fault it is, and what to do. The same on every platform.
 
+use crate::address::Fingerprint;
 use crate::{CONNECT_TIMEOUT, STALL_MAX};
 use ringtmp_core::signal::SIGNAL_BYTES_MAX;
 use ringtmp_core::wire::{Lane, WireError};
@@ -163,6 +164,16 @@ pub enum SignallingError {
         /// What the network said.
         detail: String,
     },
+    /// The server's certificate is not trusted: it is another server, or one whose certificate signs itself.
+    #[error(
+        "the server's certificate is not trusted: {detail}; its SHA-256 is {sha256}. If the server prints the same, add #sha256={sha256} to the address"
+    )]
+    Untrusted {
+        /// The certificate that it shows.
+        sha256: Fingerprint,
+        /// Why it is not trusted.
+        detail: String,
+    },
     /// The socket has ended.
     #[error("the connection to the signalling server is closed: {detail}")]
     Closed {
@@ -202,6 +213,14 @@ impl SignallingError {
 
     pub(crate) fn unreachable(detail: impl ToString) -> Self {
         Self::Unreachable {
+            detail: cut(detail),
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn untrusted(sha256: Fingerprint, detail: impl ToString) -> Self {
+        Self::Untrusted {
+            sha256,
             detail: cut(detail),
         }
     }

@@ -20,6 +20,7 @@
 //! [`Lane::Control`]: ringtmp_core::wire::Lane::Control
 //! [`Lane::Tensors`]: ringtmp_core::wire::Lane::Tensors
 
+mod address;
 mod connector;
 mod error;
 mod link;
@@ -41,6 +42,7 @@ use native as platform;
 #[cfg(test)]
 mod contract;
 
+pub use address::{Fingerprint, NoFingerprint, ServerAddress, SignallingWay};
 pub use connector::{CONNECT_TIMEOUT, ConnectRole, Connector, ConnectorEvent};
 pub use error::{ClosedBy, LinkError, SignallingError};
 pub use link::{CONTROL_QUEUE_BYTES_MAX, Link, LinkReceiver, LinkSender, QUEUE_BYTES_MAX, Traffic};

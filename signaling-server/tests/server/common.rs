@@ -44,7 +44,11 @@ pub(crate) fn config() -> Config {
 
 /// Starts a server.
 pub(crate) fn start(config: Config) -> Running {
-    let server = Server::bind(config).expect("a free port");
+    start_server(Server::bind(config).expect("a free port"))
+}
+
+/// Runs a server.
+pub(crate) fn start_server(server: Server) -> Running {
     let address = server.address();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(server.run(async {
@@ -73,7 +77,14 @@ impl Running {
     }
 
     /// Opens a signalling connection.
-    pub(crate) async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self, way: Way) -> Client {
+        match way {
+            Way::WebSocket => Client::WebSocket(self.web_socket().await),
+            Way::Events => Client::Events(self.events().await),
+        }
+    }
+
+    pub(crate) async fn web_socket(&self) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
         let url = format!("ws://{}/signal", self.address);
         // Whatever the tests send is the server's to judge.
         let generous = WebSocketConfig::default()
@@ -82,7 +93,24 @@ impl Running {
         let (socket, _) = connect_async_with_config(url, Some(generous), true)
             .await
             .expect("connects");
-        Client { socket }
+        socket
+    }
+
+    pub(crate) async fn events(&self) -> Events {
+        let http = reqwest::Client::new();
+        let stream = http.get(self.url("/signal/events")).send().await;
+        let stream = stream.expect("answers").error_for_status();
+        let mut events = Events {
+            stream: stream.expect("there is a place"),
+            heard: String::new(),
+            http,
+            url: self.url("/signal/send"),
+            token: String::new(),
+        };
+        let (kind, token) = events.next().await.expect("a first event");
+        assert_eq!(kind, "session");
+        events.token = token;
+        events
     }
 
     /// Reads the value of a metric.
@@ -102,9 +130,52 @@ impl Running {
     }
 }
 
+/// How signalling is carried: one contract, two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    WebSocket,
+    Events,
+}
+
 /// A signalling connection.
-pub(crate) struct Client {
-    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub(crate) enum Client {
+    WebSocket(WebSocketStream<MaybeTlsStream<TcpStream>>),
+    Events(Events),
+}
+
+/// A signalling connection of server-sent events and posts.
+pub(crate) struct Events {
+    stream: reqwest::Response,
+    /// What has come of the next event.
+    heard: String,
+    http: reqwest::Client,
+    url: String,
+    pub(crate) token: String,
+}
+
+impl Events {
+    /// The kind and the data of the next event; none at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Option<(String, String)> {
+        let event = loop {
+            if let Some((event, rest)) = self.heard.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.heard = rest;
+                break event;
+            }
+            let chunk = self.stream.chunk().await.expect("the stream holds")?;
+            self.heard += std::str::from_utf8(&chunk).expect("whole characters: it is all ASCII");
+        };
+        let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+        let kind = field("event: ").unwrap_or("message").to_owned();
+        Some((kind, field("data: ").expect("data").to_owned()))
+    }
+
+    /// Posts texts, a line each.
+    pub(crate) async fn post(&self, body: String) -> reqwest::StatusCode {
+        let post = self.http.post(&self.url).body(body);
+        let answer = post.header("x-ringtmp-session", &self.token).send().await;
+        answer.expect("answers").status()
+    }
 }
 
 impl Client {
@@ -114,26 +185,51 @@ impl Client {
     }
 
     pub(crate) async fn say_text(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).await.expect("sent");
+        match self {
+            Self::WebSocket(socket) => socket.send(Message::text(text)).await.expect("sent"),
+            // What the server says of it comes as an event.
+            Self::Events(events) => drop(events.post(text.to_owned()).await),
+        }
     }
 
     /// The next message; none when the server has closed the connection in order.
     pub(crate) async fn hear(&mut self) -> Option<ServerMessage> {
-        let next = async {
-            loop {
-                match self.socket.next().await? {
-                    Ok(Message::Text(text)) => {
-                        return Some(serde_json::from_str(&text).expect("our protocol"));
-                    }
-                    // Reading on answers pings and the goodbye.
-                    Ok(_) => {}
-                    Err(error) => panic!("the connection broke: {error}"),
-                }
-            }
-        };
-        tokio::time::timeout(WAIT, next)
+        tokio::time::timeout(WAIT, self.next())
             .await
             .expect("an answer in time")
+    }
+
+    /// Reads what is left, until it ends in order or not.
+    pub(crate) async fn is_over(&mut self) {
+        match self {
+            Self::WebSocket(socket) => while let Some(Ok(_)) = socket.next().await {},
+            Self::Events(events) => while let Ok(Some(_)) = events.stream.chunk().await {},
+        }
+    }
+
+    async fn next(&mut self) -> Option<ServerMessage> {
+        loop {
+            let text = match self {
+                Self::WebSocket(socket) => match socket.next().await? {
+                    Ok(Message::Text(text)) => text.to_string(),
+                    // Reading on answers pings and the goodbye.
+                    Ok(_) => continue,
+                    Err(error) => panic!("the connection broke: {error}"),
+                },
+                Self::Events(events) => match events.next().await? {
+                    (kind, text) if kind == "message" => text,
+                    (kind, _) if kind == "ping" => {
+                        events.post(String::new()).await;
+                        continue;
+                    }
+                    (kind, _) => {
+                        assert_eq!(kind, "end");
+                        return None;
+                    }
+                },
+            };
+            return Some(serde_json::from_str(&text).expect("our protocol"));
+        }
     }
 
     /// The next message for which `pick` gives something; others are skipped.

@@ -1,6 +1,6 @@
 //! The page, the data files and the figures over real sockets.
 
-use crate::common::{WAIT, config, start};
+use crate::common::{WAIT, Way, config, start};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, IF_NONE_MATCH};
 use reqwest::{Client, Response, StatusCode};
 use signaling_server::{BUILD_COMMAND, Config, Server, ServerError};
@@ -59,7 +59,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// The status and the text of an answer to a request line that no well-behaved client would send.
 async fn raw(address: SocketAddr, path: &str) -> String {
     let mut socket = TcpStream::connect(address).await.expect("connects");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
     let read = tokio::time::timeout(WAIT, socket.read_to_end(&mut answer)).await;
@@ -342,7 +342,7 @@ fn a_data_folder_without_data_is_refused_at_start() {
 #[tokio::test]
 async fn metrics_are_prometheus_text() {
     let server = start(config());
-    let client = server.connect().await;
+    let client = server.connect(Way::WebSocket).await;
     // The answer to the upgrade may overtake the hub.
     let counted = async {
         while server.metric("ringtmp_connections").await != 1 {

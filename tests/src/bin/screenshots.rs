@@ -100,7 +100,7 @@ async fn picture_of_the_terminal(browser: &Browser, folder: &Path) -> Result<()>
         std::env::consts::EXE_SUFFIX
     ));
     let demo = format!(
-        "stty rows {TERMINAL_ROWS} cols {TERMINAL_COLUMNS}; exec '{}' demo --headless --port 0 --steps 300 --json /dev/null",
+        "stty rows {TERMINAL_ROWS} cols {TERMINAL_COLUMNS}; exec '{}' demo --headless --no-lan --port 0 --steps 300 --json /dev/null",
         program.display()
     );
     let output = Command::new("script")

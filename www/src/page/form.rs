@@ -33,6 +33,7 @@ pub(super) fn show(
     dom: &Dom,
     parent: &Element,
     address: &Address,
+    is_secure: bool,
     create: impl Fn(Choice) + 'static,
 ) -> Result<(), JsValue> {
     let home = dom.child(parent, "div", "home")?;
@@ -41,6 +42,10 @@ pub(super) fn show(
     dom.text(&purpose, "p", "", words::PURPOSE_DETAIL)?;
     for problem in &address.problems {
         dom.text(&purpose, "p", "problem", problem)?;
+    }
+    if !is_secure {
+        let text = words::insecure();
+        dom.text(&purpose, "p", "problem", &text)?;
     }
 
     let emblem = dom.child(&purpose, "div", "emblem")?;

@@ -111,8 +111,12 @@ impl App {
             .problems
             .iter()
             .map(|problem| shown::notice(NoticeLevel::Warning, problem, ""));
+        let insecure = (!window.is_secure_context()).then(|| {
+            let (text, advice) = (words::INSECURE, words::INSECURE_ADVICE);
+            shown::notice(NoticeLevel::Warning, text, advice)
+        });
         let state = State {
-            own_notices: own_notices.collect(),
+            own_notices: own_notices.chain(insecure).collect(),
             ..State::default()
         };
         Ok(Self {
@@ -157,6 +161,7 @@ impl App {
             &self.dom,
             &self.main,
             &self.address.borrow(),
+            self.window.is_secure_context(),
             move |choice| {
                 {
                     let mut address = app.address.borrow_mut();

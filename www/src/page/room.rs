@@ -118,7 +118,7 @@ impl Room {
         self.controls.update(phase.controls(view));
         self.pledge
             .update(view.and_then(|view| changeable(phase, view)))?;
-        self.share.update(url);
+        self.share.update(url)?;
         for part in &self.of_room {
             show(part, view.is_some_and(|view| view.room.is_some()));
         }

@@ -44,6 +44,7 @@ impl Session {
             watch: address.watch,
             name: address.name.clone().map_or_else(|| own_name(window), Ok)?,
             executor: address.executor,
+            signalling: address.signalling,
             pace: address.pace,
             memory_bytes: address.memory_bytes,
             medium_bytes_per_second: address.medium_bytes_per_second,

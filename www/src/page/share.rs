@@ -1,16 +1,43 @@
-//! The link to the room, to be opened on the next device.
+//! The link to the room, to be opened on the next device, also as a QR code.
 
-use super::dom::{Dom, listen, set_text, show};
+use super::dom::{Dom, clear, listen, set_text, show};
+use crate::qr::QrDrawing;
 use crate::words;
+use serde::Deserialize;
+use std::cell::RefCell;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{Element, HtmlElement, HtmlInputElement, Window};
+use web_sys::{Element, HtmlElement, HtmlInputElement, Response, Window};
 
-/// The link, with a button that copies it.
-pub(super) struct Share {
+/// The link, with a button that copies it, and its code.
+pub(super) struct Share(Rc<Card>);
+
+struct Card {
+    dom: Dom,
     section: HtmlElement,
     link: HtmlInputElement,
     button: Element,
+    code: HtmlElement,
+    hint: Element,
+    /// The page's own origin, which the link begins with.
+    origin: String,
+    /// Where other devices find the page; none where they do not.
+    reach: RefCell<Option<Reach>>,
+    /// The link as it is on this device.
+    url: RefCell<Option<String>>,
+}
+
+/// Where other devices find the page.
+struct Reach {
+    origin: String,
+}
+
+/// What the server says of its network, to pages on its own device.
+#[derive(Deserialize)]
+struct Lan {
+    links: Vec<String>,
+    warned_of: bool,
 }
 
 impl Share {
@@ -18,6 +45,7 @@ impl Share {
         let section: HtmlElement = dom
             .section(parent, "share", words::SHARE_TITLE)?
             .dyn_into()?;
+        let code = dom.typed(&section, "div", "code")?;
         let line = dom.child(&section, "div", "line")?;
         let link: HtmlInputElement = dom.typed(&line, "input", "")?;
         link.set_read_only(true);
@@ -25,31 +53,113 @@ impl Share {
         let button = dom.text(&line, "button", "", words::SHARE_COPY)?;
         button.set_attribute("type", "button")?;
         button.set_attribute("aria-live", "polite")?;
-        if matches!(
+        let hint = dom.child(&section, "p", "hint")?;
+        show(&section, false);
+        let (owned_window, input, label) = (window.clone(), link.clone(), button.clone());
+        listen(&button, "click", move |_| {
+            copy(&owned_window, &input, &label);
+        })?;
+        let origin = window.location().origin()?;
+        let here_only = matches!(
             window.location().hostname()?.as_str(),
             "localhost" | "127.0.0.1" | "[::1]"
-        ) {
-            dom.text(&section, "p", "hint", words::SHARE_LOCAL)?;
-        }
-        show(&section, false);
-        let (window, input, label) = (window.clone(), link.clone(), button.clone());
-        listen(&button, "click", move |_| copy(&window, &input, &label))?;
-        Ok(Self {
+        );
+        let reach = (!here_only).then(|| Reach {
+            origin: origin.clone(),
+        });
+        let card = Rc::new(Card {
+            dom: dom.clone(),
             section,
             link,
             button,
-        })
+            code,
+            hint,
+            origin,
+            reach: RefCell::new(reach),
+            url: RefCell::default(),
+        });
+        if here_only {
+            set_text(&card.hint, words::SHARE_LOCAL);
+            let (card, window) = (Rc::clone(&card), window.clone());
+            spawn_local(async move { card.find_reach(&window).await });
+        }
+        Ok(Self(card))
     }
 
-    pub(super) fn update(&self, url: Option<&str>) {
-        show(&self.section, url.is_some());
-        if let Some(url) = url
-            && self.link.value() != url
-        {
-            self.link.set_value(url);
-            set_text(&self.button, words::SHARE_COPY);
+    pub(super) fn update(&self, url: Option<&str>) -> Result<(), JsValue> {
+        show(&self.0.section, url.is_some());
+        if self.0.url.borrow().as_deref() == url {
+            return Ok(());
+        }
+        *self.0.url.borrow_mut() = url.map(str::to_owned);
+        self.0.draw()
+    }
+}
+
+impl Card {
+    /// Asks the server where other devices find it. Without an answer the link is for this device.
+    async fn find_reach(&self, window: &Window) {
+        let Ok(Lan { links, warned_of }) = lan(window).await else {
+            return;
+        };
+        let Some(origin) = links.into_iter().next() else {
+            return;
+        };
+        set_text(&self.hint, words::share_network(warned_of));
+        *self.reach.borrow_mut() = Some(Reach { origin });
+        if let Err(error) = self.draw() {
+            wasm_bindgen::throw_val(error);
         }
     }
+
+    /// Shows the link and its code.
+    fn draw(&self) -> Result<(), JsValue> {
+        let url = self.url.borrow();
+        let Some(url) = url.as_deref() else {
+            return Ok(());
+        };
+        let reach = self.reach.borrow();
+        let path = url.strip_prefix(&self.origin).unwrap_or_default();
+        let link = match &*reach {
+            Some(reach) => format!("{}{path}", reach.origin),
+            None => url.to_owned(),
+        };
+        if self.link.value() != link {
+            self.link.set_value(&link);
+            set_text(&self.button, words::SHARE_COPY);
+        }
+        clear(&self.code);
+        let drawing = reach.as_ref().and_then(|_| QrDrawing::new(&link));
+        show(&self.code, drawing.is_some());
+        let Some(QrDrawing { size, path }) = drawing else {
+            return Ok(());
+        };
+        let (view_box, size) = (format!("0 0 {size} {size}"), size.to_string());
+        let svg = self.dom.svg(
+            &self.code,
+            "svg",
+            &[
+                ("viewBox", &view_box),
+                ("role", "img"),
+                ("aria-label", &words::share_code(&link)),
+                ("shape-rendering", "crispEdges"),
+            ],
+        )?;
+        // Dark on light in every colour scheme: many readers know nothing else.
+        let ground = [("width", &*size), ("height", &size), ("fill", "#fff")];
+        self.dom.svg(&svg, "rect", &ground)?;
+        self.dom
+            .svg(&svg, "path", &[("d", &path), ("fill", "#000")])?;
+        Ok(())
+    }
+}
+
+async fn lan(window: &Window) -> Result<Lan, JsValue> {
+    let answer = JsFuture::from(window.fetch_with_str("/lan")).await?;
+    let answer: Response = answer.dyn_into()?;
+    let text = JsFuture::from(answer.text()?).await?;
+    let text = text.as_string().unwrap_or_default();
+    serde_json::from_str(&text).map_err(|error| JsError::new(&error.to_string()).into())
 }
 
 /// Copies the link; where the browser does not let us (pages without HTTPS), selects it to be copied by hand.

@@ -8,8 +8,9 @@ use crate::commands::serve::{self, Running};
 use crate::exit::Failure;
 use crate::follow::until_finished;
 use crate::interrupt::interrupted;
+use crate::network::{self, Invitation};
 use crate::patience::Patience;
-use crate::peer::{Part, Peer, room_url};
+use crate::peer::{Part, Peer};
 use crate::result::RunReport;
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
@@ -44,7 +45,8 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     } else {
         None
     };
-    let server = serve::bind(&demo.listen, files).context("the demo's server does not start")?;
+    let mut server =
+        serve::bind(&demo.listen, files).context("the demo's server does not start")?;
     if demo.tabs > 0 && !server.has_page() {
         let www = demo.listen.www.display();
         let words = format!(
@@ -52,11 +54,18 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
         );
         return Err(Failure::Missing(words).into());
     }
+    let invitation = network::invite(&mut server, &demo.network, &demo.listen.host_name)?;
     let (server, address) = Running::start(server);
     let mut peer = Peer::start(Part::creator(&address, run))?;
     let mut screen = Screen::new(quiet);
     let outcome = {
-        let play = play(&demo, &address, program.as_deref(), &mut peer, &mut screen);
+        let stage = Stage {
+            demo: &demo,
+            address: &address,
+            invitation: invitation.as_ref(),
+            program: program.as_deref(),
+        };
+        let play = play(&stage, &mut peer, &mut screen);
         tokio::select! {
             outcome = play => outcome,
             error = server.failed => Err(error),
@@ -84,25 +93,31 @@ fn serve_files(data: &mut DataTable) -> Option<PathBuf> {
     Some(location)
 }
 
+/// What a demo has to play with.
+struct Stage<'a> {
+    demo: &'a Demo,
+    address: &'a str,
+    invitation: Option<&'a Invitation>,
+    program: Option<&'a Path>,
+}
+
 /// Opens the room, lets everybody in, and watches until the result is there; then, without `--json`, until Ctrl-C.
-async fn play(
-    demo: &Demo,
-    address: &str,
-    program: Option<&Path>,
-    peer: &mut Peer,
-    screen: &mut Screen,
-) -> Result<()> {
+async fn play(stage: &Stage<'_>, peer: &mut Peer, screen: &mut Screen) -> Result<()> {
+    let demo = stage.demo;
     let mut interrupt = pin!(interrupted());
     let code = peer.view_until(|view| Some(view.room.as_ref()?.code));
     let code = tokio::select! {
         code = tokio::time::timeout(ROOM_MAX, code) => code.context("the demo's server opens no room")??,
         () = &mut interrupt => return Err(Failure::Interrupted.into()),
     };
-    let url = room_url(address, code).to_string();
+    let url = format!("{}/r/{code}", stage.address);
     // Standard output belongs to the result where that goes there.
     match &demo.json {
         Some(file) if file.as_os_str() == "-" => eprintln!("{url}"),
         _ => screen.print(&url),
+    }
+    if let Some(invitation) = stage.invitation {
+        screen.say(&invitation.words(&format!("/r/{code}")));
     }
     let show = match (demo.headed, demo.headless) {
         (true, _) => Show::Headed,
@@ -110,7 +125,7 @@ async fn play(
         (false, false) => Show::where_possible(),
     };
     let mut cast = tokio::select! {
-        cast = Cast::start(demo, program, &url, show) => cast?,
+        cast = Cast::start(demo, stage.program, &url, show) => cast?,
         () = &mut interrupt => return Err(Failure::Interrupted.into()),
     };
     let trouble = async || Err(Failure::Unfinished(cast.trouble().await).into());

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::follow::until_finished;
 use crate::interrupt::interrupted;
 use crate::patience::Patience;
-use crate::peer::{Carrier, Part, Peer, room_url};
+use crate::peer::{Carrier, Part, Peer};
 use crate::process::Guard;
 use crate::result::write_json;
 use crate::speed::Speed;
@@ -277,7 +277,7 @@ impl Ring {
             })?);
         }
         if let Some(program) = program {
-            let url = room_url(address, code);
+            let url = format!("{address}/r/{code}");
             let tab = |(name, speed): &(String, f64)| {
                 let name = name.replace(' ', "%20");
                 format!("{url}?executor=cpu&name={name}&pace={speed}")

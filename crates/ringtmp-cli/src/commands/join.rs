@@ -22,7 +22,7 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
     };
     let trace = join.trace.as_deref().map(TraceFile::create).transpose()?;
     let mut peer = Peer::start(Part {
-        server: join.url.server.clone(),
+        server: join.url.server.to_string(),
         entry: Entry::Join(join.url.room),
         role: Role::Participant,
         name: join.name,

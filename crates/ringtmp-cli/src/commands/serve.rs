@@ -2,6 +2,7 @@
 
 use crate::arguments::{Listen, Serve};
 use crate::interrupt::interrupted;
+use crate::network;
 use anyhow::Result;
 use signaling_server::{BUILD_COMMAND, Config, Server};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,8 +11,13 @@ use tokio::sync::oneshot;
 
 /// Serves until it is interrupted.
 pub(crate) async fn run(serve: Serve) -> Result<()> {
-    let server = bind(&serve.listen, serve.data)?;
+    let mut server = bind(&serve.listen, serve.data)?;
+    let invitation = network::invite(&mut server, &serve.network, &serve.listen.host_name)?;
     println!("{}", url(server.address()));
+    if let Some(invitation) = invitation {
+        eprintln!("{}", invitation.words(""));
+        eprintln!("Native devices: {}", invitation.native("CODE"));
+    }
     if !server.has_page() {
         let folder = serve.listen.www.display();
         eprintln!(
@@ -20,7 +26,8 @@ pub(crate) async fn run(serve: Serve) -> Result<()> {
     }
     if !server.address().ip().is_loopback() {
         eprintln!(
-            "Browsers on other devices get no WebGPU from a page without HTTPS: they train on their CPUs."
+            "Browsers on other devices get no WebGPU from a page without HTTPS: they train on their CPUs at {}.",
+            server.address()
         );
     }
     eprintln!("Ctrl-C ends the server; devices that train already go on without it.");
@@ -69,6 +76,7 @@ pub(crate) fn bind(listen: &Listen, data: Option<PathBuf>) -> Result<Server> {
         address: SocketAddr::new(listen.bind, listen.port),
         www: listen.www.clone(),
         data,
+        names: [network::own_names(), listen.host_name.clone()].concat(),
         ..Config::default()
     })?)
 }

@@ -22,7 +22,8 @@ use std::sync::Arc;
 /// How to begin.
 #[derive(Debug)]
 pub struct Setup {
-    /// The signalling server: an http or https URL without a path, such as `http://localhost:8080`.
+    /// The signalling server: an http or https URL without a path, such as `http://localhost:8080`; see
+    /// [`ServerAddress`](ringtmp_transport::ServerAddress).
     pub server: String,
     /// Which room.
     pub entry: Entry,
@@ -111,7 +112,7 @@ pub async fn run(
     commands: mpsc::Receiver<Command>,
     mut publish: impl FnMut(View),
 ) -> Result<(), PeerError> {
-    let signalling = match Signalling::connect(&signal_url(&setup.server)).await {
+    let signalling = match Signalling::connect(&setup.server).await {
         Ok(signalling) => signalling,
         Err(error) => {
             let mut progress = Progress::new(
@@ -157,14 +158,6 @@ pub async fn run_over(
     }
     publish(progress.take());
     result
-}
-
-fn signal_url(server: &str) -> String {
-    // http becomes ws, https becomes wss.
-    format!(
-        "{}/signal",
-        server.trim_end_matches('/').replacen("http", "ws", 1)
-    )
 }
 
 fn device(name: &str, executor: Option<&Executor>, memory_bytes: Option<u64>) -> Device {

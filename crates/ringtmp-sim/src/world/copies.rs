@@ -144,10 +144,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     /// A plan goes on from the stable version or a newer one, as long as those whom the plan names have every layer of it.
-    pub(super) fn check_start(&mut self, plan: &Plan) {
-        let Some(stable) = self.stable.filter(|stable| plan.start < *stable) else {
-            return;
-        };
+    pub(super) fn stable_given_up(&self, plan: &Plan) -> Option<Complaint> {
+        let stable = self.stable.filter(|stable| plan.start < *stable)?;
         let in_ring = plan.order.iter().filter_map(|peer| self.index.get(peer));
         let in_ring: Vec<usize> = in_ring.copied().collect();
         let has = |layer: u16| {
@@ -163,11 +161,11 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         };
         let learns = (0u16..).zip(&self.scenario.outline.layers);
         let mut learns = learns.filter(|(_, layer)| layer.parameters > 0);
-        if learns.all(|(layer, _)| has(layer)) {
-            self.watch.complain(Complaint::StableGivenUp {
+        learns
+            .all(|(layer, _)| has(layer))
+            .then_some(Complaint::StableGivenUp {
                 stable: stable.0,
                 start: plan.start.0,
-            });
-        }
+            })
     }
 }

@@ -490,13 +490,16 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         if self.plan.as_ref().is_none_or(is_newer) {
             let device = |peer: &PeerId| self.index.get(peer).copied();
             let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
-            self.check_start(plan);
+            let given_up = self.stable_given_up(plan);
             self.dealt.retain(|(from, _)| *from < plan.first_step());
             self.dealt
                 .push((plan.first_step(), plan.sources.len() as u16));
             let excused_until = self.watch.excused_until;
             self.watch = Watch::new(self.scenario, plan, &order);
             self.watch.excused_until = excused_until;
+            if let Some(given_up) = given_up {
+                self.watch.complain(given_up);
+            }
             self.plan = Some((plan.clone(), order));
         }
     }

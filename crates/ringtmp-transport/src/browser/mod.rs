@@ -12,6 +12,7 @@ pub mod page;
 mod channel;
 mod description;
 mod event;
+mod events;
 mod port;
 mod posted;
 pub(crate) mod socket;

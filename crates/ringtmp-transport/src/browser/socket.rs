@@ -1,13 +1,15 @@
 //! The browser's socket to the signalling server, on a page or in a worker.
 
 use super::event::{Changes, Listener, describe, sleep};
+use super::events;
+use crate::address::{ServerAddress, SignallingWay};
 use crate::error::SignallingError;
 use crate::signalling::SocketEnds;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::select;
 use ringtmp_core::signal::SIGNAL_BYTES_MAX;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,15 +25,42 @@ const BUFFERED_BYTES_MAX: u32 = 4 * SIGNAL_BYTES_MAX as u32;
 /// How often we look whether the buffer has drained; a `WebSocket` has no event for it.
 const BUFFERED_LOOK: Duration = Duration::from_millis(50);
 
-/// Connects; from then on a task moves texts between the socket and its ends.
-pub(crate) async fn open(url: &str, ends: SocketEnds) -> Result<(), SignallingError> {
+/// Connects, by a WebSocket or else by events and posts; from then on a task moves texts between the server and its ends.
+pub(crate) async fn open(server: &ServerAddress, ends: SocketEnds) -> Result<(), SignallingError> {
+    let url = server.web_socket();
+    match server.way {
+        SignallingWay::Events => return events::open(server, ends).await,
+        SignallingWay::WebSocket => {
+            let connected = connect(&url, ends.incoming).await?;
+            super::spawn(connected.run(ends.outgoing));
+        }
+        SignallingWay::Any => match connect(&url, ends.incoming.clone()).await {
+            Ok(connected) => super::spawn(connected.run(ends.outgoing)),
+            // Browsers do not say why. Those of iOS refuse it where the certificate signs itself, although the page was loaded.
+            Err(SignallingError::Unreachable { .. }) => return events::open(server, ends).await,
+            Err(error) => return Err(error),
+        },
+    }
+    Ok(())
+}
+
+/// An open socket, and what hears it.
+struct Connected {
+    socket: Socket,
+    listeners: [Listener; 4],
+}
+
+async fn connect(
+    url: &str,
+    incoming: mpsc::Sender<Result<String, SignallingError>>,
+) -> Result<Connected, SignallingError> {
     let socket =
         WebSocket::new(url).map_err(|thrown| SignallingError::address(url, describe(&thrown)))?;
     let socket = Socket {
         socket,
         state: Rc::default(),
     };
-    let listeners = socket.listen(ends.incoming);
+    let listeners = socket.listen(incoming);
     let opened = async {
         socket
             .state
@@ -44,17 +73,20 @@ pub(crate) async fn open(url: &str, ends: SocketEnds) -> Result<(), SignallingEr
         futures::future::Either::Left((opened, _)) => opened,
         futures::future::Either::Right(_) => false,
     };
-    if !opened {
+    match opened {
+        true => Ok(Connected { socket, listeners }),
         // A browser does not say why, so that pages cannot probe networks.
-        return Err(SignallingError::unreachable(
+        false => Err(SignallingError::unreachable(
             "it does not answer, or refused",
-        ));
+        )),
     }
-    super::spawn(async move {
-        run(&socket, ends.outgoing).await;
-        drop(listeners);
-    });
-    Ok(())
+}
+
+impl Connected {
+    async fn run(self, outgoing: mpsc::Receiver<String>) {
+        run(&self.socket, outgoing).await;
+        drop(self.listeners);
+    }
 }
 
 /// A socket that is closed when dropped.
@@ -66,6 +98,8 @@ struct Socket {
 #[derive(Default)]
 struct State {
     changes: Changes,
+    /// Whether it was open at some time: one that never was has nothing to say of its end.
+    opened: Cell<bool>,
     /// Whether more was sent than is read, or what is no text.
     broken: RefCell<Option<SignallingError>>,
 }
@@ -89,7 +123,10 @@ impl Socket {
             (self.state(), self.state(), self.state(), self.state());
         let last = Rc::clone(&incoming);
         [
-            Listener::new(&self.socket, "open", move |_| opened.changes.notify()),
+            Listener::new(&self.socket, "open", move |_| {
+                opened.opened.set(true);
+                opened.changes.notify();
+            }),
             // An error is followed by a close.
             Listener::new(&self.socket, "error", move |_| failed.changes.notify()),
             Listener::new(&self.socket, "close", move |event| {
@@ -98,10 +135,11 @@ impl Socket {
                         .trim_end()
                         .to_owned()
                 });
-                // A full queue says so itself.
-                let _ = last
-                    .borrow_mut()
-                    .try_send(Err(SignallingError::closed(why.unwrap_or_default())));
+                if closed.opened.get() {
+                    let why = SignallingError::closed(why.unwrap_or_default());
+                    // A full queue says so itself.
+                    let _ = last.borrow_mut().try_send(Err(why));
+                }
                 closed.changes.notify();
             }),
             Listener::new(&self.socket, "message", move |event| {

@@ -141,13 +141,16 @@ async fn an_address_of_no_server_is_told_apart_from_a_mistyped_one() {
         matches!(mistyped, SignallingError::Address { .. }),
         "{mistyped}"
     );
-    let absent = Signalling::connect("ws://127.0.0.1:9/ws")
-        .await
-        .expect_err("nobody listens");
-    assert!(
-        matches!(absent, SignallingError::Unreachable { .. }),
-        "{absent}"
-    );
+    // By either way, and by one after the other.
+    for way in ["", "#signalling=events", "#signalling=websocket"] {
+        let absent = Signalling::connect(&format!("http://127.0.0.1:9{way}"))
+            .await
+            .expect_err("nobody listens");
+        assert!(
+            matches!(absent, SignallingError::Unreachable { .. }),
+            "{way}: {absent}"
+        );
+    }
 }
 
 #[wasm_bindgen_test]

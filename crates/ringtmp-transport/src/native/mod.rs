@@ -4,6 +4,7 @@
 //! caller which computes on its own thread does not hold up the links.
 
 mod access_link;
+mod https;
 mod peer_connection;
 mod runtime;
 pub(crate) mod socket;
@@ -13,6 +14,7 @@ mod window;
 
 use crate::connector::{Attempt, Backend as AnyBackend, Connector};
 pub use access_link::{AccessLink, UnknownAccessLink};
+pub use https::get;
 use std::sync::OnceLock;
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The native socket to the signalling server.
 
+use crate::address::{ServerAddress, SignallingWay};
 use crate::error::SignallingError;
 use crate::signalling::SocketEnds;
 use futures::channel::mpsc;
@@ -9,37 +10,53 @@ use futures::{SinkExt, StreamExt};
 use ringtmp_core::signal::SIGNAL_BYTES_MAX;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::handshake::client::Response;
 use tokio_tungstenite::tungstenite::{Error, Message, protocol::WebSocketConfig};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config, connect_async_with_config};
 
 /// How long connecting and the goodbye may take.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
 /// Connects; from then on a task moves texts between the socket and its ends.
-pub(crate) async fn open(url: &str, ends: SocketEnds) -> Result<(), SignallingError> {
-    if url.starts_with("wss:") {
-        let detail = "this program speaks no TLS yet; use the server's ws:// address";
-        return Err(SignallingError::address(url, detail));
+pub(crate) async fn open(server: &ServerAddress, ends: SocketEnds) -> Result<(), SignallingError> {
+    if server.way == SignallingWay::Events {
+        let detail = "programs talk over a WebSocket: leave signalling=events to browsers";
+        return Err(SignallingError::address(&server.to_string(), detail));
     }
+    let url = server.web_socket();
     let limits = WebSocketConfig::default()
         .max_message_size(Some(SIGNAL_BYTES_MAX))
         .max_frame_size(Some(SIGNAL_BYTES_MAX));
-    let connecting = connect_async_with_config(url, Some(limits), true);
-    match tokio::time::timeout(SOCKET_TIMEOUT, connecting).await {
-        Ok(Ok((socket, _))) => super::spawn(run(socket, ends)),
-        Ok(Err(error @ (Error::Url(_) | Error::HttpFormat(_)))) => {
-            return Err(SignallingError::address(url, error));
-        }
-        Ok(Err(error)) => return Err(SignallingError::unreachable(error)),
-        Err(_) => return Err(SignallingError::unreachable("it does not answer")),
+    if server.is_secure() {
+        // TLS takes much space while it begins, of which the caller shall not be made.
+        let stream = Box::pin(super::https::connect(server)).await?;
+        let connecting = client_async_with_config(&url, stream, Some(limits));
+        let socket = Box::pin(in_time(&url, connecting)).await?;
+        super::spawn(run(socket, ends));
+    } else {
+        let connecting = connect_async_with_config(&url, Some(limits), true);
+        super::spawn(run(in_time(&url, connecting).await?, ends));
     }
     Ok(())
 }
 
-async fn run(socket: Socket, ends: SocketEnds) {
+/// What a handshake gives, if it does in time.
+async fn in_time<S>(
+    url: &str,
+    connecting: impl Future<Output = Result<(WebSocketStream<S>, Response), Error>>,
+) -> Result<WebSocketStream<S>, SignallingError> {
+    match tokio::time::timeout(SOCKET_TIMEOUT, connecting).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(error @ (Error::Url(_) | Error::HttpFormat(_)))) => {
+            Err(SignallingError::address(url, error))
+        }
+        Ok(Err(error)) => Err(SignallingError::unreachable(error)),
+        Err(_) => Err(SignallingError::unreachable("it does not answer")),
+    }
+}
+
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(socket: WebSocketStream<S>, ends: SocketEnds) {
     let (mut sink, stream) = socket.split();
     // Whichever way ends first ends the other. A goodbye is a courtesy; the server copes without.
     select(
@@ -50,7 +67,10 @@ async fn run(socket: Socket, ends: SocketEnds) {
     let _ = tokio::time::timeout(SOCKET_TIMEOUT, sink.close()).await;
 }
 
-async fn write(sink: &mut SplitSink<Socket, Message>, mut outgoing: mpsc::Receiver<String>) {
+async fn write<S: AsyncRead + AsyncWrite + Unpin>(
+    sink: &mut SplitSink<WebSocketStream<S>, Message>,
+    mut outgoing: mpsc::Receiver<String>,
+) {
     while let Some(text) = outgoing.next().await {
         if let Err(error) = sink.send(Message::text(text)).await {
             tracing::debug!(%error, "writing to the signalling server");
@@ -60,8 +80,8 @@ async fn write(sink: &mut SplitSink<Socket, Message>, mut outgoing: mpsc::Receiv
     }
 }
 
-async fn read(
-    mut stream: SplitStream<Socket>,
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: SplitStream<WebSocketStream<S>>,
     mut incoming: mpsc::Sender<Result<String, SignallingError>>,
 ) {
     loop {

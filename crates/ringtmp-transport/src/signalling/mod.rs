@@ -1,5 +1,6 @@
 //! The socket to the signalling server: JSON texts, in order, bounded both ways.
 
+use crate::address::ServerAddress;
 use crate::error::SignallingError;
 use crate::platform::socket;
 use futures::StreamExt;
@@ -36,12 +37,13 @@ pub(crate) struct SocketEnds {
 }
 
 impl Signalling {
-    /// Connects to a server at a WebSocket address, such as `ws://192.168.1.7:8080/ws`. On native it must be called within
-    /// a tokio runtime.
-    pub async fn connect(url: &str) -> Result<Self, SignallingError> {
+    /// Connects to a server, such as `http://192.168.1.7:8080`; see [`ServerAddress`]. On native it must be called within a tokio
+    /// runtime.
+    pub async fn connect(server: &str) -> Result<Self, SignallingError> {
+        let server: ServerAddress = server.parse()?;
         let (to_socket, outgoing) = mpsc::channel(SIGNALLING_QUEUE_MAX);
         let (incoming, from_socket) = mpsc::channel(SIGNALLING_QUEUE_MAX);
-        socket::open(url, SocketEnds { outgoing, incoming }).await?;
+        socket::open(&server, SocketEnds { outgoing, incoming }).await?;
         Ok(Self {
             outgoing: Mutex::new(Outgoing::Texts(to_socket)),
             incoming: Incoming::Texts(from_socket),

@@ -18,7 +18,7 @@ async fn pair() -> (Signalling, ServerSocket) {
             .await
             .expect("it speaks WebSocket")
     };
-    let url = format!("ws://{address}/ws");
+    let url = format!("http://{address}");
     let (signalling, server) = futures::future::join(Signalling::connect(&url), accept).await;
     (signalling.expect("the server is there"), server)
 }
@@ -129,7 +129,7 @@ async fn dropping_it_says_goodbye_to_the_server() {
 
 #[tokio::test]
 async fn an_address_of_no_server_is_told_apart_from_a_mistyped_one() {
-    for mistyped in ["", "nonsense", "http://127.0.0.1/", "wss://127.0.0.1/ws"] {
+    for mistyped in ["", "nonsense", "ws://127.0.0.1/", "http://127.0.0.1/ws"] {
         let error = Signalling::connect(mistyped).await.expect_err("no address");
         assert!(
             matches!(error, SignallingError::Address { .. }),
@@ -139,7 +139,7 @@ async fn an_address_of_no_server_is_told_apart_from_a_mistyped_one() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
-    let error = Signalling::connect(&format!("ws://{address}/ws"))
+    let error = Signalling::connect(&format!("http://{address}"))
         .await
         .expect_err("nobody listens");
     assert!(
