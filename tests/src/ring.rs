@@ -141,7 +141,7 @@ async fn ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
                     // Where the run has ended meanwhile, it comes all the same.
                     drop(steps.wait_for(is_time).await);
                 }
-                peer(setup, device).await
+                Box::pin(peer(setup, device)).await
             }
         });
         futures::future::try_join_all(peers).await

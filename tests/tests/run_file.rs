@@ -80,6 +80,7 @@ fn kind(of: &str) -> Result<&'static str> {
         "Vec<usize>" => "list of whole numbers",
         "Vec<LayerSpec>" => "list of tables",
         "ModelTable" | "DataTable" | "OptimizerTable" => "table",
+        "Replication" => "text or whole number",
         other => bail!("say in tests/tests/run_file.rs what a {other} is for people"),
     })
 }

@@ -145,7 +145,7 @@ impl Room {
         let welcome = ServerMessage::Welcome {
             peer,
             run: Box::new(self.run.clone()),
-            room: self.view(),
+            room: Box::new(self.view()),
             points: self.curve.points(),
         };
         self.output.push_back((peer, welcome));
@@ -445,7 +445,7 @@ impl Room {
 
     fn show_except(&mut self, not: Option<PeerId>) {
         self.report_view_due = None;
-        let room = self.view();
+        let room = Box::new(self.view());
         let others = self
             .members
             .iter()

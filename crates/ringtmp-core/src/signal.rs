@@ -2,9 +2,11 @@
 
 mod recovery;
 mod refusal;
+mod view;
 
 pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication};
 pub use refusal::Refusal;
+pub use view::{MemberStatus, MemberView, ProfileView, RoomState, RoomView, RunResult};
 
 use crate::codec::CodecChoice;
 use crate::ids::{Epoch, PeerId, RoomCode, Version};
@@ -174,14 +176,14 @@ pub enum ServerMessage {
         /// The run.
         run: Box<RunDescriptor>,
         /// The room as it stands.
-        room: RoomView,
+        room: Box<RoomView>,
         /// The curve so far.
         points: Vec<Point>,
     },
     /// The room has changed.
     Room {
         /// The room as it stands.
-        room: RoomView,
+        room: Box<RoomView>,
     },
     /// A connection message from another member.
     Signal {
@@ -419,136 +421,4 @@ pub struct LayerDigest {
     pub layer: u16,
     /// SHA-256 over its parameters (32-bit floats, little endian, in order), in hexadecimal.
     pub sha256: String,
-}
-
-/// A room's state. There is no silent state: each is shown to the user by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum RoomState {
-    /// For members, or for somebody to press start.
-    Waiting,
-    /// Stages are built, links are made, kernels are compiled.
-    WarmingUp,
-    /// Steps are made.
-    Training,
-    /// No new step begins.
-    Paused,
-    /// The ring is put together anew, and goes on from the newest step of which every layer is left.
-    Reconfiguring {
-        /// Why, in words for the user.
-        reason: String,
-    },
-    /// All steps are made.
-    Finished,
-    /// The run ended before its last step.
-    Stopped {
-        /// In words for the user.
-        reason: String,
-    },
-}
-
-/// A room as members and spectators see it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RoomView {
-    /// Its code.
-    pub code: RoomCode,
-    /// Its state.
-    pub state: RoomState,
-    /// Members in the order they came.
-    pub members: Vec<MemberView>,
-    /// The plan in force or being prepared.
-    pub plan: Option<Plan>,
-    /// The result, once finished.
-    pub result: Option<RunResult>,
-    /// How often the ring was put together anew in this run, and how that went: the newest [`RECOVERIES_SHOWN_MAX`].
-    #[serde(default)]
-    pub recoveries: Vec<Recovery>,
-    /// Updates after which every layer lies with two devices; none where nothing is copied, or nothing was yet.
-    #[serde(default)]
-    pub stable: Option<Version>,
-    /// Updates between one such version and the next.
-    #[serde(default)]
-    pub replicated_every: Option<u16>,
-}
-
-/// One member.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MemberView {
-    /// Its id.
-    pub peer: PeerId,
-    /// Train or watch.
-    pub role: Role,
-    /// Its device.
-    pub device: Device,
-    /// What it does now.
-    pub status: MemberStatus,
-    /// Bytes it has sent to its neighbours.
-    pub links: Vec<LinkTraffic>,
-    /// How it does, or did last, under the plan.
-    pub report: Option<Box<Report>>,
-    /// What is known of its speed.
-    pub profile: ProfileView,
-    /// Why this run goes on without it, if it was cut out.
-    #[serde(default)]
-    pub cut_out: Option<String>,
-}
-
-/// What a room knows of a member's speed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "profile", rename_all = "snake_case")]
-pub enum ProfileView {
-    /// It has not told yet.
-    #[default]
-    Missing,
-    /// It has measured the run's layers.
-    Measured {
-        /// F, B and W of all layers for a sample, in seconds.
-        sample_seconds: f64,
-    },
-    /// What it told cannot be true; operations are counted instead.
-    Refused {
-        /// In words for the user.
-        reason: String,
-    },
-}
-
-/// What a member does now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemberStatus {
-    /// No plan yet.
-    Waiting,
-    /// Measures the run's layers, so that the plan can be made.
-    Measuring,
-    /// Builds its stage and links.
-    Preparing,
-    /// Has said ready.
-    Ready,
-    /// Computes.
-    Training,
-    /// The plan does without it and says why: it may step in with the next.
-    Spare,
-    /// Only watches.
-    Watching,
-    /// Has finished its part.
-    Done,
-    /// The run goes on without it, because of what it did.
-    CutOut,
-}
-
-/// What came out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunResult {
-    /// Updates made.
-    pub steps: u32,
-    /// Mean loss of the first step.
-    pub loss_first: Option<f32>,
-    /// Mean loss of the last step.
-    pub loss_last: Option<f32>,
-    /// Share of right answers on held-out samples after the last step, 0 to 1.
-    pub test_accuracy: Option<f32>,
-    /// From room created to result.
-    pub seconds: f64,
-    /// Digests of all layers, in order.
-    pub digests: Vec<LayerDigest>,
 }

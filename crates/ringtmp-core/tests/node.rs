@@ -62,7 +62,7 @@ fn training_with(
     let welcome = ServerMessage::Welcome {
         peer: me,
         run: Box::new(run),
-        room,
+        room: Box::new(room),
         points: Vec::new(),
     };
     let limits = Limits {

@@ -49,7 +49,7 @@ fn view(output: &[LobbyOutput]) -> Option<&RoomView> {
         LobbyOutput::Send {
             message: ServerMessage::Room { room },
             ..
-        } => Some(room),
+        } => Some(&**room),
         _ => None,
     })
 }

@@ -85,7 +85,7 @@ impl Progress {
                 peer, room, points, ..
             } => {
                 self.view.me = Some(*peer);
-                self.view.room = Some(room.clone());
+                self.view.room = Some((**room).clone());
                 self.curve = Curve::default();
                 self.curve.extend(points);
             }
@@ -103,7 +103,7 @@ impl Progress {
                         self.curve = Curve::default();
                     }
                 }
-                self.view.room = Some(room.clone());
+                self.view.room = Some((**room).clone());
             }
             ServerMessage::Refused { refusal } => {
                 self.notice(NoticeLevel::Error, refusal.to_string(), "");

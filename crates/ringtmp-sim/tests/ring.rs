@@ -383,7 +383,7 @@ impl World {
         self.lobby
             .handle(self.now, [5; 16], LobbyInput::Disconnected { connection });
         while self.lobby.poll_output().is_some() {}
-        views.pop().expect("a watcher is welcome")
+        *views.pop().expect("a watcher is welcome")
     }
 }
 

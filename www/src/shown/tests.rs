@@ -1,6 +1,6 @@
 use super::*;
-use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, RunResult};
-use ringtmp_peer::LinkView;
+use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, Recovery, RunResult};
+use ringtmp_peer::{LinkView, NoticeLevel};
 
 fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
     let device = Device {
@@ -263,6 +263,24 @@ fn notices_put_what_is_worst_and_newest_first() {
     assert_eq!(texts(&view, None), ["second", "first"]);
     assert_eq!(texts(&view, Some(&failure())), ["gone", "second"]);
     assert!(texts(&view, Some(&Ending::Left)).is_empty());
+}
+
+#[test]
+fn what_a_loss_came_to_is_told_in_sentences_once_it_is_over() {
+    let mut view = view();
+    let recovery = |repeated, moved, seconds| Recovery {
+        reason: "a phone left the ring, and with it layer 2".to_owned(),
+        step: 12,
+        repeated,
+        moved,
+        seconds,
+    };
+    let recoveries = vec![recovery(3, 2, Some(0.42)), recovery(0, 0, None)];
+    room(&mut view).recoveries = recoveries;
+    let told = notices(Some(&view), None);
+    let text = "a phone left the ring, and with it layer 2. After 0.4 s 2 layers moved, and training went on from step 13.";
+    let expected = notice(NoticeLevel::Information, text, "3 steps were made again.");
+    assert_eq!(told.last(), Some(&expected), "the other is not over");
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub(super) struct Keeping {
     /// Of the layers that move past this stage, how much did.
     pub(super) passed: BTreeMap<LayerIndex, u64>,
     /// Layers that are still to come before the stage can be built.
-    pub(super) awaited: BTreeSet<LayerIndex>,
+    pub(super) lacking: BTreeSet<LayerIndex>,
     /// The newest version that was stable under this plan.
     pub(super) stable: Version,
     /// The room wants the ring to come to rest (at the head).
@@ -127,14 +127,14 @@ impl Keeping {
             receiving: Receiving::default(),
             on_their_way: VecDeque::new(),
             passed: BTreeMap::new(),
-            awaited: to_here.map(|a_move| a_move.layer).collect(),
+            lacking: to_here.map(|a_move| a_move.layer).collect(),
             stable: plan.start,
             rest: false,
         }
     }
 
-    pub(super) fn awaits_layers(&self) -> bool {
-        !self.awaited.is_empty()
+    pub(super) fn lacks_layers(&self) -> bool {
+        !self.lacking.is_empty()
     }
 }
 

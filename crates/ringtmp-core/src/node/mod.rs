@@ -140,39 +140,16 @@ impl Node {
             Input::ServerLost | Input::Tick => {}
             Input::LinkUp { peer } => self.link_up(now, peer),
             Input::LinkLost { peer, reason } => self.link_lost(peer, reason),
-            Input::Control { from, epoch, body } => {
-                self.heard(now, from, Some(&body));
-                self.control(now, from, epoch, body);
-            }
-            Input::Piece {
-                from,
-                epoch,
-                piece,
-                payload,
-            } => {
-                self.heard(now, from, None);
-                self.piece(from, epoch, piece, payload);
-            }
+            Input::Control { .. }
+            | Input::Piece { .. }
+            | Input::Tensor { .. }
+            | Input::Unreadable { .. } => self.frame(now, input),
             Input::Snapped {
                 epoch,
                 version,
                 copies,
                 took,
             } => self.snapped(epoch, version, copies, took),
-            Input::Tensor {
-                from,
-                epoch,
-                kind,
-                purpose,
-                micro_batch,
-                payload,
-            } => {
-                self.heard(now, from, None);
-                self.tensor(from, epoch, kind, purpose, micro_batch, payload);
-            }
-            Input::Unreadable { from, error } => {
-                self.blame(from, format!("link to {}: {error}", self.name(from)));
-            }
             Input::Built { epoch } => {
                 if let Some(active) = self.under(epoch) {
                     active.built = true;
@@ -215,6 +192,40 @@ impl Node {
         self.probe(now);
         self.advance(now);
         self.beat(now, quiet);
+    }
+
+    /// Something has come over a link.
+    fn frame(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Control { from, epoch, body } => {
+                self.heard(now, from, Some(&body));
+                self.control(now, from, epoch, body);
+            }
+            Input::Piece {
+                from,
+                epoch,
+                piece,
+                payload,
+            } => {
+                self.heard(now, from, None);
+                self.piece(from, epoch, piece, payload);
+            }
+            Input::Tensor {
+                from,
+                epoch,
+                kind,
+                purpose,
+                micro_batch,
+                payload,
+            } => {
+                self.heard(now, from, None);
+                self.tensor(from, epoch, kind, purpose, micro_batch, payload);
+            }
+            Input::Unreadable { from, error } => {
+                self.blame(from, format!("link to {}: {error}", self.name(from)));
+            }
+            _ => {}
+        }
     }
 
     /// What to do next, or until when to wait.

@@ -44,7 +44,7 @@ impl Node {
         let keeping = Keeping::new(&plan, stage, &outline);
         // A ring that is put together anew is in a hurry.
         let probes = self.plans_measured() && !links.is_empty() && plan.start.0 == 0;
-        if !keeping.awaits_layers() {
+        if !keeping.lacks_layers() {
             self.output.push_back(Output::Build(assignment.clone()));
         }
         self.active = Some(Active {

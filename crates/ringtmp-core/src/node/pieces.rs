@@ -59,7 +59,7 @@ impl Node {
             };
             version.0 > 0
                 && self.ledger.bytes(copy).is_none()
-                && !active.keeping.awaited.contains(layer)
+                && !active.keeping.lacking.contains(layer)
         });
         missing.map_or(Ok(()), |layer| Err(lacks(CopyId { version, layer })))
     }
@@ -201,8 +201,8 @@ impl Node {
         };
         let keeping = &mut active.keeping;
         if self.ledger.bytes(copy).is_some()
-            && keeping.awaited.remove(&layer)
-            && keeping.awaited.is_empty()
+            && keeping.lacking.remove(&layer)
+            && keeping.lacking.is_empty()
         {
             let assignment = active.assignment.clone();
             self.output.push_back(Output::Build(assignment));

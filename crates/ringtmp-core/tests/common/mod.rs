@@ -145,7 +145,7 @@ impl Server {
                     message: ServerMessage::Welcome { peer, room, .. },
                     ..
                 } => {
-                    return Ok((*peer, room.clone()));
+                    return Ok((*peer, (**room).clone()));
                 }
                 LobbyOutput::Send {
                     message: ServerMessage::Refused { refusal },

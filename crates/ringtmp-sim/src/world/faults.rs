@@ -74,7 +74,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 self.schedule(seconds(s), Event::Resumes(from, to));
             }
             FaultKind::Leave { device } => {
-                self.to_server(device, &ClientMessage::Leave);
+                self.tell_server(device, &ClientMessage::Leave);
                 self.crash(device, None, true);
             }
         }
@@ -125,7 +125,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         until.is_some_and(|until| self.now < *until)
     }
 
-    pub(super) fn to_server(&mut self, from: usize, message: &ClientMessage) {
+    pub(super) fn tell_server(&mut self, from: usize, message: &ClientMessage) {
         let Some(connection) = self.peers[from].connection else {
             return;
         };

@@ -1,0 +1,176 @@
+//! The server: what devices say to it, and what it says to them.
+
+use super::{Event, SIGNAL_DELAY, World};
+use crate::check::Watch;
+use crate::compute::Compute;
+use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::lobby::{ConnectionId, LobbyInput, LobbyOutput};
+use ringtmp_core::node::Assignment;
+use ringtmp_core::plan::Plan;
+use ringtmp_core::signal::{
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RoomState,
+    ServerMessage,
+};
+use ringtmp_core::time::Time;
+
+impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
+    fn join_all(&mut self, room: RoomCode) {
+        self.room = Some(room);
+        for i in 0..self.peers.len() {
+            self.join(i);
+        }
+    }
+
+    /// A device comes into the room, over a socket that was never used before.
+    pub(super) fn join(&mut self, i: usize) {
+        let Some(room) = self.room else { return };
+        let connection = ConnectionId(self.sockets);
+        self.sockets += 1;
+        self.peers[i].connection = Some(connection);
+        self.devices.insert(connection, i);
+        self.tell_lobby(LobbyInput::Connected { connection });
+        let join = ClientMessage::Join {
+            protocol: PROTOCOL_VERSION,
+            room,
+            role: Role::Participant,
+            device: Device {
+                kind: DeviceKind::Native,
+                name: format!("device {i}"),
+                executor: ExecutorKind::Cpu,
+                adapter: String::new(),
+                memory_bytes: self.scenario.devices[i].memory_bytes,
+            },
+            has_data: self.scenario.devices[i].has_data,
+        };
+        self.schedule(SIGNAL_DELAY, Event::ToServer(i, join));
+    }
+
+    pub(super) fn text(&mut self, connection: ConnectionId, message: &ClientMessage) {
+        let text = serde_json::to_string(message).expect("messages are JSON");
+        self.tell_lobby(LobbyInput::Text {
+            connection,
+            text: &text,
+        });
+    }
+
+    pub(super) fn tell_lobby(&mut self, input: LobbyInput<'_>) {
+        // Random bytes name rooms and peers: one of the two a connection makes, so that a counter will do.
+        self.entropy = self.entropy.wrapping_add(1);
+        self.lobby.handle(self.now, [self.entropy; 16], input);
+        while let Some(output) = self.lobby.poll_output() {
+            match output {
+                LobbyOutput::Send {
+                    connection,
+                    message,
+                } => self.answered(connection, message),
+                LobbyOutput::Close { .. } => {}
+            }
+        }
+        self.wake_server();
+    }
+
+    /// The server is woken where a run outlives losses; otherwise it has nothing to time that these runs need.
+    fn wake_server(&mut self) {
+        let recovers = self.scenario.outline.replication.is_on();
+        let over = matches!(self.state, RoomState::Finished | RoomState::Stopped { .. });
+        let Some(due) = self.lobby.poll_timeout().filter(|_| recovers && !over) else {
+            return;
+        };
+        if self.server_wakes.is_none_or(|wakes| due < wakes) {
+            self.server_wakes = Some(due);
+            self.schedule(due.since(self.now), Event::ServerTick);
+        }
+    }
+
+    fn answered(&mut self, connection: ConnectionId, mut message: ServerMessage) {
+        if let (ServerMessage::Prepare { plan }, Some(limits)) =
+            (&mut message, &self.scenario.limits)
+        {
+            plan.limits.clone_from(limits);
+        }
+        match &message {
+            ServerMessage::Created { room } => return self.join_all(*room),
+            ServerMessage::Room { room } => {
+                self.recoveries.clone_from(&room.recoveries);
+                self.became(room.state.clone());
+            }
+            ServerMessage::Refused { refusal } => {
+                let reason = refusal.to_string();
+                self.state = RoomState::Stopped { reason };
+            }
+            ServerMessage::Prepare { plan } => self.planned(plan),
+            ServerMessage::Halt { .. }
+            | ServerMessage::Rest { .. }
+            | ServerMessage::Welcome { .. }
+            | ServerMessage::Signal { .. }
+            | ServerMessage::Commit { .. }
+            | ServerMessage::Clock { .. }
+            | ServerMessage::Progress { .. } => {}
+        }
+        let device = self.devices.get(&connection).copied();
+        let Some(to) = device.filter(|to| self.peers[*to].connection == Some(connection)) else {
+            return;
+        };
+        if let ServerMessage::Welcome { peer, .. } = &message {
+            self.index.insert(*peer, to);
+            self.peers[to].id = Some(*peer);
+            if self.now == Time::ZERO || self.plan.is_none() {
+                self.measure_all();
+            } else {
+                self.measure(to);
+            }
+        }
+        #[cfg(test)]
+        let message = self.planted.told(to, self.peers[to].obeyed, message);
+        self.schedule(SIGNAL_DELAY, Event::FromServer(to, Box::new(message)));
+    }
+
+    pub(super) fn became(&mut self, state: RoomState) {
+        if matches!(state, RoomState::Stopped { .. }) {
+            self.stopped.get_or_insert(self.now);
+        }
+        self.state = state;
+    }
+
+    /// Once everybody knows its name, everybody tells what it would measure.
+    fn measure_all(&mut self) {
+        let ids: Option<Vec<PeerId>> = self.peers.iter().map(|peer| peer.id).collect();
+        if let Some(ids) = ids {
+            (0..ids.len()).for_each(|i| self.tell_profile(i, &ids));
+        }
+    }
+
+    /// A newcomer tells what it has measured, and the links that it will have.
+    fn measure(&mut self, at: usize) {
+        let nobody = PeerId(u64::MAX);
+        let ids = self.peers.iter().map(|peer| peer.id.unwrap_or(nobody));
+        let ids: Vec<PeerId> = ids.collect();
+        self.tell_profile(at, &ids);
+    }
+
+    fn tell_profile(&mut self, at: usize, ids: &[PeerId]) {
+        let profile = self.scenario.profile(at, ids);
+        let told = ClientMessage::Profile { profile };
+        self.schedule(SIGNAL_DELAY, Event::ToServer(at, told));
+    }
+
+    /// The room has decided who does what.
+    pub(super) fn planned(&mut self, plan: &Plan) {
+        let is_newer = |(old, _): &(Plan, Vec<usize>)| old.epoch < plan.epoch;
+        if self.plan.as_ref().is_none_or(is_newer) {
+            let device = |peer: &PeerId| self.index.get(peer).copied();
+            let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
+            let given_up = self.stable_given_up(plan);
+            self.dealt.retain(|(from, _)| *from < plan.first_step());
+            self.dealt
+                .push((plan.first_step(), plan.sources.len() as u16));
+            let excused_until = self.watch.excused_until;
+            self.watch = Watch::new(self.scenario, plan, &order);
+            self.watch.excused_until = excused_until;
+            if let Some(given_up) = given_up {
+                self.watch.complain(given_up);
+            }
+            self.plan = Some((plan.clone(), order));
+        }
+    }
+}
