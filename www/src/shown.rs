@@ -169,10 +169,16 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
             words::waiting(participants(room), usize::from(wanted))
         }
         Phase::WarmingUp => words::WARMING_UP_DETAIL.to_owned(),
-        Phase::Training => words::training(
-            room.plan.as_ref().map_or(0, Plan::stages),
-            own_part(view, room).as_deref(),
-        ),
+        Phase::Training => {
+            let stages = room.plan.as_ref().map_or(0, Plan::stages);
+            let training = words::training(stages, own_part(view, room).as_deref());
+            // What lies with one device alone is not safe.
+            let safe = room.stable.filter(|_| stages > 1);
+            let safe = safe
+                .map(|version| words::safe(version.0))
+                .unwrap_or_default();
+            format!("{training}{safe}")
+        }
         Phase::Paused => words::PAUSED_DETAIL.to_owned(),
         Phase::Reconfiguring => match &room.state {
             RoomState::Reconfiguring { reason } => {

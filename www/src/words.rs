@@ -385,6 +385,14 @@ pub fn draw_used(label: u32, step: u32) -> String {
     format!("{label}: used in step {step}, and forgotten")
 }
 
+/// Behind a sentence: what a loss would not take.
+pub fn safe(steps: u32) -> String {
+    match steps {
+        1 => " The first step is safe: it lies with two devices.".to_owned(),
+        steps => format!(" {steps} steps are safe: they lie with two devices."),
+    }
+}
+
 /// While the ring is put together anew.
 pub fn reconfiguring(reason: &str) -> String {
     format!("{reason}. The others take over and go on.")

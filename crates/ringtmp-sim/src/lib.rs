@@ -14,11 +14,10 @@
 //! ([`Loss`]) is an event in that heap, and whatever else may happen to a ring is to be one more kind. While a run goes on, [`check`] watches it: that is how a scheduler's
 //! mistake is found even where the run seems to end well.
 
+pub mod any;
 pub mod check;
 pub mod compute;
 
-#[cfg(test)]
-mod faulty;
 mod random;
 pub mod report;
 mod scenario;

@@ -1,84 +1,14 @@
+use crate::any::{Tally, random, spoil};
 use crate::check::{Complaint, compare, simulate_checked};
 use crate::compute::HashStage;
-use crate::faulty::spoil;
 use crate::planted::Bug;
-use crate::random::Draws;
-use crate::scenario::{DeviceSpec, Fault, FaultKind, Loss, Scenario};
+use crate::scenario::{Fault, FaultKind, Loss, Scenario};
 use crate::world::{SimulationError, World};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::partition::{Hop, Hops};
-use ringtmp_core::plan::LayerCost;
-use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Limits, Mode};
 use ringtmp_core::signal::Replication;
 use std::ops::Range;
-
-/// Rings, links and models of any kind, by seed.
-fn random(seed: u64) -> Scenario {
-    let mut draws = Draws::new(seed, u64::MAX);
-    let peers = draws.between(1, 8) as u16;
-    let mode = Mode::ALL[draws.between(0, 3) as usize];
-    let (micro_batches, steps) = (draws.between(1, 8) as u16, draws.between(1, 5) as u32);
-    let mut scenario = Scenario::equal(peers, mode, micro_batches, steps, 0.0);
-    scenario.seed = seed;
-    scenario.jitter = [0.0, 0.3, 0.6, 1.0][draws.between(0, 3) as usize];
-    let layer = |draws: &mut Draws| LayerCost {
-        flops: [0, 1, 2].map(|_| draws.between(0, 9) as f64),
-        parameters: draws.between(0, 1_000_000),
-        output_bytes: draws.between(1, 100_000),
-        stash_bytes: draws.between(1, 100_000),
-    };
-    let layers = draws.between(1, 12);
-    let outline = &mut scenario.outline;
-    outline.layers = (0..layers).map(|_| layer(&mut draws)).collect();
-    outline.evaluate_every = draws.between(0, 3) as u32;
-    outline.evaluation_micro_batches = draws.between(0, 3) as u16;
-    outline.schedule.micro_batch_samples = draws.between(1, 16) as u32;
-    outline.codec = CodecChoice::ALL[draws.between(0, 3) as usize];
-    if draws.between(0, 3) == 0 {
-        outline.planning = Planning::Counted;
-    }
-    let memory = |draws: &mut Draws| {
-        let megabytes = draws.between(1, 100);
-        [None, Some(megabytes * 1_000_000), Some(1 << 40)][draws.between(0, 2) as usize]
-    };
-    for device in &mut scenario.devices {
-        *device = DeviceSpec {
-            flops_per_second: [0; 3].map(|_| 100.0 * (0.1 + draws.unit())),
-            update_seconds: 0.01 * draws.unit(),
-            has_data: true,
-            memory_bytes: memory(&mut draws),
-            on_medium: draws.unit() < 0.5,
-        };
-    }
-    scenario.medium_bytes_per_second = (draws.unit() < 0.3).then(|| 1e6 + 1e8 * draws.unit());
-    let peers = scenario.devices.len();
-    for (one, other) in (0..peers).flat_map(|one| (0..one).map(move |other| (one, other))) {
-        let link = Hop {
-            delay_seconds: 0.1 * draws.unit(),
-            bytes_per_second: (draws.unit() < 0.5).then(|| 1e6 + 1e8 * draws.unit()),
-        };
-        scenario.links.set(one, other, link);
-    }
-    if draws.unit() < 0.5 {
-        scenario.outline.source = DataSource::Every;
-        scenario.outline.sample_bytes = draws.between(1, 100_000);
-        // The first device keeps its samples, so that there are some.
-        for device in &mut scenario.devices[1..] {
-            device.has_data = draws.unit() < 0.7;
-        }
-    }
-    scenario.outline.schedule.clips_gradients = draws.unit() < 0.4;
-    if peers > 1 && draws.unit() < 0.2 {
-        let one = draws.between(0, peers as u64 - 1) as usize;
-        scenario.losses.push(Loss {
-            between: [one, (one + 1) % peers],
-            // Some while the ring gets ready, some after its end.
-            at_seconds: 10.0 * draws.unit().powi(3),
-        });
-    }
-    scenario
-}
 
 /// All seeds, or the one to replay.
 fn seeds() -> Range<u64> {
@@ -135,43 +65,17 @@ fn a_thousand_random_rings_pass_every_check() {
     );
 }
 
-/// Why a run may stop when things go wrong: nobody, or nobody with samples, is left.
-const NOBODY_LEFT: [&str; 4] = [
-    "samples",
-    "no device is left",
-    "none of the devices answers",
-    "left the ring",
-];
-
 #[test]
 fn a_thousand_rings_in_which_things_go_wrong_pass_every_check() {
-    let (mut recovered, mut stopped, mut moved) = (0, 0, 0);
+    let mut tally = Tally::default();
     for seed in seeds() {
         let _replay = Replay(seed);
-        let mut scenario = random(seed);
-        spoil(&mut scenario, seed);
-        match simulate_checked(&scenario) {
-            Ok(outcome) => {
-                let from_copies = outcome.recoveries.iter().filter(|one| one.step > 0);
-                recovered += usize::from(from_copies.clone().next().is_some());
-                moved += usize::from(from_copies.map(|one| one.moved).sum::<u16>() > 0);
-            }
-            Err(SimulationError::Refused { reason, .. }) => {
-                assert!(reason.contains("samples"), "seed {seed}: {reason}");
-            }
-            Err(SimulationError::Stopped { reason, .. })
-                if NOBODY_LEFT.iter().any(|words| reason.contains(words)) =>
-            {
-                stopped += 1;
-            }
-            Err(error) => panic!("{error}"),
-        }
+        tally.add(seed).unwrap_or_else(|error| panic!("{error}"));
     }
-    println!("{recovered} went on from copies, {moved} moved layers, {stopped} stopped");
+    println!("{tally:?}");
     if seeds().count() > 1 {
-        assert!(recovered > 180, "{recovered} went on from copies");
-        assert!(moved > 120, "{moved} moved layers");
-        assert!(stopped < 150, "{stopped} stopped for want of devices");
+        assert!(tally.recovered > 180 && tally.moved > 120, "{tally:?}");
+        assert!(tally.stopped < 150, "{tally:?}");
     }
 }
 

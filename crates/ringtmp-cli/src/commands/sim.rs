@@ -8,6 +8,7 @@ use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::trace::extent;
 use ringtmp_core::trace::json::{Trace, to_json};
+use ringtmp_sim::any::Tally;
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::report::Report;
 use ringtmp_sim::{DeviceSpec, Hop, Hops, Loss, Outcome, PEERS_MAX, Scenario, timeline};
@@ -43,6 +44,13 @@ pub(crate) struct Sim {
     /// Makes all draws: the same seed replays the same run
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Simulate random rings in which devices crash, sleep, are cut off and return, one for each of --seeds: all that is
+    /// checked of them must hold
+    #[arg(long, conflicts_with_all = ["devices", "rings", "timeline", "trace"])]
+    faults: bool,
+    /// With --faults, so many rings; the first has the seed --seed
+    #[arg(long, default_value_t = 1000, requires = "faults", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
     /// Simulate so many rings, under seeds that follow each other, and tell the means
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rings: u32,
@@ -123,8 +131,33 @@ impl Devices {
     }
 }
 
+/// Simulates rings in which things go wrong.
+fn faults(sim: &Sim) -> Result<()> {
+    let mut tally = Tally::default();
+    for seed in sim.seed..sim.seed.saturating_add(sim.seeds) {
+        let replay = || format!("replay it: ringtmp sim --faults --seed {seed} --seeds 1");
+        tally.add(seed).with_context(replay)?;
+    }
+    if let Some(path) = &sim.json {
+        return write_json(&tally, path);
+    }
+    let Tally {
+        rings,
+        recovered,
+        moved,
+        stopped,
+    } = tally;
+    println!(
+        "{rings} rings passed every check: {recovered} went on from copies ({moved} of them moved layers), {stopped} stopped since nobody was left"
+    );
+    Ok(())
+}
+
 /// Simulates.
 pub(crate) fn run(sim: &Sim) -> Result<()> {
+    if sim.faults {
+        return faults(sim);
+    }
     let scenario = sim.scenario()?;
     let mut reports = Vec::new();
     for ring in 0..sim.rings {
