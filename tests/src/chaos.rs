@@ -187,6 +187,38 @@ pub async fn killed(
     .await
 }
 
+/// A ring of which one tab sleeps after its step `at_step`, as that of a locked phone, until the others train without it; then it
+/// wakes.
+///
+/// # Errors
+///
+/// If the others do not go on, do not take it in again, or do not finish.
+pub async fn asleep(theatre: &Theatre, work: Work, sleeper: usize, at_step: u32) -> Result<Round> {
+    watching(theatre, run_file(work), async |mut watcher, room| {
+        let tabs = open(theatre, room).await?;
+        let is_time = |view: &View| reached(view) >= at_step;
+        watcher.until("steps before the sleep", is_time).await?;
+        let (browser, _) = &tabs[sleeper % TABS];
+        let asleep = Instant::now();
+        browser.freeze()?;
+        let recovered = |view: &View, times: usize| {
+            let recoveries = view.room.iter().flat_map(|room| &room.recoveries);
+            let over = recoveries.filter(|recovery| recovery.seconds.is_some());
+            over.count() >= times
+        };
+        let without = watcher.until("training without it", |view| recovered(view, 1));
+        let without = without.await;
+        let seconds = asleep.elapsed().as_secs_f64();
+        browser.thaw()?;
+        without?;
+        let with = |view: &View| recovered(view, 2);
+        watcher.until("training with it again", with).await?;
+        let view = watcher.until("the end", has_finished).await?;
+        round(view, Some(seconds))
+    })
+    .await
+}
+
 fn round(view: View, seconds_to_resume: Option<f64>) -> Result<Round> {
     let room = view.room.context("a room")?;
     Ok(Round {

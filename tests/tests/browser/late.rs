@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use ringtmp_core::codec::{CodecChoice, TensorCodec};
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
+use ringtmp_core::signal::Replication;
 use ringtmp_core::trace::{Activity, Span};
 use ringtmp_peer::{DataTable, LinkState, ModelTable, OptimizerTable, RuleName, RunFile};
 use ringtmp_tests::{BrowserKind, NativePeer, Tab, Theatre};
@@ -38,6 +39,8 @@ fn run() -> RunFile {
         data: DataTable::set("addition"),
         schedule: Mode::TwoVersions,
         codec: CodecChoice::Int8,
+        // The bytes that are counted here are those of tensors.
+        replicate: Replication::Off,
         steps: STEPS,
         batch: BATCH,
         micro_batch: MICRO_BATCH,

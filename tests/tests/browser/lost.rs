@@ -1,7 +1,7 @@
 //! Tabs that die, each a browser process of its own.
 
 use anyhow::{Context, Result, ensure};
-use ringtmp_tests::chaos::{EVERY, TABS, Work, killed, undisturbed};
+use ringtmp_tests::chaos::{EVERY, TABS, Work, asleep, killed, undisturbed};
 use ringtmp_tests::{BrowserKind, Theatre};
 use std::time::Duration;
 
@@ -40,5 +40,25 @@ async fn whichever_tab_is_killed_the_others_end_with_the_weights_of_a_ring_left_
             "too much was lost: {recovery:?}"
         );
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tab_that_sleeps_is_done_without_and_taken_in_again_when_it_wakes() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let work = Work {
+        steps: 60,
+        batch: 8,
+    };
+    let round = asleep(&theatre, work, 1, 4).await?;
+    println!("{:?} {:?}", round.seconds_to_resume, round.recoveries);
+    let [lost, joined] = &round.recoveries[..] else {
+        anyhow::bail!("lost once and taken in once, not {:?}", round.recoveries);
+    };
+    ensure!(lost.reason.contains("nothing was heard"), "{lost:?}");
+    ensure!(joined.reason.contains("joins"), "{joined:?}");
+    ensure!(joined.repeated == 0, "waking costs no step: {joined:?}");
     Ok(())
 }

@@ -29,6 +29,10 @@ const COST_SHARE: f64 = 0.05;
 /// a gigabyte (docs/performance.md).
 pub(super) const COPY_SECONDS_PER_BYTE: f64 = 20e-9;
 
+/// The share of the time that a copy is on its way by which it slows training: tensors wait behind its pieces, on a slow link for
+/// as long as these take, and on a quick one the whole copy is no matter.
+pub(super) const COPY_SHARE: f64 = 0.25;
+
 /// The most updates between two versions that are kept: what a loss costs stays within what people wait for.
 const EVERY_MAX: u16 = 64;
 
@@ -42,6 +46,8 @@ pub(super) struct Round {
     pub(super) rest: bool,
     /// The own copies are there.
     pub(super) copied: bool,
+    /// Since when they are on their way.
+    pub(super) sent: Option<Time>,
     /// What the predecessor, and all before it, say it cost; known once they are done.
     pub(super) before: Option<u32>,
     pub(super) cost_micros: u32,

@@ -123,6 +123,8 @@ pub struct Node {
     /// Updates of the stage that was last given up.
     reached: Step,
     clock: RoomClock,
+    /// That of the input being handled.
+    now: Time,
     output: VecDeque<Output>,
 }
 
@@ -135,6 +137,7 @@ impl Node {
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: Input) {
         let quiet = matches!(input, Input::Tick);
+        self.now = now;
         match input {
             Input::Room(message) => self.room(now, message),
             Input::ServerLost | Input::Tick => {}

@@ -1,6 +1,6 @@
 //! The part of a node that takes part in rounds: see [`super::keeping`].
 
-use super::keeping::{COPY_SECONDS_PER_BYTE, Round};
+use super::keeping::{COPY_SECONDS_PER_BYTE, COPY_SHARE, Round};
 use super::{Event, Node, Output};
 use crate::ids::{Epoch, LayerIndex, PeerId, Step, Version};
 use crate::replica::CopyId;
@@ -47,6 +47,7 @@ impl Node {
             version,
             rest,
             copied: false,
+            sent: None,
             before: (active.stage.0 == 0).then_some(0),
             cost_micros: 0,
             secured: false,
@@ -138,6 +139,7 @@ impl Node {
                 .collect();
             return self.forget(unknown);
         };
+        let now = self.now;
         let alone = active.links.is_empty();
         let successor = active.plan.stage_of(active.plan.successor(active.stage));
         let mut bytes_all = 0;
@@ -150,6 +152,7 @@ impl Node {
         }
         if let Some(round) = &mut active.keeping.round {
             round.copied = true;
+            round.sent = Some(now);
             let cost = took.as_secs_f64() + bytes_all as f64 * COPY_SECONDS_PER_BYTE;
             round.cost_micros = (cost * 1e6) as u32;
         }
@@ -196,12 +199,17 @@ impl Node {
         let Some(round) = &mut keeping.round else {
             return;
         };
-        let Some(before) = round.before.filter(|_| !round.secured && round.copied) else {
-            return;
-        };
-        if !keeping.sending.is_empty() {
+        if !round.copied || !keeping.sending.is_empty() {
             return;
         }
+        if let Some(sent) = round.sent.take() {
+            let waited = self.now.since(sent).as_secs_f64() * COPY_SHARE;
+            let waited = (waited * 1e6) as u32;
+            round.cost_micros = round.cost_micros.saturating_add(waited);
+        }
+        let Some(before) = round.before.filter(|_| !round.secured) else {
+            return;
+        };
         round.secured = true;
         let (version, cost_micros) = (round.version, round.cost_micros.max(before));
         if active.links.is_empty() {

@@ -21,7 +21,7 @@ use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput};
 use ringtmp_core::node::{Assignment, Input, Output, Polled};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
-    ClientMessage, PROTOCOL_VERSION, Recovery, RoomState, RunDescriptor, ServerMessage,
+    ClientMessage, LayerDigest, PROTOCOL_VERSION, Recovery, RoomState, RunDescriptor, ServerMessage,
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
@@ -131,6 +131,8 @@ pub(crate) struct World<'a, C: Compute, B> {
     /// From which steps on micro-batches were dealt to how many sources.
     dealt: Vec<(Step, u16)>,
     recoveries: Vec<Recovery>,
+    /// What devices said of their weights at the end of the plan.
+    digested: BTreeMap<usize, Vec<LayerDigest>>,
     /// The newest version that the head has told the room of.
     stable: Option<Version>,
     pub(crate) watch: Watch,
@@ -189,6 +191,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             plan: None,
             dealt: Vec::new(),
             recoveries: Vec::new(),
+            digested: BTreeMap::new(),
             stable: None,
             watch: Watch::default(),
             trace: Vec::new(),

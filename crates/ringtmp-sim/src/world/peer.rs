@@ -124,6 +124,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
 
     pub(super) fn digest(&mut self, at: usize, epoch: Epoch) {
         let digests = self.peers[at].stage.as_ref().map(Compute::digests);
+        let told = digests.clone().unwrap_or_default();
+        self.digested.insert(at, told);
         let digested = Input::Digested {
             epoch,
             digests: digests.unwrap_or_default(),

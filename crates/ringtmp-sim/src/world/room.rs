@@ -160,6 +160,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         if self.plan.as_ref().is_none_or(is_newer) {
             let device = |peer: &PeerId| self.index.get(peer).copied();
             let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
+            self.digested.clear();
             let given_up = self.stable_given_up(plan);
             self.dealt.retain(|(from, _)| *from < plan.first_step());
             self.dealt
