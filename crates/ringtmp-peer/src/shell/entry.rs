@@ -127,7 +127,8 @@ pub async fn run(
             return Err(error.into());
         }
     };
-    run_over(signalling, setup, commands, publish).await
+    // A peer holds much, and who waits for it need not.
+    Box::pin(run_over(signalling, setup, commands, publish)).await
 }
 
 /// Like [`run`], over a connection to a server that is there already.
