@@ -2,6 +2,7 @@
 //! soon, and whether they end with the weights of a ring that was left in peace.
 
 use crate::browser::{Browser, BrowserKind};
+use crate::ring::watcher;
 use crate::tab::Tab;
 use crate::theatre::Theatre;
 use anyhow::{Context, Result, ensure};
@@ -9,9 +10,8 @@ use futures::channel::mpsc;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::profile::Planning;
-use ringtmp_core::signal::{Recovery, Replication, Role, RoomState, RunResult};
-use ringtmp_peer::{Command, Entry, ExecutorChoice, Own, RunFile, Setup, View};
-use ringtmp_transport::loopback::LoopbackNetwork;
+use ringtmp_core::signal::{Recovery, Replication, RoomState, RunResult};
+use ringtmp_peer::{Command, RunFile, View};
 use std::future::Future;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -100,16 +100,7 @@ async fn watching<T, F: Future<Output = Result<T>>>(
     run: RunFile,
     meanwhile: impl FnOnce(Watcher, RoomCode) -> F,
 ) -> Result<T> {
-    let setup = Setup {
-        server: theatre.url(""),
-        entry: Entry::Create(run),
-        role: Role::Spectator,
-        name: "watcher".to_owned(),
-        executor: ExecutorChoice::Cpu,
-        connector: LoopbackNetwork::new(0).into(),
-        weights: None,
-        own: Own::default(),
-    };
+    let setup = watcher(theatre.url(""), run);
     let (seen, views) = watch::channel(None);
     let (mut leave, commands) = mpsc::channel(1);
     let local = LocalSet::new();

@@ -160,15 +160,10 @@ async fn ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
     }
 }
 
-/// Opens a room, tells its code, and waits for its result.
-async fn watch(
-    server: &str,
-    run: RunFile,
-    code: oneshot::Sender<RoomCode>,
-    steps: watch::Sender<Option<u32>>,
-) -> RunResult {
-    let setup = Setup {
-        server: server.to_owned(),
+/// Somebody who opens a room for a run and only watches it.
+pub(crate) fn watcher(server: String, run: RunFile) -> Setup {
+    Setup {
+        server,
         entry: Entry::Create(run),
         role: Role::Spectator,
         name: "watcher".to_owned(),
@@ -176,7 +171,17 @@ async fn watch(
         connector: LoopbackNetwork::new(0).into(),
         weights: None,
         own: Own::default(),
-    };
+    }
+}
+
+/// Opens a room, tells its code, and waits for its result.
+async fn watch(
+    server: &str,
+    run: RunFile,
+    code: oneshot::Sender<RoomCode>,
+    steps: watch::Sender<Option<u32>>,
+) -> RunResult {
+    let setup = watcher(server.to_owned(), run);
     let mut code = Some(code);
     let (mut leave, commands) = mpsc::channel(1);
     let (result_sender, result) = oneshot::channel();

@@ -2,30 +2,12 @@
 
 mod common;
 
-use ringtmp_core::codec::TensorCodec;
-use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, RoomCode, StageIndex, Step};
-use ringtmp_core::node::{Input, Node, Output, Polled};
-use ringtmp_core::plan::Plan;
-use ringtmp_core::schedule::{Limits, Mode, ScheduleSpec};
+use common::pair::{self, EPOCH, HEAD, TAIL, feed, run_of_two};
+use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, StageIndex, Step};
+use ringtmp_core::node::{Input, Node, Output};
+use ringtmp_core::schedule::{Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
-use ringtmp_core::time::Time;
-use ringtmp_core::wire::{Body, Hello, Purpose, SumKind, TensorKind, WireError};
-
-const HEAD: PeerId = PeerId(1);
-const TAIL: PeerId = PeerId(2);
-const EPOCH: Epoch = Epoch {
-    number: 1,
-    incarnation: 0,
-};
-
-fn feed(node: &mut Node, input: Input) -> Vec<Output> {
-    node.handle(Time::ZERO, input);
-    let mut outputs = Vec::new();
-    while let Polled::Do(output) = node.poll_output() {
-        outputs.push(output);
-    }
-    outputs
-}
+use ringtmp_core::wire::{Body, Purpose, SumKind, TensorKind, WireError};
 
 /// A node that trains as `me` in a ring of two, linked to `other`, on the head's samples.
 fn training(me: PeerId, other: PeerId) -> Node {
@@ -43,63 +25,10 @@ fn training_with(
     sources: Vec<StageIndex>,
     schedule: ScheduleSpec,
 ) -> Node {
-    let mut run = common::run(2);
-    run.outline.layers.truncate(2);
+    let mut run = run_of_two();
     run.outline.micro_batches = 4;
     run.outline.schedule = schedule;
-    let code = RoomCode::from_random([1; 10]);
-    let state = RoomState::Waiting;
-    let room = RoomView {
-        code,
-        state,
-        members: Vec::new(),
-        plan: None,
-        result: None,
-        recoveries: Vec::new(),
-        stable: None,
-        replicated_every: None,
-    };
-    let welcome = ServerMessage::Welcome {
-        peer: me,
-        run: Box::new(run),
-        room: Box::new(room),
-        points: Vec::new(),
-    };
-    let limits = Limits {
-        credit: 2,
-        weights_pending: 1,
-        slots: 3,
-    };
-    let plan = Plan {
-        epoch: EPOCH,
-        order: vec![HEAD, TAIL],
-        cuts: vec![0, 1, 2],
-        limits: vec![limits; 2],
-        sources,
-        codecs: vec![TensorCodec::F32],
-        ..Plan::default()
-    };
-    let hello = Hello {
-        protocol: PROTOCOL_VERSION,
-        room: code,
-        peer: other,
-    };
-    let mut node = Node::new();
-    for input in [
-        Input::Room(welcome),
-        Input::Room(ServerMessage::Prepare { plan }),
-        Input::Built { epoch: EPOCH },
-        Input::LinkUp { peer: other },
-        Input::Control {
-            from: other,
-            epoch: EPOCH,
-            body: Body::Hello(hello),
-        },
-        Input::Room(ServerMessage::Commit { epoch: EPOCH }),
-    ] {
-        feed(&mut node, input);
-    }
-    node
+    pair::training(me, other, sources, run)
 }
 
 fn tensor(from: PeerId, kind: TensorKind, payload: Option<PayloadId>) -> Input {

@@ -2,19 +2,15 @@
 
 mod common;
 
+use common::pair::{self, EPOCH, HEAD, TAIL, feed, run_of_two};
 use common::{Server, run};
-use ringtmp_core::codec::TensorCodec;
-use ringtmp_core::ids::{
-    Epoch, LayerIndex, PayloadId, PeerId, RoomCode, StageIndex, Step, Version,
-};
+use ringtmp_core::ids::{Epoch, LayerIndex, PayloadId, RoomCode, StageIndex, Step, Version};
 use ringtmp_core::lobby::{ConnectionId, Limits as ServerLimits, LobbyInput, LobbyOutput};
-use ringtmp_core::node::{Input, Node, Output, Polled};
+use ringtmp_core::node::{Input, Node, Output};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::room::HALT_WAIT_MAX;
-use ringtmp_core::schedule::Limits;
 use ringtmp_core::signal::*;
-use ringtmp_core::time::Time;
-use ringtmp_core::wire::{Body, Hello, Piece};
+use ringtmp_core::wire::{Body, Piece};
 
 /// A room of three that trains, replicated every two updates, and its plan. Connections are 10, 11 and 12.
 fn training(server: &mut Server) -> Plan {
@@ -210,74 +206,11 @@ fn who_comes_while_training_goes_on_is_taken_in_at_rest() {
     assert_eq!(asked, [10, 11, 12, 13]);
 }
 
-const HEAD: PeerId = PeerId(1);
-const TAIL: PeerId = PeerId(2);
-const EPOCH: Epoch = Epoch {
-    number: 1,
-    incarnation: 0,
-};
-
-fn feed(node: &mut Node, input: Input) -> Vec<Output> {
-    node.handle(Time::ZERO, input);
-    let mut outputs = Vec::new();
-    while let Polled::Do(output) = node.poll_output() {
-        outputs.push(output);
-    }
-    outputs
-}
-
 /// The tail of a ring of two that trains and is replicated.
 fn tail() -> Node {
-    let mut run = run(2);
-    run.outline.layers.truncate(2);
+    let mut run = run_of_two();
     run.outline.replication = Replication::Every(2);
-    let code = RoomCode::from_random([1; 10]);
-    let room = RoomView {
-        code,
-        state: RoomState::Waiting,
-        members: Vec::new(),
-        plan: None,
-        result: None,
-        recoveries: Vec::new(),
-        stable: None,
-        replicated_every: None,
-    };
-    let limits = Limits {
-        credit: 2,
-        weights_pending: 1,
-        slots: 3,
-    };
-    let plan = Plan {
-        epoch: EPOCH,
-        order: vec![HEAD, TAIL],
-        cuts: vec![0, 1, 2],
-        limits: vec![limits; 2],
-        sources: vec![StageIndex(0)],
-        codecs: vec![TensorCodec::F32],
-        ..Plan::default()
-    };
-    let hello = Body::Hello(Hello {
-        protocol: PROTOCOL_VERSION,
-        room: code,
-        peer: HEAD,
-    });
-    let mut node = Node::new();
-    for input in [
-        Input::Room(ServerMessage::Welcome {
-            peer: TAIL,
-            run: Box::new(run),
-            room: Box::new(room),
-            points: Vec::new(),
-        }),
-        Input::Room(ServerMessage::Prepare { plan }),
-        Input::Built { epoch: EPOCH },
-        Input::LinkUp { peer: HEAD },
-        control(hello),
-        Input::Room(ServerMessage::Commit { epoch: EPOCH }),
-    ] {
-        feed(&mut node, input);
-    }
-    node
+    pair::training(TAIL, HEAD, vec![StageIndex(0)], run)
 }
 
 fn control(body: Body) -> Input {

@@ -25,8 +25,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// The share of training's time that copying may take, where nobody says how often to copy.
 const COST_SHARE: f64 = 0.05;
 
-/// What a byte costs sender and receiver together, in seconds of computing: two native peers on one core take about 20 s for
-/// a gigabyte (docs/performance.md).
+/// What a byte is reckoned to cost sender and receiver together, in seconds of computing: native links take 9.5 s for a gigabyte
+/// (docs/performance.md), and about as much again is allowed for reading, writing and keeping it.
 pub(super) const COPY_SECONDS_PER_BYTE: f64 = 20e-9;
 
 /// The share of the time that a copy is on its way by which it slows training: tensors wait behind its pieces, on a slow link for

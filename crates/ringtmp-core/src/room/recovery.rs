@@ -224,6 +224,9 @@ impl Room {
         let (start, moves) = found.unwrap_or_default();
         (plan.start, plan.moves) = (start, moves);
         plan.past = past.unwrap_or_default();
+        // What was called stable may be lost with its owner and its buddy, and is then not to be called so any longer.
+        let left = |stable: &Version| *stable <= start;
+        self.recovering.stable = self.recovering.stable.filter(left);
         let bytes: u64 = plan
             .moves
             .iter()

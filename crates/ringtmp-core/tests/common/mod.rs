@@ -1,6 +1,8 @@
 //! A server to talk to, for the tests of the lobby and its rooms.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod pair;
+
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
