@@ -229,7 +229,7 @@ impl Server {
                 .map(|network| network.door(Arc::clone(&page), Arc::clone(&hosts)))
                 .transpose()?,
         };
-        let lobby = Lobby::new(config.limits);
+        let lobby = Lobby::new(config.limits, incarnation());
         let (statistics, statistics_seen) = watch::channel(lobby.statistics());
         let (events, events_queue) = mpsc::channel(hub::EVENTS_MAX);
         let metrics = metrics::Metrics::new(statistics_seen);
@@ -342,4 +342,13 @@ fn asynchronous(
     address: SocketAddr,
 ) -> Result<TcpListener, ServerError> {
     TcpListener::from_std(listener).map_err(|source| ServerError::Bind { address, source })
+}
+
+/// Seconds since 1970: greater than that of the server that was here before, so that no epoch is issued twice.
+fn incarnation() -> u32 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock that stands before 1970 gives 0, and rooms then go by what their members say.
+    since.map_or(0, |since| {
+        u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+    })
 }

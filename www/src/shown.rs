@@ -424,6 +424,7 @@ const fn status(status: MemberStatus) -> (&'static str, &'static str) {
         MemberStatus::Measuring => (words::STATUS_MEASURING, "preparing"),
         MemberStatus::Watching => (words::STATUS_WATCHING, "watching"),
         MemberStatus::Done => (words::STATUS_DONE, "done"),
+        MemberStatus::Away => (words::STATUS_AWAY, "away"),
         MemberStatus::CutOut => (words::STATUS_CUT_OUT, "cut-out"),
     }
 }

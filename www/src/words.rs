@@ -77,6 +77,7 @@ pub const INSECURE_ADVICE: &str = "For the rest, open the https:// link that the
 pub const SERVER_CONNECTING: &str = "connecting to the server";
 pub const SERVER_CONNECTED: &str = "server connected";
 pub const SERVER_LOST: &str = "server lost";
+pub const SERVER_AWAY: &str = "server away, trying again";
 
 pub const JOINING: &str = "Joining";
 pub const WAITING: &str = "Waiting for devices";
@@ -136,6 +137,7 @@ pub const STATUS_TRAINING: &str = "training";
 pub const STATUS_SPARE: &str = "spare";
 pub const STATUS_WATCHING: &str = "watching";
 pub const STATUS_DONE: &str = "done";
+pub const STATUS_AWAY: &str = "away";
 pub const STATUS_CUT_OUT: &str = "cut out";
 
 pub const LAYERS_TOO_FEW: &str = "none: there are more devices than layers";

@@ -11,10 +11,13 @@ use ringtmp_peer::{ServerState, View};
 /// That the server is gone, through which alone a watcher hears how the run goes on.
 fn deaf(view: &View) -> Option<Failure> {
     match &view.server {
-        ServerState::Lost { reason } => Some(Failure::Unfinished(format!(
+        ServerState::Lost {
+            reason,
+            comes_back: false,
+        } => Some(Failure::Unfinished(format!(
             "the server is gone ({reason}); the devices train on, but nobody here hears of it"
         ))),
-        ServerState::Connecting | ServerState::Connected => None,
+        ServerState::Connecting | ServerState::Connected | ServerState::Lost { .. } => None,
     }
 }
 

@@ -10,6 +10,9 @@ pub enum IdError {
     /// Not 16 hexadecimal digits.
     #[error("a peer id is 16 hexadecimal digits, not {0:?}")]
     Peer(String),
+    /// Not 16 hexadecimal digits either.
+    #[error("a member's token is 16 hexadecimal digits")]
+    Token,
     /// Not [`RoomCode::LENGTH`] characters of the code's alphabet.
     #[error("a room code is 16 letters and digits, not {0:?}")]
     Room(String),
@@ -55,6 +58,36 @@ impl TryFrom<String> for PeerId {
 impl From<PeerId> for String {
     fn from(id: PeerId) -> Self {
         id.to_string()
+    }
+}
+
+/// What only a member and its room know: it shows that who returns is who left. Written as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MemberToken(pub u64);
+
+impl fmt::Debug for MemberToken {
+    /// Not told: logs are read by others.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemberToken")
+    }
+}
+
+impl TryFrom<String> for MemberToken {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        let digits = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match u64::from_str_radix(&text, 16) {
+            Ok(token) if digits => Ok(Self(token)),
+            _ => Err(IdError::Token),
+        }
+    }
+}
+
+impl From<MemberToken> for String {
+    fn from(token: MemberToken) -> Self {
+        format!("{:016x}", token.0)
     }
 }
 

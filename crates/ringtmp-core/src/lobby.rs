@@ -1,112 +1,17 @@
 //! All rooms of a server, and the limits that keep it standing.
 
-use crate::ids::{PeerId, RoomCode};
+mod interface;
+
+use crate::ids::{MemberToken, PeerId, RoomCode};
 use crate::room::Room;
 use crate::signal::{
-    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, RunDescriptor, SIGNAL_BYTES_MAX,
-    ServerMessage,
+    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Returning, RunDescriptor,
+    SIGNAL_BYTES_MAX, ServerMessage,
 };
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
-/// What a server allows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Rooms at once.
-    pub rooms_max: u32,
-    /// Members of a room, spectators included.
-    pub members_max: u16,
-    /// Messages a connection may send at once. Connecting to two neighbours takes about 40.
-    pub messages_burst: u32,
-    /// Messages a connection may send for long. A tail sends about 7 a second.
-    pub messages_per_second: u32,
-    /// A room without members is closed after this time.
-    pub room_idle: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            rooms_max: 1024,
-            members_max: 64,
-            messages_burst: 200,
-            messages_per_second: 50,
-            room_idle: Duration::from_secs(600),
-        }
-    }
-}
-
-/// One socket, named by its owner; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// What happens at a server's sockets.
-#[derive(Clone, Copy, Debug)]
-pub enum LobbyInput<'a> {
-    /// A socket was opened.
-    Connected {
-        /// The socket.
-        connection: ConnectionId,
-    },
-    /// A text arrived.
-    Text {
-        /// The socket.
-        connection: ConnectionId,
-        /// The text.
-        text: &'a str,
-    },
-    /// A text longer than [`SIGNAL_BYTES_MAX`] was announced or arrived.
-    Oversized {
-        /// The socket.
-        connection: ConnectionId,
-        /// Its length.
-        bytes: u64,
-    },
-    /// A socket was closed.
-    Disconnected {
-        /// The socket.
-        connection: ConnectionId,
-    },
-    /// Time has passed.
-    Tick,
-}
-
-/// What a server must do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LobbyOutput {
-    /// Send a message.
-    Send {
-        /// The socket.
-        connection: ConnectionId,
-        /// The message.
-        message: ServerMessage,
-    },
-    /// Close a socket, after what was sent to it. [`LobbyInput::Disconnected`] is still expected.
-    Close {
-        /// The socket.
-        connection: ConnectionId,
-    },
-}
-
-/// Figures about a lobby.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Rooms now.
-    pub rooms: u64,
-    /// Members of rooms now.
-    pub members: u64,
-    /// Sockets now.
-    pub connections: u64,
-    /// Texts received so far.
-    pub messages_total: u64,
-    /// Connection messages passed on so far.
-    pub relayed_total: u64,
-    /// Refusals so far.
-    pub refusals_total: u64,
-    /// Rooms opened so far.
-    pub rooms_created_total: u64,
-}
+pub use interface::{ConnectionId, Limits, LobbyInput, LobbyOutput, Statistics};
 
 #[derive(Debug)]
 struct Connection {
@@ -128,6 +33,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Lobby {
     limits: Limits,
+    incarnation: u32,
     rooms: BTreeMap<RoomCode, Entry>,
     connections: BTreeMap<ConnectionId, Connection>,
     output: VecDeque<LobbyOutput>,
@@ -135,10 +41,12 @@ pub struct Lobby {
 }
 
 impl Lobby {
-    /// A lobby without rooms.
-    pub fn new(limits: Limits) -> Self {
+    /// A lobby without rooms. `incarnation` is greater than that of every lobby that had this one's address before, so that no
+    /// epoch is issued twice: the time at which the server was started.
+    pub fn new(limits: Limits, incarnation: u32) -> Self {
         Self {
             limits,
+            incarnation,
             rooms: BTreeMap::new(),
             connections: BTreeMap::new(),
             output: VecDeque::new(),
@@ -245,9 +153,12 @@ impl Lobby {
                     has_data,
                 },
             ) => {
-                let admit = |room: &mut Room, peer| room.join(now, peer, role, device, has_data);
+                let admit = |room: &mut Room, peer, token| {
+                    room.join(now, peer, token, role, device, has_data);
+                };
                 self.join(entropy, connection, protocol, room, admit);
             }
+            (None, ClientMessage::Return(back)) => self.come_back(now, connection, *back),
             (None, _) => {
                 let detail = "it has not joined a room".to_owned();
                 self.refuse(connection, Refusal::Malformed { detail });
@@ -269,7 +180,7 @@ impl Lobby {
             self.totals.relayed_total += 1;
         }
         if leaves {
-            self.part(now, connection);
+            self.part(now, connection, Room::leave);
         } else if let Some(entry) = self.rooms.get_mut(&code) {
             entry.room.message(now, peer, message);
             self.drain(code);
@@ -284,36 +195,84 @@ impl Lobby {
         protocol: u16,
         run: RunDescriptor,
     ) {
-        let room_left = if self.rooms.len() < self.limits.rooms_max as usize {
-            Ok(())
-        } else {
-            Err(Refusal::ServerFull {
-                rooms_max: self.limits.rooms_max,
-            })
-        };
-        let verdict = check_protocol(protocol)
-            .and(room_left)
-            .and_then(|()| check_run(&run, &self.limits));
+        let verdict = check_protocol(protocol).and_then(|()| self.check_new_room(&run));
         if let Err(refusal) = verdict {
             self.refuse(connection, refusal);
             return self.close(connection);
         }
         let bytes: [u8; 10] = std::array::from_fn(|i| entropy[i]);
         let code = RoomCode::from_random(bytes);
-        let room = Room::new(code, run, 0, now);
-        self.rooms.insert(
-            code,
-            Entry {
-                room,
-                connections: BTreeMap::new(),
-                empty_since: Some(now),
-            },
-        );
-        self.totals.rooms_created_total += 1;
+        self.open(now, Room::new(code, run, self.incarnation, now), code);
         self.output.push_back(LobbyOutput::Send {
             connection,
             message: ServerMessage::Created { room: code },
         });
+    }
+
+    fn open(&mut self, now: Time, room: Room, code: RoomCode) {
+        let entry = Entry {
+            room,
+            connections: BTreeMap::new(),
+            empty_since: Some(now),
+        };
+        self.rooms.insert(code, entry);
+        self.totals.rooms_created_total += 1;
+    }
+
+    fn check_new_room(&self, run: &RunDescriptor) -> Result<(), Refusal> {
+        if self.rooms.len() < self.limits.rooms_max as usize {
+            check_run(run, &self.limits)
+        } else {
+            Err(Refusal::ServerFull {
+                rooms_max: self.limits.rooms_max,
+            })
+        }
+    }
+
+    /// A member is back over a new socket. If this server does not know its room, the server was restarted.
+    fn come_back(&mut self, now: Time, connection: ConnectionId, back: Returning) {
+        let (code, peer) = (back.room, back.peer);
+        if let Err(refusal) = self.check_return(&back) {
+            self.refuse(connection, refusal);
+            return self.close(connection);
+        }
+        if !self.rooms.contains_key(&code) {
+            let room = Room::rebuilt(code, back.run.clone(), self.incarnation, now);
+            self.open(now, room, code);
+        }
+        let Some(entry) = self.rooms.get_mut(&code) else {
+            return;
+        };
+        let before = entry.connections.insert(peer, connection);
+        entry.empty_since = None;
+        entry.room.come_back(now, back);
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.membership = Some((code, peer));
+        }
+        // Its old socket, which may be closed without anybody having noticed.
+        if let Some(before) = before
+            && let Some(state) = self.connections.get_mut(&before)
+        {
+            state.membership = None;
+            self.close(before);
+        }
+        self.drain(code);
+    }
+
+    fn check_return(&self, back: &Returning) -> Result<(), Refusal> {
+        check_protocol(back.protocol)?;
+        let Some(entry) = self.rooms.get(&back.room) else {
+            return self.check_new_room(&back.run);
+        };
+        let members_max = self.limits.members_max;
+        match entry.room.token_of(back.peer) {
+            Some(token) if token == back.token => Ok(()),
+            Some(_) => Err(Refusal::NotThatMember),
+            None if entry.room.members() >= usize::from(members_max) => {
+                Err(Refusal::RoomFull { members_max })
+            }
+            None => Ok(()),
+        }
     }
 
     fn join(
@@ -322,7 +281,7 @@ impl Lobby {
         connection: ConnectionId,
         protocol: u16,
         code: RoomCode,
-        admit: impl FnOnce(&mut Room, PeerId),
+        admit: impl FnOnce(&mut Room, PeerId, MemberToken),
     ) {
         let members_max = self.limits.members_max;
         let verdict = check_protocol(protocol).and_then(|()| match self.rooms.get_mut(&code) {
@@ -339,8 +298,8 @@ impl Lobby {
                 return self.close(connection);
             }
         };
-        let bytes: [u8; 8] = std::array::from_fn(|i| entropy[i]);
-        let mut peer = PeerId(u64::from_le_bytes(bytes));
+        let [id, token] = halves(entropy);
+        let mut peer = PeerId(id);
         while entry.room.has(peer) {
             peer.0 = peer.0.wrapping_add(1);
         }
@@ -349,17 +308,22 @@ impl Lobby {
         if let Some(state) = self.connections.get_mut(&connection) {
             state.membership = Some((code, peer));
         }
-        admit(&mut entry.room, peer);
+        admit(&mut entry.room, peer, MemberToken(token));
         self.drain(code);
     }
 
     fn disconnected(&mut self, now: Time, connection: ConnectionId) {
-        self.part(now, connection);
+        self.part(now, connection, Room::away);
         self.connections.remove(&connection);
     }
 
     /// Takes a connection out of its room.
-    fn part(&mut self, now: Time, connection: ConnectionId) {
+    fn part(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        goes: impl FnOnce(&mut Room, Time, PeerId),
+    ) {
         let membership = self
             .connections
             .get_mut(&connection)
@@ -371,7 +335,7 @@ impl Lobby {
             return;
         };
         entry.connections.remove(&peer);
-        entry.room.leave(now, peer);
+        goes(&mut entry.room, now, peer);
         if entry.connections.is_empty() {
             entry.empty_since = Some(now);
         }
@@ -446,6 +410,12 @@ impl Connection {
         }
         enough
     }
+}
+
+/// Two numbers of 16 random bytes.
+fn halves(entropy: [u8; 16]) -> [u64; 2] {
+    let bits = u128::from_le_bytes(entropy);
+    [bits as u64, (bits >> 64) as u64]
 }
 
 fn check_protocol(theirs: u16) -> Result<(), Refusal> {

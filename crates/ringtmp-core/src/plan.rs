@@ -49,9 +49,10 @@ pub struct Plan {
     /// Updates that all layers have seen when the plan begins: training goes on with the step of this number.
     #[serde(default)]
     pub start: Version,
-    /// The plan from whose past it goes on: copies that were made under another are of no use.
+    /// The plans from whose past it goes on (the last at work, and those after it that never began): copies that were made under
+    /// another are of no use.
     #[serde(default)]
-    pub past: Epoch,
+    pub pasts: Vec<Epoch>,
     /// The layers that stages get from others before they begin; none at the start of a run.
     #[serde(default)]
     pub moves: Vec<Move>,

@@ -13,13 +13,15 @@
 //!
 //! Anybody in the room may start, pause, resume and stop the run: who has the code is trusted with it.
 
+mod absence;
 mod planning;
+mod rebuilding;
 mod recovery;
 mod report;
 mod views;
 
 use crate::curve::Curve;
-use crate::ids::{Epoch, PeerId, RoomCode, StageIndex};
+use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, StageIndex};
 use crate::partition::layers_in_words;
 use crate::plan::Plan;
 use crate::profile::LinkProfile;
@@ -33,8 +35,11 @@ use crate::trace::Report;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+pub use absence::AWAY_WAIT_MAX;
 pub use planning::PROFILE_WAIT_MAX;
 use planning::Told;
+pub use rebuilding::REBUILD_WAIT_MAX;
+use rebuilding::Rebuilding;
 use recovery::Recovering;
 pub use recovery::{ATTEMPTS_MAX, HALT_WAIT_MAX};
 
@@ -47,6 +52,7 @@ const REASON_CHARS_MAX: usize = 300;
 #[derive(Debug)]
 struct Member {
     peer: PeerId,
+    token: MemberToken,
     role: Role,
     device: Device,
     has_data: bool,
@@ -61,6 +67,15 @@ struct Member {
     cut_out: Option<String>,
     /// It did not answer when it was asked last, and has said nothing since.
     silent: bool,
+    /// Since when it has no socket.
+    away: Option<Time>,
+}
+
+impl Member {
+    /// Whether it is asked what it holds, when the ring is put together anew.
+    fn is_asked(&self) -> bool {
+        self.role == Role::Participant && self.cut_out.is_none() && !self.silent
+    }
 }
 
 /// A message for a member.
@@ -88,10 +103,15 @@ pub struct Room {
     /// Whether this start has been planned again, for what links turned out to be like.
     replanned: bool,
     recovering: Recovering,
+    /// Until it is known what a server before this one has done.
+    rebuilding: Option<Rebuilding>,
+    /// When a member was last back over a new socket.
+    last_return: Time,
+    incarnation: u32,
 }
 
 impl Room {
-    /// A room without members. `incarnation` counts the restarts of the server that keeps it.
+    /// A room without members. `incarnation` is that of the server that keeps it, greater than that of any server before it.
     pub fn new(code: RoomCode, run: RunDescriptor, incarnation: u32, now: Time) -> Self {
         Self {
             code,
@@ -114,6 +134,17 @@ impl Room {
             report_view_due: None,
             replanned: false,
             recovering: Recovering::default(),
+            rebuilding: None,
+            last_return: now,
+            incarnation,
+        }
+    }
+
+    /// Newer than every epoch so far.
+    fn next_epoch(&self) -> Epoch {
+        Epoch {
+            number: self.epoch.number.saturating_add(1),
+            incarnation: self.incarnation,
         }
     }
 
@@ -128,9 +159,49 @@ impl Room {
     }
 
     /// Lets a peer in. Whether there is place for it is the lobby's decision.
-    pub fn join(&mut self, now: Time, peer: PeerId, role: Role, device: Device, has_data: bool) {
+    pub fn join(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        token: MemberToken,
+        role: Role,
+        device: Device,
+        has_data: bool,
+    ) {
+        self.admit(peer, token, role, device, has_data);
+        if self.are_enough() {
+            self.start(now);
+        } else {
+            self.grow_if_worth_it();
+            self.show_except(Some(peer));
+        }
+    }
+
+    /// Whether the run starts by itself with those who are there.
+    fn are_enough(&self) -> bool {
+        let wanted = usize::from(self.run.outline.start_at_peers);
+        self.state == RoomState::Waiting && wanted > 0 && self.participants().count() >= wanted
+    }
+
+    fn start_if_enough(&mut self, now: Time) {
+        if self.are_enough() {
+            self.start(now);
+        } else {
+            self.show();
+        }
+    }
+
+    fn admit(
+        &mut self,
+        peer: PeerId,
+        token: MemberToken,
+        role: Role,
+        device: Device,
+        has_data: bool,
+    ) {
         self.members.push(Member {
             peer,
+            token,
             role,
             device: device.clipped(),
             has_data,
@@ -141,24 +212,26 @@ impl Room {
             probed: Vec::new(),
             cut_out: None,
             silent: false,
+            away: None,
         });
+        self.welcome(peer);
+        if role == Role::Participant {
+            self.recovering.came(peer);
+        }
+    }
+
+    fn welcome(&mut self, peer: PeerId) {
+        let Some(token) = self.token_of(peer) else {
+            return;
+        };
         let welcome = ServerMessage::Welcome {
             peer,
+            token,
             run: Box::new(self.run.clone()),
             room: Box::new(self.view()),
             points: self.curve.points(),
         };
         self.output.push_back((peer, welcome));
-        if role == Role::Participant {
-            self.recovering.came(peer);
-        }
-        let wanted = usize::from(self.run.outline.start_at_peers);
-        if self.state == RoomState::Waiting && wanted > 0 && self.participants().count() >= wanted {
-            self.start(now);
-        } else {
-            self.grow_if_worth_it();
-            self.show_except(Some(peer));
-        }
     }
 
     /// A member is gone, on purpose or not.
@@ -187,8 +260,13 @@ impl Room {
     /// is refused to it.
     pub fn message(&mut self, now: Time, from: PeerId, message: ClientMessage) {
         self.has_spoken(from);
+        let Some(message) = self.keep_for_later(from, message) else {
+            return;
+        };
         match message {
-            ClientMessage::Create { .. } | ClientMessage::Join { .. } => {
+            ClientMessage::Create { .. }
+            | ClientMessage::Join { .. }
+            | ClientMessage::Return { .. } => {
                 let detail = "it is in a room already".to_owned();
                 self.output.push_back((
                     from,
@@ -203,6 +281,7 @@ impl Room {
                         .push_back((to, ServerMessage::Signal { from, signal }));
                 }
             }
+            ClientMessage::Start if self.rebuilding.is_some() => self.rebuild(now),
             ClientMessage::Start => self.start(now),
             ClientMessage::Pause => self.change(RoomState::Training, RoomState::Paused),
             ClientMessage::Resume => self.change(RoomState::Paused, RoomState::Training),
@@ -259,6 +338,12 @@ impl Room {
 
     /// Time has passed: call at [`Room::poll_timeout`] or later.
     pub fn tick(&mut self, now: Time) {
+        if self.absence_ends().is_some_and(|end| now >= end) {
+            self.give_up_absent(now);
+        }
+        if self.rebuilding_due().is_some_and(|due| now >= due) {
+            self.wait_for_returns_no_longer(now);
+        }
         if self.warm_up_ends.is_some_and(|end| now >= end) {
             self.not_ready_in_time(now);
         }
@@ -275,9 +360,19 @@ impl Room {
 
     /// When [`Room::tick`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let halt = self.recovering.due();
-        let own = [self.profiles_due, self.warm_up_ends, self.report_view_due];
-        own.into_iter().chain([halt]).flatten().min()
+        let times = [
+            self.profiles_due,
+            self.warm_up_ends,
+            self.report_view_due,
+            self.recovering.due(),
+            self.absence_ends(),
+            self.rebuilding_due(),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    fn rebuilding_due(&self) -> Option<Time> {
+        self.rebuilding.as_ref().and_then(Rebuilding::due)
     }
 
     /// The next message to deliver.
@@ -297,9 +392,9 @@ impl Room {
 
     /// Members that a plan may give layers to.
     fn participants(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(|member| {
-            member.role == Role::Participant && member.cut_out.is_none() && !member.silent
-        })
+        self.members
+            .iter()
+            .filter(|member| member.is_asked() && member.away.is_none())
     }
 
     fn name(&self, peer: PeerId) -> String {
@@ -354,6 +449,7 @@ impl Room {
         self.state = RoomState::Stopped { reason };
         self.profiles_due = None;
         self.warm_up_ends = None;
+        self.rebuilding = None;
         self.recovering.stop();
         self.show();
     }

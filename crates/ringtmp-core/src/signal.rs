@@ -2,14 +2,16 @@
 
 mod recovery;
 mod refusal;
+mod returning;
 mod view;
 
 pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication};
 pub use refusal::Refusal;
+pub use returning::{Phase, Returning, Standing};
 pub use view::{MemberStatus, MemberView, ProfileView, RoomState, RoomView, RunResult};
 
 use crate::codec::CodecChoice;
-use crate::ids::{Epoch, PeerId, RoomCode, Version};
+use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
 use crate::plan::{LayerCost, Plan};
 use crate::profile::{LinkProfile, Planning, Profile};
 use crate::schedule::{DataSource, ScheduleSpec};
@@ -18,7 +20,7 @@ use crate::trace::Report;
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
@@ -56,6 +58,8 @@ pub enum ClientMessage {
         /// Whether it has samples to train on. It matters where every device trains on its own.
         has_data: bool,
     },
+    /// Be a member again, over this socket. Answered by [`ServerMessage::Welcome`] or [`ServerMessage::Refused`].
+    Return(Box<Returning>),
     /// What this device takes for the run's layers.
     Profile {
         /// As measured.
@@ -173,6 +177,8 @@ pub enum ServerMessage {
     Welcome {
         /// Your id in this room.
         peer: PeerId,
+        /// What shows that you are that member, if you have to return. For nobody else.
+        token: MemberToken,
         /// The run.
         run: Box<RunDescriptor>,
         /// The room as it stands.
@@ -208,6 +214,13 @@ pub enum ServerMessage {
         epoch: Epoch,
         /// In words for the user.
         reason: String,
+    },
+    /// The socket of a neighbour is closed: say [`ClientMessage::LinkLost`] soon if it is silent.
+    Doubt {
+        /// The plan at work.
+        epoch: Epoch,
+        /// The neighbour.
+        peer: PeerId,
     },
     /// Come to rest at the end of a step, with everything kept twice (for the head).
     Rest {

@@ -208,9 +208,7 @@ fn a_room_starts_by_itself_when_enough_are_there_and_stops_when_one_goes() {
         })
         .collect();
     assert_eq!(prepared, [3, 4], "the spectator has no part in the plan");
-    let output = server.input(LobbyInput::Disconnected {
-        connection: ConnectionId(4),
-    });
+    let output = server.say(4, &ClientMessage::Leave);
     assert!(matches!(
         &Server::states(&output)[..],
         [RoomState::Stopped { .. }, ..]

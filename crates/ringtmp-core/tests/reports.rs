@@ -2,7 +2,7 @@
 
 mod common;
 
-use ringtmp_core::ids::{Epoch, PeerId, RoomCode};
+use ringtmp_core::ids::{Epoch, MemberToken, PeerId, RoomCode};
 use ringtmp_core::room::Room;
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
@@ -34,7 +34,7 @@ fn room() -> Room {
             adapter: String::new(),
             memory_bytes: None,
         };
-        room.join(Time::ZERO, peer, role, device, true);
+        room.join(Time::ZERO, peer, MemberToken(0), role, device, true);
     }
     said(&mut room);
     room

@@ -52,6 +52,11 @@ impl Progress {
         self.changed
     }
 
+    /// The curves so far.
+    pub(crate) fn points(&self) -> Vec<Point> {
+        self.curve.points()
+    }
+
     /// The view now.
     pub(crate) fn take(&mut self) -> View {
         self.changed = false;
@@ -86,8 +91,11 @@ impl Progress {
             } => {
                 self.view.me = Some(*peer);
                 self.view.room = Some((**room).clone());
-                self.curve = Curve::default();
-                self.curve.extend(points);
+                // A server that was restarted may know less of it.
+                if points.len() >= self.curve.points().len() {
+                    self.curve = Curve::default();
+                    self.curve.extend(points);
+                }
             }
             ServerMessage::Room { room } => {
                 let fresh_start = room.state == RoomState::WarmingUp;
@@ -113,6 +121,7 @@ impl Progress {
             | ServerMessage::Prepare { .. }
             | ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
+            | ServerMessage::Doubt { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Clock { .. }
             | ServerMessage::Progress { .. } => {}

@@ -83,6 +83,8 @@ pub enum ServerState {
     Lost {
         /// In words for the user.
         reason: String,
+        /// Whether this peer tries to reach it again.
+        comes_back: bool,
     },
 }
 

@@ -121,7 +121,7 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
     let device = draws.between(0, devices as u64 - 1) as usize;
     let next = (device + 1) % devices;
     let seconds = 6.0 * draws.unit().powi(2);
-    match draws.between(0, 6) {
+    match draws.between(0, 9) {
         0 => FaultKind::Crash {
             device,
             returns_after: None,
@@ -147,6 +147,11 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
             seconds,
         },
         5 => FaultKind::Leave { device },
+        6 => FaultKind::SocketLost { device, seconds },
+        7 | 8 => FaultKind::ServerLost {
+            seconds,
+            forgets: draws.unit() < 0.7,
+        },
         _ => FaultKind::Pause { device, seconds },
     }
 }

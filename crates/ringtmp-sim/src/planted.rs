@@ -170,7 +170,7 @@ impl Planted {
             return message;
         };
         if self.bug == Some(Bug::KeepsAnotherPast) {
-            plan.past = obeyed.unwrap_or_default();
+            plan.pasts = obeyed.into_iter().collect();
         }
         let mislead = |limits: &mut Limits| {
             limits.credit = CREDIT_MAX;

@@ -108,6 +108,20 @@ pub enum FaultKind {
         /// Which.
         device: usize,
     },
+    /// A device's socket to the server breaks; it trains on, and returns after so many seconds.
+    SocketLost {
+        /// Which.
+        device: usize,
+        /// For how long.
+        seconds: f64,
+    },
+    /// Nobody reaches the server for so many seconds.
+    ServerLost {
+        /// For how long.
+        seconds: f64,
+        /// Whether it has forgotten everything when it is back, as one that was restarted.
+        forgets: bool,
+    },
 }
 
 impl FaultKind {
@@ -117,7 +131,9 @@ impl FaultKind {
             Self::Crash { .. } | Self::Leave { .. } => 0.0,
             Self::Pause { seconds, .. }
             | Self::Cut { seconds, .. }
-            | Self::OneWay { seconds, .. } => *seconds,
+            | Self::OneWay { seconds, .. }
+            | Self::SocketLost { seconds, .. }
+            | Self::ServerLost { seconds, .. } => *seconds,
         }
     }
 }

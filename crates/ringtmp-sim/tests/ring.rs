@@ -99,10 +99,13 @@ impl World {
     fn new(peers: usize, outline: RunOutline) -> Self {
         let mut world = Self {
             now: Time::ZERO,
-            lobby: Lobby::new(Limits {
-                messages_burst: 100_000,
-                ..Limits::default()
-            }),
+            lobby: Lobby::new(
+                Limits {
+                    messages_burst: 100_000,
+                    ..Limits::default()
+                },
+                0,
+            ),
             peers: Vec::new(),
             code: RoomCode::from_random([0; 10]),
             entropy: 0,

@@ -396,6 +396,9 @@ impl App {
             None => ("none", ""),
             Some(ServerState::Connecting) => ("connecting", words::SERVER_CONNECTING),
             Some(ServerState::Connected) => ("connected", words::SERVER_CONNECTED),
+            Some(ServerState::Lost {
+                comes_back: true, ..
+            }) => ("lost", words::SERVER_AWAY),
             Some(ServerState::Lost { .. }) => ("lost", words::SERVER_LOST),
         };
         set_attribute(

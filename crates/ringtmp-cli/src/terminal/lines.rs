@@ -22,7 +22,7 @@ pub(crate) fn state(view: &View) -> String {
         return match &view.server {
             ServerState::Connecting => "reaching the server".to_owned(),
             ServerState::Connected => "entering the room".to_owned(),
-            ServerState::Lost { reason } => {
+            ServerState::Lost { reason, .. } => {
                 format!("no server: {}", short(reason, WORDS_CHARS_MAX))
             }
         };
@@ -271,6 +271,7 @@ fn status_word(status: MemberStatus) -> &'static str {
         MemberStatus::Spare => "spare",
         MemberStatus::Measuring => "measuring",
         MemberStatus::Watching => "watching",
+        MemberStatus::Away => "away",
         MemberStatus::Done => "done",
         MemberStatus::CutOut => "cut out",
     }
@@ -367,7 +368,10 @@ mod tests {
     fn every_state_has_words_also_without_a_room_or_a_server() {
         let mut view = sample::training();
         let reason = "the server ended".to_owned();
-        view.server = ServerState::Lost { reason };
+        view.server = ServerState::Lost {
+            reason,
+            comes_back: true,
+        };
         assert!(state(&view).starts_with("training (the server is gone"));
         view.room = None;
         assert_eq!(state(&view), "no server: the server ended");

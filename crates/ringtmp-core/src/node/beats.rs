@@ -6,7 +6,7 @@
 //! meanwhile before it judges.
 
 use super::{Node, Output};
-use crate::ids::PeerId;
+use crate::ids::{Epoch, PeerId};
 use crate::time::Time;
 use crate::wire::Body;
 use std::collections::BTreeMap;
@@ -21,6 +21,12 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// A neighbour may be silent for so many times its longest task.
 const TASKS_MAX: u32 = 4;
 
+/// Likewise if its socket to the server is closed: three beats are not missed by chance.
+const DOUBTED_SILENCE_MAX: Duration = Duration::from_millis(750);
+
+/// How long a closed socket speaks against a neighbour that is heard.
+const DOUBT_LASTS: Duration = Duration::from_secs(3);
+
 /// No task is allowed for beyond this, whatever a neighbour says.
 const TASK_MAX: Duration = Duration::from_secs(10);
 
@@ -31,6 +37,17 @@ const HELD_UP: Duration = Duration::from_millis(500);
 struct Life {
     heard: Time,
     task: Duration,
+    doubted_until: Time,
+}
+
+impl Life {
+    fn allowed(&self, now: Time) -> Duration {
+        if now < self.doubted_until {
+            DOUBTED_SILENCE_MAX.max(self.task * 2)
+        } else {
+            SILENCE_MAX.max(self.task * TASKS_MAX)
+        }
+    }
 }
 
 /// The beats of one plan, from its commit on.
@@ -48,6 +65,7 @@ impl Beats {
         let life = Life {
             heard: now,
             task: Duration::ZERO,
+            doubted_until: now,
         };
         Self {
             lives: neighbours.map(|peer| (peer, life)).collect(),
@@ -85,11 +103,14 @@ impl Beats {
 
     fn silent(&self, now: Time) -> Option<(PeerId, Duration)> {
         let mut lives = self.lives.iter();
-        let silent = lives.find(|(_, life)| {
-            let allowed = SILENCE_MAX.max(life.task * TASKS_MAX);
-            now.since(life.heard) > allowed
-        });
+        let silent = lives.find(|(_, life)| now.since(life.heard) > life.allowed(now));
         silent.map(|(peer, life)| (*peer, now.since(life.heard)))
+    }
+
+    fn doubt(&mut self, now: Time, peer: PeerId) {
+        if let Some(life) = self.lives.get_mut(&peer) {
+            life.doubted_until = now + DOUBT_LASTS;
+        }
     }
 
     pub(super) fn task_began(&mut self, now: Time) {
@@ -115,6 +136,14 @@ impl Node {
             .and_then(|active| active.beats.as_mut())
         {
             beats.heard(now, from, task);
+        }
+    }
+
+    /// The room no longer hears a neighbour.
+    pub(super) fn doubt(&mut self, now: Time, epoch: Epoch, peer: PeerId) {
+        let active = self.under(epoch);
+        if let Some(beats) = active.and_then(|active| active.beats.as_mut()) {
+            beats.doubt(now, peer);
         }
     }
 

@@ -95,7 +95,7 @@ impl Node {
                 peer,
                 reason,
             };
-            self.output.push_back(Output::ToRoom(lost));
+            self.tell(lost);
         }
     }
 

@@ -20,17 +20,19 @@ mod links;
 mod obeying;
 mod pieces;
 mod probe;
+mod returning;
 mod rounds;
 mod tally;
 mod training;
 
-use crate::ids::{Epoch, PeerId, RoomCode, StageIndex, Step};
+use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, StageIndex, Step};
 use crate::plan::Plan;
 use crate::profile::Planning;
 use crate::replica::{CopyId, Ledger};
 use crate::schedule::Waiting;
 use crate::signal::{
-    ClientMessage, DeviceKind, LinkTraffic, Role, RoomState, RoomView, RunOutline, ServerMessage,
+    ClientMessage, DeviceKind, LinkTraffic, Role, RoomState, RoomView, RunDescriptor, RunOutline,
+    ServerMessage,
 };
 use crate::time::Time;
 use crate::trace::{Report, RoomClock};
@@ -48,8 +50,9 @@ pub use interface::{Assignment, Event, Input, Loss, Outcome, Output, Polled};
 #[derive(Debug)]
 struct Identity {
     me: PeerId,
+    token: MemberToken,
     room: RoomCode,
-    outline: RunOutline,
+    run: RunDescriptor,
 }
 
 /// A greeting that was not answered is repeated after this time. A data channel can open at one end earlier than at the other,
@@ -111,7 +114,7 @@ impl Active {
 }
 
 /// One peer's part of the protocol.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Node {
     identity: Option<Identity>,
     kinds: BTreeMap<PeerId, DeviceKind>,
@@ -119,7 +122,11 @@ pub struct Node {
     /// Copies of layers that are here.
     ledger: Ledger,
     /// The newest plan that was obeyed, to whose past the copies belong.
-    under: Epoch,
+    obeyed: Option<Plan>,
+    /// The room's, as it was last heard of.
+    state: RoomState,
+    /// What the room must not miss, and may have missed.
+    unsure: Vec<ClientMessage>,
     /// Updates of the stage that was last given up.
     reached: Step,
     clock: RoomClock,
@@ -128,10 +135,28 @@ pub struct Node {
     output: VecDeque<Output>,
 }
 
+impl Default for Node {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Node {
     /// A peer that is in no room yet.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            identity: None,
+            kinds: BTreeMap::new(),
+            active: None,
+            ledger: Ledger::default(),
+            obeyed: None,
+            state: RoomState::Waiting,
+            unsure: Vec::new(),
+            reached: Step::default(),
+            clock: RoomClock::default(),
+            now: Time::ZERO,
+            output: VecDeque::new(),
+        }
     }
 
     /// Takes an input.
@@ -171,11 +196,11 @@ impl Node {
                 links,
             } => {
                 if self.under(epoch).is_some() {
-                    self.output.push_back(Output::ToRoom(ClientMessage::Done {
+                    self.tell(ClientMessage::Done {
                         epoch,
                         digests,
                         links,
-                    }));
+                    });
                     self.output.push_back(Output::Event(Event::Finished));
                 }
             }
@@ -186,8 +211,7 @@ impl Node {
             }
             Input::Report { links, report } => self.report(now, links, report),
             Input::Measured(profile) => {
-                let told = ClientMessage::Profile { profile };
-                self.output.push_back(Output::ToRoom(told));
+                self.tell(ClientMessage::Profile { profile });
             }
             Input::Ask(message) => self.output.push_back(Output::ToRoom(message)),
         }
@@ -237,6 +261,11 @@ impl Node {
             Some(output) => Polled::Do(output),
             None => Polled::Wait(self.active.as_ref().and_then(Active::due)),
         }
+    }
+
+    /// This peer's id, once a room has welcomed it.
+    pub fn me(&self) -> Option<PeerId> {
+        self.identity.as_ref().map(|identity| identity.me)
     }
 
     /// The plan at work here, if any.
@@ -298,17 +327,12 @@ impl Node {
     fn room(&mut self, now: Time, message: ServerMessage) {
         match message {
             ServerMessage::Welcome {
-                peer, run, room, ..
-            } => {
-                self.identity = Some(Identity {
-                    me: peer,
-                    room: room.code,
-                    outline: run.outline,
-                });
-                self.room_changed(&room);
-                self.ask_time(now);
-                self.measure(peer, &room);
-            }
+                peer,
+                token,
+                run,
+                room,
+                ..
+            } => self.welcomed(now, peer, token, *run, &room),
             ServerMessage::Clock { asked, now: room } => self.clock.answered(now, asked, room),
             ServerMessage::Room { room } => self.room_changed(&room),
             ServerMessage::Signal { from, signal } => {
@@ -323,10 +347,35 @@ impl Node {
             ServerMessage::Commit { epoch } => self.commit(now, epoch),
             ServerMessage::Halt { epoch, reason } => self.halt(epoch, reason),
             ServerMessage::Rest { epoch } => self.rest(epoch),
+            ServerMessage::Doubt { epoch, peer } => self.doubt(now, epoch, peer),
             ServerMessage::Progress { points } => {
                 self.output.push_back(Output::Event(Event::Points(points)));
             }
             ServerMessage::Created { .. } | ServerMessage::Refused { .. } => {}
+        }
+    }
+
+    fn welcomed(
+        &mut self,
+        now: Time,
+        me: PeerId,
+        token: MemberToken,
+        run: RunDescriptor,
+        room: &RoomView,
+    ) {
+        let returns = self.identity.is_some();
+        self.identity = Some(Identity {
+            me,
+            token,
+            room: room.code,
+            run,
+        });
+        self.room_changed(room);
+        self.ask_time(now);
+        if returns {
+            self.repeat();
+        } else {
+            self.measure(me, room);
         }
     }
 
@@ -341,8 +390,13 @@ impl Node {
     }
 
     fn plans_measured(&self) -> bool {
-        let outline = self.identity.as_ref().map(|identity| &identity.outline);
+        let outline = self.outline();
         outline.is_some_and(|outline| outline.planning == Planning::Measured)
+    }
+
+    fn outline(&self) -> Option<&RunOutline> {
+        let identity = self.identity.as_ref();
+        identity.map(|identity| &identity.run.outline)
     }
 
     fn room_changed(&mut self, room: &RoomView) {
@@ -351,6 +405,7 @@ impl Node {
             .iter()
             .map(|member| (member.peer, member.device.kind))
             .collect();
+        self.state = room.state.clone();
         let paused = room.state == RoomState::Paused;
         if let Some(active) = &mut self.active {
             active.training.schedule.set_paused(paused);
@@ -400,8 +455,7 @@ impl Node {
         if active.is_prepared() && !active.said_ready {
             active.said_ready = true;
             let (epoch, links) = (active.plan.epoch, active.probed());
-            self.output
-                .push_back(Output::ToRoom(ClientMessage::Ready { epoch, links }));
+            self.tell(ClientMessage::Ready { epoch, links });
         }
     }
 
@@ -418,11 +472,11 @@ impl Node {
     fn give_up(&mut self, reason: String, culprit: Option<PeerId>) {
         let Some(active) = &self.active else { return };
         let epoch = active.plan.epoch;
-        self.output.push_back(Output::ToRoom(ClientMessage::Failed {
+        self.tell(ClientMessage::Failed {
             epoch,
             reason: reason.clone(),
             culprit,
-        }));
+        });
         if self.recovers() {
             // The room halts everybody, and goes on without whoever is at fault.
             self.forget_links(|_| true);

@@ -15,16 +15,20 @@ impl Node {
         let Some(identity) = &self.identity else {
             return;
         };
-        let (me, outline) = (identity.me, identity.outline.clone());
+        if plan.epoch <= self.newest() {
+            return;
+        }
+        let (me, outline) = (identity.me, identity.run.outline.clone());
+        self.forget_told();
         self.forget_links(|peer| plan.stage_of(peer).is_none());
         self.drop_active();
         if let Err(error) = plan.check(outline.layers.len()) {
             return self.refuse_plan(plan.epoch, format!("the server sent {error}"));
         }
         // Whatever else is held belongs to a past that is given up.
-        let goes_on = self.under == plan.past;
+        let goes_on = plan.pasts.contains(&self.newest());
         let gone = self.ledger.keep(|version| goes_on && version == plan.start);
-        self.under = plan.epoch;
+        self.obeyed = Some(plan.clone());
         self.forget(gone);
         let Some(stage) = plan.stage_of(me) else {
             return;
@@ -70,7 +74,7 @@ impl Node {
             reason,
             culprit: None,
         };
-        self.output.push_back(Output::ToRoom(failed));
+        self.tell(failed);
     }
 
     pub(super) fn commit(&mut self, now: Time, epoch: Epoch) {
@@ -87,17 +91,24 @@ impl Node {
         self.begin_with_copies();
     }
 
+    /// The epoch of the newest plan that was obeyed; before the first, one that is older than any.
+    fn newest(&self) -> Epoch {
+        let obeyed = self.obeyed.as_ref();
+        obeyed.map_or_else(Epoch::default, |plan| plan.epoch)
+    }
+
     /// Whether the run outlives the loss of a device.
     pub(super) fn recovers(&self) -> bool {
-        let outline = self.identity.as_ref().map(|identity| &identity.outline);
+        let outline = self.outline();
         outline.is_some_and(|outline| outline.replication.is_on())
     }
 
     /// The room puts the ring together anew: nothing more is done under an older epoch.
     pub(super) fn halt(&mut self, epoch: Epoch, reason: String) {
-        if epoch <= self.under {
+        if epoch <= self.newest() {
             return;
         }
+        self.forget_told();
         self.forget_links(|_| true);
         if self.active.is_some() {
             self.drop_active();
@@ -105,11 +116,10 @@ impl Node {
                 .push_back(Output::Event(Event::Halted { reason }));
         }
         let holding = Holding {
-            under: self.under,
+            under: self.newest(),
             updates: self.reached,
             copies: self.ledger.versions(),
         };
-        let told = ClientMessage::Holdings { epoch, holding };
-        self.output.push_back(Output::ToRoom(told));
+        self.tell(ClientMessage::Holdings { epoch, holding });
     }
 }

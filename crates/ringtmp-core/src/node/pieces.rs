@@ -47,7 +47,7 @@ impl Node {
             return Ok(());
         };
         let version = active.plan.start;
-        let learns = |layer: &u16| identity.outline.layers[usize::from(*layer)].parameters > 0;
+        let learns = |layer: &u16| identity.run.outline.layers[usize::from(*layer)].parameters > 0;
         let layers = active.plan.layers(active.stage);
         let mut layers = (layers.start.0..layers.end.0)
             .filter(learns)
@@ -118,10 +118,10 @@ impl Node {
             return Way::Nowhere;
         };
         let (plan, stage) = (&active.plan, active.stage);
-        let Some(cost) = identity.outline.layers.get(usize::from(piece.layer.0)) else {
+        let Some(cost) = identity.run.outline.layers.get(usize::from(piece.layer.0)) else {
             return Way::Nowhere;
         };
-        let bytes_max = copy_bytes_max(cost, &identity.outline.schedule);
+        let bytes_max = copy_bytes_max(cost, &identity.run.outline.schedule);
         if piece.total == 0 || piece.total > bytes_max {
             return Way::Nowhere;
         }

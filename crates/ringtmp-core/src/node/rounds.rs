@@ -241,12 +241,12 @@ impl Node {
             self.say(next, Body::Stable { version });
         }
         self.forget_before(version);
-        self.output.push_back(Output::ToRoom(ClientMessage::Stable {
+        self.tell(ClientMessage::Stable {
             epoch,
             version,
             every,
             at_rest,
-        }));
+        });
         self.output.push_back(Output::Event(Event::Stable(version)));
     }
 

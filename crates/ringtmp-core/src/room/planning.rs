@@ -3,7 +3,7 @@
 use super::recovery::Recovering;
 use super::{Member, Room, WARM_UP_MAX};
 use crate::curve::Curve;
-use crate::ids::{Epoch, PeerId, Version};
+use crate::ids::{PeerId, Version};
 use crate::partition::{self, Arrangement, Device, Hop, Hops, Measured, NoFit, Problem};
 use crate::plan::{Plan, Spare, SpareReason};
 use crate::profile::{LINKS_MAX, LinkProfile, Planning, Profile};
@@ -146,6 +146,7 @@ impl Room {
     /// Has a plan prepared. Those without a stage hear of it too: what they hold of other plans is to be forgotten.
     pub(super) fn hand_out(&mut self, now: Time, plan: Plan, wait: Duration) {
         self.epoch = plan.epoch;
+        self.recovering.handed_out(&plan);
         self.ready.clear();
         self.done.clear();
         self.result = None;
@@ -301,10 +302,7 @@ impl Room {
             .map(|device| peers[*device])
             .collect();
         Plan {
-            epoch: Epoch {
-                number: self.epoch.number + 1,
-                ..self.epoch
-            },
+            epoch: self.next_epoch(),
             spares: spares.collect(),
             sources: self.sources(&order),
             codecs: arrangement.codecs,
@@ -312,7 +310,7 @@ impl Room {
             cuts: arrangement.cuts,
             limits: arrangement.limits,
             start: Version(0),
-            past: Epoch::default(),
+            pasts: Vec::new(),
             moves: Vec::new(),
             step_seconds: measured.then_some(step_seconds),
         }

@@ -37,6 +37,9 @@ const SECONDS_PER_BYTE: f64 = 1e-5;
 /// Bytes of a number, with the optimizer's and older versions of it: enough for the wait above.
 const MOVED_BYTES_PER_PARAMETER: u64 = 16;
 
+/// The most plans in a row that are handed out and never begin.
+const PASTS_MAX: usize = ATTEMPTS_MAX as usize;
+
 /// Where another plan would be better, it has to be so at so many reports of the head in a row.
 const BETTER_REPORTS: u32 = 3;
 
@@ -44,7 +47,8 @@ const BETTER_REPORTS: u32 = 3;
 #[derive(Debug)]
 struct Halt {
     began: Time,
-    due: Time,
+    /// None once nobody is waited for any more who could answer.
+    due: Option<Time>,
     accused: Option<PeerId>,
     answers: BTreeMap<PeerId, Holding>,
 }
@@ -68,6 +72,10 @@ pub(super) struct Recovering {
     /// The head was asked to let the ring come to rest, because of this.
     rest: Option<String>,
     better_reports: u32,
+    /// The last plan that was at work, and those after it that never began: all copies that were made under them are of one past.
+    pasts: Vec<Epoch>,
+    /// The oldest version from which one of those that never began was to go on: what is newer was given up with it.
+    newest: Option<Version>,
 }
 
 impl Recovering {
@@ -87,7 +95,48 @@ impl Recovering {
     }
 
     pub(super) fn due(&self) -> Option<Time> {
-        self.halt.as_ref().map(|halt| halt.due)
+        self.halt.as_ref().and_then(|halt| halt.due)
+    }
+
+    /// Since when members are asked something; `otherwise` if they are not.
+    pub(super) fn asked_since(&self, otherwise: Time) -> Time {
+        let began = self.halt.as_ref().map(|halt| halt.began);
+        began.map_or(otherwise, |began| began.max(otherwise))
+    }
+
+    /// What members were told who are asked what they hold, if they are.
+    pub(super) fn halting(&self, epoch: Epoch, state: &RoomState) -> Option<ServerMessage> {
+        let reason = match state {
+            RoomState::Reconfiguring { reason } => reason.clone(),
+            _ => String::new(),
+        };
+        self.halt
+            .as_ref()
+            .map(|_| ServerMessage::Halt { epoch, reason })
+    }
+
+    /// What was at work under a server before this one.
+    pub(super) fn goes_on_from(
+        &mut self,
+        plan: &Plan,
+        began: bool,
+        paused: bool,
+        stable: Option<Version>,
+    ) {
+        self.pasts = vec![plan.epoch];
+        if !began {
+            self.pasts
+                .extend(plan.pasts.iter().copied().take(PASTS_MAX));
+            self.newest = Some(plan.start);
+        }
+        (self.was_paused, self.stable) = (paused, stable);
+    }
+
+    /// A plan is handed out that has not begun.
+    pub(super) fn handed_out(&mut self, plan: &Plan) {
+        self.pasts.push(plan.epoch);
+        let newest = self.newest.get_or_insert(plan.start);
+        *newest = plan.start.min(*newest);
     }
 
     pub(super) fn stop(&mut self) {
@@ -96,6 +145,9 @@ impl Recovering {
 
     /// All are ready: what the room is in now.
     pub(super) fn over(&mut self, now: Time) -> RoomState {
+        let newest = self.pasts.len().saturating_sub(1);
+        self.pasts.drain(..newest);
+        self.newest = None;
         if let (Some(began), Some(last)) = (self.began.take(), self.recoveries.last_mut()) {
             last.seconds = Some(now.since(began).as_secs_f64());
         }
@@ -115,7 +167,9 @@ impl Room {
 
     /// The ring has lost a stage, for this reason.
     pub(super) fn lost(&mut self, now: Time, reason: String) {
-        if !self.run.outline.replication.is_on() || self.participants().next().is_none() {
+        let mut members = self.members.iter();
+        let somebody_is_left = members.any(Member::is_asked);
+        if !self.run.outline.replication.is_on() || !somebody_is_left {
             return self.stop(reason);
         }
         self.halt(now, reason, None);
@@ -130,16 +184,16 @@ impl Room {
                 "the ring was put together {times} times and got no further: {reason}"
             ));
         }
-        self.epoch.number += 1;
         recovering.began.get_or_insert(now);
         recovering.was_paused |= self.state == RoomState::Paused;
         recovering.rest = None;
         recovering.halt = Some(Halt {
             began: now,
-            due: now + HALT_WAIT_MAX,
+            due: Some(now + HALT_WAIT_MAX),
             accused,
             answers: BTreeMap::new(),
         });
+        self.epoch = self.next_epoch();
         self.warm_up_ends = None;
         self.ready.clear();
         self.state = RoomState::Reconfiguring {
@@ -171,33 +225,35 @@ impl Room {
         let Some(halt) = &self.recovering.halt else {
             return;
         };
-        let missing: Vec<PeerId> = self
-            .participants()
-            .map(|member| member.peer)
-            .filter(|peer| !halt.answers.contains_key(peer))
-            .collect();
+        let answered = |member: &&Member| halt.answers.contains_key(&member.peer);
+        let asked = self.members.iter().filter(|member| member.is_asked());
+        // Who has no socket is not heard: it is waited for, whatever it has said before, until it is given up.
+        let missing = asked.filter(|member| member.away.is_some() || !answered(member));
+        let missing: Vec<PeerId> = missing.map(|member| member.peer).collect();
         if missing.is_empty() {
             self.resume(now);
         } else if missing.iter().all(|peer| Some(*peer) == halt.accused)
             && let Some(halt) = &mut self.recovering.halt
         {
-            halt.due = halt.due.min(halt.began + ACCUSED_WAIT_MAX).max(now);
+            let early = (halt.began + ACCUSED_WAIT_MAX).max(now);
+            halt.due = halt.due.map(|due| due.min(early));
         }
     }
 
     /// Whoever has not answered by now is left out, until it speaks again.
     pub(super) fn wait_for_answers_no_longer(&mut self, now: Time) {
-        let Some(halt) = &self.recovering.halt else {
+        let Some(halt) = &mut self.recovering.halt else {
             return;
         };
-        let answered: BTreeSet<PeerId> = halt.answers.keys().copied().collect();
+        halt.due = None;
         for member in &mut self.members {
-            member.silent |= !answered.contains(&member.peer);
+            let answers = halt.answers.contains_key(&member.peer) || member.away.is_some();
+            member.silent |= !answers;
         }
-        if answered.is_empty() {
+        if !self.members.iter().any(Member::is_asked) {
             return self.stop("none of the devices answers".to_owned());
         }
-        self.resume(now);
+        self.resume_if_all_answered(now);
     }
 
     /// Goes on with those who have answered, from the newest version of which they hold every layer.
@@ -205,11 +261,11 @@ impl Room {
         let Some(halt) = self.recovering.halt.take() else {
             return;
         };
-        let past = self.plan.as_ref().map(|plan| plan.epoch);
         let reached = halt.answers.values().map(|holding| holding.updates.0).max();
-        // Who has obeyed another plan than the last holds copies of another past.
+        // Who has obeyed a plan of another past holds copies of that.
         let mut answers = halt.answers;
-        answers.retain(|_, holding| Some(holding.under) == past);
+        let pasts = self.recovering.pasts.clone();
+        answers.retain(|_, holding| pasts.contains(&holding.under));
         let holders = holders(&answers);
         let Some(mut plan) = self.planned() else {
             if self.participants().next().is_none() {
@@ -217,13 +273,16 @@ impl Room {
             }
             return;
         };
-        let versions = holders.keys().rev().filter(|version| version.0 > 0);
+        let newest = self.recovering.newest;
+        let goes =
+            |version: &&Version| version.0 > 0 && newest.is_none_or(|newest| **version <= newest);
+        let versions = holders.keys().rev().filter(goes);
         let found = versions
             .filter_map(|version| Some((*version, self.moves(&plan, &holders[version])?)))
             .next();
         let (start, moves) = found.unwrap_or_default();
         (plan.start, plan.moves) = (start, moves);
-        plan.past = past.unwrap_or_default();
+        plan.pasts = pasts;
         // What was called stable may be lost with its owner and its buddy, and is then not to be called so any longer.
         let left = |stable: &Version| *stable <= start;
         self.recovering.stable = self.recovering.stable.filter(left);
@@ -366,6 +425,10 @@ impl Room {
         );
         if !self.run.outline.replication.is_on() {
             return self.stop(reason);
+        }
+        if self.is_away(to) {
+            // Neither its neighbour nor the server hears it.
+            return self.leave(now, to);
         }
         let mut ends = [from, to];
         ends.sort_unstable();

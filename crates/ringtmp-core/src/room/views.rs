@@ -42,6 +42,9 @@ impl Room {
         if member.cut_out.is_some() {
             return MemberStatus::CutOut;
         }
+        if member.away.is_some() {
+            return MemberStatus::Away;
+        }
         if self.profiles_due.is_some() && self.unmeasured().any(|other| other.peer == member.peer) {
             return MemberStatus::Measuring;
         }

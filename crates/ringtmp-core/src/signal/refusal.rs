@@ -13,6 +13,9 @@ pub enum Refusal {
         /// The code that was asked for.
         room: RoomCode,
     },
+    /// Who returns is not the member that left.
+    #[error("another device is that member of the room: join it anew")]
+    NotThatMember,
     /// The room is full.
     #[error("the room is full: it takes {members_max} members")]
     RoomFull {

@@ -117,6 +117,8 @@ pub enum MemberStatus {
     Watching,
     /// Has finished its part.
     Done,
+    /// Its connection to the server is gone. Its part goes on as long as its neighbours hear it.
+    Away,
     /// The run goes on without it, because of what it did.
     CutOut,
 }

@@ -71,9 +71,18 @@ pub(crate) fn join(room: RoomCode, role: Role) -> ClientMessage {
 impl Server {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            lobby: Lobby::new(limits),
+            lobby: Lobby::new(limits, 0),
             now: Time::ZERO,
             entropy: 1,
+        }
+    }
+
+    /// One that knows nothing of what a server before it has done.
+    pub(crate) fn restarted(incarnation: u32) -> Self {
+        Self {
+            lobby: Lobby::new(Limits::default(), incarnation),
+            now: Time::ZERO,
+            entropy: 2,
         }
     }
 

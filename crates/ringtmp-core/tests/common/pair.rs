@@ -2,7 +2,7 @@
 
 use super::run;
 use ringtmp_core::codec::TensorCodec;
-use ringtmp_core::ids::{Epoch, PeerId, RoomCode, StageIndex};
+use ringtmp_core::ids::{Epoch, MemberToken, PeerId, RoomCode, StageIndex};
 use ringtmp_core::node::{Input, Node, Output, Polled};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::schedule::Limits;
@@ -54,6 +54,7 @@ pub(crate) fn training(
     };
     let welcome = ServerMessage::Welcome {
         peer: me,
+        token: MemberToken(0),
         run: Box::new(run),
         room: Box::new(room),
         points: Vec::new(),

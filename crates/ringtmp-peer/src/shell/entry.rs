@@ -3,6 +3,7 @@
 use super::Shell;
 use super::fresh::Fresh;
 use super::record::{Record, Traced};
+use super::returning::Door;
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::progress::Progress;
@@ -121,6 +122,7 @@ pub async fn run(
             );
             progress.server(ServerState::Lost {
                 reason: error.to_string(),
+                comes_back: false,
             });
             progress.notice(NoticeLevel::Error, error.to_string(), "");
             publish(progress.take());
@@ -200,12 +202,13 @@ async fn enter(
             create(&mut signalling, &run).await?
         }
     };
+    let has_data = setup.role == Role::Participant && setup.own.samples != OwnSamples::None;
     signalling.send(&ClientMessage::Join {
         protocol: PROTOCOL_VERSION,
         room,
         role: setup.role,
-        device,
-        has_data: setup.role == Role::Participant && setup.own.samples != OwnSamples::None,
+        device: device.clone(),
+        has_data,
     })?;
     let welcome = next_message(&mut signalling).await?;
     let (me, run) = match &welcome {
@@ -214,6 +217,12 @@ async fn enter(
     };
     progress.heard(&welcome);
     progress.run(&run);
+    let door = Door {
+        server: setup.server.clone(),
+        role: setup.role,
+        device,
+        has_data,
+    };
     let place = match setup.own.data {
         true => DataPlace::Disk,
         false => DataPlace::Server(setup.server.trim_end_matches('/').to_owned()),
@@ -239,7 +248,9 @@ async fn enter(
     });
     let record = Record::new(me, setup.name, own.traced);
     let connector = setup.connector.connector(me);
-    let shell = Shell::new(signalling, connector, workshop, record, fresh, welcome);
+    let shell = Shell::new(
+        signalling, door, connector, workshop, record, fresh, welcome,
+    );
     Ok(shell)
 }
 
@@ -288,6 +299,7 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Commit { .. } => "commit",
         ServerMessage::Halt { .. } => "halt",
         ServerMessage::Rest { .. } => "rest",
+        ServerMessage::Doubt { .. } => "doubt",
         ServerMessage::Clock { .. } => "clock",
         ServerMessage::Progress { .. } => "progress",
         ServerMessage::Refused { .. } => "refused",

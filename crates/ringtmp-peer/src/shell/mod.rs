@@ -5,6 +5,7 @@ mod entry;
 mod fresh;
 mod links;
 mod record;
+mod returning;
 mod work;
 
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
@@ -16,7 +17,7 @@ use crate::payloads::{self, Load, Payloads};
 use crate::platform::{Breath, Clock, sleep};
 use crate::progress::Progress;
 use crate::vault::Vault;
-use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
+use crate::view::{Command, LinkState, View};
 use crate::workshop::{Job, Workshop};
 use fresh::Fresh;
 use futures::StreamExt;
@@ -24,6 +25,7 @@ use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use links::{LinkEvent, Links};
 use record::Record;
+use returning::{Door, WayBack};
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::{Event, Input, Node, Output, Polled};
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
@@ -45,6 +47,8 @@ const IDLE_WAIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 enum Happening {
     Server(Box<Result<ServerMessage, SignallingError>>),
+    /// A try to reach the server again has ended.
+    Knocked(Box<Result<Signalling, SignallingError>>),
     Connector(ConnectorEvent),
     Link(LinkEvent),
     Worked(Box<Worked>),
@@ -57,8 +61,10 @@ enum Happening {
 struct Shell {
     node: Node,
     clock: Clock,
-    /// None once the server is gone.
+    /// None while the server is gone.
     signalling: Option<Signalling>,
+    way_back: WayBack,
+    door: Door,
     connector: Connector,
     links: Links,
     payloads: Payloads,
@@ -78,6 +84,7 @@ struct Shell {
 impl Shell {
     fn new(
         signalling: Signalling,
+        door: Door,
         connector: Connector,
         workshop: Option<Workshop>,
         record: Record,
@@ -91,6 +98,8 @@ impl Shell {
             node,
             clock,
             signalling: Some(signalling),
+            way_back: WayBack::new(clock.now()),
+            door,
             connector,
             links: Links::default(),
             payloads: Payloads::default(),
@@ -125,6 +134,10 @@ impl Shell {
             let wait = self.wait(wake, progress);
             let input = match self.next(&mut commands, wait).await {
                 Happening::Server(message) => self.server_said(*message, progress),
+                Happening::Knocked(signalling) => {
+                    self.knock(*signalling, progress);
+                    None
+                }
                 Happening::Connector(event) => self.connector_said(event, progress),
                 Happening::Link(event) => self.link_said(event),
                 Happening::Worked(worked) => Some(self.worked(*worked, progress)),
@@ -133,13 +146,19 @@ impl Shell {
                     None
                 }
                 Happening::Command(Some(command)) if command != Command::Leave => {
+                    self.remember(&command);
                     ask(&command).map(Input::Ask)
                 }
                 Happening::Command(_) => {
                     self.leave();
                     return Ok(());
                 }
-                Happening::Time => Some(Input::Tick),
+                Happening::Time => {
+                    if self.is_deaf(self.clock.now()) {
+                        self.server_lost("nothing comes from it any more", progress);
+                    }
+                    Some(Input::Tick)
+                }
             };
             if let Some(input) = input {
                 self.node.handle(self.clock.now(), input);
@@ -154,9 +173,10 @@ impl Shell {
             connector,
             links,
             work,
+            way_back,
             ..
         } = self;
-        let mut work = work;
+        let (mut work, mut knocked) = (work, &mut way_back.connecting);
         let server = async {
             match signalling {
                 Some(signalling) => signalling.receive().await,
@@ -167,6 +187,7 @@ impl Shell {
         futures::select_biased! {
             command = commands.next() => Happening::Command(command),
             message = pin!(server.fuse()) => Happening::Server(Box::new(message)),
+            signalling = knocked => Happening::Knocked(Box::new(signalling)),
             event = pin!(connector.next().fuse()) => Happening::Connector(event),
             event = pin!(links.next().fuse()) => Happening::Link(event),
             worked = work => Happening::Worked(Box::new(worked)),
@@ -256,7 +277,7 @@ impl Shell {
             return;
         };
         if let Err(error) = signalling.send(message) {
-            self.server_lost(&error, progress);
+            self.server_lost(&error.to_string(), progress);
         }
     }
 
@@ -284,27 +305,18 @@ impl Shell {
     ) -> Option<Input> {
         match message {
             Ok(message) => {
+                self.way_back.heard = self.clock.now();
+                if !self.answered(&message, progress) {
+                    return None;
+                }
                 progress.heard(&message);
                 Some(Input::Room(message))
             }
             Err(error) => {
-                self.server_lost(&error, progress);
+                self.server_lost(&error.to_string(), progress);
                 Some(Input::ServerLost)
             }
         }
-    }
-
-    fn server_lost(&mut self, error: &SignallingError, progress: &mut Progress) {
-        self.signalling = None;
-        let reason = error.to_string();
-        let text = format!("The server is gone: {reason}.");
-        let advice = if self.node.plan().is_some() {
-            "The devices train on without it; the page shows what the ring itself tells. Reload once the server is back."
-        } else {
-            "Reload once the server is back."
-        };
-        progress.server(ServerState::Lost { reason });
-        progress.notice(NoticeLevel::Warning, text, advice);
     }
 
     fn connector_said(&mut self, event: ConnectorEvent, progress: &mut Progress) -> Option<Input> {
@@ -415,6 +427,13 @@ impl Shell {
         let report = self.node.plan().map(|_| self.record.due());
         let due = [wake, view, report].into_iter().flatten().min();
         due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()))
+    }
+
+    /// What a server that forgot this peer has to be told again.
+    fn remember(&mut self, command: &Command) {
+        if let Command::Pledge { memory_bytes } = command {
+            self.door.device.memory_bytes = *memory_bytes;
+        }
     }
 
     fn leave(&mut self) {

@@ -10,7 +10,7 @@ use ringtmp_core::time::Time;
 use std::time::Duration;
 
 /// How long a fault may hold up the ring after it is over: until it is noticed and the room has given up waiting.
-const NOTICE_MAX: Duration = Duration::from_secs(10);
+const NOTICE_MAX: Duration = Duration::from_secs(20);
 
 impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     /// Until when whoever an event happens to does nothing.
@@ -30,6 +30,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | Event::Resumes(..)
             | Event::Mends(_)
             | Event::Returns(_)
+            | Event::Reconnects(..)
             | Event::SocketLost(_) => return None,
         };
         self.peers[at].frozen.filter(|until| self.now < *until)
@@ -40,10 +41,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             return;
         }
         let seconds = Duration::from_secs_f64;
-        let lasts = seconds(what.seconds());
-        let excused = self.now + lasts + NOTICE_MAX;
-        let until = &mut self.watch.excused_until;
-        *until = excused.max(*until);
+        self.excuse(&what, NOTICE_MAX);
         match what {
             FaultKind::Crash {
                 device,
@@ -73,6 +71,11 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 *silenced = until.max(*silenced);
                 self.schedule(seconds(s), Event::Resumes(from, to));
             }
+            FaultKind::SocketLost { device, seconds: s } => self.offline(device, seconds(s)),
+            FaultKind::ServerLost {
+                seconds: s,
+                forgets,
+            } => self.server_lost(seconds(s), forgets),
             FaultKind::Leave { device } => {
                 self.tell_server(device, &ClientMessage::Leave);
                 self.crash(device, None, true);
@@ -107,9 +110,14 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     pub(super) fn returns(&mut self, at: usize) {
-        if self.peers[at].connection.is_none() {
-            self.join(at);
+        if self.peers[at].connection.is_some() {
+            return;
         }
+        if self.now < self.server_back() {
+            let later = self.server_back().since(self.now);
+            return self.schedule(later, Event::Returns(at));
+        }
+        self.join(at);
     }
 
     pub(super) fn mends(&mut self, [one, other]: [usize; 2]) {
@@ -129,6 +137,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let Some(connection) = self.peers[from].connection else {
             return;
         };
+        if self.peers[from].offline {
+            return;
+        }
         if let ClientMessage::Stable { version, epoch, .. } = message
             && self.is_current(*epoch)
         {
@@ -155,6 +166,7 @@ fn happens_at<L>(event: &Event<L>, device: usize) -> bool {
         | Event::Resumes(..)
         | Event::Mends(_)
         | Event::Returns(_)
+        | Event::Reconnects(..)
         | Event::SocketLost(_) => false,
     }
 }

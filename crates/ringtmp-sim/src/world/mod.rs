@@ -6,6 +6,7 @@ mod faults;
 mod links;
 mod peer;
 mod room;
+mod server;
 
 use crate::check::Watch;
 use crate::compute::Compute;
@@ -34,6 +35,9 @@ const SIGNAL_DELAY: Duration = Duration::from_millis(1);
 
 /// The most events of a run, as a multiple of its tasks: a task makes four, and a protocol that talks to itself is stopped.
 const EVENTS_PER_TASK_MAX: u64 = 64;
+
+/// Beats go on however long tasks take: four a second to each neighbour, each of which leaves, arrives and wakes somebody.
+const BEATS_PER_SECOND_MAX: f64 = 64.0;
 
 /// Something that happens, faults among them.
 pub(crate) enum Event<L> {
@@ -67,6 +71,8 @@ pub(crate) enum Event<L> {
     Returns(usize),
     /// The server gives a socket up.
     SocketLost(ConnectionId),
+    /// A device that has lost this socket tries to return over another.
+    Reconnects(usize, ConnectionId),
 }
 
 struct Scheduled<L> {
@@ -108,6 +114,10 @@ pub(crate) struct World<'a, C: Compute, B> {
     sequence: u64,
     heap: BinaryHeap<Reverse<Scheduled<Load<C>>>>,
     lobby: Lobby,
+    /// How often the server was restarted.
+    incarnation: u32,
+    /// Until when it is away.
+    server_away: Option<Time>,
     entropy: u8,
     room: Option<RoomCode>,
     /// When the server will be woken.
@@ -144,6 +154,13 @@ pub(crate) struct World<'a, C: Compute, B> {
     pub(crate) planted: crate::planted::Planted,
 }
 
+fn limits() -> Limits {
+    Limits {
+        messages_burst: u32::MAX,
+        ..Limits::default()
+    }
+}
+
 /// Works a scenario off. `build` makes a stage when a node asks for one.
 ///
 /// # Errors
@@ -162,17 +179,15 @@ pub fn simulate<C: Compute>(
 impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
     pub(crate) fn new(scenario: &'a Scenario, build: B) -> Self {
         let n = scenario.devices.len();
-        let limits = Limits {
-            messages_burst: u32::MAX,
-            ..Limits::default()
-        };
         Self {
             scenario,
             build,
             now: Time::ZERO,
             sequence: 0,
             heap: BinaryHeap::new(),
-            lobby: Lobby::new(limits),
+            lobby: Lobby::new(limits(), 0),
+            incarnation: 0,
+            server_away: None,
             entropy: 0,
             room: None,
             server_wakes: None,
@@ -231,7 +246,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         let evaluations = u64::from(outline.evaluation_micro_batches);
         let per_step = 3 * u64::from(outline.micro_batches) + evaluations + 1;
         let tasks = per_step * u64::from(outline.steps + 1) * self.peers.len() as u64;
-        // Beats, and whatever faults make necessary again, come on top of it.
+        // Whatever faults make necessary again comes on top of it.
         let faults = 1 + self.scenario.faults.len() as u64;
         let events_max = (tasks + 1000).saturating_mul(EVENTS_PER_TASK_MAX * faults);
         let mut events = 0;
@@ -244,7 +259,9 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             }
             self.happen(next.event);
             events += 1;
-            if events >= events_max || self.watch.complaint().is_some() {
+            let beats = self.now.since(Time::ZERO).as_secs_f64() * BEATS_PER_SECOND_MAX;
+            let allowed = events_max + beats as u64 * self.peers.len() as u64;
+            if events >= allowed || self.watch.complaint().is_some() {
                 break;
             }
         }
@@ -282,6 +299,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Event::Resumes(from, to) => self.begin_to_send(from, to),
             Event::Mends(between) => self.mends(between),
             Event::Returns(at) => self.returns(at),
+            Event::Reconnects(at, before) => self.reconnects(at, before),
             Event::SocketLost(connection) => {
                 self.tell_lobby(LobbyInput::Disconnected { connection });
             }

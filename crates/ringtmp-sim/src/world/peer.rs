@@ -35,6 +35,8 @@ impl<C: Compute> Clone for Load<C> {
 pub(crate) struct Peer<C: Compute> {
     /// Its socket, while it lives.
     pub(super) connection: Option<ConnectionId>,
+    /// It lives, but its socket is gone.
+    pub(super) offline: bool,
     /// It does nothing until then.
     pub(super) frozen: Option<Time>,
     /// The newest plan that has reached it.
@@ -63,6 +65,7 @@ impl<C: Compute> Default for Peer<C> {
     fn default() -> Self {
         Self {
             connection: None,
+            offline: false,
             frozen: None,
             obeyed: None,
             #[cfg(test)]

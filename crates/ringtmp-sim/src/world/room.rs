@@ -8,8 +8,7 @@ use ringtmp_core::lobby::{ConnectionId, LobbyInput, LobbyOutput};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Role, RoomState,
-    ServerMessage,
+    ClientMessage, PROTOCOL_VERSION, Refusal, Role, RoomState, ServerMessage,
 };
 use ringtmp_core::time::Time;
 
@@ -24,22 +23,12 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     /// A device comes into the room, over a socket that was never used before.
     pub(super) fn join(&mut self, i: usize) {
         let Some(room) = self.room else { return };
-        let connection = ConnectionId(self.sockets);
-        self.sockets += 1;
-        self.peers[i].connection = Some(connection);
-        self.devices.insert(connection, i);
-        self.tell_lobby(LobbyInput::Connected { connection });
+        self.connect_socket(i);
         let join = ClientMessage::Join {
             protocol: PROTOCOL_VERSION,
             room,
             role: Role::Participant,
-            device: Device {
-                kind: DeviceKind::Native,
-                name: format!("device {i}"),
-                executor: ExecutorKind::Cpu,
-                adapter: String::new(),
-                memory_bytes: self.scenario.devices[i].memory_bytes,
-            },
+            device: self.device(i),
             has_data: self.scenario.devices[i].has_data,
         };
         self.schedule(SIGNAL_DELAY, Event::ToServer(i, join));
@@ -94,6 +83,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 self.recoveries.clone_from(&room.recoveries);
                 self.became(room.state.clone());
             }
+            ServerMessage::Refused {
+                refusal: Refusal::NoSuchRoom { .. },
+            } if self.incarnation > 0 => return self.found_no_room(connection),
             ServerMessage::Refused { refusal } => {
                 let reason = refusal.to_string();
                 self.state = RoomState::Stopped { reason };
@@ -101,6 +93,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             ServerMessage::Prepare { plan } => self.planned(plan),
             ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
+            | ServerMessage::Doubt { .. }
             | ServerMessage::Welcome { .. }
             | ServerMessage::Signal { .. }
             | ServerMessage::Commit { .. }
@@ -111,6 +104,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let Some(to) = device.filter(|to| self.peers[*to].connection == Some(connection)) else {
             return;
         };
+        if let (ServerMessage::Room { room }, Some(id)) = (&message, self.peers[to].id) {
+            self.user_sees(id, &room.state);
+        }
         if let ServerMessage::Welcome { peer, .. } = &message {
             self.index.insert(*peer, to);
             self.peers[to].id = Some(*peer);

@@ -1,0 +1,70 @@
+//! The part of a node that outlives the server: what it repeats to one that may not have heard it, and what it tells one that
+//! knows of nothing.
+
+use super::{Node, Output};
+use crate::ids::PeerId;
+use crate::signal::{ClientMessage, Device, PROTOCOL_VERSION, Phase, Point, Returning, Standing};
+use std::mem::{Discriminant, discriminant};
+
+impl Node {
+    /// What to say over a new socket, to be a member again; none before the first welcome.
+    pub fn returning(
+        &self,
+        device: Device,
+        has_data: bool,
+        points: Vec<Point>,
+    ) -> Option<Returning> {
+        let identity = self.identity.as_ref()?;
+        let phase = match &self.active {
+            None => Phase::Idle,
+            Some(active) if active.training.has_begun() => Phase::Training,
+            Some(_) => Phase::Preparing,
+        };
+        let stable = self.active.as_ref().map(|active| active.keeping.stable);
+        Some(Returning {
+            protocol: PROTOCOL_VERSION,
+            room: identity.room,
+            peer: identity.me,
+            token: identity.token,
+            device,
+            has_data,
+            run: identity.run.clone(),
+            standing: Standing {
+                state: self.state.clone(),
+                plan: self.obeyed.clone(),
+                phase,
+                stable: stable.filter(|stable| stable.0 > 0),
+                points,
+            },
+        })
+    }
+
+    /// Tells the room what it must not miss: it is repeated over the next socket if this one breaks.
+    pub(super) fn tell(&mut self, message: ClientMessage) {
+        let slot = slot(&message);
+        self.unsure.retain(|other| self::slot(other) != slot);
+        self.unsure.push(message.clone());
+        self.output.push_back(Output::ToRoom(message));
+    }
+
+    /// Another plan, or none, is in force: what was said under the last means nothing any more.
+    pub(super) fn forget_told(&mut self) {
+        self.unsure
+            .retain(|told| matches!(told, ClientMessage::Profile { .. }));
+    }
+
+    /// A server that has welcomed this peer again may not know it.
+    pub(super) fn repeat(&mut self) {
+        let told = self.unsure.iter().cloned();
+        self.output.extend(told.map(Output::ToRoom));
+    }
+}
+
+/// Of messages with the same slot only the last has to be heard.
+fn slot(message: &ClientMessage) -> (Discriminant<ClientMessage>, Option<PeerId>) {
+    let about = match message {
+        ClientMessage::LinkLost { peer, .. } => Some(*peer),
+        _ => None,
+    };
+    (discriminant(message), about)
+}

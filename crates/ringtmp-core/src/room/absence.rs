@@ -1,0 +1,158 @@
+//! Members whose sockets are closed. Some are gone, others train on and return over another socket.
+//!
+//! While the ring trains, its members know best: the neighbours are asked, and say soon whether they still hear the one that is
+//! away. As long as they do, the run goes on, for as long as it takes. Otherwise it is waited for, but not for long.
+
+use super::{Member, Room};
+use crate::ids::{MemberToken, PeerId};
+use crate::signal::{Phase, Returning, Role, RoomState, ServerMessage, Standing};
+use crate::time::Time;
+use std::time::Duration;
+
+/// How long a member without a socket is waited for where its neighbours cannot tell whether it is there. Peers try to return
+/// every two seconds at least.
+pub const AWAY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Likewise where nobody is there who could go on without it: then nothing is lost by waiting.
+const ALONE_WAIT_MAX: Duration = Duration::from_secs(60);
+
+impl Room {
+    /// What a member has to know to return; none if there is no such member.
+    pub fn token_of(&self, peer: PeerId) -> Option<MemberToken> {
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.peer == peer);
+        member.map(|member| member.token)
+    }
+
+    /// A member's socket is closed.
+    pub fn away(&mut self, now: Time, peer: PeerId) {
+        let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) else {
+            return;
+        };
+        if member.role == Role::Spectator {
+            return self.leave(now, peer);
+        }
+        member.away = Some(now);
+        if self.is_watched(peer) {
+            self.ask_neighbours(peer);
+        }
+        self.start_if_measured(now);
+        self.show();
+    }
+
+    /// Whether neighbours in the ring would notice if this member were gone.
+    fn is_watched(&self, peer: PeerId) -> bool {
+        let trains = matches!(self.state, RoomState::Training | RoomState::Paused);
+        let recovers = self.run.outline.replication.is_on();
+        let neighbours = self.neighbours(peer);
+        let mut there = neighbours
+            .iter()
+            .filter(|neighbour| !self.is_away(**neighbour));
+        trains && recovers && there.next().is_some()
+    }
+
+    fn neighbours(&self, peer: PeerId) -> Vec<PeerId> {
+        let plan = self.plan.as_ref();
+        let Some((plan, stage)) = plan.and_then(|plan| Some((plan, plan.stage_of(peer)?))) else {
+            return Vec::new();
+        };
+        let mut neighbours = vec![plan.predecessor(stage), plan.successor(stage)];
+        neighbours.retain(|neighbour| *neighbour != peer);
+        neighbours.dedup();
+        neighbours
+    }
+
+    fn ask_neighbours(&mut self, peer: PeerId) {
+        let epoch = self.epoch;
+        let doubt = |neighbour| (neighbour, ServerMessage::Doubt { epoch, peer });
+        let told = self.neighbours(peer).into_iter().map(doubt);
+        self.output.extend(told);
+    }
+
+    /// Until when a member that is away is waited for, if not for as long as it takes.
+    fn away_ends(&self, member: &Member) -> Option<Time> {
+        let since = member.away?;
+        // After the server itself was away, all come back one by one.
+        let since = since.max(self.recovering.asked_since(self.last_return));
+        let wait = match self.participants().next() {
+            Some(_) => AWAY_WAIT_MAX,
+            None => ALONE_WAIT_MAX,
+        };
+        (!self.is_watched(member.peer)).then(|| since + wait)
+    }
+
+    /// When the next member is given up.
+    pub(super) fn absence_ends(&self) -> Option<Time> {
+        let ends = self.members.iter();
+        ends.filter_map(|member| self.away_ends(member)).min()
+    }
+
+    /// Gives up those that were away for too long.
+    pub(super) fn give_up_absent(&mut self, now: Time) {
+        let over = |member: &&Member| self.away_ends(member).is_some_and(|end| now >= end);
+        let absent: Vec<PeerId> = self.members.iter().filter(over).map(|m| m.peer).collect();
+        absent.into_iter().for_each(|peer| self.leave(now, peer));
+    }
+
+    /// Whether this member has no socket.
+    pub(super) fn is_away(&self, peer: PeerId) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| member.peer == peer && member.away.is_some())
+    }
+
+    /// A member is back, or somebody who was one before this room forgot it.
+    pub fn come_back(&mut self, now: Time, back: Returning) {
+        let Returning {
+            peer,
+            token,
+            device,
+            has_data,
+            standing,
+            ..
+        } = back;
+        self.last_return = now;
+        if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
+            member.away = None;
+            member.device = device.clipped();
+            self.welcome(peer);
+        } else {
+            self.admit(peer, token, Role::Participant, device, has_data);
+        }
+        if self.rebuilding.is_some() {
+            self.rebuild_with(now, peer, standing);
+        } else {
+            self.has_spoken(peer);
+            self.catch_up(now, peer, &standing);
+            self.resume_if_all_answered(now);
+            self.grow_if_worth_it();
+        }
+        self.start_if_enough(now);
+    }
+
+    /// Tells a member that is back what it has missed.
+    fn catch_up(&mut self, now: Time, peer: PeerId, standing: &Standing) {
+        let obeys = standing.plan.as_ref().map(|plan| plan.epoch);
+        if obeys.is_some_and(|obeys| obeys > self.epoch) {
+            // A server before this one has planned further.
+            self.epoch.number = obeys.map_or(0, |obeys| obeys.number);
+            if self.running() {
+                let reason = format!("{} has obeyed a newer plan", self.name(peer));
+                return self.lost(now, reason);
+            }
+        }
+        if let Some(halt) = self.recovering.halting(self.epoch, &self.state) {
+            return self.output.push_back((peer, halt));
+        }
+        let Some(plan) = self.plan.as_ref().filter(|_| self.running()) else {
+            return;
+        };
+        let told = if obeys != Some(plan.epoch) {
+            Some(ServerMessage::Prepare { plan: plan.clone() })
+        } else if standing.phase == Phase::Preparing && self.warm_up_ends.is_none() {
+            Some(ServerMessage::Commit { epoch: plan.epoch })
+        } else {
+            None
+        };
+        self.output.extend(told.map(|told| (peer, told)));
+    }
+}

@@ -1,0 +1,326 @@
+//! Members that lose their sockets, and a server that loses its memory.
+
+mod common;
+
+use common::{Server, join, run};
+use ringtmp_core::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
+use ringtmp_core::lobby::{ConnectionId, Limits as ServerLimits, LobbyInput, LobbyOutput};
+use ringtmp_core::node::{Input, Node, Output, Polled};
+use ringtmp_core::plan::Plan;
+use ringtmp_core::room::{AWAY_WAIT_MAX, REBUILD_WAIT_MAX};
+use ringtmp_core::signal::*;
+use ringtmp_core::time::Time;
+use std::time::Duration;
+
+/// A node and the socket that it has.
+struct Peer {
+    node: Node,
+    connection: u64,
+}
+
+impl Peer {
+    fn id(&self) -> PeerId {
+        self.node.me().expect("a member")
+    }
+
+    fn returning(&self) -> Returning {
+        let back = self.node.returning(common::device(), true, Vec::new());
+        back.expect("it was welcomed")
+    }
+
+    /// Hears what is for it, and gives what it says to the room, links and stages being there at once.
+    fn hears(&mut self, now: Time, output: &[LobbyOutput]) -> Vec<ClientMessage> {
+        let mut says = Vec::new();
+        for output in output {
+            match output {
+                LobbyOutput::Send {
+                    connection,
+                    message,
+                } if connection.0 == self.connection => {
+                    self.node.handle(now, Input::Room(message.clone()));
+                }
+                LobbyOutput::Send { .. } | LobbyOutput::Close { .. } => {}
+            }
+            while let Polled::Do(output) = self.node.poll_output() {
+                match output {
+                    Output::ToRoom(ClientMessage::Clock { .. } | ClientMessage::Profile { .. }) => {
+                    }
+                    Output::ToRoom(message) => says.push(message),
+                    Output::Build(assignment) => {
+                        let epoch = assignment.epoch;
+                        self.node.handle(now, Input::Built { epoch });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        says
+    }
+}
+
+/// A room of a run with one device for each of `n`, which trains, seen by the nodes of its members. Links are taken to be there: a peer
+/// says ready as soon as its stage is built.
+fn training(server: &mut Server, n: u16) -> (RoomCode, Vec<Peer>, Plan) {
+    let mut run = run(n);
+    run.outline.replication = Replication::Every(2);
+    let room = server.create(1, run).expect("a room");
+    let mut peers: Vec<Peer> = Vec::new();
+    let mut plan = None;
+    for connection in 10..10 + u64::from(n) {
+        server.connect(connection);
+        let node = Node::new();
+        peers.push(Peer { node, connection });
+        let output = server.say(connection, &join(room, Role::Participant));
+        plan = plan.or(common_plan(&output));
+        for peer in &mut peers {
+            peer.hears(server.now, &output);
+        }
+    }
+    let plan = plan.expect("a plan");
+    for connection in 10..10 + u64::from(n) {
+        let (epoch, links) = (plan.epoch, Vec::new());
+        let output = server.say(connection, &ClientMessage::Ready { epoch, links });
+        for peer in &mut peers {
+            peer.hears(server.now, &output);
+        }
+    }
+    (room, peers, plan)
+}
+
+fn common_plan(output: &[LobbyOutput]) -> Option<Plan> {
+    output.iter().find_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::Prepare { plan },
+            ..
+        } => Some(plan.clone()),
+        _ => None,
+    })
+}
+
+fn halts(output: &[LobbyOutput]) -> Vec<Epoch> {
+    let halts = output.iter().filter_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::Halt { epoch, .. },
+            ..
+        } => Some(*epoch),
+        _ => None,
+    });
+    halts.collect()
+}
+
+fn doubted(output: &[LobbyOutput]) -> Vec<(u64, PeerId)> {
+    let doubts = output.iter().filter_map(|output| match output {
+        LobbyOutput::Send {
+            connection,
+            message: ServerMessage::Doubt { peer, .. },
+        } => Some((connection.0, *peer)),
+        _ => None,
+    });
+    doubts.collect()
+}
+
+fn closes(server: &mut Server, connection: u64) -> Vec<LobbyOutput> {
+    let connection = ConnectionId(connection);
+    server.input(LobbyInput::Disconnected { connection })
+}
+
+fn returns(server: &mut Server, connection: u64, back: Returning) -> Vec<LobbyOutput> {
+    server.connect(connection);
+    server.say(connection, &ClientMessage::Return(Box::new(back)))
+}
+
+fn tick_after(server: &mut Server, wait: Duration) -> Vec<LobbyOutput> {
+    server.now = server.now + wait;
+    server.input(LobbyInput::Tick)
+}
+
+#[test]
+fn a_closed_socket_ends_nothing_as_long_as_the_neighbours_hear_the_device() {
+    let mut server = Server::new(ServerLimits::default());
+    let (_, peers, plan) = training(&mut server, 3);
+    let output = closes(&mut server, 11);
+    assert_eq!(doubted(&output), [(10, peers[1].id()), (12, peers[1].id())]);
+    assert_eq!(halts(&output), []);
+    assert_eq!(halts(&tick_after(&mut server, 20 * AWAY_WAIT_MAX)), []);
+    // It is back, over another socket: nobody else has noticed.
+    let output = returns(&mut server, 21, peers[1].returning());
+    assert_eq!((Server::refusal(&output), halts(&output)), (None, vec![]));
+    assert_eq!(Server::states(&output).last(), Some(&RoomState::Training));
+    // Away again, and this time a neighbour hears nothing of it either.
+    closes(&mut server, 21);
+    let lost = ClientMessage::LinkLost {
+        epoch: plan.epoch,
+        peer: peers[1].id(),
+        reason: "nothing was heard".to_owned(),
+    };
+    assert_eq!(halts(&server.say(10, &lost)).len(), 2);
+}
+
+#[test]
+fn who_is_away_before_the_start_is_waited_for_and_then_given_up() {
+    let mut server = Server::new(ServerLimits::default());
+    let room = server.create(1, run(3)).expect("a room");
+    for connection in [10, 11] {
+        server
+            .enter(connection, room, Role::Participant)
+            .expect("let in");
+    }
+    let status = |output: &[LobbyOutput]| -> Vec<MemberStatus> {
+        let room = output.iter().rev().find_map(|output| match output {
+            LobbyOutput::Send {
+                message: ServerMessage::Room { room },
+                ..
+            } => Some(room.clone()),
+            _ => None,
+        });
+        let members = room.into_iter().flat_map(|room| room.members);
+        members.map(|member| member.status).collect()
+    };
+    let away = status(&closes(&mut server, 11));
+    assert_eq!(away, [MemberStatus::Waiting, MemberStatus::Away]);
+    let before = AWAY_WAIT_MAX.mul_f64(0.9);
+    assert_eq!(status(&tick_after(&mut server, before)), []);
+    let after = status(&tick_after(&mut server, AWAY_WAIT_MAX.mul_f64(0.2)));
+    assert_eq!(after, [MemberStatus::Waiting]);
+}
+
+#[test]
+fn nobody_returns_as_another() {
+    let mut server = Server::new(ServerLimits::default());
+    let (_, peers, _) = training(&mut server, 3);
+    let mut thief = peers[1].returning();
+    thief.token = MemberToken(1);
+    let output = returns(&mut server, 31, thief);
+    assert_eq!(Server::refusal(&output), Some(&Refusal::NotThatMember));
+    let mut old = peers[1].returning();
+    old.protocol -= 1;
+    let output = returns(&mut server, 32, old);
+    assert!(matches!(
+        Server::refusal(&output),
+        Some(Refusal::Version { .. })
+    ));
+    // The member itself may, though its old socket seems to be open: that one is closed.
+    let output = returns(&mut server, 33, peers[1].returning());
+    assert_eq!(Server::refusal(&output), None);
+    let closed = output.iter().find_map(|output| match output {
+        LobbyOutput::Close { connection } => Some(connection.0),
+        LobbyOutput::Send { .. } => None,
+    });
+    assert_eq!(closed, Some(11));
+    assert_eq!(doubted(&closes(&mut server, 11)), [], "nobody is away");
+}
+
+#[test]
+fn a_server_that_forgot_everything_learns_it_from_the_devices_and_interrupts_nobody() {
+    let (_, peers, plan) = training(&mut Server::new(ServerLimits::default()), 3);
+    let mut server = Server::restarted(7);
+    let mut all = Vec::new();
+    for peer in &peers {
+        all = returns(&mut server, 20 + peer.connection, peer.returning());
+        assert_eq!((Server::refusal(&all), halts(&all)), (None, vec![]));
+    }
+    assert_eq!(Server::states(&all).last(), Some(&RoomState::Training));
+    // What is said of the run counts as before.
+    let stable = ClientMessage::Stable {
+        epoch: plan.epoch,
+        version: Version(4),
+        every: 2,
+        at_rest: false,
+    };
+    server.say(30, &stable);
+    let output = server.say(32, &ClientMessage::Leave);
+    let halts = halts(&output);
+    assert_eq!(halts.len(), 2);
+    let next = Epoch {
+        number: plan.epoch.number + 1,
+        incarnation: 7,
+    };
+    assert_eq!(halts[0], next, "never issued by the server before");
+}
+
+#[test]
+fn more_than_half_of_a_ring_goes_on_after_a_restart_and_half_of_it_waits_for_the_users_word() {
+    for (there, goes_on) in [(3, true), (2, false)] {
+        let (_, peers, plan) = training(&mut Server::new(ServerLimits::default()), 4);
+        let mut server = Server::restarted(1);
+        for peer in &peers[..there] {
+            let output = returns(&mut server, 20 + peer.connection, peer.returning());
+            assert_eq!(halts(&output), [], "the others are waited for");
+        }
+        let output = tick_after(&mut server, REBUILD_WAIT_MAX);
+        assert_eq!(!halts(&output).is_empty(), goes_on, "{there} of 4");
+        if !goes_on {
+            let states = Server::states(&output);
+            let waits = |state: &RoomState| matches!(state, RoomState::Reconfiguring { reason } if reason.contains("only 2 of 4"));
+            assert!(states.iter().any(waits), "{states:?}");
+            let output = server.say(30, &ClientMessage::Start);
+            let halts = halts(&output);
+            assert!(halts.iter().all(|epoch| *epoch > plan.epoch));
+            assert_eq!(halts.len(), 2);
+        }
+    }
+}
+
+#[test]
+fn what_was_said_to_a_server_that_died_is_said_again() {
+    let mut server = Server::new(ServerLimits::default());
+    let (_, mut peers, plan) = training(&mut server, 2);
+    let epoch = plan.epoch;
+    // Both have done their part, and the server has died before it heard of it.
+    for peer in &mut peers {
+        let done = Input::Digested {
+            epoch,
+            digests: Vec::new(),
+            links: Vec::new(),
+        };
+        peer.node.handle(server.now, done);
+        let now = server.now;
+        peer.hears(
+            now,
+            &[LobbyOutput::Close {
+                connection: ConnectionId(0),
+            }],
+        );
+    }
+    let mut server = Server::restarted(2);
+    let mut states = Vec::new();
+    for peer in &mut peers {
+        peer.connection += 20;
+        let output = returns(&mut server, peer.connection, peer.returning());
+        for message in peer.hears(server.now, &output) {
+            let output = server.say(peer.connection, &message);
+            states.extend(Server::states(&output));
+        }
+    }
+    assert_eq!(states.last(), Some(&RoomState::Finished), "{states:?}");
+}
+
+#[test]
+fn what_returning_peers_claim_is_checked() {
+    let (_, peers, _) = training(&mut Server::new(ServerLimits::default()), 3);
+    let mut server = Server::restarted(1);
+    let mut liar = peers[0].returning();
+    let plan = liar.standing.plan.as_mut().expect("a plan");
+    plan.cuts = vec![0, 9, 3, 4];
+    let output = returns(&mut server, 40, liar);
+    assert_eq!(
+        Server::refusal(&output),
+        None,
+        "it is a member, without a plan"
+    );
+    let mut of_another = peers[1].returning();
+    of_another.run.outline.layers.clear();
+    let mut elsewhere = of_another.clone();
+    elsewhere.room = RoomCode::from_random([9; 10]);
+    let output = returns(&mut server, 41, elsewhere);
+    assert!(matches!(
+        Server::refusal(&output),
+        Some(Refusal::BadRun { .. })
+    ));
+    let states = Server::states(&tick_after(&mut server, REBUILD_WAIT_MAX));
+    assert_eq!(
+        states.last(),
+        Some(&RoomState::Waiting),
+        "nobody knows a plan that can be"
+    );
+}

@@ -1,0 +1,130 @@
+//! A server that goes away and comes back, and devices that lose their sockets and return.
+
+use super::{Event, SIGNAL_DELAY, World, limits};
+use crate::compute::Compute;
+use crate::random::Draws;
+use crate::scenario::FaultKind;
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::lobby::{ConnectionId, Lobby, LobbyInput};
+use ringtmp_core::node::Assignment;
+use ringtmp_core::signal::{ClientMessage, Device, DeviceKind, ExecutorKind, RoomState};
+use ringtmp_core::time::Time;
+use std::time::Duration;
+
+/// Peers try to reach a server that is gone at least so often.
+const TRIES_EVERY: f64 = 2.0;
+
+/// A newcomer who finds no room tries again after this time.
+const NO_ROOM_WAIT: Duration = Duration::from_secs(1);
+
+impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
+    /// When the server can be reached again, at the earliest.
+    pub(super) fn server_back(&self) -> Time {
+        self.server_away.unwrap_or(self.now).max(self.now)
+    }
+
+    pub(super) fn server_lost(&mut self, lasts: Duration, forgets: bool) {
+        self.server_away = Some((self.now + lasts).max(self.server_back()));
+        let back = self.server_back().since(self.now);
+        let mut draws = Draws::new(self.scenario.seed, self.sequence);
+        for at in 0..self.peers.len() {
+            let try_again = Duration::from_secs_f64(TRIES_EVERY * draws.unit());
+            self.offline(at, back + try_again);
+        }
+        if forgets {
+            self.incarnation += 1;
+            self.lobby = Lobby::new(limits(), self.incarnation);
+            self.server_wakes = None;
+            // Some of what it has just said gets through.
+            let mut lost = || draws.unit() < 0.5;
+            self.heap.retain(|scheduled| match scheduled.0.event {
+                Event::ToServer(..) => false,
+                Event::FromServer(..) => !lost(),
+                _ => true,
+            });
+        }
+    }
+
+    /// A device loses its socket, and tries to return after that time.
+    pub(super) fn offline(&mut self, at: usize, returns_after: Duration) {
+        let Some(connection) = self.peers[at].connection else {
+            return;
+        };
+        if !self.peers[at].offline {
+            self.peers[at].offline = true;
+            self.tell_lobby(LobbyInput::Disconnected { connection });
+        }
+        self.schedule(returns_after, Event::Reconnects(at, connection));
+    }
+
+    pub(super) fn reconnects(&mut self, at: usize, before: ConnectionId) {
+        let peer = &self.peers[at];
+        if peer.connection != Some(before) || !peer.offline {
+            return;
+        }
+        if self.now < self.server_back() {
+            let later = self.server_back().since(self.now) + NO_ROOM_WAIT;
+            return self.schedule(later, Event::Reconnects(at, before));
+        }
+        let has_data = self.scenario.devices[at].has_data;
+        let returning = peer.node.returning(self.device(at), has_data, Vec::new());
+        self.connect_socket(at);
+        let Some(returning) = returning else {
+            // Nobody has welcomed it so far.
+            return self.join(at);
+        };
+        let says = ClientMessage::Return(Box::new(returning));
+        self.schedule(SIGNAL_DELAY, Event::ToServer(at, says));
+    }
+
+    /// A socket that was never used before.
+    pub(super) fn connect_socket(&mut self, at: usize) {
+        let connection = ConnectionId(self.sockets);
+        self.sockets += 1;
+        self.peers[at].connection = Some(connection);
+        self.peers[at].offline = false;
+        self.devices.insert(connection, at);
+        self.tell_lobby(LobbyInput::Connected { connection });
+    }
+
+    /// A newcomer came before the first who was there already.
+    pub(super) fn found_no_room(&mut self, connection: ConnectionId) {
+        if let Some(at) = self.devices.get(&connection).copied()
+            && self.peers[at].connection == Some(connection)
+        {
+            self.peers[at].connection = None;
+            // Where nobody is left who remembers the room, there is none to be had.
+            if self.peers.iter().any(|peer| peer.connection.is_some()) {
+                self.schedule(NO_ROOM_WAIT, Event::Returns(at));
+            }
+        }
+    }
+
+    pub(super) fn device(&self, i: usize) -> Device {
+        Device {
+            kind: DeviceKind::Native,
+            name: format!("device {i}"),
+            executor: ExecutorKind::Cpu,
+            adapter: String::new(),
+            memory_bytes: self.scenario.devices[i].memory_bytes,
+        }
+    }
+
+    /// The user of a ring that waits for devices that are gone for good has it go on without them.
+    pub(super) fn user_sees(&mut self, peer: PeerId, state: &RoomState) {
+        let waits =
+            matches!(state, RoomState::Reconfiguring { reason } if reason.contains("press start"));
+        if let Some(at) = self.index.get(&peer).copied().filter(|_| waits) {
+            let after = Duration::from_secs(3);
+            self.schedule(after, Event::ToServer(at, ClientMessage::Start));
+        }
+    }
+
+    /// Faults count from when the server is back.
+    pub(super) fn excuse(&mut self, what: &FaultKind, notice: Duration) {
+        let lasts = Duration::from_secs_f64(what.seconds());
+        let excused = self.server_back() + lasts + notice;
+        let until = &mut self.watch.excused_until;
+        *until = excused.max(*until);
+    }
+}
