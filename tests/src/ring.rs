@@ -10,9 +10,9 @@ use ringtmp_peer::{
     RunFile, Setup, View,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
-use signaling_server::{Config, Server};
+use signaling_server::{Config, Server, ServerError};
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::LocalSet;
@@ -96,25 +96,65 @@ pub struct Trained {
 ///
 /// If the run does not finish in time.
 pub async fn train_ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
+    train_ring_whose_server(None, run, devices, over).await
+}
+
+/// Likewise, where the server is stopped once the loss of a step is known, and another takes its address.
+///
+/// # Panics
+///
+/// If the run does not finish in time.
+pub async fn train_ring_whose_server(
+    restarts_at: Option<u32>,
+    run: RunFile,
+    devices: &[RingDevice],
+    over: Over,
+) -> Trained {
     let all = LocalSet::new();
-    let ring = all.run_until(ring(run, devices, over));
+    let ring = all.run_until(ring(restarts_at, run, devices, over));
     tokio::time::timeout(RUN_MAX, Box::pin(ring))
         .await
         .expect("the run ends in time")
 }
 
-async fn ring(run: RunFile, devices: &[RingDevice], over: Over) -> Trained {
-    let server = Server::bind(Config {
-        address: (Ipv4Addr::LOCALHOST, 0).into(),
+fn bind(address: SocketAddr) -> Result<Server, ServerError> {
+    Server::bind(Config {
+        address,
         ..Config::default()
     })
-    .expect("a free port");
+}
+
+/// Serves until it is stopped, with a restart between.
+async fn serve(
+    server: Server,
+    restarts_at: Option<u32>,
+    mut steps: watch::Receiver<Option<u32>>,
+    stopped: oneshot::Receiver<()>,
+) -> Result<(), ServerError> {
+    let address = server.address();
+    let Some(step) = restarts_at else {
+        return server.run(async { drop(stopped.await) }).await;
+    };
+    let is_time = move |reached: &Option<u32>| reached.is_some_and(|at| at >= step);
+    let first = server.run(async move { drop(steps.wait_for(is_time).await) });
+    first.await?;
+    let second = bind(address)?;
+    second.run(async { drop(stopped.await) }).await
+}
+
+async fn ring(
+    restarts_at: Option<u32>,
+    run: RunFile,
+    devices: &[RingDevice],
+    over: Over,
+) -> Trained {
+    let server = bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
     let address = format!("http://{}", server.address());
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server.run(async { drop(stopped.await) }));
+    let (steps_sender, steps) = watch::channel(None);
+    let server = tokio::spawn(serve(server, restarts_at, steps.clone(), stopped));
     let (weights_sender, weights) = mpsc::channel(devices.len());
     let (room_sender, room) = oneshot::channel();
-    let (steps_sender, steps) = watch::channel(None);
     let watching = watch(&address, run, room_sender, steps_sender);
     let training = async {
         let code = room.await.expect("a room");

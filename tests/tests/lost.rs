@@ -5,7 +5,7 @@ use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{Recovery, Replication, RoomState};
 use ringtmp_peer::{ExecutorChoice, OptimizerTable, RuleName, RunFile};
-use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring};
+use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, train_ring_whose_server};
 
 const STEPS: u32 = 60;
 
@@ -114,4 +114,31 @@ async fn over_data_channels_a_device_dies_and_another_comes() {
     let joined = recoveries.last().expect("at least one");
     assert!(joined.reason.contains("joins"), "{joined:?}");
     assert_eq!(joined.repeated, 0, "who joins costs no step: {joined:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_restarted_finds_the_ring_at_work_and_no_step_is_made_again() {
+    let run = run_file(3);
+    let alone = undisturbed(&run).await;
+    let devices = vec![device(); 3];
+    let ring = train_ring_whose_server(Some(15), run, &devices, Over::WebRtc).await;
+    assert_eq!(ring.result.digests, alone.result.digests);
+    assert_eq!(recoveries(&ring), [], "nobody was interrupted");
+    // The curves begin where the run began, and not where the server did.
+    let first = ring.views[0].points.first().expect("a point");
+    assert_eq!(first.step, 0);
+    assert_eq!(ring.result.loss_first, alone.result.loss_first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_dies_while_the_server_is_restarted_is_missed_when_it_is_back() {
+    let mut devices = vec![device(); 3];
+    devices[1] = dying(15);
+    let run = run_file(3);
+    let alone = undisturbed(&run).await;
+    let ring = train_ring_whose_server(Some(15), run, &devices, Over::Loopback { seed: 3 }).await;
+    assert_eq!(ring.result.digests, alone.result.digests);
+    let recoveries = recoveries(&ring);
+    assert_eq!(recoveries.len(), 1);
+    assert!(recoveries[0].step >= 9, "from a copy");
 }

@@ -119,6 +119,19 @@ fn fertile(bug: Bug, mode: Mode) -> Scenario {
         // A device sleeps while the others begin anew, and wakes with copies of what they have given up.
         let mut scenario = random(13);
         spoil(&mut scenario, 13);
+        scenario.outline.steps = 6;
+        scenario.outline.replication = Replication::Every(1);
+        let dies = FaultKind::Crash {
+            device: 1,
+            returns_after: Some(0.2),
+            noticed: true,
+        };
+        let sleeps = FaultKind::Pause {
+            device: 2,
+            seconds: 4.0,
+        };
+        let fault = |at_seconds, what| Fault { at_seconds, what };
+        scenario.faults = vec![fault(17.3, dies), fault(18.3, sleeps)];
         return scenario;
     }
     if bug.is_about_losses() {
