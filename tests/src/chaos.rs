@@ -178,6 +178,33 @@ pub async fn killed(
     .await
 }
 
+/// A ring whose server is killed after its step `at_step`, and with it a tab, if one is named; another server takes its place a
+/// second later.
+///
+/// # Errors
+///
+/// If the others do not go on, or do not finish.
+pub async fn server_killed(
+    theatre: &Theatre,
+    work: Work,
+    victim: Option<usize>,
+    at_step: u32,
+) -> Result<Round> {
+    watching(theatre, run_file(work), async |mut watcher, room| {
+        let mut tabs = open(theatre, room).await?;
+        let is_time = |view: &View| reached(view) >= at_step;
+        watcher.until("steps before the kill", is_time).await?;
+        if let Some(victim) = victim {
+            let (browser, _tab) = tabs.swap_remove(victim % TABS);
+            browser.kill()?;
+        }
+        theatre.restart_server(Duration::from_secs(1)).await?;
+        let view = watcher.until("the end", has_finished).await?;
+        round(view, None)
+    })
+    .await
+}
+
 /// A ring of which one tab sleeps after its step `at_step`, as that of a locked phone, until the others train without it; then it
 /// wakes.
 ///

@@ -6,7 +6,8 @@ use signaling_server::certificate::Certificate;
 use signaling_server::{Config, Server, ServerError};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
@@ -23,7 +24,7 @@ pub struct Theatre {
     address: SocketAddr,
     secure: String,
     _certificate: TempDir,
-    server: JoinHandle<Result<(), ServerError>>,
+    server: std::sync::Mutex<JoinHandle<Result<(), ServerError>>>,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -52,11 +53,7 @@ impl Theatre {
         static TURN: std::sync::LazyLock<Arc<Mutex<()>>> = std::sync::LazyLock::new(Arc::default);
         let turn = Arc::clone(&TURN).lock_owned().await;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server = Server::bind(Config {
-            address,
-            www: page,
-            ..Config::default()
-        })?;
+        let mut server = bind(address, page)?;
         ensure!(server.has_page(), "dist/www has no page");
         let folder = tempfile::tempdir()?;
         let certificate = Certificate::kept(folder.path(), &[], &[])?;
@@ -64,6 +61,7 @@ impl Theatre {
         let secure = links.into_iter().next().context("one host, one link")?;
         let address = server.address();
         let server = tokio::spawn(server.run(std::future::pending()));
+        let server = std::sync::Mutex::new(server);
         Ok(Some(Self {
             address,
             secure,
@@ -83,6 +81,25 @@ impl Theatre {
         format!("{}{path}", self.secure)
     }
 
+    /// Kills the server, without a word to anybody, and after a while starts another in its place that knows nothing.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from starting.
+    pub async fn restart_server(&self, after: Duration) -> Result<()> {
+        self.kill_server();
+        tokio::time::sleep(after).await;
+        let server = bind(self.address, repository().join("dist/www"))?;
+        let server = tokio::spawn(server.run(std::future::pending()));
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        Ok(())
+    }
+
+    fn kill_server(&self) {
+        let server = self.server.lock();
+        server.unwrap_or_else(PoisonError::into_inner).abort();
+    }
+
     /// A browser process with a fresh profile.
     ///
     /// # Errors
@@ -100,8 +117,16 @@ impl Theatre {
     }
 }
 
+fn bind(address: SocketAddr, www: PathBuf) -> Result<Server, ServerError> {
+    Server::bind(Config {
+        address,
+        www,
+        ..Config::default()
+    })
+}
+
 impl Drop for Theatre {
     fn drop(&mut self) {
-        self.server.abort();
+        self.kill_server();
     }
 }

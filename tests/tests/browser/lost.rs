@@ -1,7 +1,7 @@
 //! Tabs that die, each a browser process of its own.
 
 use anyhow::{Context, Result, ensure};
-use ringtmp_tests::chaos::{EVERY, TABS, Work, asleep, killed, undisturbed};
+use ringtmp_tests::chaos::{EVERY, TABS, Work, asleep, killed, server_killed, undisturbed};
 use ringtmp_tests::{BrowserKind, Theatre};
 use std::time::Duration;
 
@@ -60,5 +60,30 @@ async fn a_tab_that_sleeps_is_done_without_and_taken_in_again_when_it_wakes() ->
     ensure!(lost.reason.contains("nothing was heard"), "{lost:?}");
     ensure!(joined.reason.contains("joins"), "{joined:?}");
     ensure!(joined.repeated == 0, "waking costs no step: {joined:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_interrupts_nobody_and_with_a_tab_that_dies_too_costs_a_few_steps()
+-> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let whole = undisturbed(&theatre, WORK).await?;
+    for victim in [None, Some(2)] {
+        let round = server_killed(&theatre, WORK, victim, 4).await?;
+        println!("{victim:?}: {:?}", round.recoveries);
+        let recoveries = round.recoveries.len();
+        ensure!(
+            recoveries == usize::from(victim.is_some()),
+            "{victim:?}: {:?}",
+            round.recoveries
+        );
+        ensure!(
+            round.result.digests == whole.result.digests,
+            "other weights: {:?}",
+            round.recoveries
+        );
+    }
     Ok(())
 }
