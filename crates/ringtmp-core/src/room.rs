@@ -69,6 +69,8 @@ struct Member {
     silent: bool,
     /// Since when it has no socket.
     away: Option<Time>,
+    /// Neighbours that hear nothing of it, and for whom it was asked: two at most.
+    suspected_by: BTreeSet<PeerId>,
 }
 
 impl Member {
@@ -213,6 +215,7 @@ impl Room {
             cut_out: None,
             silent: false,
             away: None,
+            suspected_by: BTreeSet::new(),
         });
         self.welcome(peer);
         if role == Role::Participant {
@@ -299,6 +302,8 @@ impl Room {
                 reason,
                 culprit,
             } => self.failed(now, from, epoch, &reason, culprit),
+            ClientMessage::Suspect { epoch, peer } => self.suspected(now, from, epoch, peer),
+            ClientMessage::Here { epoch } => self.answered(from, epoch),
             ClientMessage::LinkLost {
                 epoch,
                 peer,

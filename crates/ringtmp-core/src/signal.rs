@@ -105,6 +105,18 @@ pub enum ClientMessage {
         #[serde(default)]
         culprit: Option<PeerId>,
     },
+    /// Nothing comes from a neighbour: is it there? Answered by [`ServerMessage::Answers`] if it is.
+    Suspect {
+        /// The plan it was working under.
+        epoch: Epoch,
+        /// The neighbour.
+        peer: PeerId,
+    },
+    /// The answer to [`ServerMessage::AreYouThere`].
+    Here {
+        /// That of the question.
+        epoch: Epoch,
+    },
     /// A neighbour cannot be reached any more.
     LinkLost {
         /// The plan it was working under.
@@ -217,6 +229,18 @@ pub enum ServerMessage {
     },
     /// The socket of a neighbour is closed: say [`ClientMessage::LinkLost`] soon if it is silent.
     Doubt {
+        /// The plan at work.
+        epoch: Epoch,
+        /// The neighbour.
+        peer: PeerId,
+    },
+    /// A neighbour hears nothing of you: say [`ClientMessage::Here`].
+    AreYouThere {
+        /// The plan at work.
+        epoch: Epoch,
+    },
+    /// A neighbour of whom nothing comes has answered: it is the link that is disturbed.
+    Answers {
         /// The plan at work.
         epoch: Epoch,
         /// The neighbour.

@@ -122,6 +122,8 @@ impl Progress {
             | ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }
+            | ServerMessage::AreYouThere { .. }
+            | ServerMessage::Answers { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Clock { .. }
             | ServerMessage::Progress { .. } => {}

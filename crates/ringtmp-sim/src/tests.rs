@@ -375,3 +375,41 @@ fn bytes_on_links_follow_the_codec() {
         );
     }
 }
+
+/// How often the ring is put together anew for this.
+fn recoveries_for(what: FaultKind) -> usize {
+    let mut scenario = Scenario::equal(3, Mode::Sync, 4, 200, 0.1);
+    scenario.outline.replication = Replication::Every(2);
+    let at_seconds = 2.0;
+    scenario.faults.push(Fault { at_seconds, what });
+    let outcome = simulate_checked(&scenario).expect("the run ends");
+    outcome.recoveries.len()
+}
+
+#[test]
+fn a_link_that_is_silent_for_seconds_costs_nothing_while_the_device_answers_the_server() {
+    let silent = |seconds| FaultKind::OneWay {
+        from: 1,
+        to: 2,
+        seconds,
+    };
+    assert_eq!(recoveries_for(silent(6.0)), 0, "it is waited for");
+    assert!(recoveries_for(silent(12.0)) > 0, "but not for ever");
+    let asleep = FaultKind::Pause {
+        device: 1,
+        seconds: 6.0,
+    };
+    assert!(recoveries_for(asleep) > 0, "who does not answer is missed");
+    let unplugged = FaultKind::SocketLost {
+        device: 1,
+        seconds: 9.0,
+    };
+    assert_eq!(recoveries_for(unplugged), 0, "its neighbours hear it");
+    for forgets in [false, true] {
+        let away = FaultKind::ServerLost {
+            seconds: 9.0,
+            forgets,
+        };
+        assert_eq!(recoveries_for(away), 0, "nobody needs it");
+    }
+}

@@ -1,5 +1,6 @@
 //! Whether neighbours are still there: each says so at least every quarter of a second, and whoever is silent for too long is
-//! told of to the room.
+//! told of to the room: first that it is suspected, then that it is lost. The room asks whoever is suspected; where it answers, only
+//! the link is disturbed, and is waited for. What was sent over it is not lost: data channels send again what did not get through.
 //!
 //! A peer whose tasks run on the thread of its event loop is silent for as long as a task takes. So every beat says what the
 //! longest task took, and that is allowed for. A peer that was itself held up (a tab that was frozen) hears what has arrived
@@ -7,6 +8,7 @@
 
 use super::{Node, Output};
 use crate::ids::{Epoch, PeerId};
+use crate::signal::ClientMessage;
 use crate::time::Time;
 use crate::wire::Body;
 use std::collections::BTreeMap;
@@ -15,8 +17,12 @@ use std::time::Duration;
 /// Beats go out so often.
 pub const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Who was silent for so long is gone.
+/// Who was silent for so long is gone, and for half of it suspected.
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+
+/// A link over which nothing comes from a neighbour that answers the room is waited for so long: a Wi-Fi that changes its access
+/// point takes seconds, and putting the ring together anew takes as long.
+pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(8);
 
 /// A neighbour may be silent for so many times its longest task.
 const TASKS_MAX: u32 = 4;
@@ -38,11 +44,17 @@ struct Life {
     heard: Time,
     task: Duration,
     doubted_until: Time,
+    /// The room was told, since it was last heard.
+    suspected: bool,
+    /// It has answered the room since then.
+    vouched: bool,
 }
 
 impl Life {
     fn allowed(&self, now: Time) -> Duration {
-        if now < self.doubted_until {
+        if self.vouched {
+            LINK_SILENCE_MAX.max(self.task * TASKS_MAX)
+        } else if now < self.doubted_until {
             DOUBTED_SILENCE_MAX.max(self.task * 2)
         } else {
             SILENCE_MAX.max(self.task * TASKS_MAX)
@@ -66,6 +78,8 @@ impl Beats {
             heard: now,
             task: Duration::ZERO,
             doubted_until: now,
+            suspected: false,
+            vouched: false,
         };
         Self {
             lives: neighbours.map(|peer| (peer, life)).collect(),
@@ -84,6 +98,7 @@ impl Beats {
     fn heard(&mut self, now: Time, peer: PeerId, task: Option<Duration>) {
         if let Some(life) = self.lives.get_mut(&peer) {
             life.heard = now;
+            (life.suspected, life.vouched) = (false, false);
             if let Some(task) = task {
                 life.task = task.min(TASK_MAX);
             }
@@ -105,6 +120,25 @@ impl Beats {
         let mut lives = self.lives.iter();
         let silent = lives.find(|(_, life)| now.since(life.heard) > life.allowed(now));
         silent.map(|(peer, life)| (*peer, now.since(life.heard)))
+    }
+
+    /// Who is silent for half of what is allowed, and was not before.
+    fn suspects(&mut self, now: Time) -> Vec<PeerId> {
+        let lives = self.lives.iter_mut();
+        let suspect = |life: &Life| 2 * now.since(life.heard) > life.allowed(now);
+        let fresh = lives.filter(|(_, life)| !life.suspected && suspect(life));
+        let told = fresh.map(|(peer, life)| {
+            life.suspected = true;
+            *peer
+        });
+        told.collect()
+    }
+
+    fn vouch(&mut self, peer: PeerId) {
+        if let Some(life) = self.lives.get_mut(&peer) {
+            // What came meanwhile speaks for itself.
+            life.vouched = life.suspected;
+        }
     }
 
     fn doubt(&mut self, now: Time, peer: PeerId) {
@@ -147,6 +181,14 @@ impl Node {
         }
     }
 
+    /// A neighbour has answered the room.
+    pub(super) fn vouched_for(&mut self, epoch: Epoch, peer: PeerId) {
+        let active = self.under(epoch);
+        if let Some(beats) = active.and_then(|active| active.beats.as_mut()) {
+            beats.vouch(peer);
+        }
+    }
+
     pub(super) fn task_ended(&mut self, now: Time) {
         if let Some(beats) = self
             .active
@@ -179,7 +221,14 @@ impl Node {
             };
             self.output.extend(beats.lives.keys().map(beat));
         }
-        if let Some((peer, silence)) = beats.silent(now).filter(|_| quiet) {
+        if !quiet {
+            return;
+        }
+        let epoch = active.plan.epoch;
+        let suspects = beats.suspects(now).into_iter();
+        let told = suspects.map(|peer| Output::ToRoom(ClientMessage::Suspect { epoch, peer }));
+        self.output.extend(told);
+        if let Some((peer, silence)) = beats.silent(now) {
             let seconds = silence.as_secs_f64();
             self.link_lost(peer, format!("nothing was heard for {seconds:.1} s"));
         }

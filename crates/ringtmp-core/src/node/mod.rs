@@ -44,7 +44,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use training::Training;
 
-pub use beats::{BEAT_INTERVAL, SILENCE_MAX};
+pub use beats::{BEAT_INTERVAL, LINK_SILENCE_MAX, SILENCE_MAX};
 pub use interface::{Assignment, Event, Input, Loss, Outcome, Output, Polled};
 
 #[derive(Debug)]
@@ -348,6 +348,11 @@ impl Node {
             ServerMessage::Halt { epoch, reason } => self.halt(epoch, reason),
             ServerMessage::Rest { epoch } => self.rest(epoch),
             ServerMessage::Doubt { epoch, peer } => self.doubt(now, epoch, peer),
+            ServerMessage::AreYouThere { epoch } => {
+                let here = ClientMessage::Here { epoch };
+                self.output.push_back(Output::ToRoom(here));
+            }
+            ServerMessage::Answers { epoch, peer } => self.vouched_for(epoch, peer),
             ServerMessage::Progress { points } => {
                 self.output.push_back(Output::Event(Event::Points(points)));
             }

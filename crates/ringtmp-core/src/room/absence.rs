@@ -4,7 +4,7 @@
 //! away. As long as they do, the run goes on, for as long as it takes. Otherwise it is waited for, but not for long.
 
 use super::{Member, Room};
-use crate::ids::{MemberToken, PeerId};
+use crate::ids::{Epoch, MemberToken, PeerId};
 use crate::signal::{Phase, Returning, Role, RoomState, ServerMessage, Standing};
 use crate::time::Time;
 use std::time::Duration;
@@ -67,6 +67,36 @@ impl Room {
         let doubt = |neighbour| (neighbour, ServerMessage::Doubt { epoch, peer });
         let told = self.neighbours(peer).into_iter().map(doubt);
         self.output.extend(told);
+    }
+
+    /// A member hears nothing of its neighbour.
+    pub(super) fn suspected(&mut self, now: Time, from: PeerId, epoch: Epoch, peer: PeerId) {
+        let neighbours = self.active(from, epoch) && self.neighbours(from).contains(&peer);
+        let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) else {
+            return;
+        };
+        if !neighbours {
+            return;
+        }
+        if member.away.is_some() {
+            // The server does not hear it either.
+            return self.leave(now, peer);
+        }
+        member.suspected_by.insert(from);
+        self.output
+            .push_back((peer, ServerMessage::AreYouThere { epoch }));
+    }
+
+    /// A member says that it is there.
+    pub(super) fn answered(&mut self, from: PeerId, epoch: Epoch) {
+        let current = self.active(from, epoch);
+        let Some(member) = self.members.iter_mut().find(|member| member.peer == from) else {
+            return;
+        };
+        let asked = std::mem::take(&mut member.suspected_by);
+        let told = asked.into_iter().filter(|_| current);
+        let answers = |asked| (asked, ServerMessage::Answers { epoch, peer: from });
+        self.output.extend(told.map(answers));
     }
 
     /// Until when a member that is away is waited for, if not for as long as it takes.

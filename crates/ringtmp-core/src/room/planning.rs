@@ -152,6 +152,7 @@ impl Room {
         self.result = None;
         for member in &mut self.members {
             member.links.clear();
+            member.suspected_by.clear();
             member.report = None;
         }
         self.plan = Some(plan.clone());

@@ -300,6 +300,8 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Halt { .. } => "halt",
         ServerMessage::Rest { .. } => "rest",
         ServerMessage::Doubt { .. } => "doubt",
+        ServerMessage::AreYouThere { .. } => "are you there",
+        ServerMessage::Answers { .. } => "answers",
         ServerMessage::Clock { .. } => "clock",
         ServerMessage::Progress { .. } => "progress",
         ServerMessage::Refused { .. } => "refused",

@@ -94,6 +94,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }
+            | ServerMessage::AreYouThere { .. }
+            | ServerMessage::Answers { .. }
             | ServerMessage::Welcome { .. }
             | ServerMessage::Signal { .. }
             | ServerMessage::Commit { .. }
