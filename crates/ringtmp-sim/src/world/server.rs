@@ -110,10 +110,14 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         }
     }
 
-    /// The user of a ring that waits for devices that are gone for good has it go on without them.
+    /// The user of a ring that waits for devices, which may be gone for good, has it go on without them.
     pub(super) fn user_sees(&mut self, peer: PeerId, state: &RoomState) {
-        let waits =
-            matches!(state, RoomState::Reconfiguring { reason } if reason.contains("press start"));
+        let waits = match state {
+            RoomState::Reconfiguring { reason } => reason.contains("press start"),
+            // Nobody who has returned has ever heard of a plan.
+            RoomState::Waiting => self.incarnation > 0,
+            _ => false,
+        };
         if let Some(at) = self.index.get(&peer).copied().filter(|_| waits) {
             let after = Duration::from_secs(3);
             self.schedule(after, Event::ToServer(at, ClientMessage::Start));
