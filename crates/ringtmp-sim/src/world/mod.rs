@@ -118,6 +118,8 @@ pub(crate) struct World<'a, C: Compute, B> {
     incarnation: u32,
     /// Until when it is away.
     server_away: Option<Time>,
+    /// When a user presses start.
+    user_presses: Option<Time>,
     entropy: u8,
     room: Option<RoomCode>,
     /// When the server will be woken.
@@ -188,6 +190,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             lobby: Lobby::new(limits(), 0),
             incarnation: 0,
             server_away: None,
+            user_presses: None,
             entropy: 0,
             room: None,
             server_wakes: None,

@@ -17,6 +17,9 @@ const TRIES_EVERY: f64 = 2.0;
 /// A newcomer who finds no room tries again after this time.
 const NO_ROOM_WAIT: Duration = Duration::from_secs(1);
 
+/// A user who sees that a room waits does something about it after this time.
+const USER_WAIT: Duration = Duration::from_secs(3);
+
 impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     /// When the server can be reached again, at the earliest.
     pub(super) fn server_back(&self) -> Time {
@@ -118,9 +121,13 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             RoomState::Waiting => self.incarnation > 0,
             _ => false,
         };
-        if let Some(at) = self.index.get(&peer).copied().filter(|_| waits) {
-            let after = Duration::from_secs(3);
-            self.schedule(after, Event::ToServer(at, ClientMessage::Start));
+        let patient = self.user_presses.is_some_and(|at| self.now < at);
+        if let Some(at) = self.index.get(&peer).copied()
+            && waits
+            && !patient
+        {
+            self.user_presses = Some(self.now + USER_WAIT);
+            self.schedule(USER_WAIT, Event::ToServer(at, ClientMessage::Start));
         }
     }
 
