@@ -5,7 +5,8 @@ use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::report::Report;
-use ringtmp_sim::{Hop, Hops, Scenario, SimulationError};
+use ringtmp_core::signal::Replication;
+use ringtmp_sim::{Fault, FaultKind, Hop, Hops, Scenario, SimulationError};
 
 fn report(scenario: &Scenario) -> Report {
     let outcome = simulate_checked(scenario).expect("a sound run");
@@ -52,6 +53,33 @@ fn one_fast_and_two_slow_devices_come_within_a_tenth_of_the_bound_and_beat_equal
             planned.throughput,
             equal.throughput
         );
+    }
+}
+
+#[test]
+fn after_a_loss_the_others_come_within_a_tenth_of_their_own_bound() {
+    for mode in [Mode::Sync, Mode::TwoVersions] {
+        // The fast one is lost, or one of the slow ones.
+        for device in 0..3 {
+            let mut scenario = one_fast_and_two_slow(mode);
+            scenario.outline.replication = Replication::Auto;
+            scenario.outline.steps = 60;
+            let what = FaultKind::Crash {
+                device,
+                returns_after: None,
+                noticed: true,
+            };
+            let at_seconds = 20.0;
+            scenario.faults.push(Fault { at_seconds, what });
+            let report = report(&scenario);
+            assert!(report.peers.iter().all(|peer| peer.device != device));
+            assert!(
+                report.throughput >= 0.9 * report.planned,
+                "{mode} without {device}: {} of {}",
+                report.throughput,
+                report.planned
+            );
+        }
     }
 }
 
