@@ -3,6 +3,7 @@
 use crate::commands::bench::Bench;
 use crate::commands::curves::Curves;
 use crate::commands::doctor::Doctor;
+use crate::commands::energy::Energy;
 use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
 use crate::commands::predict::Predict;
@@ -155,6 +156,8 @@ pub(crate) enum Command {
     /// Check what a demo and other devices need here, and say what to do where it is missing
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Doctor),
+    /// Measure joules, or estimate them where no meter can be read
+    Energy(Energy),
     /// End the process groups named on standard input once it is closed
     #[command(hide = true)]
     Guard,

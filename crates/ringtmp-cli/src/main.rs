@@ -59,6 +59,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Trace(trace) => commands::trace::run(&trace),
             Command::Idle(idle) => Box::pin(commands::idle::run(idle, quiet)).await,
             Command::Doctor(doctor) => commands::doctor::run(doctor).await,
+            Command::Energy(energy) => Box::pin(commands::energy::run(energy, quiet)).await,
             Command::Guard => commands::guard::run(std::io::stdin().lock()),
         }
     })

@@ -36,10 +36,19 @@ pub(crate) struct Group {
 impl Group {
     /// Starts the command as the leader of a new group, and follows what it says on standard error.
     pub(crate) fn start(command: &mut Command, guard: &mut Guard) -> Result<(Self, Messages)> {
+        command.stderr(Stdio::piped());
+        let mut group = Self::start_aloud(command, guard)?;
+        let stderr = group.child.stderr.take();
+        let messages = Messages::follow(stderr.context("standard error was asked for")?);
+        Ok((group, messages))
+    }
+
+    /// Starts the command as the leader of a new group, and lets it speak for itself.
+    pub(crate) fn start_aloud(command: &mut Command, guard: &mut Guard) -> Result<Self> {
         #[cfg(unix)]
         command.process_group(0);
-        command.kill_on_drop(true).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| {
+        command.kill_on_drop(true);
+        let child = command.spawn().with_context(|| {
             let program = command
                 .as_std()
                 .get_program()
@@ -51,9 +60,17 @@ impl Group {
         if let Some(id) = id {
             guard.watch(id);
         }
-        let stderr = child.stderr.take();
-        let messages = Messages::follow(stderr.context("standard error was asked for")?);
-        Ok((Self { child, id }, messages))
+        Ok(Self { child, id })
+    }
+
+    /// The leader's id; none once it has ended.
+    pub(crate) fn leader(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits for the leader alone; what it left behind goes on.
+    pub(crate) async fn leader_ended(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait().await
     }
 
     /// Waits for the leader, and ends what it left behind.

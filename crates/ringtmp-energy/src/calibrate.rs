@@ -5,7 +5,7 @@
 //! A real machine is not linear: the first core wakes what the others share, and the last shares its clock with them.
 
 use crate::estimate::{Basis, Coefficient, Coefficients, Profile};
-use crate::{Interval, MeasuredTotal};
+use crate::{Interval, MeasuredTotal, Recording, Unmeasured};
 use serde::Serialize;
 
 /// The name of the profile that calibration writes.
@@ -72,6 +72,50 @@ pub enum FitError {
         /// The slope.
         watts: f64,
     },
+}
+
+/// Why recordings are no points.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PointsError {
+    /// Nothing was recorded.
+    #[error("nothing was recorded")]
+    Nothing,
+    /// A second without a total.
+    #[error(transparent)]
+    Unmeasured(#[from] Unmeasured),
+    /// Some seconds were measured by other meters than the rest.
+    #[error("the meters changed from {before} to {after}: leave plugs and cables alone meanwhile")]
+    Changed {
+        /// The first ones.
+        before: String,
+        /// The later ones.
+        after: String,
+    },
+}
+
+/// One point of each recording of a second or so, with the cores that were busy in it; and the total of the first, which tells the meters.
+///
+/// # Errors
+///
+/// If one of them has no total, or they are of different meters.
+pub fn points(recordings: &[(Recording, f64)]) -> Result<(Vec<Point>, MeasuredTotal), PointsError> {
+    let mut points = Vec::with_capacity(recordings.len());
+    let mut first: Option<MeasuredTotal> = None;
+    for (recording, cores) in recordings {
+        let total = recording.measured_total()?;
+        points.push(Point {
+            cores: *cores,
+            watts: total.gross.joules() / recording.run.length().as_secs_f64(),
+        });
+        let first = first.get_or_insert_with(|| total.clone());
+        if first.meters != total.meters {
+            return Err(PointsError::Changed {
+                before: first.meters.join(", "),
+                after: total.meters.join(", "),
+            });
+        }
+    }
+    Ok((points, first.ok_or(PointsError::Nothing)?))
 }
 
 /// The line of least squares.
@@ -205,6 +249,8 @@ pub fn coefficients(fit: &Fit, circumstances: &Circumstances, like: &Profile) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorder::tests::{Script, at, power, work};
+    use crate::{MeterError, Role};
 
     /// Ten seconds at each level, of a machine whose power is this function of its load.
     fn levels(cores: &[f64], watts: impl Fn(f64, usize) -> f64) -> Vec<Point> {
@@ -267,6 +313,56 @@ mod tests {
         assert!(matches!(fit(&busy), Err(FitError::NoSpread { .. })));
         let other = levels(&[0.0, 2.0], |_, _| 8.0);
         assert_eq!(fit(&other), Err(FitError::NotRising { watts: 0.0 }));
+    }
+
+    /// A recording of each second under these meters.
+    fn each_second(meters: Vec<Box<dyn crate::Meter + Send>>, seconds: u64) -> Vec<Recording> {
+        let mut recorder = crate::Recorder::new(meters, at(0));
+        (1..seconds).for_each(|second| recorder.next_phase(at(second)));
+        recorder.finish_each(at(seconds))
+    }
+
+    #[test]
+    fn seconds_become_points_as_long_as_the_meters_stay_the_same() {
+        let meters = vec![Script::boxed("package", Role::Part, work())];
+        let recordings: Vec<_> = each_second(meters, 30)
+            .into_iter()
+            .enumerate()
+            .map(|(second, recording)| {
+                (
+                    recording,
+                    if (10..20).contains(&second) { 4.0 } else { 0.0 },
+                )
+            })
+            .collect();
+        let (seen, total) = points(&recordings).expect("a whole meter");
+        assert_eq!(seen.len(), 30);
+        assert_eq!(total.meters, ["package"]);
+        let line = fit(&seen).expect("a line");
+        assert!((line.watts_per_core.best() - 5.0).abs() < 1e-9);
+        assert!((line.idle_watts.best() - 5.0).abs() < 1e-9);
+
+        // The battery is plugged in half-way, and the package is left.
+        let battery = (0..=20).map(|second| match second {
+            0..10 => power(30.0),
+            _ => Err(MeterError::NotNow("on mains".to_owned())),
+        });
+        let meters = vec![
+            Script::boxed("battery", Role::Machine, battery),
+            Script::boxed("package", Role::Part, work()),
+        ];
+        let changed: Vec<_> = each_second(meters, 20)
+            .into_iter()
+            .map(|recording| (recording, 1.0))
+            .collect();
+        let refused = points(&changed).expect_err("they changed");
+        assert!(matches!(refused, PointsError::Changed { .. }), "{refused}");
+        assert_eq!(points(&[]), Err(PointsError::Nothing));
+        let none: Vec<_> = each_second(Vec::new(), 2)
+            .into_iter()
+            .map(|recording| (recording, 1.0))
+            .collect();
+        assert_eq!(points(&none), Err(Unmeasured::NoMeter.into()));
     }
 
     #[test]

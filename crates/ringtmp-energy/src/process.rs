@@ -62,6 +62,8 @@ pub struct Tree {
     gone_outside: u64,
     /// Ticks that there were at first.
     before: Option<u64>,
+    /// Ticks of the root itself at first.
+    own_before: u64,
 }
 
 impl Tree {
@@ -72,6 +74,7 @@ impl Tree {
             members: BTreeMap::new(),
             gone_outside: 0,
             before: None,
+            own_before: 0,
         }
     }
 
@@ -106,13 +109,25 @@ impl Tree {
             member.parent = parent;
         }
         self.bury(&shown);
-        let ticks = self.total();
-        self.before.get_or_insert(ticks);
+        if self.before.is_none() {
+            self.before = Some(self.total());
+            self.own_before = self.own_ticks();
+        }
     }
 
     /// Ticks of all descendants since the beginning.
     pub fn ticks(&self) -> u64 {
         self.total().saturating_sub(self.before.unwrap_or(0))
+    }
+
+    /// Ticks of the root itself since the beginning.
+    pub fn own_ticks(&self) -> u64 {
+        let own = self
+            .members
+            .values()
+            .find(|member| member.seen.id == self.root);
+        own.map_or(0, |root| root.seen.own)
+            .saturating_sub(self.own_before)
     }
 
     /// Members that have ended and wait for the root to wait for them.
@@ -249,6 +264,11 @@ mod elsewhere {
             0.0
         }
 
+        /// CPU seconds of this process itself.
+        pub fn own_seconds(&self) -> f64 {
+            0.0
+        }
+
         /// How many descendants there are.
         pub fn alive(&self) -> usize {
             0
@@ -290,6 +310,8 @@ mod tests {
         let begin: &[Process] = &[root(50), process(99, 1, 777, 777)];
         let runs: &[Process] = &[root(50), process(11, ROOT, 30, 4), process(12, 11, 6, 0)];
         assert_eq!(tree(&[begin]).ticks(), 0);
+        let worked: &[Process] = &[process(ROOT, 1, 1_007, 50)];
+        assert_eq!(tree(&[begin, worked]).own_ticks(), 7);
         assert_eq!(tree(&[begin, runs]).ticks(), 40);
         let grandchild_ended: &[Process] = &[root(50), process(11, ROOT, 31, 12)];
         assert_eq!(tree(&[begin, runs, grandchild_ended]).ticks(), 43);

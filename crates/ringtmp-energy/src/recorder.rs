@@ -136,6 +136,29 @@ impl Recorder {
         self.from = now;
     }
 
+    /// Ends the last phase, and makes a recording of each, with neither idle time before nor after.
+    pub fn finish_each(mut self, now: Moment) -> Vec<Recording> {
+        self.next_phase(now);
+        let each = self.phases.into_iter().map(|(run, windows)| Recording {
+            before: None,
+            run,
+            after: None,
+            meters: self
+                .meters
+                .iter()
+                .zip(windows)
+                .map(|(meter, run)| Recorded {
+                    description: meter.description().clone(),
+                    before: None,
+                    run,
+                    after: None,
+                })
+                .collect(),
+            jumps: self.jumps.clone(),
+        });
+        each.collect()
+    }
+
     /// Ends the last phase: the only one is the run; of two the second; of three the one in the middle. None if there is no phase, or if there are more.
     pub fn finish(mut self, now: Moment) -> Option<Recording> {
         self.next_phase(now);

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod curves;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod energy;
 pub(crate) mod generate;
 pub(crate) mod guard;
 pub(crate) mod idle;

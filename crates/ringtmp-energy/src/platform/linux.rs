@@ -59,6 +59,11 @@ impl ProcessTree {
         self.tree.ticks() as f64 / procfs::ticks_per_second() as f64
     }
 
+    /// CPU seconds of this process itself, which are not in those of its descendants.
+    pub fn own_seconds(&self) -> f64 {
+        self.tree.own_ticks() as f64 / procfs::ticks_per_second() as f64
+    }
+
     /// How many descendants there are.
     pub fn alive(&self) -> usize {
         self.tree.alive()
