@@ -164,6 +164,11 @@ impl ExternalLog {
         self
     }
 
+    /// The time of the latest row, since 1970; none without rows.
+    pub fn last(&self) -> Option<Duration> {
+        self.rows.iter().map(|(at, _)| *at).max()
+    }
+
     /// What the log says of these phases, as one more meter of the recording. `name` is the file's.
     pub fn record(&self, name: &str, recording: &mut Recording) {
         let jumped = !recording.jumps.is_empty();
@@ -354,7 +359,9 @@ mod tests {
         // A clock that is 100 s ahead.
         let ahead = log("time,watts\n1000100,10\n1000102,10\n").expect("a log");
         assert!(!ahead.window(at(0), at(2)).is_whole());
-        assert!(ahead.ahead_by(100.0).window(at(0), at(2)).is_whole());
+        let corrected = ahead.ahead_by(100.0);
+        assert!(corrected.window(at(0), at(2)).is_whole());
+        assert_eq!(corrected.last(), Some(at(2).since_1970));
     }
 
     #[test]

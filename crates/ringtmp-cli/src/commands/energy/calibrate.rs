@@ -9,7 +9,7 @@ use clap::Args;
 use ringtmp_energy::calibrate::{Circumstances, Fit, PointsError, fit, points};
 use ringtmp_energy::estimate::UNKNOWN_DEVICE;
 use ringtmp_energy::process::ProcessTree;
-use ringtmp_energy::{Clock, Found, Recorder, Unreadable};
+use ringtmp_energy::{Clock, Found, Recorder, Recording, Unreadable};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,9 +45,9 @@ pub(crate) async fn run(calibrate: Calibrate, quiet: bool) -> Result<()> {
         return Err(refusal(&found.unreadable).into());
     }
     calibrate.external.check()?;
-    let mut recordings = measured(&calibrate, found, quiet).await?;
-    let all = recordings.iter_mut().map(|(recording, _)| recording);
-    calibrate.external.record(all)?;
+    let (mut recordings, cores) = measured(&calibrate, found, quiet).await?;
+    calibrate.external.record(&mut recordings).await?;
+    let recordings: Vec<_> = recordings.into_iter().zip(cores).collect();
     let (points, total) = points(&recordings).map_err(|error| match error {
         PointsError::Unmeasured(why) => Failure::Missing(why.to_string()).into(),
         other => anyhow::Error::from(other),
@@ -95,7 +95,7 @@ async fn measured(
     calibrate: &Calibrate,
     found: Found,
     quiet: bool,
-) -> Result<Vec<(ringtmp_energy::Recording, f64)>> {
+) -> Result<(Vec<Recording>, Vec<f64>)> {
     let clock = Clock::start();
     let mut recorder = Recorder::new(found.meters, clock.now());
     let mut tree = ProcessTree::here()?;
@@ -124,7 +124,7 @@ async fn measured(
     }
     let recordings = recorder.finish_each(clock.now()).into_iter().zip(busy);
     let used = recordings.filter_map(|(recording, cores)| Some((recording, cores?)));
-    Ok(used.collect())
+    Ok(used.unzip())
 }
 
 /// None, one, half of the cores, all.

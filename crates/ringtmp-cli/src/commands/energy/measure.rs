@@ -96,7 +96,9 @@ pub(crate) async fn run(measure: Measure, quiet: bool) -> Result<()> {
     }
     match end {
         End::Exited(status) if status.success() => Ok(()),
-        End::Exited(_) => Err(Failure::Unfinished(format!("the command ended with {ended}")).into()),
+        End::Exited(_) => {
+            Err(Failure::Unfinished(format!("the command ended with {ended}")).into())
+        }
         End::Interrupted => Err(Failure::Interrupted.into()),
     }
 }
@@ -152,7 +154,8 @@ async fn measured(measure: &Measure, found: Found, quiet: bool) -> Result<Outcom
     let recording = recorder.finish(clock.now());
     let mut recording = recording.context("there are one to three phases")?;
     // A log that is broken does not take with it what else was measured.
-    if let Err(error) = measure.external.record(std::iter::once(&mut recording)) {
+    let recordings = std::slice::from_mut(&mut recording);
+    if let Err(error) = measure.external.record(recordings).await {
         unreadable.push(Unreadable {
             meter: "external".to_owned(),
             why: format!("{error:#}"),

@@ -14,7 +14,7 @@ use ringtmp_energy::Recording;
 use ringtmp_energy::estimate::{COEFFICIENTS_BYTES_MAX, Coefficients};
 use ringtmp_energy::external::{ExternalLog, LOG_BYTES_MAX};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MEASURE_EXAMPLES: &str = "\
 Exit codes:
@@ -39,6 +39,9 @@ Examples:
 
 /// How often meters are asked.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// For how long rows of the run's end are waited for: meters and their programs write every second to every ten.
+const LOG_WAIT_MAX: Duration = Duration::from_secs(15);
 
 #[derive(Args, Debug)]
 pub(crate) struct Energy {
@@ -84,16 +87,30 @@ struct External {
 }
 
 impl External {
-    /// Adds what the file says by now to these recordings.
-    fn record<'a>(&self, recordings: impl Iterator<Item = &'a mut Recording>) -> Result<()> {
+    /// Adds what the file says to these recordings, once it has rows up to the end of the last.
+    async fn record(&self, recordings: &mut [Recording]) -> Result<()> {
         let Some(path) = &self.meter_csv else {
             return Ok(());
         };
-        let bytes = files::read(path, LOG_BYTES_MAX as u64)?;
-        let log = ExternalLog::parse(&bytes).with_context(|| path.display().to_string())?;
-        let log = log.ahead_by(self.meter_csv_ahead);
+        let last = recordings.last().map(|recording| {
+            let phase = recording.after.unwrap_or(recording.run);
+            phase.to.since_1970
+        });
+        let started = Instant::now();
+        let log = loop {
+            let bytes = files::read(path, LOG_BYTES_MAX as u64)?;
+            let log = ExternalLog::parse(whole_lines(&bytes));
+            let log = log.with_context(|| path.display().to_string())?;
+            let log = log.ahead_by(self.meter_csv_ahead);
+            if log.last() >= last || started.elapsed() >= LOG_WAIT_MAX {
+                break log;
+            }
+            tokio::time::sleep(SAMPLE_EVERY).await;
+        };
         let name = path.file_name().unwrap_or(path.as_os_str());
-        recordings.for_each(|recording| log.record(&name.to_string_lossy(), recording));
+        for recording in recordings {
+            log.record(&name.to_string_lossy(), recording);
+        }
         Ok(())
     }
 
@@ -107,6 +124,12 @@ impl External {
             format!("the external meter has to write {path} from before the run on")
         })
     }
+}
+
+/// Up to the last end of a line: the meter may just be writing.
+fn whole_lines(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|&byte| byte == b'\n');
+    end.map_or(bytes, |end| &bytes[..=end])
 }
 
 /// The coefficients of a file, or those of the program; and how they are called.
@@ -127,4 +150,15 @@ fn ticker() -> tokio::time::Interval {
     let mut ticker = tokio::time::interval_at(start, SAMPLE_EVERY);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticker
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_being_written_is_left_for_later() {
+        assert_eq!(whole_lines(b"time,watts\n1,10\n2,1"), b"time,watts\n1,10\n");
+        assert_eq!(whole_lines(b"time"), b"time");
+    }
 }
