@@ -4,8 +4,9 @@
 
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Some hundredths of a second of one core.
@@ -160,6 +161,33 @@ fn a_log_that_breaks_takes_nothing_else_with_it() {
     let report = json(&output.stdout);
     let told = report["unreadable"].to_string();
     assert!(told.contains("line 2") && told.contains("many"), "{told}");
+    assert!(report["wall_seconds"].is_number());
+}
+
+#[test]
+fn ctrl_c_ends_the_command_and_what_was_measured_is_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("report.json");
+    let mut measuring = Command::new(env!("CARGO_BIN_EXE_ringtmp"))
+        .args(["energy", "measure", "--baseline", "0", "--json"])
+        .arg(&out)
+        .args(["--", "sh", "-c", "echo started; exec sleep 600"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut said = BufReader::new(measuring.stdout.take().expect("piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("it speaks");
+    assert_eq!(line, "started\n");
+    let id = i32::try_from(measuring.id()).expect("an id");
+    let id = rustix::process::Pid::from_raw(id).expect("an id");
+    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it runs");
+    assert_eq!(measuring.wait().expect("it ends").code(), Some(130));
+    // The command held the other end of this pipe.
+    assert_eq!(said.read_line(&mut line).expect("closed"), 0);
+    let report = json(&fs::read(out).expect("the report"));
+    assert_eq!(report["ended"], "interrupted");
     assert!(report["wall_seconds"].is_number());
 }
 

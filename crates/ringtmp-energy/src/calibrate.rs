@@ -118,6 +118,19 @@ pub fn points(recordings: &[(Recording, f64)]) -> Result<(Vec<Point>, MeasuredTo
     Ok((points, first.ok_or(PointsError::Nothing)?))
 }
 
+/// Whether a machine of so many cores that should idle does, by the cores that were busy each second.
+///
+/// # Errors
+///
+/// If it was so busy that all cores together are hardly more.
+pub fn idles(seconds: &[f64], cores: f64) -> Result<(), FitError> {
+    let low = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+    if cores - low < SPREAD_MIN {
+        return Err(FitError::NoSpread { low, high: cores });
+    }
+    Ok(())
+}
+
 /// The line of least squares.
 ///
 /// # Errors
@@ -311,6 +324,11 @@ mod tests {
         assert_eq!(fit(&nothing), Err(FitError::TooFew { points: 0 }));
         let busy = levels(&[1.9, 2.0], |cores, _| cores);
         assert!(matches!(fit(&busy), Err(FitError::NoSpread { .. })));
+        assert!(matches!(
+            idles(&[2.0, 1.9], 2.0),
+            Err(FitError::NoSpread { .. })
+        ));
+        assert_eq!(idles(&[2.0, 0.3], 2.0), Ok(()));
         let other = levels(&[0.0, 2.0], |_, _| 8.0);
         assert_eq!(fit(&other), Err(FitError::NotRising { watts: 0.0 }));
     }

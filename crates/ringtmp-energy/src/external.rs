@@ -371,6 +371,9 @@ mod tests {
         assert_eq!(window.joules, Measured::new(90.0 + 100.0));
         assert_eq!(window.covered, Duration::from_secs(19));
         assert!(window.troubles[0].what.contains("no reading for 11"));
+        // A gap that a border lies in is one as well.
+        let border = steady(0..31, 6..15).window(at(10), at(20));
+        assert_eq!(border.joules, Measured::new(50.0));
         // Rows that stop in the middle, and a log of another day.
         let stopped = steady(0..15, 0..0).window(at(0), at(30));
         assert_eq!(stopped.covered, Duration::from_secs(14));

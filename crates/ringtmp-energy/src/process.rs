@@ -391,6 +391,17 @@ mod tests {
             process(12, ROOT, u64::MAX, 0),
             process(11, ROOT, 1, 1),
         ];
+        // Two that are each other's parents, and then gone, once both were members.
+        let pair = |first, second| {
+            [
+                process(ROOT, 1, 0, 0),
+                process(11, first, 1, 0),
+                process(12, second, 1, 0),
+            ]
+        };
+        let gone = [process(ROOT, 1, 0, 0)];
+        let (begun, circled) = (pair(ROOT, ROOT), pair(12, 11));
+        assert_eq!(tree(&[&gone, &begun, &circled, &gone]).ticks(), 2);
         let nothing: &[Process] = &[];
         let _ = tree(&[begin, circle, nothing, circle, begin]).ticks();
         assert_eq!(tree(&[nothing, nothing]).ticks(), 0);

@@ -316,6 +316,14 @@ pub(crate) mod tests {
         let recording = recorder.finish(at(2)).expect("one phase");
         assert_eq!(recording.before, None);
         assert_eq!(recording.meters[0].run.joules, Measured::new(20.0));
+        // Of two, the first is the idle time.
+        let meters = vec![Script::boxed("plug", Role::Machine, vec![power(10.0); 3])];
+        let mut recorder = Recorder::new(meters, at(0));
+        recorder.next_phase(at(1));
+        let recording = recorder.finish(at(3)).expect("two phases");
+        assert_eq!(recording.before.map(|phase| phase.to), Some(at(1)));
+        assert_eq!(recording.meters[0].run.joules, Measured::new(20.0));
+        assert_eq!(recording.after, None);
         let mut many = Recorder::new(Vec::new(), at(0));
         (1..=3).for_each(|second| many.next_phase(at(second)));
         assert_eq!(many.finish(at(4)), None);

@@ -137,11 +137,11 @@ mod tests {
         assert!(processes(&folder.path().join("missing")).is_err());
     }
 
-    /// What this process's children burn is counted: of those in the background, which nobody waits for, and of orphans too.
+    /// What this process's children burn is counted, also of an orphan, whose parent is gone before it has done much.
     #[test]
     fn real_children_are_counted_to_the_last_tick() {
         let burn = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done";
-        let script = format!("({burn}; true); ({burn}; true) & exec sh -c '{burn}'");
+        let script = format!("({burn}; true); ({burn}; true) & exit 0");
         let mut tree = ProcessTree::here().expect("this is Linux");
         let me = || {
             let stat = procfs::process::Process::myself().and_then(|process| process.stat());
@@ -165,7 +165,7 @@ mod tests {
         let ticks = tree.tree.ticks();
         eprintln!("{ticks} ticks, {} s of the machine", tree.machine_seconds());
         assert_eq!(ticks, me() - before);
-        // Three loops; what each takes is this machine's matter, but not nothing.
-        assert!(ticks >= 6, "{ticks}");
+        // Two loops; what each takes is this machine's matter, but not nothing.
+        assert!(ticks >= 4, "{ticks}");
     }
 }

@@ -6,7 +6,7 @@ use crate::files;
 use crate::interrupt::interrupted;
 use anyhow::{Context, Result};
 use clap::Args;
-use ringtmp_energy::calibrate::{Circumstances, Fit, PointsError, fit, points};
+use ringtmp_energy::calibrate::{Circumstances, Fit, PointsError, fit, idles, points};
 use ringtmp_energy::estimate::UNKNOWN_DEVICE;
 use ringtmp_energy::process::ProcessTree;
 use ringtmp_energy::{Clock, Found, Recorder, Recording, Unreadable};
@@ -121,6 +121,10 @@ async fn measured(
             last = (tree.machine_seconds(), now);
             busy.push((second >= SETTLE_SECONDS).then(|| worked / took.as_secs_f64()));
         }
+        if cores == 0 {
+            let seconds: Vec<f64> = busy.iter().flatten().copied().collect();
+            idles(&seconds, all_cores() as f64)?;
+        }
     }
     let recordings = recorder.finish_each(clock.now()).into_iter().zip(busy);
     let used = recordings.filter_map(|(recording, cores)| Some((recording, cores?)));
@@ -129,8 +133,12 @@ async fn measured(
 
 /// None, one, half of the cores, all.
 fn levels() -> BTreeSet<usize> {
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let all = all_cores();
     [0, 1, all / 2, all].into()
+}
+
+fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Cores that are kept busy until this is dropped.
@@ -174,7 +182,7 @@ impl Drop for Load {
 
 /// This machine, in words.
 fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = all_cores();
     let model = std::fs::read_to_string("/proc/cpuinfo")
         .context("no names of CPUs here")
         .ok()
