@@ -115,12 +115,17 @@ async fn measured(measure: &Measure, found: Found, quiet: bool) -> Result<Outcom
             eprintln!("{words}");
         }
     };
+    let mut interrupt = std::pin::pin!(interrupted());
+    // Listening begins with the first look, and has to before the command can be interrupted.
+    if futures::poll!(&mut interrupt).is_ready() {
+        return Err(Failure::Interrupted.into());
+    }
     let mut guard = Guard::start();
     let clock = Clock::start();
     let mut recorder = Recorder::new(found.meters, clock.now());
     if baseline {
         say(&format!("measuring idle power for {} s", measure.baseline));
-        if !idle(&mut recorder, &clock, measure.baseline).await {
+        if !idle(&mut recorder, &clock, measure.baseline, &mut interrupt).await {
             return Err(Failure::Interrupted.into());
         }
     }
@@ -136,10 +141,11 @@ async fn measured(measure: &Measure, found: Found, quiet: bool) -> Result<Outcom
     if baseline {
         recorder.next_phase(clock.now());
     }
-    let (group, end) = execute(measure, &mut guard, &mut recorder, &clock, &mut tree).await?;
+    let group = start(measure, &mut guard)?;
+    let (group, end) = watch(group, &mut recorder, &clock, &mut tree, &mut interrupt).await?;
     let cpu = match &mut tree {
         Some(tree) => {
-            tree.sample(&[])?;
+            sample(tree, &[]);
             Some(cpu_time(tree, ours))
         }
         None => None,
@@ -149,7 +155,7 @@ async fn measured(measure: &Measure, found: Found, quiet: bool) -> Result<Outcom
         recorder.next_phase(clock.now());
         say(&format!("measuring idle power for {} s", measure.baseline));
         // Interrupted now, nothing is lost but a part of the idle time.
-        idle(&mut recorder, &clock, measure.baseline).await;
+        idle(&mut recorder, &clock, measure.baseline, &mut interrupt).await;
     }
     let recording = recorder.finish(clock.now());
     let mut recording = recording.context("there are one to three phases")?;
@@ -165,28 +171,26 @@ async fn measured(measure: &Measure, found: Found, quiet: bool) -> Result<Outcom
 }
 
 /// Whether it was not interrupted.
-async fn idle(recorder: &mut Recorder, clock: &Clock, seconds: u64) -> bool {
+async fn idle(
+    recorder: &mut Recorder,
+    clock: &Clock,
+    seconds: u64,
+    interrupt: &mut (impl Future<Output = ()> + Unpin),
+) -> bool {
     let mut ticker = ticker();
     let until = tokio::time::sleep(Duration::from_secs(seconds));
     let mut until = std::pin::pin!(until);
-    let mut interrupted = std::pin::pin!(interrupted());
     loop {
         tokio::select! {
             () = &mut until => return true,
-            () = &mut interrupted => return false,
+            () = &mut *interrupt => return false,
             _ = ticker.tick() => recorder.sample(clock.now()),
         }
     }
 }
 
-/// Starts the command and samples until it ends. What it left running lives until the group is dropped.
-async fn execute(
-    measure: &Measure,
-    guard: &mut Guard,
-    recorder: &mut Recorder,
-    clock: &Clock,
-    tree: &mut Option<ProcessTree>,
-) -> Result<(Group, End)> {
+/// Starts the command.
+fn start(measure: &Measure, guard: &mut Guard) -> Result<Group> {
     let (program, arguments) = measure
         .command
         .split_first()
@@ -196,23 +200,39 @@ async fn execute(
     if measure.json.as_deref() == Some(Path::new("-")) {
         command.stdout(std::io::stderr());
     }
-    let mut group = Group::start_aloud(&mut command, guard)?;
+    Group::start_aloud(&mut command, guard)
+}
+
+/// Samples until the command ends. What it left running lives until the group is dropped.
+async fn watch(
+    mut group: Group,
+    recorder: &mut Recorder,
+    clock: &Clock,
+    tree: &mut Option<ProcessTree>,
+    interrupt: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<(Group, End)> {
     let leader: Vec<u32> = group.leader().into_iter().collect();
     let mut ticker = ticker();
-    let mut interrupted = std::pin::pin!(interrupted());
     let end = loop {
         tokio::select! {
             status = group.leader_ended() => break End::Exited(status?),
-            () = &mut interrupted => break End::Interrupted,
+            () = &mut *interrupt => break End::Interrupted,
             _ = ticker.tick() => {
                 recorder.sample(clock.now());
                 if let Some(tree) = tree {
-                    tree.sample(&leader)?;
+                    sample(tree, &leader);
                 }
             }
         }
     };
     Ok((group, end))
+}
+
+/// What is missed now is counted the next time.
+fn sample(tree: &mut ProcessTree, leader: &[u32]) {
+    if let Err(error) = tree.sample(leader) {
+        tracing::warn!(%error, "CPU time could not be read");
+    }
 }
 
 /// What the command and its descendants took, `ours` of which are this program's own.
