@@ -20,6 +20,9 @@ const SPREAD_MIN: f64 = 0.5;
 /// Two loads are of one level if they round to the same tenth of a core.
 const LEVEL: f64 = 10.0;
 
+/// The share of the variance that the line has to explain: less, and what moved the power was something else than the load.
+const EXPLAINED_MIN: f64 = 0.8;
+
 /// How many standard errors an interval reaches to each side.
 const STANDARD_ERRORS: f64 = 2.0;
 
@@ -71,6 +74,16 @@ pub enum FitError {
     NotRising {
         /// The slope.
         watts: f64,
+    },
+    /// The power went up and down for other reasons.
+    #[error(
+        "busy cores explain {:.0}% of how the power varied, and at least {:.0}% are needed: end what else runs here, or take a meter that follows within a second",
+        explained * 100.0,
+        EXPLAINED_MIN * 100.0
+    )]
+    Unexplained {
+        /// The share.
+        explained: f64,
     },
 }
 
@@ -124,7 +137,10 @@ pub fn points(recordings: &[(Recording, f64)]) -> Result<(Vec<Point>, MeasuredTo
 ///
 /// If it was so busy that all cores together are hardly more.
 pub fn idles(seconds: &[f64], cores: f64) -> Result<(), FitError> {
-    let low = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    // One quiet second is luck.
+    let low = sorted.get(sorted.len() / 2).copied().unwrap_or(cores);
     if cores - low < SPREAD_MIN {
         return Err(FitError::NoSpread { low, high: cores });
     }
@@ -164,6 +180,14 @@ pub fn fit(points: &[Point]) -> Result<Fit, FitError> {
     let residual = sum(&|point| (point.watts - start - slope * point.cores).powi(2));
     let variance = residual / (n - 2.0);
     let total = sum(&|point| (point.watts - mean_watts).powi(2));
+    let explained = if total > 0.0 {
+        1.0 - residual / total
+    } else {
+        1.0
+    };
+    if explained < EXPLAINED_MIN {
+        return Err(FitError::Unexplained { explained });
+    }
     let slope_error = (variance / spread).sqrt();
     let start_error = (variance * (1.0 / n + mean_cores.powi(2) / spread)).sqrt();
     // Bent as a machine is, standard errors alone would claim too much.
@@ -173,11 +197,7 @@ pub fn fit(points: &[Point]) -> Result<Fit, FitError> {
     Ok(Fit {
         idle_watts: around(start.max(0.0), idle_half),
         watts_per_core: around(slope, slope_half),
-        explained: if total > 0.0 {
-            1.0 - residual / total
-        } else {
-            1.0
-        },
+        explained,
         points: count,
     })
 }
@@ -328,7 +348,14 @@ mod tests {
             idles(&[2.0, 1.9], 2.0),
             Err(FitError::NoSpread { .. })
         ));
-        assert_eq!(idles(&[2.0, 0.3], 2.0), Ok(()));
+        assert_eq!(idles(&[2.0, 0.3, 0.1], 2.0), Ok(()));
+        let lucky = idles(&[2.0, 0.3, 1.8, 1.9], 2.0);
+        assert!(matches!(lucky, Err(FitError::NoSpread { .. })));
+        assert!(idles(&[], 2.0).is_err());
+        let restless = levels(&[0.0, 2.0], |cores, second| {
+            8.0 + cores + if second % 2 == 0 { 5.0 } else { -5.0 }
+        });
+        assert!(matches!(fit(&restless), Err(FitError::Unexplained { .. })));
         let other = levels(&[0.0, 2.0], |_, _| 8.0);
         assert_eq!(fit(&other), Err(FitError::NotRising { watts: 0.0 }));
     }
