@@ -102,6 +102,8 @@ suite! {
             let cpu = cpu().await;
             let mut alone = Stage::new(config.clone(), cpu.clone()).await.expect("a stage");
             let mut worker = Stage::layer_by_layer(config.clone(), cpu.clone()).await.expect("a stage");
+            let drawn = Stage::first_parameters(&config).expect("a stage could be");
+            assert_eq!(worker.parameters().await.expect("readable"), drawn);
             let cut = |layer: Vec<f32>| {
                 let (first, second) = layer.split_at(layer.len() / 3);
                 [first.to_vec(), second.to_vec()]

@@ -1,8 +1,8 @@
 //! A stage that holds the whole model and goes backward layer by layer, so that a layer's gradients can travel while the layers
 //! before it are still at it.
 
-use super::plan::StagePlan;
-use super::{SlotState, Stage, StageConfig, misuse};
+use super::plan::{ParameterPlan, StagePlan};
+use super::{Parameter, SlotState, Stage, StageConfig, misuse, parameters};
 use crate::error::{ComputeError, ParameterError};
 use crate::executor::Executor;
 use crate::model::elements;
@@ -27,6 +27,22 @@ impl Stage {
         }
         let plan = StagePlan::planned(&config, true)?;
         Self::of_plan(config, plan, executor).await
+    }
+
+    /// The first weights that a stage of this configuration would draw, without the stage.
+    ///
+    /// # Errors
+    ///
+    /// That there can be no such stage.
+    pub fn first_parameters(config: &StageConfig) -> Result<Vec<Parameter>, ComputeError> {
+        let plans = StagePlan::new(config)?.parameters;
+        let parameter = |plan: ParameterPlan| Parameter {
+            layer: plan.layer,
+            values: parameters::initial_values(config.seed, &plan),
+            name: plan.name,
+            shape: plan.shape,
+        };
+        Ok(plans.into_iter().map(parameter).collect())
     }
 
     /// B and W of one layer, the last one first, in place of [`Stage::backward_input`] and [`Stage::backward_weights`]; then the

@@ -220,10 +220,21 @@ pub struct Frame {
 impl Frame {
     /// As bytes. Fails only if a limit is broken, which is then our own fault.
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
-        check(&self.message, self.payload.len())?;
-        let mut bytes = postcard::to_extend(&(&self.sent, &self.message), vec![version_byte()])
+        Self::write(self.sent, &self.message, &self.payload)
+    }
+
+    /// Likewise, of numbers that lie elsewhere.
+    pub fn write(
+        sent: Option<Time>,
+        message: &Message,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, WireError> {
+        check(message, payload.len())?;
+        let mut bytes = vec![version_byte()];
+        bytes.reserve_exact(HEADER_BYTES_MAX + payload.len());
+        let mut bytes = postcard::to_extend(&(sent, message), bytes)
             .map_err(|_| WireError::Malformed("the header cannot be written"))?;
-        bytes.extend_from_slice(&self.payload);
+        bytes.extend_from_slice(payload);
         Ok(bytes)
     }
 

@@ -27,6 +27,7 @@
 
 mod chain;
 mod collector;
+mod cost;
 mod desk;
 mod interface;
 mod layout;
@@ -38,6 +39,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use cost::{COPY_OPERATIONS, Cost, UPDATE_OPERATIONS};
 pub use interface::{Event, Input, Outcome, Output, Polled, Task, Update};
 pub use layout::{
     Exchange, Layout, LayoutError, MEMBERS_MAX, MemberIndex, Placement, RANGE_ELEMENTS_MAX,

@@ -655,6 +655,13 @@ fn a_member_that_lies_is_named() {
         reason.contains("score"),
         "worker 0 speaks for worker 1: {reason}"
     );
+    let early = Score {
+        worker: WorkerIndex(0),
+        clock: Step(1),
+        ..score
+    };
+    let (_, reason) = aborts(Message::Score(early), 0, 2);
+    assert!(reason.contains("out of turn"), "{reason}");
     let refused = Message::Refused(Refusal::Range(push.range));
     let (_, reason) = aborts(refused, 2, 0);
     assert!(reason.contains("refused a push"), "{reason}");
