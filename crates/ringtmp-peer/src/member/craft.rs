@@ -1,5 +1,6 @@
 //! What a member computes: a worker's whole model, a shard's ranges.
 
+use super::MemberSetup;
 use crate::pace::is_late;
 use crate::platform::{Clock, sleep};
 use crate::run_file::Run;
@@ -12,7 +13,7 @@ use ringtmp_compute::{
 };
 use ringtmp_core::ids::{LayerIndex, SourceIndex};
 use ringtmp_core::parameter_server::{
-    Cost, Job, MemberIndex, RangeIndex, ShardIndex, Sums, Task, Update, WorkerIndex,
+    Cost, Job, RangeIndex, ShardIndex, Sums, Task, Update, WorkerIndex,
 };
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::DataSource;
@@ -35,6 +36,16 @@ pub enum CraftError {
     /// The data cannot be divided among the workers.
     #[error(transparent)]
     Share(#[from] ShareError),
+    /// More than the device gives.
+    #[error(
+        "its part takes {needed} bytes, more than the {given} that it gives: a worker holds the whole model, a server its share with what the optimizer remembers"
+    )]
+    Memory {
+        /// What it takes.
+        needed: u64,
+        /// What it gives.
+        given: u64,
+    },
     /// What overflows where it is written.
     #[error(
         "gradients or weights of layer {0} are too large for the codec, or training has diverged: try a smaller learning rate, or f32"
@@ -75,6 +86,7 @@ pub(super) struct Craft {
     initial: Option<Arc<[Parameter]>>,
     layers: Vec<LayerCost>,
     operations_per_second: Option<f64>,
+    memory_bytes: Option<u64>,
     clock: Clock,
     stage: Option<Stage>,
     supply: Option<Supply>,
@@ -83,25 +95,19 @@ pub(super) struct Craft {
 }
 
 impl Craft {
-    pub(super) fn new(
-        run: &Run,
-        job: &Arc<Job>,
-        me: MemberIndex,
-        dataset: Arc<Dataset>,
-        initial: Option<Arc<[Parameter]>>,
-        operations_per_second: Option<f64>,
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(setup: &MemberSetup) -> Self {
+        let MemberSetup { run, job, me, .. } = setup;
         Self {
             layers: run.descriptor().outline.layers,
             run: run.clone(),
             job: job.clone(),
-            worker: job.layout.worker_at(me),
-            shard: job.layout.shard_at(me),
-            dataset,
-            initial,
-            operations_per_second,
-            clock,
+            worker: job.layout.worker_at(*me),
+            shard: job.layout.shard_at(*me),
+            dataset: setup.dataset.clone(),
+            initial: setup.weights.clone(),
+            operations_per_second: setup.operations_per_second,
+            memory_bytes: setup.memory_bytes,
+            clock: setup.clock,
             stage: None,
             supply: None,
             updater: None,
@@ -126,7 +132,13 @@ impl Craft {
             let updater = RangeUpdater::new(self.run.optimizer, &ranges, &executor);
             self.updater = Some(Box::pin(updater).await?);
         }
-        Ok(())
+        let stage = self.stage.as_ref().map_or(0, Stage::memory_bytes);
+        let updater = self.updater.as_ref().map_or(0, RangeUpdater::memory_bytes);
+        let needed = stage + updater;
+        match self.memory_bytes {
+            Some(given) if needed > given => Err(CraftError::Memory { needed, given }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// What a worker trains on: all draw from one set of samples, or each from its share.

@@ -64,6 +64,8 @@ pub struct MemberSetup {
     pub weights: Option<Arc<[Parameter]>>,
     /// Be as slow as a device of so many operations per second.
     pub operations_per_second: Option<f64>,
+    /// Bytes that its part may take; where nobody says, as many as it needs.
+    pub memory_bytes: Option<u64>,
     /// Where to put a trace of what it does.
     pub traced: Option<mpsc::Sender<Traced>>,
     /// One clock for all members of a process, so that their spans can be compared.
@@ -134,7 +136,7 @@ enum Happening {
     Time,
 }
 
-/// A task that is done, and its bench back.
+/// A task that is done, and what it was done with.
 struct Worked {
     craft: Craft,
     result: Result<Made, CraftError>,
@@ -162,18 +164,18 @@ struct Shell {
 /// # Errors
 ///
 /// That there is nothing to compute with.
-pub async fn run_member(setup: MemberSetup) -> Result<(), PeerError> {
-    let executor = Executor::open(setup.executor).await?;
+pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
     let (job, me) = (setup.job.clone(), setup.me);
-    let craft = Craft::new(
-        &setup.run,
-        &job,
-        me,
-        setup.dataset,
-        setup.weights,
-        setup.operations_per_second,
-        setup.clock,
-    );
+    let executor = match Executor::open(setup.executor).await {
+        Ok(executor) => executor,
+        Err(error) => {
+            let (culprit, reason) = (None, error.to_string());
+            setup.courier.tell(Told::Aborted { culprit, reason });
+            setup.courier.flush().await;
+            return Err(error.into());
+        }
+    };
+    let craft = Craft::new(&setup);
     let mut shell = Shell {
         member: Member::new(job.clone(), me),
         connector: setup.connector.connector(peer_id(me)),

@@ -95,6 +95,8 @@ pub struct TeamSettings {
     pub connectors: Vec<ConnectorSource>,
     /// Operations per second of the devices that members emulate; empty if they do not.
     pub speeds: Vec<f64>,
+    /// Bytes that each member's part may take; where nobody says, as many as it needs.
+    pub memory_bytes: Option<u64>,
     /// Weights to begin from, instead of those that the seed gives.
     pub weights: Option<Arc<[Parameter]>>,
     /// Where to put traces.
@@ -205,6 +207,7 @@ impl Team {
                 },
                 weights: settings.weights.clone(),
                 operations_per_second: settings.speeds.get(me).copied(),
+                memory_bytes: settings.memory_bytes,
                 traced: settings.traced.clone(),
                 clock,
             });
