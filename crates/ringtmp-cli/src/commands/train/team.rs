@@ -36,15 +36,16 @@ pub(super) async fn train(
     initial: Option<Vec<Parameter>>,
     quiet: bool,
 ) -> Result<Ended> {
-    let data = open_data(&run, &DataPlace::Disk).await?;
     if let Some(path) = &train.gradient_norms {
+        let data = open_data(&run, &DataPlace::Disk).await?;
         let executor = Executor::open(train.executor).await?;
-        let mut solo = Solo::new(run.clone(), data.clone(), executor).await?;
+        let mut solo = Solo::new(run.clone(), data, executor).await?;
         if let Some(weights) = &initial {
             solo.set_weights(weights)?;
         }
         write_norms(path, &solo.gradient_norms().await?)?;
     }
+    let data = open_data(&run, &DataPlace::Disk).await?;
     let (outline, peers) = (run.descriptor().outline, usize::from(train.peers));
     let speeds = train.pace.iter();
     let trace = train.trace.as_deref().map(TraceFile::create).transpose()?;
