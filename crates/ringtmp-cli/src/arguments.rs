@@ -90,6 +90,7 @@ Examples:
   ringtmp sim --schedule sync --hop-delay 1
   ringtmp sim --schedule 2bw --hop-delay 3 --jitter 0.6 --rings 10 --json -
   ringtmp sim --peers 4 --steps 3 --timeline ring.svg --trace ring.json
+  ringtmp sim --paradigm parameter-server --placement colocated --tau 4 --jitter 0.6 --rate 20e6
   ringtmp trace ring.json";
 
 const CURVES_EXAMPLES: &str = "\
@@ -143,7 +144,7 @@ pub(crate) enum Command {
     /// Measure how fast this device trains, and what a ring costs
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
-    /// Simulate a ring under virtual time, and tell how idle its devices are
+    /// Simulate a ring, a parameter server or all-reduce under virtual time, and tell how idle its devices are
     #[command(after_help = SIM_EXAMPLES)]
     Sim(Sim),
     /// Tell from traces how their peers spent their time

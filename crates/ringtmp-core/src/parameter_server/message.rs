@@ -238,6 +238,15 @@ impl Frame {
         Ok(bytes)
     }
 
+    /// Bytes that it would have.
+    pub fn length(sent: Option<Time>, message: &Message) -> u64 {
+        let header = postcard::to_extend(&(sent, message), vec![version_byte()]);
+        let header = header.map_or(HEADER_BYTES_MAX, |bytes: Vec<u8>| bytes.len());
+        let numbers = message.numbers();
+        let payload = numbers.and_then(|numbers| numbers.codec.bytes(numbers.elements.into()));
+        header as u64 + payload.unwrap_or(0)
+    }
+
     /// From bytes that a member sent.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let (version, rest) = bytes
@@ -361,6 +370,10 @@ mod tests {
         for frame in samples() {
             let bytes = frame.encode().expect("within all limits");
             assert!(bytes.len() - frame.payload.len() <= HEADER_BYTES_MAX);
+            assert_eq!(
+                Frame::length(frame.sent, &frame.message),
+                bytes.len() as u64
+            );
             assert_eq!(Frame::decode(&bytes), Ok(frame));
         }
     }
