@@ -68,7 +68,7 @@ impl TeamReport {
         let outline = &scenario.outline;
         let layout = &outcome.job.layout;
         let (start, end) = extent(&outcome.trace);
-        let (from, until, steps) = window(outcome).unwrap_or((start, end, outline.steps));
+        let (from, until) = window(outcome).unwrap_or((start, end));
         let within = shares(&outcome.trace, from, until);
         let members: Vec<TeamMember> = (0..layout.members)
             .map(|me| {
@@ -86,7 +86,8 @@ impl TeamReport {
         };
         let samples = f64::from(outline.schedule.micro_batch_samples);
         let per_step = samples * f64::from(outline.micro_batches);
-        let throughput = per_step * f64::from(steps) / until.since(from).as_secs_f64();
+        let throughput =
+            samples * micro_batches(outcome, from, until) / until.since(from).as_secs_f64();
         let whole = 0..outline.layers.len();
         let step = |(worker, share): (&MemberIndex, &u16)| {
             let device = usize::from(worker.0);
@@ -144,22 +145,25 @@ impl TeamReport {
     }
 }
 
-/// From the end of the first third of the steps at the last worker to that of the second, and how many steps these are.
-fn window(outcome: &TeamOutcome) -> Option<(Time, Time, u32)> {
+/// From the end of the first third of the steps at the last worker to that of the second.
+fn window(outcome: &TeamOutcome) -> Option<(Time, Time)> {
     let steps = outcome.job.steps;
-    let (first, last) = (steps / 3, steps * 2 / 3);
     let done = |steps: u32| {
         let place = steps.checked_sub(1)? as usize;
         let all = outcome.done.iter().map(|done| done.get(place));
         all.map(|at| at.copied()).max().flatten()
     };
-    let (from, until) = done(first).zip(done(last))?;
-    let window = (
-        Time::from_micros(from),
-        Time::from_micros(until),
-        last - first,
-    );
-    (from < until).then_some(window)
+    let (from, until) = done(steps / 3).zip(done(steps * 2 / 3))?;
+    (from < until).then_some((Time::from_micros(from), Time::from_micros(until)))
+}
+
+/// Micro-batches of the steps that workers, which may have drifted apart, ended in a stretch of time.
+fn micro_batches(outcome: &TeamOutcome, from: Time, until: Time) -> f64 {
+    let within = |at: &&u64| (from.as_micros() + 1..=until.as_micros()).contains(*at);
+    let workers = outcome.done.iter().zip(&outcome.job.layout.shares);
+    let ended =
+        workers.map(|(done, share)| done.iter().filter(within).count() as f64 * f64::from(*share));
+    ended.sum()
 }
 
 fn member(outcome: &TeamOutcome, me: MemberIndex, spent: Shares) -> TeamMember {
@@ -174,7 +178,8 @@ fn member(outcome: &TeamOutcome, me: MemberIndex, spent: Shares) -> TeamMember {
         is_server: shard.is_some(),
         micro_batches: worker.map_or(0, |worker| layout.shares[usize::from(worker.0)]),
         parameters: shard.map_or(0, owned),
-        idle: spent.idle(),
+        // Not below zero, where shares are rounded.
+        idle: spent.idle().max(0.0),
         shares: spent,
         bytes_sent: outcome.bytes_sent[usize::from(me.0)],
     }
