@@ -8,6 +8,7 @@ use ringtmp_peer::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 /// A team takes about a second; a machine under load some more.
@@ -27,8 +28,26 @@ pub async fn train_team(
     members: &[ExecutorChoice],
     over: Over,
 ) -> Result<(TeamResult, Vec<TeamEvent>), TeamError> {
+    train_and_lose(run, members, over, None).await
+}
+
+/// Likewise, but a member dies, without a word, once a step is done.
+///
+/// # Errors
+///
+/// As [`train_team`].
+///
+/// # Panics
+///
+/// As [`train_team`].
+pub async fn train_and_lose(
+    run: RunFile,
+    members: &[ExecutorChoice],
+    over: Over,
+    lost: Option<usize>,
+) -> Result<(TeamResult, Vec<TeamEvent>), TeamError> {
     let all = LocalSet::new();
-    let team = all.run_until(team(run, members, over));
+    let team = all.run_until(team(run, members, over, lost));
     let ended = tokio::time::timeout(RUN_MAX, Box::pin(team)).await;
     ended.expect("the run ends in time")
 }
@@ -37,6 +56,7 @@ async fn team(
     run: RunFile,
     members: &[ExecutorChoice],
     over: Over,
+    lost: Option<usize>,
 ) -> Result<(TeamResult, Vec<TeamEvent>), TeamError> {
     let run = run.check().expect("the run is sound");
     let data = open_data(&run, &DataPlace::Disk).await;
@@ -54,9 +74,27 @@ async fn team(
     for (setup, executor) in setups.iter_mut().zip(members) {
         setup.executor = *executor;
     }
-    let mut events = Vec::new();
-    let follow = team.follow(|event| events.push(event));
-    let members = setups.into_iter().map(|setup| Box::pin(run_member(setup)));
+    let (mut events, dies) = (Vec::new(), Notify::new());
+    let follow = team.follow(|event| {
+        if matches!(event, TeamEvent::Step { .. }) {
+            dies.notify_one();
+        }
+        events.push(event);
+    });
+    let dies = &dies;
+    let members = setups
+        .into_iter()
+        .enumerate()
+        .map(|(number, setup)| async move {
+            let lives = Box::pin(run_member(setup));
+            if lost != Some(number) {
+                return lives.await;
+            }
+            tokio::select! {
+                ended = lives => ended,
+                () = dies.notified() => Ok(()),
+            }
+        });
     // Members end once the team does.
     let (result, members) = futures::join!(Box::pin(follow), try_join_all(members));
     members.expect("there is something to compute with");

@@ -15,7 +15,7 @@ use ringtmp_peer::{
     RunFile, TeamEvent, TeamResult, member_job,
 };
 use ringtmp_tests::ring::{Over, whole_model};
-use ringtmp_tests::team::train_team;
+use ringtmp_tests::team::{train_and_lose, train_team};
 
 const STEPS: u32 = 12;
 
@@ -268,6 +268,23 @@ async fn with_staleness_it_trains_and_all_end_with_the_same_weights() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_pushes_goes_as_far_as_one_update() {
+    // In the first step all gradients are of the same weights, however late they come.
+    let one_step = |tau| RunFile {
+        steps: 1,
+        ..server(Placement::Dedicated, tau)
+    };
+    let (together, _) = team(&one_step(BSP), 5, MEMORY).await;
+    let (one_by_one, _) = team(&one_step(Staleness::Infinite), 5, MEMORY).await;
+    assert_ne!(together.digests, one_by_one.digests, "rounded more often");
+    for (a, b) in together.weights.iter().zip(&one_by_one.weights) {
+        for (a, b) in a.values.iter().zip(&b.values) {
+            assert!((a - b).abs() <= 1e-6, "{a}, {b}");
+        }
+    }
+}
+
 /// Sums, in which only the answers' characters count, so that no two workers have as many labels.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_labels_do_not_all_count_every_way_gives_the_mean_over_those_that_do() {
@@ -336,5 +353,46 @@ async fn a_team_of_cpu_and_gpu_stays_within_one_ten_thousandth_of_one_of_cpus() 
                 );
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_dies_ends_the_run_and_is_named() {
+    let endless = |file| RunFile {
+        steps: 1_000_000,
+        ..file
+    };
+    let teams = [
+        (server(Placement::Single, BSP), 2, "device 3, a server"),
+        (
+            server(Placement::Colocated, Staleness::Infinite),
+            1,
+            "device 2, a worker",
+        ),
+        (all_reduce(), 1, "device 2, a worker"),
+    ];
+    for over in [MEMORY, Over::WebRtc] {
+        for (file, lost, name) in teams.clone() {
+            let ended = train_and_lose(endless(file), &[CPU; 3], over, Some(lost)).await;
+            let error = ended.expect_err("it cannot go on").to_string();
+            let said = error.starts_with(name) && error.contains("the link to it is lost");
+            assert!(said, "{over:?}: {error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn training_that_diverges_is_said_with_the_device_and_the_layer() {
+    for file in [server(Placement::Single, BSP), all_reduce()] {
+        let file = RunFile {
+            optimizer: OptimizerTable::new(RuleName::Sgd, 1e30),
+            ..file
+        };
+        let ended = train_team(file, &[CPU; 3], MEMORY).await;
+        let error = ended.expect_err("nothing can be learnt so").to_string();
+        assert!(
+            error.contains("device") && error.contains("learning rate"),
+            "{error}"
+        );
     }
 }
