@@ -16,6 +16,7 @@ pub mod processes;
 pub mod ring;
 pub mod source;
 mod tab;
+pub mod team;
 pub mod terminal;
 mod theatre;
 

@@ -33,7 +33,7 @@ pub enum Over {
 }
 
 impl Over {
-    fn connectors(self, count: usize) -> Vec<ConnectorSource> {
+    pub(crate) fn connectors(self, count: usize) -> Vec<ConnectorSource> {
         match self {
             Self::Loopback { seed } => {
                 let network = LoopbackNetwork::new(seed);

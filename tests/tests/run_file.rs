@@ -76,11 +76,11 @@ fn kind(of: &str) -> Result<&'static str> {
         "f32" => "number",
         "bool" => "`true` or `false`",
         "String" | "Mode" | "CodecChoice" | "Order" | "DataSource" | "Split" | "RuleName"
-        | "Planning" => "text",
+        | "Planning" | "Paradigm" | "Placement" => "text",
         "Vec<usize>" => "list of whole numbers",
         "Vec<LayerSpec>" => "list of tables",
-        "ModelTable" | "DataTable" | "OptimizerTable" => "table",
-        "Replication" => "text or whole number",
+        "ModelTable" | "DataTable" | "OptimizerTable" | "ParameterServerTable" => "table",
+        "Replication" | "Staleness" => "text or whole number",
         other => bail!("say in tests/tests/run_file.rs what a {other} is for people"),
     })
 }
@@ -195,6 +195,7 @@ fn page() -> Result<String> {
         ("model", "ModelTable"),
         ("data", "DataTable"),
         ("optimizer", "OptimizerTable"),
+        ("parameter_server", "ParameterServerTable"),
     ] {
         writeln!(page, "## `[{table}]`\n")?;
         let fields = fields(&read(&format!("{FILES}/{table}.rs"))?, name)?;

@@ -216,7 +216,9 @@ const fn look(activity: Activity) -> Option<(&'static str, Option<f64>)> {
         Activity::BackwardInput => Some(("backward", None)),
         Activity::BackwardWeights => Some(("weights", None)),
         Activity::Update | Activity::Draw => Some(("update", None)),
-        Activity::Activation | Activity::Samples => Some(("activation", Some(0.0))),
+        Activity::Activation | Activity::Samples | Activity::Weights => {
+            Some(("activation", Some(0.0)))
+        }
         Activity::Gradient => Some(("gradient", Some(1.0))),
         Activity::Release | Activity::WaitInput | Activity::WaitCredit | Activity::WaitWeights => {
             None
@@ -235,6 +237,7 @@ const fn letter(activity: Activity) -> &'static str {
         Activity::Activation
         | Activity::Samples
         | Activity::Gradient
+        | Activity::Weights
         | Activity::Release
         | Activity::WaitInput
         | Activity::WaitCredit

@@ -63,7 +63,9 @@ Examples:
   ringtmp train --run run.toml --checkpoint run --log run/log.csv --resume
   ringtmp train --data idx:path/to/mnist --order sequential --init weights.safetensors
   ringtmp train --peers 3 --transport webrtc --trace ring.json
-  ringtmp train --peers 3 --pace 1,4,4";
+  ringtmp train --peers 3 --pace 1,4,4
+  ringtmp train --paradigm parameter-server --placement colocated --tau 4 --peers 4
+  ringtmp train --paradigm all-reduce --peers 3 --transport webrtc";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -89,6 +91,7 @@ Examples:
   ringtmp sim --schedule sync --hop-delay 1
   ringtmp sim --schedule 2bw --hop-delay 3 --jitter 0.6 --rings 10 --json -
   ringtmp sim --peers 4 --steps 3 --timeline ring.svg --trace ring.json
+  ringtmp sim --paradigm parameter-server --placement colocated --tau 4 --jitter 0.6 --rate 20e6
   ringtmp trace ring.json";
 
 const CURVES_EXAMPLES: &str = "\
@@ -128,7 +131,7 @@ pub(crate) enum Command {
     /// Start a server, open browser tabs, train, and show it
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
-    /// Train in this process, or in a ring of peers in it
+    /// Train in this process, or by several peers in it: a ring, a parameter server, or all-reduce
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(Train),
     /// Write the weights of a checkpoint as safetensors, as PyTorch names and shapes them
@@ -142,7 +145,7 @@ pub(crate) enum Command {
     /// Measure how fast this device trains, and what a ring costs
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
-    /// Simulate a ring under virtual time, and tell how idle its devices are
+    /// Simulate a ring, a parameter server or all-reduce under virtual time, and tell how idle its devices are
     #[command(after_help = SIM_EXAMPLES)]
     Sim(Sim),
     /// Tell from traces how their peers spent their time
@@ -269,10 +272,10 @@ pub(crate) struct Train {
     /// Train in one process as so many devices would of which each has its own samples
     #[arg(long, value_name = "DEVICES", conflicts_with = "peers", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) sources: Option<u16>,
-    /// Peers of the ring; 1 trains without one
+    /// Peers: of a ring stages, of other paradigms workers and servers together; 1 trains in one process
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) peers: u16,
-    /// What carries the ring's tensors
+    /// What carries the peers' tensors
     #[arg(long, value_enum, default_value_t = Transport::Loopback)]
     pub(crate) transport: Transport,
     /// What computes: auto, gpu or cpu
@@ -285,13 +288,13 @@ pub(crate) struct Train {
     /// How much memory each peer gives; without it the peers share a quarter of what the machine has
     #[arg(long, value_name = "500MB")]
     pub(crate) memory: Option<Memory>,
-    /// Write all that the ring's peers do to this file, as Chrome trace-event JSON
+    /// Write all that the peers do to this file, as Chrome trace-event JSON
     #[arg(long, value_name = "FILE.json")]
     pub(crate) trace: Option<PathBuf>,
     /// Begin with these weights instead of those that the seed gives
     #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
     pub(crate) init: Option<PathBuf>,
-    /// Write the result of a ring to this file ("-" for standard output)
+    /// Write the result of several peers to this file ("-" for standard output)
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Write step, loss and seconds of every step

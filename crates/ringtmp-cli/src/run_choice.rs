@@ -4,10 +4,11 @@ use crate::files;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
 use ringtmp_peer::{
-    DataSource, DataTable, ModelTable, OptimizerTable, Order, RuleName, RunFile, Split,
+    DataSource, DataTable, ModelTable, OptimizerTable, Order, Paradigm, RuleName, RunFile, Split,
 };
 use std::path::{Path, PathBuf};
 
@@ -98,7 +99,19 @@ pub(crate) struct RunChoice {
     /// Scale gradients whose norm is larger down to it
     #[arg(long, value_name = "NORM")]
     clip_norm: Option<f32>,
-    /// The schedule: sync, 2bw, async or 1f1b
+    /// How devices train together: ring, parameter-server or all-reduce
+    #[arg(long)]
+    paradigm: Option<Paradigm>,
+    /// Where the parameters of a parameter server are: single, dedicated or colocated
+    #[arg(long)]
+    placement: Option<Placement>,
+    /// How many servers, where they are dedicated
+    #[arg(long, value_name = "SERVERS")]
+    shards: Option<u16>,
+    /// How many steps' pushes a parameter server's worker may miss: a number, or infinite
+    #[arg(long, value_name = "STEPS")]
+    tau: Option<Staleness>,
+    /// The schedule of a ring: sync, 2bw, async or 1f1b
     #[arg(long, value_name = "MODE")]
     schedule: Option<Mode>,
     /// How peers write tensors to each other: f32, f16, int8 or auto
@@ -218,6 +231,10 @@ impl RunChoice {
         set(&mut file.data.source, self.source.map(Into::into));
         set(&mut file.data.split, self.split.map(Into::into));
         set(&mut file.data.order, self.order.map(Into::into));
+        set(&mut file.paradigm, self.paradigm);
+        set_some(&mut file.parameter_server.placement, self.placement);
+        set_some(&mut file.parameter_server.shards, self.shards);
+        set_some(&mut file.parameter_server.tau, self.tau);
         set(&mut file.steps, self.steps);
         set(&mut file.seed, self.seed);
         set(&mut file.schedule, self.schedule);

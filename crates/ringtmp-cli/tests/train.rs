@@ -207,6 +207,63 @@ fn a_local_ring_ends_with_the_weights_of_one_process() {
 }
 
 #[test]
+fn servers_and_all_reduce_train_what_one_process_trains_but_for_the_order_of_sums() {
+    let folder = folder();
+    let path = folder.path();
+    let small = SMALL.replace("--batch 8", "--batch 12");
+    let line = format!("{small} --steps 20 --codec f32");
+    let alone = succeeds(path, &line);
+    let outputs = "--log log.csv --trace trace.json --json result.json --export w.safetensors";
+    for paradigm in ["parameter-server --placement colocated", "all-reduce"] {
+        for transport in ["loopback", "webrtc"] {
+            let team = format!("{line} --paradigm {paradigm} --peers 3 --transport {transport}");
+            let out = succeeds(path, &team);
+            // Four digits of the loss and all answers are the same.
+            assert_eq!(out, alone, "{paradigm}");
+        }
+        let team = format!("{line} --paradigm {paradigm} --peers 3 {outputs}");
+        assert_eq!(succeeds(path, &team), "");
+        assert_eq!(log(path, "log.csv").len(), 20);
+        let result: Value = serde_json::from_slice(&read(path, "result.json")).expect("JSON");
+        let word = paradigm.split(' ').next();
+        assert_eq!(result["paradigm"].as_str(), word);
+        assert_eq!(result["samples"], 240);
+        let members = result["members"].as_array().expect("a list");
+        assert_eq!(members.len(), 3);
+        for member in members {
+            assert_eq!(member["micro_batches"], 1, "of three workers each has one");
+            assert!(member["bytes_sent"].as_u64() > Some(1_000_000), "{member}");
+            let idle = member["idle"].as_f64().expect("a share");
+            assert!((0.0..1.0).contains(&idle), "{member}");
+        }
+        let told = succeeds(path, "trace trace.json");
+        assert!(told.contains("member 3"), "{told}");
+        let bytes = read(path, "w.safetensors");
+        let weights = SafeTensors::deserialize(&bytes).expect("safetensors");
+        assert_eq!(weights.names().len(), MLP.len());
+    }
+}
+
+#[test]
+fn what_a_paradigm_cannot_do_is_said() {
+    let folder = folder();
+    let path = folder.path();
+    let refused = |line: &str| fails(path, &format!("{SMALL} --steps 1 {line}"));
+    let alone = refused("--paradigm parameter-server");
+    assert!(alone.contains("--peers 2 or more"), "{alone}");
+    let crowd = refused("--paradigm all-reduce --peers 3");
+    assert!(crowd.contains("too few for 3 workers"), "{crowd}");
+    let tau = refused("--paradigm all-reduce --peers 2 --tau 4");
+    assert!(tau.contains("parameter-server"), "{tau}");
+    let schedule = refused("--paradigm parameter-server --peers 2 --schedule 2bw");
+    assert!(schedule.contains("schedule = 2bw"), "{schedule}");
+    let line = format!("{SMALL} --steps 1 --paradigm parameter-server --peers 2 --memory 1MB");
+    let (code, _, err) = ringtmp(path, &line);
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains("a worker holds the whole model"), "{err}");
+}
+
+#[test]
 fn a_ring_whose_devices_train_on_their_own_samples_ends_with_the_weights_of_one_process() {
     let folder = folder();
     let path = folder.path();

@@ -168,4 +168,14 @@ pub enum ParameterError {
         /// Tensors that the optimizer has.
         needed: usize,
     },
+    /// More numbers than there are.
+    #[error("{end} numbers of layer or range {layer}, which has {has}")]
+    Range {
+        /// The layer or range.
+        layer: usize,
+        /// How many were meant.
+        end: usize,
+        /// How many it has.
+        has: usize,
+    },
 }

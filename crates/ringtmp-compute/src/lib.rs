@@ -35,6 +35,7 @@ mod platform;
 pub mod recording;
 pub mod stage;
 pub mod tensor;
+mod updater;
 
 pub use error::{ComputeError, ParameterError};
 pub use executor::{Executor, ExecutorChoice, ExecutorKind};
@@ -44,3 +45,4 @@ pub use optimizer::{AdamSettings, OptimizerError, OptimizerSpec, Rule, Schedule,
 pub use packing::Packing;
 pub use stage::{GradientSquares, Parameter, Position, Rehearsal, Snapshot, Stage, StageConfig};
 pub use tensor::{Format, Packed, TensorError};
+pub use updater::{RangeUpdate, RangeUpdater};

@@ -226,8 +226,20 @@ impl OptimizerSpec {
 
     /// What changes from step to step; `scale` is the factor of all gradients. In double precision up to the last rounding.
     pub(crate) fn coefficients(&self, step: u64, scale: f32) -> Coefficients {
-        let rate = f64::from(self.learning_rate) * self.schedule.factor(step);
-        let count = (step + 1) as f64;
+        self.coefficients_of(step, step, 1.0, scale)
+    }
+
+    /// Likewise, where the learning rate is that of `step`, `updates` were made before this one, and it has a `part` of the
+    /// learning rate.
+    pub(crate) fn coefficients_of(
+        &self,
+        step: u64,
+        updates: u64,
+        part: f64,
+        scale: f32,
+    ) -> Coefficients {
+        let rate = f64::from(self.learning_rate) * self.schedule.factor(step) * part;
+        let count = (updates + 1) as f64;
         let root = |adam: &AdamSettings| (1.0 - libm::pow(f64::from(adam.beta2), count)).sqrt();
         let adam = |keep: f64, now: f64, past: f64, root: f64| {
             let [keep, now, past, root] = [keep, now, past, root].map(|value| value as f32);
@@ -250,7 +262,7 @@ impl OptimizerSpec {
                 adam: settings,
                 momentum_decay,
             } => {
-                let (now, past) = nadam(settings.beta1, *momentum_decay, step);
+                let (now, past) = nadam(settings.beta1, *momentum_decay, updates);
                 adam(1.0, rate * now, rate * past, root(settings))
             }
         }

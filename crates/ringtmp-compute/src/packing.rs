@@ -8,7 +8,7 @@ use crate::cpu;
 use crate::operation::{Kernel, Operation};
 use crate::recording::{Recording, View};
 use crate::stage::draw_key;
-use crate::tensor::Format;
+use crate::tensor::{Format, Packed, TensorError};
 
 /// How the activations or gradients of one cut between two stages are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,6 +33,27 @@ impl Packing {
             Self::F32 => Format::F32,
             Self::F16 => Format::F16,
             Self::Int8 => Format::I8 { row: row(shape) },
+        }
+    }
+
+    /// Packs a row of numbers on the host; in whole or half floats, since there are no rows in it that could share a scale.
+    ///
+    /// # Errors
+    ///
+    /// That they are too many, or that this packing needs rows.
+    pub fn pack_vector(self, values: &[f32]) -> Result<Packed, TensorError> {
+        let shape = [values.len()];
+        match self {
+            Self::F32 => Packed::from_f32(&shape, values),
+            Self::F16 => {
+                let mut words = vec![0; values.len().div_ceil(2)];
+                cpu::pack_f16(values, &mut words);
+                Packed::from_words(&shape, Format::F16, &words)
+            }
+            Self::Int8 => Err(TensorError::Rows {
+                shape: shape.to_vec(),
+                format: Format::I8 { row: 0 },
+            }),
         }
     }
 
@@ -67,6 +88,21 @@ impl Packing {
             Format::I8 { row } => recording.push(unpack_int8(packed, output, row)),
         }
     }
+}
+
+/// The numbers that [`Packing::pack_vector`] packed.
+///
+/// # Errors
+///
+/// That they were packed otherwise, or are not as many as their shape says.
+pub fn unpack_vector(packed: &Packed) -> Result<Vec<f32>, TensorError> {
+    if packed.format != Format::F16 {
+        return packed.f32s();
+    }
+    let words = packed.expect(&packed.shape, Format::F16)?;
+    let mut values = vec![0.0; packed.shape.iter().product()];
+    cpu::unpack_f16(&words, &mut values);
+    Ok(values)
 }
 
 /// The numbers that share a scale: of a tensor (micro-batch, sample shape) the last dimension, or where that is shorter than

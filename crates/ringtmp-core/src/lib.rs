@@ -14,6 +14,7 @@ pub mod curve;
 pub mod ids;
 pub mod lobby;
 pub mod node;
+pub mod parameter_server;
 pub mod partition;
 pub mod plan;
 pub mod profile;

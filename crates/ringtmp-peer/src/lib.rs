@@ -5,6 +5,8 @@
 //! the pure [`ringtmp_core::node::Node`], and whatever the node asks for is done. The shell is the only owner of the clock
 //! and of tasks; it decides nothing about the protocol. What there is to show is published as a [`view::View`].
 //!
+//! [`Team`] and [`run_member`] train runs whose paradigm is a parameter server or all-reduce.
+//!
 //! [`mod@bench`] tells how fast a device computes. [`Solo`] trains the same runs in one process, without a ring. [`Checkpoint`] and the safetensors of [`to_safetensors`] are
 //! bytes; where they lie is the caller's business. [`Writer`] lets a trained model of text go on with a prompt, [`Predictor`] tells classes.
 
@@ -13,6 +15,7 @@ mod checkpoint;
 mod datasets;
 mod error;
 mod measure;
+mod member;
 mod pace;
 mod payloads;
 mod platform;
@@ -31,6 +34,10 @@ mod writer;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use datasets::{DataError, DataPlace, open_data};
 pub use error::PeerError;
+pub use member::{
+    Courier, CraftError, Learnt, MemberSetup, Spent, Team, TeamError, TeamEvent, TeamResult,
+    TeamSettings, Told, member_job, run_member,
+};
 pub use pace::{Pace, update_operations};
 pub use predictor::{Prediction, Predictor, PredictorError};
 pub use ringtmp_compute::{ComputeError, Executor, ExecutorChoice, Parameter};
@@ -40,8 +47,8 @@ pub use ringtmp_data::{
     Split,
 };
 pub use run_file::{
-    DataTable, Measure, ModelTable, OptimizerTable, RuleName, Run, RunFile, RunFileError,
-    UnknownRule,
+    DataTable, Measure, ModelTable, OptimizerTable, Paradigm, ParameterServerTable, RuleName, Run,
+    RunFile, RunFileError, UnknownParadigm, UnknownRule,
 };
 pub use samples::Supply;
 pub use shell::{ConnectorSource, Entry, Own, Setup, Traced, run, run_over};

@@ -10,6 +10,8 @@
 //!                               └──── one heap of events, by (time, sequence number)
 //! ```
 //!
+//! [`team`] does the same for runs whose workers hold whole models: a parameter server, or all-reduce.
+//!
 //! All randomness is a function of the scenario's seed, so that a seed replays its run exactly. A connection that breaks
 //! ([`Loss`]) is an event in that heap, and whatever else may happen to a ring is to be one more kind. While a run goes on, [`check`] watches it: that is how a scheduler's
 //! mistake is found even where the run seems to end well.
@@ -21,6 +23,7 @@ pub mod compute;
 mod random;
 pub mod report;
 mod scenario;
+pub mod team;
 
 pub mod timeline;
 mod world;

@@ -235,6 +235,12 @@ impl Scenario {
         if !(1..=PEERS_MAX).contains(&devices) || participants != devices {
             return Err(ScenarioError::Size { devices });
         }
+        self.check_numbers()
+    }
+
+    /// Of any number of devices, which need not form a ring.
+    pub(crate) fn check_numbers(&self) -> Result<(), ScenarioError> {
+        let devices = self.devices.len();
         let rule = |ok: bool, what, range| {
             ok.then_some(())
                 .ok_or(ScenarioError::OutOfRange(what, range))

@@ -115,6 +115,7 @@ const fn name(activity: Activity) -> &'static str {
         Activity::Activation => "activation",
         Activity::Samples => "samples",
         Activity::Gradient => "gradient",
+        Activity::Weights => "weights",
         Activity::Release => "release",
         Activity::WaitInput => "wait for input",
         Activity::WaitCredit => "wait for credit",
@@ -134,6 +135,7 @@ const fn colour(activity: Activity) -> &'static str {
         Activity::Activation => "#56b4e9",
         Activity::Samples => "#f0e442",
         Activity::Gradient => "#e69f00",
+        Activity::Weights => "#56b4e9",
         Activity::Release => "#999999",
         Activity::WaitInput | Activity::WaitCredit | Activity::WaitWeights => "#ffffff",
     }

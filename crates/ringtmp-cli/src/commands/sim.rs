@@ -1,17 +1,22 @@
 //! `ringtmp sim`.
 
+mod team;
+
 use crate::result::write_json;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use comfy_table::{Table, presets};
+use ringtmp_core::parameter_server::{Exchange, MEMBERS_MAX, Placement, Staleness};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::trace::extent;
 use ringtmp_core::trace::json::{Trace, to_json};
+use ringtmp_core::trace::{Span, extent};
+use ringtmp_peer::Paradigm;
 use ringtmp_sim::any::Tally;
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::report::Report;
-use ringtmp_sim::{DeviceSpec, Hop, Hops, Loss, Outcome, PEERS_MAX, Scenario, timeline};
+use ringtmp_sim::team::TeamChoice;
+use ringtmp_sim::{DeviceSpec, Hop, Hops, Loss, Scenario, timeline};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +25,22 @@ const TIMELINE_STEPS: u32 = 3;
 
 #[derive(Args, Debug)]
 pub(crate) struct Sim {
-    /// Devices of a ring
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=PEERS_MAX as i64))]
+    /// Devices: at most 64 of a ring, 1024 of other paradigms
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=MEMBERS_MAX as i64))]
     peers: u16,
-    /// The schedule: sync, 2bw, async, or the static rival 1f1b
+    /// How devices train together: ring, parameter-server or all-reduce
+    #[arg(long, default_value_t = Paradigm::Ring)]
+    paradigm: Paradigm,
+    /// Where the parameters of a parameter server are: single, dedicated or colocated
+    #[arg(long, default_value_t = Placement::Single)]
+    placement: Placement,
+    /// How many servers, where they are dedicated
+    #[arg(long, value_name = "SERVERS", default_value_t = 2)]
+    shards: u16,
+    /// How many steps' pushes a parameter server's worker may miss: a number, or infinite
+    #[arg(long, value_name = "STEPS", default_value_t = Staleness::Steps(0))]
+    tau: Staleness,
+    /// The schedule of a ring: sync, 2bw, async, or the static rival 1f1b
     #[arg(long, default_value = "sync")]
     schedule: Mode,
     /// Micro-batches of a step
@@ -158,7 +175,11 @@ pub(crate) fn run(sim: &Sim) -> Result<()> {
     if sim.faults {
         return faults(sim);
     }
+    if let Some(choice) = sim.team()? {
+        return team::run(sim, choice);
+    }
     let scenario = sim.scenario()?;
+    scenario.check()?;
     let mut reports = Vec::new();
     for ring in 0..sim.rings {
         let scenario = Scenario {
@@ -168,7 +189,7 @@ pub(crate) fn run(sim: &Sim) -> Result<()> {
         let outcome = simulate_checked(&scenario)?;
         reports.push(Report::of(&scenario, &outcome));
         if reports.len() == 1 {
-            sim.draw(&outcome)?;
+            sim.draw(&outcome.trace)?;
         }
     }
     let Some(report) = Report::mean_of(&reports) else {
@@ -206,26 +227,49 @@ impl Sim {
         for device in &mut scenario.devices {
             device.memory_bytes.get_or_insert(self.memory);
         }
-        scenario.check()?;
         Ok(scenario)
     }
 
-    fn draw(&self, outcome: &Outcome) -> Result<()> {
+    /// How a team trains, if the paradigm is not the ring; what only rings have is refused then.
+    fn team(&self) -> Result<Option<TeamChoice>> {
+        let exchange = match self.paradigm {
+            Paradigm::Ring => return Ok(None),
+            Paradigm::ParameterServer => Exchange::Server,
+            Paradigm::AllReduce => Exchange::AllReduce,
+        };
+        if self.schedule != Mode::Sync {
+            let (paradigm, schedule) = (self.paradigm, self.schedule);
+            bail!(
+                "{paradigm} has no schedule {schedule}: leave out --schedule; --tau is how late weights may be"
+            );
+        }
+        if exchange == Exchange::AllReduce && self.tau != Staleness::default() {
+            bail!("all-reduce has no staleness: leave out --tau");
+        }
+        Ok(Some(TeamChoice {
+            exchange,
+            placement: self.placement,
+            shards: self.shards,
+            staleness: self.tau,
+        }))
+    }
+
+    fn draw(&self, trace: &[Span]) -> Result<()> {
         if let Some(path) = &self.trace {
             let recorded = Trace {
-                spans: outcome.trace.clone(),
+                spans: trace.to_vec(),
                 ..Trace::default()
             };
             write(path, &to_json(&recorded))?;
         }
         if let Some(path) = &self.timeline {
-            let first_steps = outcome.trace.iter().filter(|span| {
+            let first_steps = trace.iter().filter(|span| {
                 span.activity.is_task()
                     && span.details.step.is_some_and(|step| step < TIMELINE_STEPS)
             });
-            let (start, _) = extent(&outcome.trace);
+            let (start, _) = extent(trace);
             let end = first_steps.map(|span| span.end).max().unwrap_or(start);
-            write(path, &timeline::svg(&outcome.trace, start, end))?;
+            write(path, &timeline::svg(trace, start, end))?;
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! A stage: consecutive layers of a model on one device.
 
 mod arenas;
+mod by_layer;
+mod check;
 mod edge;
 mod parameters;
 mod plan;
@@ -107,6 +109,8 @@ enum SlotState {
     Free,
     AwaitsBackwardInput,
     AwaitsBackwardWeights,
+    /// B and W of this layer are next, of a stage that does them layer by layer.
+    AwaitsLayer(usize),
 }
 
 impl fmt::Debug for Stage {
@@ -122,7 +126,15 @@ impl Stage {
     ///
     /// Weights begin as PyTorch's modules begin, by ChaCha8 keyed with (seed, layer, parameter).
     pub async fn new(config: StageConfig, executor: Executor) -> Result<Self, ComputeError> {
-        let mut plan = StagePlan::new(&config)?;
+        let plan = StagePlan::new(&config)?;
+        Self::of_plan(config, plan, executor).await
+    }
+
+    async fn of_plan(
+        config: StageConfig,
+        mut plan: StagePlan,
+        executor: Executor,
+    ) -> Result<Self, ComputeError> {
         let mut program = executor.prepare(std::mem::take(&mut plan.plan)).await?;
         for parameter in &plan.parameters {
             let values = parameters::initial_values(config.seed, parameter);

@@ -2,19 +2,17 @@
 
 use super::StageConfig;
 use super::arenas::Arenas;
+use super::check;
 use super::edge::{Edge, Edges};
 use crate::error::ComputeError;
-use crate::layers::{Initial, Keeps, Site};
+use crate::layers::{Initial, Keeps, LayerSpec, Site};
 use crate::loss::{self, LossSite, LossSpec};
 use crate::model::elements;
 #[cfg(test)]
 use crate::operation::Operation;
 use crate::optimizer::{Coefficients, UpdateSite, square_sums};
 use crate::packing::Packing;
-use crate::recording::{
-    BufferId, Lifetime, Plan, Recording, RecordingId, SLOTS_MAX, VERSIONS_MAX, View,
-};
-use crate::tensor::TENSOR_BYTES_MAX;
+use crate::recording::{BufferId, Lifetime, Plan, Recording, RecordingId, View};
 
 /// Parts of which the sum of the squares of a gradient is made: as many threads of a GPU work at it.
 const SQUARE_SUMS: usize = 256;
@@ -31,6 +29,8 @@ pub(super) struct StagePlan {
     pub(super) backward_input: RecordingId,
     /// W.
     pub(super) backward_weights: RecordingId,
+    /// B and W of each layer, where they are done layer by layer.
+    pub(super) layers: Vec<RecordingId>,
     /// The optimizer.
     pub(super) update: RecordingId,
     /// What the optimizer is told of the step.
@@ -72,15 +72,21 @@ pub(super) struct ParameterPlan {
     /// Where what the optimizer remembers of it is.
     pub(super) state: Vec<View>,
     /// Where its gradient is.
-    gradient: View,
+    pub(super) gradient: View,
 }
 
 impl StagePlan {
     /// Plans a stage; nothing is allocated.
     pub(super) fn new(config: &StageConfig) -> Result<Self, ComputeError> {
+        Self::planned(config, false)
+    }
+
+    /// Likewise, with a backward layer by layer as well, if asked for.
+    pub(super) fn planned(config: &StageConfig, by_layer: bool) -> Result<Self, ComputeError> {
         let shapes = config.model.shapes()?;
-        check(config, &shapes)?;
+        check::check(config, &shapes)?;
         let mut planner = Planner {
+            by_layer,
             config,
             shapes: &shapes[config.layers.start..=config.layers.end],
             plan: Plan {
@@ -111,59 +117,8 @@ pub(crate) fn operations_of(config: &StageConfig) -> Result<Vec<Operation>, Comp
         .collect())
 }
 
-/// Refuses settings out of range. Sizes of one sample are already known to be countable.
-fn check(config: &StageConfig, shapes: &[Vec<usize>]) -> Result<(), ComputeError> {
-    let refuse = |reason: String| Err(ComputeError::Config(reason));
-    let StageConfig {
-        layers,
-        micro_batch,
-        batch,
-        slots,
-        versions,
-        ..
-    } = config;
-    if layers.start >= layers.end || layers.end > config.model.layers.len() {
-        return refuse(format!(
-            "layers {layers:?} of a model of {}",
-            config.model.layers.len()
-        ));
-    }
-    if *micro_batch == 0 || *batch == 0 {
-        return refuse(format!(
-            "a batch of {batch} in micro-batches of {micro_batch}"
-        ));
-    }
-    if *slots == 0 || *slots > SLOTS_MAX {
-        return refuse(format!(
-            "{slots} slots, where 1 to {SLOTS_MAX} are possible"
-        ));
-    }
-    if *versions == 0 || *versions > VERSIONS_MAX {
-        return refuse(format!(
-            "{versions} versions of the weights, where 1 to {VERSIONS_MAX} are possible"
-        ));
-    }
-    for shape in &shapes[layers.start..=layers.end] {
-        let bytes = micro_batch.checked_mul(4 * elements(shape));
-        if bytes.is_none_or(|bytes| bytes > TENSOR_BYTES_MAX) {
-            return refuse(format!(
-                "{micro_batch} samples of shape {shape:?} are over the {TENSOR_BYTES_MAX} bytes of a tensor"
-            ));
-        }
-    }
-    let packs_data = layers.start == 0 && config.input_packing != Packing::F32;
-    let packs_logits =
-        layers.end == config.model.layers.len() && config.output_packing != Packing::F32;
-    if packs_data || packs_logits {
-        return refuse("the data and the logits cross no link and are not packed".to_owned());
-    }
-    config
-        .optimizer
-        .check()
-        .or_else(|error| refuse(error.to_string()))
-}
-
 struct Planner<'a> {
+    by_layer: bool,
     config: &'a StageConfig,
     /// Before and after each layer of the stage.
     shapes: &'a [Vec<usize>],
@@ -199,6 +154,7 @@ impl Planner<'_> {
             is_tail.then(|| self.record_loss(&sites, &edges, activations[last], gradients[last]));
         let backward_input = self.record_backward_input(&sites, &gradients, &edges, is_head);
         let backward_weights = self.record_backward_weights(&sites);
+        let layers = self.record_layers(&sites, &gradients);
         let words = size_of::<Coefficients>() / 4;
         let coefficients = self.plan.buffer("coefficients", words, Lifetime::Stage);
         let update = self.record_update(coefficients);
@@ -208,6 +164,7 @@ impl Planner<'_> {
             loss,
             backward_input,
             backward_weights,
+            layers,
             update,
             coefficients,
             versioned: self.parameters.buffers.clone(),
@@ -448,6 +405,25 @@ impl Planner<'_> {
             spec.layer().record_backward_weights(site, &mut recording);
         }
         self.plan.record(recording)
+    }
+
+    /// B and W of one layer after the other, where that is asked for; at the head nobody wants the gradient of the input.
+    fn record_layers(&mut self, sites: &[Site], gradients: &[View]) -> Vec<RecordingId> {
+        let specs = &self.config.model.layers[self.config.layers.clone()];
+        let layers = specs.iter().zip(sites).enumerate();
+        let record = |(i, (spec, site)): (usize, (&LayerSpec, &Site))| {
+            let mut recording = Recording::new("backward of a layer");
+            let layer = spec.layer();
+            if i > 0 {
+                layer.record_backward_input(site, gradients[i], &mut recording);
+            }
+            layer.record_backward_weights(site, &mut recording);
+            self.plan.record(recording)
+        };
+        match self.by_layer {
+            true => layers.map(record).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// One operation for a whole arena; the padding between parameters is zero and stays so.

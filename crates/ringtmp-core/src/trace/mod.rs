@@ -37,7 +37,7 @@ pub enum Activity {
     /// B.
     #[serde(rename = "B")]
     BackwardInput,
-    /// W.
+    /// W; of a worker with the whole model B and W together.
     #[serde(rename = "W")]
     BackwardWeights,
     /// The optimizer, and the squares of the gradients where these are clipped.
@@ -49,9 +49,12 @@ pub enum Activity {
     /// Samples on their way to the head, likewise from one peer to the next.
     #[serde(rename = "samples")]
     Samples,
-    /// A gradient, likewise.
+    /// A gradient, likewise; of an activation, or pushed to a server.
     #[serde(rename = "gradient")]
     Gradient,
+    /// Weights that a server sends, likewise.
+    #[serde(rename = "weights")]
+    Weights,
     /// A release, likewise.
     #[serde(rename = "release")]
     Release,
@@ -119,7 +122,9 @@ impl Activity {
             | Self::BackwardInput
             | Self::BackwardWeights
             | Self::Update => Class::Task,
-            Self::Activation | Self::Samples | Self::Gradient | Self::Release => Class::Transfer,
+            Self::Activation | Self::Samples | Self::Gradient | Self::Weights | Self::Release => {
+                Class::Transfer
+            }
             Self::WaitInput | Self::WaitCredit | Self::WaitWeights => Class::Wait,
         }
     }

@@ -161,6 +161,7 @@ impl TaskSeconds {
             | Activity::Activation
             | Activity::Samples
             | Activity::Gradient
+            | Activity::Weights
             | Activity::Release
             | Activity::WaitInput
             | Activity::WaitCredit

@@ -79,6 +79,7 @@ impl Shares {
             Activity::Activation
             | Activity::Samples
             | Activity::Gradient
+            | Activity::Weights
             | Activity::Release
             | Activity::WaitInput
             | Activity::WaitCredit
@@ -140,7 +141,11 @@ pub fn shares<'a>(
             Activity::WaitCredit => sums.entry(span.peer).or_default().credit += share,
             Activity::WaitWeights => sums.entry(span.peer).or_default().weights += share,
             Activity::WaitInput => hungry.entry(span.peer).or_default().push(interval),
-            Activity::Activation | Activity::Samples | Activity::Gradient | Activity::Release => {
+            Activity::Activation
+            | Activity::Samples
+            | Activity::Gradient
+            | Activity::Weights
+            | Activity::Release => {
                 if let Some(receiver) = span.details.to {
                     inbound.entry(receiver).or_default().push(interval);
                 }

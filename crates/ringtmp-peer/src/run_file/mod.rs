@@ -3,11 +3,13 @@
 mod data;
 mod model;
 mod optimizer;
+mod parameter_server;
 mod run;
 
 pub use data::DataTable;
 pub use model::ModelTable;
 pub use optimizer::{OptimizerTable, RuleName, UnknownRule};
+pub use parameter_server::{Paradigm, ParameterServerTable, UnknownParadigm};
 pub use run::{Measure, Run};
 
 use ringtmp_compute::ModelError;
@@ -28,6 +30,9 @@ const EVALUATION_SAMPLES_MAX: u32 = 1_000_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunFile {
+    /// How devices train one model together: `ring`, each holds some layers; `parameter-server`, workers hold whole models and
+    /// servers update the parameters; `all-reduce`, workers hold whole models and add their gradients up round a ring.
+    pub paradigm: Paradigm,
     /// Optimizer updates.
     pub steps: u32,
     /// Samples of a step.
@@ -40,17 +45,18 @@ pub struct RunFile {
     pub evaluate_every: u32,
     /// Held-out samples of an evaluation (fewer where there are fewer); 0 for none.
     pub evaluation_samples: u32,
-    /// The schedule: `sync`, `2bw`, `async` or `1f1b`.
+    /// The schedule of a ring: `sync`, `2bw`, `async` or `1f1b`.
     pub schedule: Mode,
-    /// How devices write activations and gradients to each other: `f32`, exactly; `f16`, half the bytes; `int8`, a quarter,
+    /// How devices write activations, gradients and weights to each other: `f32`, exactly; `f16`, half the bytes; `int8`, a quarter,
     /// with a scale per row and gradients rounded at random; `auto`, f16, but int8 on links that would hold up the ring. In one
     /// process nothing is written.
     pub codec: CodecChoice,
-    /// How layers are divided: `measured`, by what each device takes for them and what links carry; `counted`, by operations, as if
+    /// How a ring's layers are divided: `measured`, by what each device takes for them and what links carry; `counted`, by operations, as if
     /// all devices were equal, so that the cuts are always the same.
     pub planning: Planning,
-    /// After how many updates each device's layers are copied to the next device, so that the run outlives devices: `auto`, as
-    /// often as slows training by at most a twentieth; a number; `off`, never, so that a device that is lost ends the run.
+    /// After how many updates each device of a ring copies its layers to the next device, so that the run outlives devices:
+    /// `auto`, as often as slows training by at most a twentieth; a number; `off`, never, so that a device that is lost ends the
+    /// run. In other paradigms, which keep no copies yet, it always does.
     pub replicate: Replication,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
     pub start_at_peers: u16,
@@ -60,11 +66,14 @@ pub struct RunFile {
     pub data: DataTable,
     /// How gradients change weights.
     pub optimizer: OptimizerTable,
+    /// What a parameter server is like.
+    pub parameter_server: ParameterServerTable,
 }
 
 impl Default for RunFile {
     fn default() -> Self {
         Self {
+            paradigm: Paradigm::Ring,
             steps: 2000,
             batch: 64,
             micro_batch: 16,
@@ -79,6 +88,7 @@ impl Default for RunFile {
             model: ModelTable::default(),
             data: DataTable::default(),
             optimizer: OptimizerTable::default(),
+            parameter_server: ParameterServerTable::default(),
         }
     }
 }
@@ -164,6 +174,7 @@ impl RunFile {
     /// What is wrong, and what would be right.
     pub fn check(self) -> Result<Run, RunFileError> {
         self.check_numbers()?;
+        self.check_paradigm()?;
         let takes_text = self.model.takes_text();
         let data = self.data.spec(takes_text)?;
         let optimizer = self.optimizer.spec(takes_text)?;

@@ -30,9 +30,10 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// What is wrong with its file, or [`RunFileError::Outline`] where the outline does not go with it.
+    /// What is wrong with its file, or with it in a room, or [`RunFileError::Outline`] where the outline does not go with it.
     pub fn of(descriptor: &RunDescriptor) -> Result<Self, RunFileError> {
         let run = RunFile::parse(&descriptor.toml)?.check()?;
+        run.file.check_for_rooms()?;
         if run.outline() == descriptor.outline {
             Ok(run)
         } else {

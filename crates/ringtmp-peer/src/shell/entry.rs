@@ -85,7 +85,7 @@ impl From<LoopbackNetwork> for ConnectorSource {
 }
 
 impl ConnectorSource {
-    fn connector(self, me: PeerId) -> Connector {
+    pub(crate) fn connector(self, me: PeerId) -> Connector {
         match self {
             Self::Device(connector) => connector,
             Self::Loopback(network) => network.connector(me),
@@ -199,6 +199,7 @@ async fn enter(
         Entry::Join(room) => room,
         Entry::Create(file) => {
             let run = file.check()?;
+            run.file.check_for_rooms()?;
             create(&mut signalling, &run).await?
         }
     };

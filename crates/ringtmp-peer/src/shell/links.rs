@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 /// A frame from a neighbour, or why there will be no more.
 #[derive(Debug)]
-pub(super) struct LinkEvent {
-    pub(super) peer: PeerId,
-    pub(super) frame: Result<Vec<u8>, LinkError>,
+pub(crate) struct LinkEvent {
+    pub(crate) peer: PeerId,
+    pub(crate) frame: Result<Vec<u8>, LinkError>,
 }
 
 struct Tagged {
@@ -29,7 +29,7 @@ struct Outgoing {
 
 /// Links by peer. A frame stays in its link's own bounded queue until it is asked for.
 #[derive(Default)]
-pub(super) struct Links {
+pub(crate) struct Links {
     senders: BTreeMap<PeerId, Outgoing>,
     receivers: SelectAll<LocalBoxStream<'static, Tagged>>,
     generation: u64,
@@ -37,7 +37,7 @@ pub(super) struct Links {
 
 impl Links {
     /// Adds a link; an older one to the same peer is closed.
-    pub(super) fn add(&mut self, peer: PeerId, link: Link) {
+    pub(crate) fn add(&mut self, peer: PeerId, link: Link) {
         self.remove(peer);
         self.generation += 1;
         let generation = self.generation;
@@ -51,21 +51,21 @@ impl Links {
     }
 
     /// Closes a link.
-    pub(super) fn remove(&mut self, peer: PeerId) {
+    pub(crate) fn remove(&mut self, peer: PeerId) {
         if let Some(outgoing) = self.senders.remove(&peer) {
             outgoing.sender.close();
         }
     }
 
     /// Counts from now on: training begins, and what links were measured with is no part of it.
-    pub(super) fn count_from_now(&mut self) {
+    pub(crate) fn count_from_now(&mut self) {
         for outgoing in self.senders.values_mut() {
             outgoing.before = outgoing.sender.traffic();
         }
     }
 
     /// Waits for the next frame or end of a link that is still ours.
-    pub(super) async fn next(&mut self) -> LinkEvent {
+    pub(crate) async fn next(&mut self) -> LinkEvent {
         loop {
             let Some(Tagged { generation, event }) = self.receivers.next().await else {
                 // No links: nothing will come until there are.
@@ -85,7 +85,7 @@ impl Links {
     }
 
     /// Queues a frame.
-    pub(super) fn send(&self, to: PeerId, lane: Lane, frame: Vec<u8>) -> Result<(), LinkError> {
+    pub(crate) fn send(&self, to: PeerId, lane: Lane, frame: Vec<u8>) -> Result<(), LinkError> {
         match self.senders.get(&to) {
             Some(outgoing) => outgoing.sender.queue(lane, frame),
             // The node hears of the loss before it reads on; what it sent meanwhile goes the way of the link.
@@ -93,12 +93,12 @@ impl Links {
         }
     }
 
-    pub(super) fn peers(&self) -> Vec<PeerId> {
+    pub(crate) fn peers(&self) -> Vec<PeerId> {
         self.senders.keys().copied().collect()
     }
 
     /// What each link has moved since training began.
-    pub(super) fn counts(&self) -> impl Iterator<Item = (PeerId, Traffic)> + '_ {
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (PeerId, Traffic)> + '_ {
         self.senders.iter().map(|(peer, outgoing)| {
             let (moved, before) = (outgoing.sender.traffic(), outgoing.before);
             let since = Traffic {
@@ -111,7 +111,7 @@ impl Links {
     }
 
     /// Bytes sent, for the room.
-    pub(super) fn traffic(&self) -> Vec<LinkTraffic> {
+    pub(crate) fn traffic(&self) -> Vec<LinkTraffic> {
         self.counts()
             .map(|(to, traffic)| LinkTraffic {
                 to,

@@ -23,7 +23,7 @@ use fresh::Fresh;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
-use links::{LinkEvent, Links};
+pub(crate) use links::{LinkEvent, Links};
 use record::Record;
 use returning::{Door, WayBack};
 use ringtmp_core::ids::{Epoch, PeerId};

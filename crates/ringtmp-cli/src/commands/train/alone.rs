@@ -48,6 +48,7 @@ pub(super) async fn train(
         loss,
         held_out: held_out.map(HeldOut::from),
         report: None,
+        reported: false,
     })
 }
 

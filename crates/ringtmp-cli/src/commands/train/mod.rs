@@ -1,17 +1,19 @@
-//! `ringtmp train` and `ringtmp export`: a run from a file or from flags, in one process or in a ring of local peers.
+//! `ringtmp train` and `ringtmp export`: a run from a file or from flags, in one process or by local peers: a ring, a parameter
+//! server, or all-reduce.
 
 mod alone;
 mod bar;
 mod log;
 mod ring;
+mod team;
 
 use crate::arguments::{Export, Train};
 use crate::files;
 use crate::result::RunReport;
 use anyhow::{Context, Result, bail};
 use ringtmp_peer::{
-    Checkpoint, GradientNorm, Measure, Parameter, Run, Score, WEIGHTS_BYTES_MAX, from_safetensors,
-    to_safetensors,
+    Checkpoint, GradientNorm, Measure, Paradigm, Parameter, Run, Score, WEIGHTS_BYTES_MAX,
+    from_safetensors, to_safetensors,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,10 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
     if train.json.is_some() && train.peers == 1 {
         bail!("--json tells of a ring: train with --peers 2 or more, or leave it out");
     }
+    let paradigm = run.file.paradigm;
+    if paradigm != Paradigm::Ring && train.peers == 1 {
+        bail!("{paradigm} is for several devices: train with --peers 2 or more");
+    }
     let ended = if train.peers > 1 {
         if train.checkpoint.is_some() {
             bail!(
@@ -40,7 +46,12 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
             let (speeds, peers) = (train.pace.len(), train.peers);
             bail!("--pace names {speeds} speeds for {peers} peers: give one for each");
         }
-        ring::train(&train, run, initial, quiet).await?
+        match paradigm {
+            Paradigm::Ring => Box::pin(ring::train(&train, run, initial, quiet)).await?,
+            Paradigm::ParameterServer | Paradigm::AllReduce => {
+                Box::pin(team::train(&train, run, initial, quiet)).await?
+            }
+        }
     } else if train.trace.is_some() || !train.pace.is_empty() {
         bail!("--trace and --pace are for the peers of a ring: say --peers 2 or more");
     } else {
@@ -51,6 +62,7 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
     }
     match (&train.json, &ended.report) {
         (Some(path), Some(report)) => report.write(path)?,
+        (Some(_), None) if ended.reported => {}
         _ => println!("{}", ended.summary()),
     }
     Ok(())
@@ -67,6 +79,8 @@ struct Ended {
     held_out: Option<HeldOut>,
     /// Of a ring.
     report: Option<RunReport>,
+    /// Whether the report that was asked for is written already.
+    reported: bool,
 }
 
 struct HeldOut {

@@ -244,5 +244,6 @@ fn ended(run: &Run, view: &View, weights: Vec<Parameter>, transport: Transport) 
             accuracy,
         }),
         report: RunReport::of(view, transport),
+        reported: false,
     })
 }

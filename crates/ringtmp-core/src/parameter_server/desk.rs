@@ -1,0 +1,76 @@
+//! Where a member's parts put what they want done.
+
+use super::Job;
+use super::interface::{Event, Output, Task};
+use super::layout::{MemberIndex, WorkerIndex};
+use super::message::Message;
+use crate::ids::PayloadId;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A task that came of what others sent, and of whose gradient.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) task: Task,
+    /// Whose push is counted.
+    pub(super) worker: WorkerIndex,
+    /// Labels of what is merged.
+    pub(super) labels: u64,
+}
+
+/// What is to be done, in order.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) job: Arc<Job>,
+    pub(super) me: MemberIndex,
+    /// For the surroundings.
+    pub(super) output: VecDeque<Output>,
+    /// From one part of this member to another.
+    pub(super) local: VecDeque<(Message, Option<PayloadId>)>,
+    /// Tasks for which others wait: they go before the worker's own. At most [`super::PUSHES_AHEAD_MAX`] of each worker and
+    /// range, since no more is taken in.
+    pub(super) work: VecDeque<Work>,
+}
+
+impl Desk {
+    /// Sends without numbers.
+    pub(super) fn say(&mut self, to: MemberIndex, message: Message) {
+        if to == self.me {
+            self.local.push_back((message, None));
+            return;
+        }
+        self.output.push_back(Output::Send {
+            to,
+            message,
+            payload: None,
+        });
+    }
+
+    /// Sends the same numbers to several, at most once to each, and gives them away.
+    pub(super) fn send(&mut self, messages: Vec<(MemberIndex, Message)>, payload: PayloadId) {
+        let mut kept = false;
+        for (to, message) in messages {
+            if to == self.me {
+                kept = true;
+                self.local.push_back((message, Some(payload)));
+            } else {
+                self.output.push_back(Output::Send {
+                    to,
+                    message,
+                    payload: Some(payload),
+                });
+            }
+        }
+        if !kept {
+            self.discard(payload);
+        }
+    }
+
+    pub(super) fn discard(&mut self, payload: PayloadId) {
+        self.output.push_back(Output::Discard(payload));
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.output.push_back(Output::Event(event));
+    }
+}

@@ -1,0 +1,725 @@
+//! Members among themselves, under random orders of events. Numbers are imitated by what is in them: which pushes.
+
+use super::*;
+use crate::ids::{LayerIndex, PayloadId, Step};
+use crate::time::Time;
+use crate::wire::{Lane, Purpose};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// A push: whose, and of which step.
+type Of = (u16, u32);
+
+/// What is in the numbers of a range: pushes, in the order in which they were added up.
+type Log = Vec<Of>;
+
+#[derive(Clone, Debug, Default)]
+struct Device {
+    /// The worker's model, by range.
+    model: Vec<Log>,
+    /// The shard's weights and the sum since the last update, by range.
+    weights: Vec<Log>,
+    sum: Vec<Log>,
+    /// Updates by range: the step that the schedule sees, and micro-batches.
+    updates: Vec<Vec<(u32, u16)>>,
+    payloads: BTreeMap<PayloadId, Log>,
+    next_payload: u64,
+    running: Option<Task>,
+    finished: bool,
+    /// By step: the forwards made.
+    forwards: BTreeMap<(u32, u16), u32>,
+    evaluated: BTreeSet<(u32, u16)>,
+}
+
+impl Device {
+    fn keep(&mut self, log: Log) -> PayloadId {
+        self.next_payload += 1;
+        let id = PayloadId(self.next_payload);
+        self.payloads.insert(id, log);
+        id
+    }
+}
+
+/// Messages on their way, with what their numbers are.
+type Channel = VecDeque<(Message, Option<Log>)>;
+
+struct World {
+    job: Arc<Job>,
+    members: Vec<Member>,
+    devices: Vec<Device>,
+    /// By sender, receiver and lane.
+    channels: BTreeMap<(u16, u16, Lane), Channel>,
+    events: Vec<(u16, Event)>,
+    random: u64,
+    now: Time,
+}
+
+impl World {
+    fn new(job: &Job, seed: u64) -> Self {
+        let job = Arc::new(job.clone());
+        let ranges = job.layout.ranges.len();
+        let device = Device {
+            model: vec![Log::new(); ranges],
+            weights: vec![Log::new(); ranges],
+            sum: vec![Log::new(); ranges],
+            updates: vec![Vec::new(); ranges],
+            ..Device::default()
+        };
+        let members = (0..job.layout.members).map(MemberIndex);
+        let mut world = Self {
+            members: members
+                .clone()
+                .map(|me| Member::new(job.clone(), me))
+                .collect(),
+            devices: vec![device; usize::from(job.layout.members)],
+            channels: BTreeMap::new(),
+            events: Vec::new(),
+            random: seed,
+            now: Time::ZERO,
+            job: job.clone(),
+        };
+        for me in members {
+            for peer in job.layout.links(me) {
+                world.input(me.0, Input::LinkUp { peer });
+            }
+            world.input(me.0, Input::Built);
+        }
+        world
+    }
+
+    fn draw(&mut self, below: usize) -> usize {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % below as u64) as usize
+    }
+
+    fn input(&mut self, me: u16, input: Input) {
+        self.now = self.now + std::time::Duration::from_micros(1);
+        self.members[usize::from(me)].handle(self.now, input);
+        while let Polled::Do(output) = self.members[usize::from(me)].poll_output() {
+            self.output(me, output);
+        }
+    }
+
+    fn output(&mut self, me: u16, output: Output) {
+        let device = &mut self.devices[usize::from(me)];
+        match output {
+            Output::Send {
+                to,
+                message,
+                payload,
+            } => {
+                let linked = self.job.layout.links(MemberIndex(me)).contains(&to);
+                assert!(linked, "{me} has no link to {to:?}");
+                let log = payload.map(|payload| device.payloads[&payload].clone());
+                assert_eq!(log.is_some(), message.numbers().is_some());
+                let channel = self.channels.entry((me, to.0, message.lane()));
+                channel.or_default().push_back((message, log));
+            }
+            Output::Run(task) => {
+                let busy = device.running.replace(task);
+                assert_eq!(busy, None, "one task at a time");
+            }
+            Output::Discard(payload) => {
+                let known = device.payloads.remove(&payload);
+                assert!(known.is_some(), "{me} forgets {payload:?} twice");
+            }
+            Output::Event(event) => {
+                device.finished |= event == Event::Finished;
+                self.events.push((me, event));
+            }
+        }
+    }
+
+    /// Lets one thing happen, whichever; false if nothing can.
+    fn step(&mut self) -> bool {
+        let waiting = self.channels.iter().filter(|(_, queue)| !queue.is_empty());
+        let channels: Vec<_> = waiting.map(|(key, _)| *key).collect();
+        let busy = |me: &u16| self.devices[usize::from(*me)].running.is_some();
+        let busy: Vec<u16> = (0..self.job.layout.members).filter(busy).collect();
+        if channels.is_empty() && busy.is_empty() {
+            return false;
+        }
+        let choice = self.draw(channels.len() + busy.len());
+        match channels.get(choice) {
+            Some(key) => self.deliver(*key),
+            None => self.complete(busy[choice - channels.len()]),
+        }
+        true
+    }
+
+    fn deliver(&mut self, key: (u16, u16, Lane)) {
+        let (from, to, _) = key;
+        let next = self.channels.get_mut(&key).and_then(VecDeque::pop_front);
+        let Some((message, log)) = next else { return };
+        let device = &mut self.devices[usize::from(to)];
+        let payload = log.map(|log| device.keep(log));
+        let from = MemberIndex(from);
+        self.input(
+            to,
+            Input::Message {
+                from,
+                message,
+                payload,
+            },
+        );
+    }
+
+    fn complete(&mut self, me: u16) {
+        let task = self.devices[usize::from(me)].running.take();
+        let outcome = self.carry_out(me, &task.expect("it is busy"));
+        self.input(me, Input::Completed { outcome });
+    }
+
+    fn carry_out(&mut self, me: u16, task: &Task) -> Outcome {
+        let job = self.job.clone();
+        let worker = job.layout.worker_at(MemberIndex(me));
+        let device = &mut self.devices[usize::from(me)];
+        match task {
+            Task::Load { weights } => {
+                for (range, payload) in weights {
+                    device.model[range.0 as usize] = device.payloads[payload].clone();
+                }
+                Outcome::Done
+            }
+            Task::Evaluate { clock, sequence } => {
+                assert!(device.evaluated.insert((clock.0, *sequence)), "once");
+                Outcome::Sums(Sums::default())
+            }
+            Task::Forward { clock, sequence } => {
+                *device.forwards.entry((clock.0, *sequence)).or_default() += 1;
+                assert_fresh(&job, *clock, &device.model);
+                Outcome::Sums(Sums {
+                    labels: 1,
+                    ..Sums::default()
+                })
+            }
+            Task::Backward { .. } => Outcome::Done,
+            Task::BackwardLayer { clock, layer, .. } => {
+                let of = (worker.expect("a worker computes").0, clock.0);
+                let ranges = job.layout.ranges_of(*layer);
+                Outcome::Gradients(ranges.map(|_| device.keep(vec![of])).collect())
+            }
+            Task::Merge { partial, own, .. } => {
+                let both = [&device.payloads[partial][..], &device.payloads[own]].concat();
+                Outcome::Numbers(device.keep(both))
+            }
+            Task::Count {
+                range,
+                gradient,
+                update,
+                ..
+            } => {
+                let place = range.0 as usize;
+                let added = device.payloads[gradient].clone();
+                device.sum[place].extend(added);
+                let Some(update) = update else {
+                    return Outcome::Done;
+                };
+                assert_eq!(update.updates as usize, device.updates[place].len());
+                assert_eq!(update.labels, u64::from(update.micro_batches));
+                device.updates[place].push((update.step.0, update.micro_batches));
+                let sum = std::mem::take(&mut device.sum[place]);
+                device.weights[place].extend(sum);
+                let weights = device.weights[place].clone();
+                Outcome::Numbers(device.keep(weights))
+            }
+        }
+    }
+
+    fn run(job: &Job, seed: u64) -> Self {
+        let mut world = Self::new(job, seed);
+        while world.step() {}
+        let aborted = world
+            .events
+            .iter()
+            .find(|(_, event)| matches!(event, Event::Aborted { .. } | Event::Refused { .. }));
+        assert_eq!(aborted, None, "seed {seed}");
+        world
+    }
+}
+
+/// No worker computes with weights that miss more than the staleness allows.
+fn assert_fresh(job: &Job, clock: Step, model: &[Log]) {
+    let needs = job.needs(clock).0;
+    for log in model {
+        for worker in 0..job.layout.workers.len() as u16 {
+            let missing = (0..needs).find(|clock| !log.contains(&(worker, *clock)));
+            assert_eq!(missing, None, "at {clock:?}");
+        }
+    }
+}
+
+fn job(exchange: Exchange, placement: Placement, members: u16, staleness: Staleness) -> Job {
+    // A layer that learns nothing, one that is cut between shards, and one that is cut into pieces.
+    let parameters = [7, 0, 5, u64::from(RANGE_ELEMENTS_MAX) + 9];
+    let wanted = Wanted {
+        exchange,
+        placement,
+        shards: 2,
+        members,
+        parameters: &parameters,
+        micro_batches: 7,
+        speeds: &[],
+    };
+    Job {
+        run: RunDigest([3; 32]),
+        layout: Layout::new(&wanted).expect("sound"),
+        staleness,
+        steps: 5,
+        layers: parameters.len() as u16,
+        codec: crate::wire::Codec::F32,
+        evaluate_every: 2,
+        evaluation_micro_batches: 3,
+    }
+}
+
+/// Every way in which a run can be put together.
+fn jobs() -> Vec<Job> {
+    let taus = [0, 1, 2, 4].map(Staleness::Steps);
+    let mut jobs = vec![
+        job(Exchange::AllReduce, Placement::Single, 1, taus[0]),
+        job(Exchange::AllReduce, Placement::Single, 2, taus[0]),
+        job(Exchange::AllReduce, Placement::Single, 4, taus[0]),
+    ];
+    for placement in Placement::ALL {
+        for members in [3, 5] {
+            let staleness = taus.into_iter().chain([Staleness::Infinite]);
+            jobs.extend(staleness.map(|tau| job(Exchange::Server, placement, members, tau)));
+        }
+    }
+    jobs
+}
+
+const SEEDS: u64 = 25;
+
+#[test]
+fn under_any_order_of_events_each_push_counts_once_and_nothing_is_left() {
+    for job in jobs() {
+        for seed in 0..SEEDS {
+            let world = World::run(&job, seed);
+            let workers = job.layout.workers.len() as u16;
+            let all: BTreeSet<Of> = (0..workers)
+                .flat_map(|worker| (0..job.steps).map(move |clock| (worker, clock)))
+                .collect();
+            for (index, spec) in job.layout.ranges.iter().enumerate() {
+                let home = job.layout.shards[usize::from(spec.shard.0)];
+                let log = &world.devices[usize::from(home.0)].weights[index];
+                assert_eq!(log.len(), all.len(), "seed {seed}: {job:?}");
+                assert_eq!(log.iter().copied().collect::<BTreeSet<_>>(), all);
+                for worker in &job.layout.workers {
+                    let model = &world.devices[usize::from(worker.0)].model[index];
+                    assert_eq!(model, log, "all end with the same weights; seed {seed}");
+                }
+            }
+            for (me, device) in world.devices.iter().enumerate() {
+                assert!(device.finished, "{me} of {job:?}, seed {seed}");
+                assert!(
+                    device.payloads.is_empty(),
+                    "{me} keeps {:?}",
+                    device.payloads
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_micro_batch_is_computed_once_and_every_score_arrives() {
+    for job in jobs() {
+        let world = World::run(&job, 1);
+        let (mut forwards, mut evaluations) = (BTreeMap::new(), Vec::<(u32, u16)>::new());
+        for device in &world.devices {
+            for (of, times) in &device.forwards {
+                *forwards.entry(*of).or_insert(0) += times;
+            }
+            evaluations.extend(&device.evaluated);
+        }
+        let expected = (0..job.steps).flat_map(|clock| (0..7).map(move |of| ((clock, of), 1)));
+        assert!(forwards.into_iter().eq(expected), "{job:?}");
+        evaluations.sort_unstable();
+        let due = [2, 4, 5]
+            .into_iter()
+            .flat_map(|clock| (0..3).map(move |of| (clock, of)));
+        assert!(evaluations.into_iter().eq(due), "{job:?}");
+        let scores = world.events.iter().filter_map(|(me, event)| match event {
+            Event::Score(score) => {
+                assert_eq!(MemberIndex(*me), job.layout.collector());
+                Some((score.purpose, score.clock.0, score.worker.0))
+            }
+            _ => None,
+        });
+        let scores: BTreeSet<_> = scores.collect();
+        assert_eq!(scores.len(), 8 * job.layout.workers.len());
+        assert!(scores.contains(&(Purpose::Evaluate, 5, 0)));
+    }
+}
+
+#[test]
+fn without_staleness_gradients_are_added_in_one_order_whatever_happens() {
+    let order = |job: &Job, seed| {
+        let world = World::run(job, seed);
+        let home = |range: usize| job.layout.home(RangeIndex(range as u32));
+        let log = |range: usize| world.devices[usize::from(home(range).0)].weights[range].clone();
+        (0..job.layout.ranges.len()).map(log).collect::<Vec<_>>()
+    };
+    for job in jobs().iter().filter(|job| job.staleness.is_synchronous()) {
+        let first = order(job, 0);
+        for seed in 1..SEEDS {
+            assert_eq!(order(job, seed), first, "seed {seed}");
+        }
+        let workers = job.layout.workers.len() as u16;
+        for (index, log) in first.iter().enumerate() {
+            // At a server in their order; round a ring from the one after the home to the home.
+            let begins = match job.layout.exchange {
+                Exchange::Server => 0,
+                Exchange::AllReduce => job.layout.home(RangeIndex(index as u32)).0 + 1,
+            };
+            let expected = (0..job.steps).flat_map(|clock| {
+                (0..workers).map(move |place| ((begins + place) % workers, clock))
+            });
+            assert!(log.iter().copied().eq(expected), "{log:?}");
+        }
+    }
+}
+
+#[test]
+fn updates_are_scheduled_by_whole_batches_and_know_their_part() {
+    let updates = |staleness| {
+        let job = job(Exchange::Server, Placement::Single, 4, staleness);
+        let world = World::run(&job, 3);
+        let server = job.layout.shards[0];
+        world.devices[usize::from(server.0)].updates[0].clone()
+    };
+    let whole: Vec<(u32, u16)> = (0..5).map(|step| (step, 7)).collect();
+    assert_eq!(updates(Staleness::Steps(0)), whole);
+    for staleness in [Staleness::Steps(2), Staleness::Infinite] {
+        let parts = updates(staleness);
+        assert_eq!(parts.len(), 15, "one for each push");
+        let steps = parts.iter().map(|(step, _)| *step);
+        assert!(steps.eq((0..15).map(|update| update / 3)));
+        let seen: u16 = parts.iter().map(|(_, micro_batches)| micro_batches).sum();
+        assert_eq!(seen, 5 * 7);
+    }
+}
+
+#[test]
+fn a_layers_gradients_are_on_their_way_while_the_layers_before_it_go_backward() {
+    let job = job(Exchange::Server, Placement::Single, 3, Staleness::Steps(0));
+    let mut world = World::new(&job, 1);
+    let pushed = |world: &World| {
+        let sent = world.channels.get(&(0, 2, Lane::Tensors));
+        sent.map_or(0, VecDeque::len)
+    };
+    // Greetings first; then worker 0 alone, whose pushes stay where they are.
+    while let Some(key) = world.channels.iter().find(|(_, queue)| !queue.is_empty()) {
+        let key = *key.0;
+        world.deliver(key);
+    }
+    let mut seen = Vec::new();
+    while let Some(task) = world.devices[0].running.clone() {
+        if let Task::BackwardLayer { layer, .. } = task {
+            seen.push((layer, pushed(&world)));
+        }
+        world.complete(0);
+    }
+    // Two pieces of layer 3, one of layer 2, none of layer 1, one of layer 0.
+    let layers = [3, 2, 1, 0].map(LayerIndex);
+    assert!(seen.into_iter().eq(layers.into_iter().zip([0, 2, 3, 3])));
+    assert_eq!(pushed(&world), 4);
+    assert!(world.members[0].is_waiting());
+}
+
+/// A run whose members have greeted each other, and a push that worker 0 could make.
+fn begun(staleness: Staleness) -> (World, Push) {
+    let job = job(Exchange::Server, Placement::Single, 3, staleness);
+    let mut world = World::new(&job, 1);
+    while let Some(key) = world.channels.iter().find(|(_, queue)| !queue.is_empty()) {
+        let key = *key.0;
+        world.deliver(key);
+    }
+    let push = Push {
+        range: RangeIndex(0),
+        clock: Step(0),
+        base: Step(0),
+        labels: 1,
+        numbers: job.numbers(RangeIndex(0)).expect("there is one"),
+    };
+    (world, push)
+}
+
+/// Lets worker `from` push to the server, and gives what that says to it, if anything.
+fn answer(world: &mut World, from: u16, push: Push) -> Option<Refusal> {
+    let labels = world.job.layout.shares[usize::from(from)].into();
+    let push = Push { labels, ..push };
+    let payload = world.devices[2].keep(vec![(from, push.clock.0)]);
+    world.input(
+        2,
+        Input::Message {
+            from: MemberIndex(from),
+            message: Message::Push(push),
+            payload: Some(payload),
+        },
+    );
+    let refused = world.channels.get_mut(&(2, from, Lane::Control));
+    let (message, _) = refused.and_then(VecDeque::pop_back)?;
+    match message {
+        Message::Refused(refusal) => Some(refusal),
+        _ => None,
+    }
+}
+
+#[test]
+fn pushes_that_cannot_count_are_refused_with_a_reason_and_change_nothing() {
+    let (mut world, push) = begun(Staleness::Steps(1));
+    let (range, clock) = (push.range, Step(1));
+    assert_eq!(answer(&mut world, 0, push), None);
+    let duplicate = Refusal::Duplicate {
+        range,
+        clock: Step(0),
+    };
+    assert_eq!(answer(&mut world, 0, push), Some(duplicate));
+    let wrong = [
+        (
+            Push {
+                range: RangeIndex(99),
+                ..push
+            },
+            Refusal::Range(RangeIndex(99)),
+        ),
+        (
+            Push {
+                clock: Step(2),
+                base: Step(1),
+                ..push
+            },
+            Refusal::TooFarAhead {
+                range,
+                clock: Step(2),
+                expected: Step(1),
+            },
+        ),
+        (
+            Push {
+                clock: Step(5),
+                ..push
+            },
+            Refusal::PastTheEnd {
+                steps: 5,
+                clock: Step(5),
+            },
+        ),
+        (
+            Push {
+                clock,
+                base: Step(1),
+                ..push
+            },
+            Refusal::FromTheFuture {
+                clock,
+                base: Step(1),
+            },
+        ),
+        (
+            Push {
+                numbers: Numbers {
+                    elements: 1,
+                    ..push.numbers
+                },
+                ..push
+            },
+            Refusal::Numbers {
+                range,
+                expected: push.numbers,
+                actual: Numbers {
+                    elements: 1,
+                    ..push.numbers
+                },
+            },
+        ),
+    ];
+    for (push, refusal) in wrong {
+        assert_eq!(answer(&mut world, 0, push), Some(refusal));
+    }
+    let aborted = |event: &Event| matches!(event, Event::Aborted { .. });
+    assert!(!world.events.iter().any(|(_, event)| aborted(event)));
+    // The others' pushes count as if nothing had been.
+    assert_eq!(answer(&mut world, 1, push), None);
+    while world.devices[2].running.is_some() {
+        world.complete(2);
+    }
+    let log = &world.devices[2].weights[0];
+    assert_eq!(log[..], [(0, 0), (1, 0)]);
+}
+
+#[test]
+fn a_gradient_of_weights_that_are_too_old_is_refused() {
+    let (mut world, push) = begun(Staleness::Steps(0));
+    assert_eq!(answer(&mut world, 0, push), None);
+    assert_eq!(answer(&mut world, 1, push), None);
+    while world.devices[2].running.is_some() {
+        world.complete(2);
+    }
+    let (clock, base) = (Step(1), Step(0));
+    let stale = Push { clock, ..push };
+    assert_eq!(
+        answer(&mut world, 0, stale),
+        Some(Refusal::TooStale { clock, base })
+    );
+    let fresh = Push {
+        base: clock,
+        ..stale
+    };
+    assert_eq!(answer(&mut world, 0, fresh), None);
+}
+
+#[test]
+fn a_fast_worker_cannot_bury_a_slow_shard() {
+    let (mut world, push) = begun(Staleness::Infinite);
+    for clock in 0..PUSHES_AHEAD_MAX {
+        let clock = Step(clock);
+        assert_eq!(answer(&mut world, 0, Push { clock, ..push }), None);
+    }
+    let clock = Step(PUSHES_AHEAD_MAX);
+    let refused = answer(&mut world, 0, Push { clock, ..push });
+    assert!(
+        matches!(refused, Some(Refusal::TooFarAhead { .. })),
+        "{refused:?}"
+    );
+}
+
+/// What ends a member's run, and whose fault it says that is.
+fn aborts(message: Message, from: u16, to: u16) -> (Option<MemberIndex>, String) {
+    let (mut world, _) = begun(Staleness::Steps(0));
+    let from = MemberIndex(from);
+    let payload = message
+        .numbers()
+        .map(|_| world.devices[usize::from(to)].keep(Log::new()));
+    world.input(
+        to,
+        Input::Message {
+            from,
+            message,
+            payload,
+        },
+    );
+    let aborted = world.events.iter().find_map(|(me, event)| match event {
+        Event::Aborted { culprit, reason } if *me == to => Some((*culprit, reason.clone())),
+        _ => None,
+    });
+    assert!(world.devices[usize::from(to)].payloads.is_empty());
+    aborted.expect("it ends")
+}
+
+#[test]
+fn a_member_that_lies_is_named() {
+    let greeting = Greeting {
+        protocol: crate::signal::PROTOCOL_VERSION,
+        run: RunDigest([4; 32]),
+        member: MemberIndex(0),
+    };
+    let (culprit, reason) = aborts(Message::Greeting(greeting), 0, 2);
+    assert!(
+        culprit == Some(MemberIndex(0)) && reason.contains("another run"),
+        "{reason}"
+    );
+    let older = Greeting {
+        protocol: 1,
+        ..greeting
+    };
+    let (_, reason) = aborts(Message::Greeting(older), 0, 2);
+    assert!(reason.contains("protocol 1"), "{reason}");
+    let (_, push) = begun(Staleness::Steps(0));
+    let weights = Weights {
+        range: push.range,
+        clock: Step(0),
+        counted: 9,
+        numbers: push.numbers,
+    };
+    let (_, reason) = aborts(Message::Weights(weights), 2, 0);
+    assert!(reason.contains("clocks cannot be"), "{reason}");
+    let (_, reason) = aborts(Message::Weights(weights), 1, 0);
+    assert!(reason.contains("nobody asked"), "{reason}");
+    let (culprit, _) = aborts(Message::Weights(weights), 0, 2);
+    assert_eq!(culprit, Some(MemberIndex(0)));
+    let score = Score {
+        worker: WorkerIndex(1),
+        clock: Step(0),
+        purpose: Purpose::Train,
+        sums: Sums::default(),
+    };
+    let (_, reason) = aborts(Message::Score(score), 0, 2);
+    assert!(
+        reason.contains("score"),
+        "worker 0 speaks for worker 1: {reason}"
+    );
+    let early = Score {
+        worker: WorkerIndex(0),
+        clock: Step(1),
+        ..score
+    };
+    let (_, reason) = aborts(Message::Score(early), 0, 2);
+    assert!(reason.contains("out of turn"), "{reason}");
+    let refused = Message::Refused(Refusal::Range(push.range));
+    let (_, reason) = aborts(refused, 2, 0);
+    assert!(reason.contains("refused a push"), "{reason}");
+}
+
+#[test]
+fn a_greeting_is_repeated_until_it_is_answered_and_a_lost_link_ends_the_run_by_name() {
+    let job = Arc::new(job(
+        Exchange::Server,
+        Placement::Single,
+        2,
+        Staleness::default(),
+    ));
+    let mut member = Member::new(job, MemberIndex(0));
+    let peer = MemberIndex(1);
+    member.handle(Time::ZERO, Input::Built);
+    member.handle(Time::ZERO, Input::LinkUp { peer });
+    let mut greetings = 0;
+    for _ in 0..3 {
+        let due = loop {
+            match member.poll_output() {
+                Polled::Do(Output::Send { message, .. }) => {
+                    assert!(matches!(message, Message::Greeting(_)));
+                    greetings += 1;
+                }
+                Polled::Do(other) => panic!("{other:?}"),
+                Polled::Wait(due) => break due.expect("it is not answered"),
+            }
+        };
+        member.handle(due, Input::Tick);
+    }
+    assert_eq!(greetings, 3);
+    let reason = "gone".to_owned();
+    member.handle(Time::ZERO, Input::LinkLost { peer, reason });
+    let events = std::iter::from_fn(|| match member.poll_output() {
+        Polled::Do(output) => Some(output),
+        Polled::Wait(_) => None,
+    });
+    let aborted = events.into_iter().any(|output| {
+        matches!(output, Output::Event(Event::Aborted { culprit: Some(MemberIndex(1)), reason }) if reason.contains("gone"))
+    });
+    assert!(aborted);
+}
+
+#[test]
+fn a_staleness_reads_back_as_it_is_written() {
+    for (text, staleness) in [
+        ("0", Staleness::Steps(0)),
+        ("16", Staleness::Steps(16)),
+        ("\"infinite\"", Staleness::Infinite),
+    ] {
+        assert_eq!(
+            serde_json::from_str::<Staleness>(text).expect("sound"),
+            staleness
+        );
+        assert_eq!(serde_json::to_string(&staleness).expect("sound"), text);
+        assert_eq!(staleness.to_string().parse(), Ok(staleness));
+    }
+    assert!(serde_json::from_str::<Staleness>("\"never\"").is_err());
+    assert!("-1".parse::<Staleness>().is_err());
+}

@@ -1,0 +1,366 @@
+//! What a member computes: a worker's whole model, a shard's ranges.
+
+use super::MemberSetup;
+use crate::pace::is_late;
+use crate::platform::{Clock, sleep};
+use crate::run_file::Run;
+use crate::samples::{Supply, held_out, position};
+use crate::solo;
+use ringtmp_compute::packing::unpack_vector;
+use ringtmp_compute::{
+    ComputeError, Executor, LossReport, Packed, Packing, Parameter, ParameterError, RangeUpdate,
+    RangeUpdater, Stage, StageConfig, TensorError,
+};
+use ringtmp_core::ids::{LayerIndex, SourceIndex};
+use ringtmp_core::parameter_server::{
+    Cost, Job, RangeIndex, ShardIndex, Sums, Task, Update, WorkerIndex,
+};
+use ringtmp_core::plan::LayerCost;
+use ringtmp_core::schedule::DataSource;
+use ringtmp_core::signal::LayerDigest;
+use ringtmp_core::wire::{Codec, Purpose};
+use ringtmp_data::{Dataset, ShareError};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a member cannot compute.
+#[derive(Debug, thiserror::Error)]
+pub enum CraftError {
+    /// The device cannot.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+    /// Numbers that do not fit.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The data cannot be divided among the workers.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// More than the device gives.
+    #[error(
+        "its part takes {needed} bytes, more than the {given} that it gives: a worker holds the whole model, a server its share with what the optimizer remembers"
+    )]
+    Memory {
+        /// What it takes.
+        needed: u64,
+        /// What it gives.
+        given: u64,
+    },
+    /// What overflows where it is written.
+    #[error(
+        "gradients or weights of layer {0} are too large for the codec, or training has diverged: try a smaller learning rate, or f32"
+    )]
+    Overflow(u16),
+}
+
+impl From<ParameterError> for CraftError {
+    fn from(error: ParameterError) -> Self {
+        Self::Compute(error.into())
+    }
+}
+
+/// What came of a task.
+pub(super) enum Made {
+    Done,
+    Sums(Sums),
+    Gradients(Vec<Packed>),
+    Numbers(Packed),
+}
+
+/// What a member has learnt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Learnt {
+    /// Of a worker: its layers as the last step left them.
+    pub digests: Vec<LayerDigest>,
+    /// All weights, of the first worker alone: all have the same.
+    pub weights: Vec<Parameter>,
+}
+
+/// The bench of a member: its stage and its ranges.
+pub(super) struct Craft {
+    run: Run,
+    job: Arc<Job>,
+    worker: Option<WorkerIndex>,
+    shard: Option<ShardIndex>,
+    dataset: Arc<Dataset>,
+    initial: Option<Arc<[Parameter]>>,
+    layers: Vec<LayerCost>,
+    operations_per_second: Option<f64>,
+    memory_bytes: Option<u64>,
+    clock: Clock,
+    stage: Option<Stage>,
+    supply: Option<Supply>,
+    updater: Option<RangeUpdater>,
+    first_range: u32,
+}
+
+impl Craft {
+    pub(super) fn new(setup: &MemberSetup) -> Self {
+        let MemberSetup { run, job, me, .. } = setup;
+        Self {
+            layers: run.descriptor().outline.layers,
+            run: run.clone(),
+            job: job.clone(),
+            worker: job.layout.worker_at(*me),
+            shard: job.layout.shard_at(*me),
+            dataset: setup.dataset.clone(),
+            initial: setup.weights.clone(),
+            operations_per_second: setup.operations_per_second,
+            memory_bytes: setup.memory_bytes,
+            clock: setup.clock,
+            stage: None,
+            supply: None,
+            updater: None,
+            first_range: 0,
+        }
+    }
+
+    /// Takes all memory, with the first weights in it.
+    pub(super) async fn build(&mut self, executor: Executor) -> Result<(), CraftError> {
+        let config = solo::config(&self.run);
+        if let Some(worker) = self.worker {
+            let stage = Box::pin(Stage::layer_by_layer(config.clone(), executor.clone()));
+            let mut stage = stage.await?;
+            if let Some(initial) = &self.initial {
+                stage.set_parameters(initial)?;
+            }
+            self.stage = Some(stage);
+            self.supply = Some(self.supply_of(worker)?);
+        }
+        if let Some(shard) = self.shard {
+            let ranges = self.first_weights(shard, &config)?;
+            let updater = RangeUpdater::new(self.run.optimizer, &ranges, &executor);
+            self.updater = Some(Box::pin(updater).await?);
+        }
+        let stage = self.stage.as_ref().map_or(0, Stage::memory_bytes);
+        let updater = self.updater.as_ref().map_or(0, RangeUpdater::memory_bytes);
+        let needed = stage + updater;
+        match self.memory_bytes {
+            Some(given) if needed > given => Err(CraftError::Memory { needed, given }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What a worker trains on: all draw from one set of samples, or each from its share.
+    fn supply_of(&self, worker: WorkerIndex) -> Result<Supply, ShareError> {
+        let data = self.dataset.clone();
+        match self.run.file.data.source {
+            DataSource::One => Ok(Supply::whole(data)),
+            DataSource::Every => {
+                let workers = u16::try_from(self.job.layout.workers.len()).unwrap_or(u16::MAX);
+                Supply::share(&self.run, data, SourceIndex(worker.0), workers)
+            }
+        }
+    }
+
+    /// The ranges of a shard before the first step.
+    fn first_weights(
+        &mut self,
+        shard: ShardIndex,
+        config: &StageConfig,
+    ) -> Result<Vec<Vec<f32>>, ComputeError> {
+        let drawn = match &self.initial {
+            Some(given) => given.to_vec(),
+            None => Stage::first_parameters(config)?,
+        };
+        let mut layers = vec![Vec::new(); self.run.layers.len()];
+        for parameter in drawn {
+            layers[parameter.layer].extend(parameter.values);
+        }
+        let ranges = self.job.layout.ranges.iter().enumerate();
+        let mut own = ranges.filter(|(_, range)| range.shard == shard).peekable();
+        self.first_range = own.peek().map_or(0, |(index, _)| *index as u32);
+        let values = own.map(|(_, range)| {
+            let start = range.start as usize;
+            let end = start + range.elements as usize;
+            layers[usize::from(range.layer.0)][start..end].to_vec()
+        });
+        Ok(values.collect())
+    }
+
+    /// Carries out a task, as slowly as the emulated device if there is one; says whether it kept that pace.
+    pub(super) async fn carry_out(
+        &mut self,
+        task: &Task,
+        inputs: &[Rc<Packed>],
+    ) -> (Result<Made, CraftError>, Option<bool>) {
+        let began = self.clock.now();
+        let result = Box::pin(self.work(task, inputs)).await;
+        let Some(takes) = self.takes(task) else {
+            return (result, None);
+        };
+        loop {
+            let taken = self.clock.now().since(began);
+            if taken >= takes {
+                return (result, Some(is_late(takes, taken)));
+            }
+            sleep(takes - taken).await;
+        }
+    }
+
+    /// What a task takes on the emulated device.
+    fn takes(&self, task: &Task) -> Option<Duration> {
+        let speed = self.operations_per_second?;
+        let Cost { flops, numbers } = task.cost(&self.job, &self.layers);
+        let samples = f64::from(self.run.file.micro_batch);
+        let operations = samples * flops.iter().sum::<f64>() + numbers;
+        Duration::try_from_secs_f64(operations / speed).ok()
+    }
+
+    async fn work(&mut self, task: &Task, inputs: &[Rc<Packed>]) -> Result<Made, CraftError> {
+        match task {
+            Task::Load { weights } => self.load(weights.iter().map(|(range, _)| *range), inputs),
+            Task::Evaluate { sequence, .. } => self.evaluate(*sequence).await,
+            Task::Forward { clock, sequence } => self.forward(clock.0, *sequence).await,
+            Task::Backward { .. } => {
+                let stage = worker(self.stage.as_mut());
+                stage.backward_input(0, None).await?;
+                stage.backward_weights(0).await?;
+                Ok(Made::Done)
+            }
+            Task::BackwardLayer { layer, .. } => self.backward_layer(*layer).await,
+            Task::Merge { range, .. } => {
+                let mut sum = unpack_vector(&inputs[0])?;
+                let own = unpack_vector(&inputs[1])?;
+                sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                Ok(Made::Numbers(self.pack(self.layer_of(*range), &sum)?))
+            }
+            Task::Count { range, update, .. } => {
+                let place = (range.0 - self.first_range) as usize;
+                let updater = self.updater.as_mut().expect("a shard counts");
+                updater.add(place, &unpack_vector(&inputs[0])?)?;
+                let Some(update) = update else {
+                    return Ok(Made::Done);
+                };
+                let update = self.range_update(update);
+                let updater = self.updater.as_mut().expect("a shard counts");
+                let weights = updater.update(place, update).await?;
+                Ok(Made::Numbers(self.pack(self.layer_of(*range), &weights)?))
+            }
+        }
+    }
+
+    fn load(
+        &mut self,
+        ranges: impl Iterator<Item = RangeIndex>,
+        inputs: &[Rc<Packed>],
+    ) -> Result<Made, CraftError> {
+        let stage = worker(self.stage.as_mut());
+        for (range, packed) in ranges.zip(inputs) {
+            let spec = &self.job.layout.ranges[range.0 as usize];
+            let layer = usize::from(spec.layer.0);
+            stage.write_parameters(layer, spec.start as usize, &unpack_vector(packed)?)?;
+        }
+        Ok(Made::Done)
+    }
+
+    async fn evaluate(&mut self, sequence: u16) -> Result<Made, CraftError> {
+        let (samples, labels) = held_out(&self.run, &self.dataset, sequence)?;
+        let stage = worker(self.stage.as_mut());
+        stage.set_position(0, position(&self.run, Purpose::Evaluate, 0, 0))?;
+        let report = stage.forward_loss(0, &samples, &labels).await?;
+        Ok(Made::Sums(self.sums(&report)))
+    }
+
+    async fn forward(&mut self, step: u32, sequence: u16) -> Result<Made, CraftError> {
+        let layout = &self.job.layout;
+        let micro_batches = layout.micro_batches();
+        let me = self.worker.unwrap_or(WorkerIndex(0));
+        let turn = match self.run.file.data.source {
+            DataSource::One => u64::from(step) * u64::from(micro_batches) + u64::from(sequence),
+            DataSource::Every => {
+                let part = layout.part(me, micro_batches);
+                u64::from(step) * u64::from(part.len() as u16) + u64::from(sequence - part.start)
+            }
+        };
+        let supply = self.supply.as_ref().expect("a worker has samples");
+        let (samples, labels) = supply.draw(&self.run, turn, &[])?;
+        let stage = worker(self.stage.as_mut());
+        stage.set_position(
+            0,
+            position(&self.run, Purpose::Train, step, sequence.into()),
+        )?;
+        let report = stage.forward_loss(0, &samples, &labels).await?;
+        Ok(Made::Sums(self.sums(&report)))
+    }
+
+    async fn backward_layer(&mut self, layer: LayerIndex) -> Result<Made, CraftError> {
+        let stage = worker(self.stage.as_mut());
+        let gradient = stage.backward_layer(0, usize::from(layer.0)).await?;
+        let layout = &self.job.layout;
+        let mut packed = Vec::new();
+        for range in layout.ranges_of(layer) {
+            let spec = &layout.ranges[range as usize];
+            let start = spec.start as usize;
+            let part = &gradient[start..start + spec.elements as usize];
+            packed.push(self.pack(layer, part)?);
+        }
+        Ok(Made::Gradients(packed))
+    }
+
+    fn sums(&self, report: &LossReport) -> Sums {
+        let [right, of] = self.run.measure().of(report);
+        Sums {
+            loss: f64::from(report.loss_sum),
+            labels: report.samples.into(),
+            right: right.into(),
+            of: of.into(),
+        }
+    }
+
+    fn pack(&self, layer: LayerIndex, values: &[f32]) -> Result<Packed, CraftError> {
+        let packing = match self.job.codec {
+            Codec::F16 => Packing::F16,
+            Codec::F32 | Codec::U32 | Codec::I8 { .. } => Packing::F32,
+        };
+        let packed = packing.pack_vector(values)?;
+        // Said here, where it is known of which layer.
+        match packed.is_finite() {
+            true => Ok(packed),
+            false => Err(CraftError::Overflow(layer.0)),
+        }
+    }
+
+    fn layer_of(&self, range: RangeIndex) -> LayerIndex {
+        self.job.layout.ranges[range.0 as usize].layer
+    }
+
+    fn range_update(&self, update: &Update) -> RangeUpdate {
+        let whole = self.job.layout.micro_batches();
+        // Labels of a step, whether they count or not: gradients are divided by their number before they are pushed.
+        let output = self.run.shapes.last().and_then(|shape| shape.split_last());
+        let rows: usize = output.map_or(1, |(_, rows)| rows.iter().product());
+        let labels_max = rows as f64 * f64::from(self.run.file.batch);
+        RangeUpdate {
+            step: update.step.0.into(),
+            updates: update.updates.into(),
+            scale: match update.labels {
+                0 => 1.0,
+                labels => (labels_max / labels as f64) as f32,
+            },
+            part: f64::from(update.micro_batches) / f64::from(whole),
+        }
+    }
+
+    /// What the member has learnt.
+    pub(super) async fn learnt(&self) -> Result<Learnt, ComputeError> {
+        let Some(stage) = &self.stage else {
+            return Ok(Learnt::default());
+        };
+        let digest = |(layer, sha256)| LayerDigest {
+            layer: u16::try_from(layer).unwrap_or(u16::MAX),
+            sha256,
+        };
+        let digests = stage.digests().await?.into_iter().map(digest).collect();
+        let weights = match self.worker {
+            Some(WorkerIndex(0)) => stage.parameters().await?,
+            Some(_) | None => Vec::new(),
+        };
+        Ok(Learnt { digests, weights })
+    }
+}
+
+/// The model, which every worker has.
+fn worker(stage: Option<&mut Stage>) -> &mut Stage {
+    stage.expect("only workers have samples")
+}

@@ -1,0 +1,443 @@
+//! A device of a run whose workers hold whole models: a parameter server's, or one of all-reduce.
+//!
+//! [`run_member`] drives a pure [`Member`] as the ring's shell drives a node: links, tasks and the clock go in, sends and tasks come
+//! out. How connection messages reach the others is the [`Courier`]'s business; a [`Team`] carries them among the members of one
+//! process, and tells what comes of the run.
+
+mod craft;
+mod desk;
+mod log;
+mod team;
+
+pub use craft::{CraftError, Learnt};
+pub use log::Spent;
+pub use team::{Courier, Team, TeamError, TeamEvent, TeamResult, TeamSettings, Told};
+
+use crate::error::PeerError;
+use crate::platform::{Breath, Clock, sleep};
+use crate::run_file::Run;
+use crate::shell::{Links, Traced};
+use craft::{Craft, Made};
+use desk::Desk;
+use futures::StreamExt;
+use futures::channel::mpsc;
+use futures::future::{Fuse, FutureExt, LocalBoxFuture};
+use log::Log;
+use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter};
+use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
+use ringtmp_core::parameter_server::{
+    Event, Frame, Input, Job, Layout, LayoutError, Member, MemberIndex, Message, Output, Polled,
+    RunDigest, Task, Wanted,
+};
+use ringtmp_core::signal::{PROTOCOL_VERSION, Signal};
+use ringtmp_core::wire::{Codec, WireError};
+use ringtmp_data::Dataset;
+use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent};
+use sha2::{Digest, Sha256};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait where nothing is due: any length would do.
+const IDLE_WAIT: Duration = Duration::from_secs(60);
+
+/// One member, and what it needs.
+#[derive(Debug)]
+pub struct MemberSetup {
+    /// The run.
+    pub run: Run,
+    /// What all members agree on.
+    pub job: Arc<Job>,
+    /// Which of them it is.
+    pub me: MemberIndex,
+    /// The run's data.
+    pub dataset: Arc<Dataset>,
+    /// What is to compute.
+    pub executor: ExecutorChoice,
+    /// What makes links.
+    pub connector: crate::shell::ConnectorSource,
+    /// The way of connection messages, and of news.
+    pub courier: Courier,
+    /// Weights to begin from, instead of those that the seed gives.
+    pub weights: Option<Arc<[Parameter]>>,
+    /// Be as slow as a device of so many operations per second.
+    pub operations_per_second: Option<f64>,
+    /// Bytes that its part may take; where nobody says, as many as it needs.
+    pub memory_bytes: Option<u64>,
+    /// Where to put a trace of what it does.
+    pub traced: Option<mpsc::Sender<Traced>>,
+    /// One clock for all members of a process, so that their spans can be compared.
+    clock: Clock,
+}
+
+/// Says who does what in a run, by so many members of these speeds (none where all are equal).
+///
+/// # Errors
+///
+/// Why the members cannot share the run.
+///
+/// # Panics
+///
+/// If the run's paradigm is the ring.
+pub fn member_job(run: &Run, members: u16, speeds: &[f64]) -> Result<Job, LayoutError> {
+    let file = &run.file;
+    let exchange = file.exchange().expect("the paradigm is not the ring");
+    let table = &file.parameter_server;
+    let parameters: Vec<u64> = run.layers.iter().map(|layer| layer.parameters).collect();
+    let wanted = Wanted {
+        exchange,
+        placement: table.placement(),
+        shards: table.shards(),
+        members,
+        parameters: &parameters,
+        micro_batches: run.micro_batches(),
+        speeds,
+    };
+    let layout = Layout::new(&wanted)?;
+    let outline = run.descriptor().outline;
+    Ok(Job {
+        run: digest(run, &layout),
+        layout,
+        staleness: table.staleness(),
+        steps: file.steps,
+        // As many as an outline can have.
+        layers: u16::try_from(run.layers.len()).unwrap_or(u16::MAX),
+        codec: match file.codec {
+            CodecChoice::F32 => Codec::F32,
+            // Others are refused by the run file.
+            CodecChoice::F16 | CodecChoice::Int8 | CodecChoice::Auto => Codec::F16,
+        },
+        evaluate_every: file.evaluate_every,
+        evaluation_micro_batches: outline.evaluation_micro_batches,
+    })
+}
+
+/// Of everything that members must have in common.
+fn digest(run: &Run, layout: &Layout) -> RunDigest {
+    let mut hash = Sha256::new();
+    hash.update(PROTOCOL_VERSION.to_le_bytes());
+    hash.update(run.file.to_toml().as_bytes());
+    hash.update(layout.members.to_le_bytes());
+    for share in &layout.shares {
+        hash.update(share.to_le_bytes());
+    }
+    RunDigest(hash.finalize().into())
+}
+
+/// What the event loop waits for.
+enum Happening {
+    Signal(Option<(MemberIndex, Signal)>),
+    Connector(ConnectorEvent),
+    Link(crate::shell::LinkEvent),
+    Worked(Box<Worked>),
+    Stop,
+    Time,
+}
+
+/// A task that is done, and what it was done with.
+struct Worked {
+    craft: Craft,
+    result: Result<Made, CraftError>,
+    /// Whether it kept its pace, if it has one.
+    late: Option<bool>,
+}
+
+struct Shell {
+    member: Member,
+    connector: Connector,
+    links: Links,
+    desk: Desk,
+    courier: Courier,
+    log: Log,
+    clock: Clock,
+    craft: Option<Craft>,
+    task: Option<Task>,
+    work: Fuse<LocalBoxFuture<'static, Worked>>,
+    /// Its part is done, and what it has learnt is to be told.
+    finishing: bool,
+}
+
+/// Runs one member until it is stopped, or cannot go on, which the courier is told.
+///
+/// # Errors
+///
+/// That there is nothing to compute with.
+pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
+    let (job, me) = (setup.job.clone(), setup.me);
+    let executor = match Executor::open(setup.executor).await {
+        Ok(executor) => executor,
+        Err(error) => {
+            let (culprit, reason) = (None, error.to_string());
+            setup.courier.tell(Told::Aborted { culprit, reason });
+            setup.courier.flush().await;
+            return Err(error.into());
+        }
+    };
+    let craft = Craft::new(&setup);
+    let mut shell = Shell {
+        member: Member::new(job.clone(), me),
+        connector: setup.connector.connector(peer_id(me)),
+        links: Links::default(),
+        desk: Desk::default(),
+        courier: setup.courier,
+        log: Log::new(me, setup.traced),
+        clock: setup.clock,
+        craft: None,
+        task: None,
+        work: Fuse::terminated(),
+        finishing: false,
+    };
+    for peer in job.layout.links(me) {
+        let role = if me < peer {
+            ConnectRole::Offer
+        } else {
+            ConnectRole::Answer
+        };
+        shell
+            .connector
+            .connect(peer_id(peer), role, Epoch::default());
+    }
+    shell.build(craft, executor);
+    shell.run().await;
+    Ok(())
+}
+
+/// Members as the transport names them.
+fn peer_id(member: MemberIndex) -> PeerId {
+    PeerId(u64::from(member.0))
+}
+
+fn member_of(peer: PeerId) -> MemberIndex {
+    // Links are made to members alone.
+    MemberIndex(u16::try_from(peer.0).unwrap_or(u16::MAX))
+}
+
+impl Shell {
+    async fn run(&mut self) {
+        let mut breath = Breath::new();
+        loop {
+            let wake = self.drain();
+            self.log.waits(self.clock.now(), self.member.is_waiting());
+            self.tell_learnt().await;
+            self.courier.flush().await;
+            breath.take().await;
+            let wait = wake.map_or(IDLE_WAIT, |due| due.since(self.clock.now()));
+            let input = match self.next(wait).await {
+                Happening::Stop => break,
+                Happening::Signal(Some((from, signal))) => {
+                    self.connector.deliver(peer_id(from), signal);
+                    None
+                }
+                // Who carries messages is gone, and with it the run.
+                Happening::Signal(None) => break,
+                Happening::Connector(event) => self.connector_said(event),
+                Happening::Link(event) => Some(self.link_said(event)),
+                Happening::Worked(worked) => self.worked(*worked),
+                Happening::Time => Some(Input::Tick),
+            };
+            if let Some(input) = input {
+                self.member.handle(self.clock.now(), input);
+            }
+        }
+        self.log.hand_on();
+    }
+
+    /// Waits for one thing to happen. Dropping the others' futures loses nothing.
+    async fn next(&mut self, wait: Duration) -> Happening {
+        let Self {
+            courier,
+            connector,
+            links,
+            work,
+            ..
+        } = self;
+        let mut work = work;
+        // In this order: what is urgent and small before what is large.
+        futures::select_biased! {
+            _ = &mut courier.stop => Happening::Stop,
+            signal = courier.incoming.next() => Happening::Signal(signal),
+            event = pin!(connector.next().fuse()) => Happening::Connector(event),
+            event = pin!(links.next().fuse()) => Happening::Link(event),
+            worked = work => Happening::Worked(Box::new(worked)),
+            () = pin!(sleep(wait).fuse()) => Happening::Time,
+        }
+    }
+
+    /// Does what the member asks for, and says when it wants to be woken.
+    fn drain(&mut self) -> Option<ringtmp_core::time::Time> {
+        loop {
+            match self.member.poll_output() {
+                Polled::Wait(wake) => return wake,
+                Polled::Do(Output::Send {
+                    to,
+                    message,
+                    payload,
+                }) => self.send(to, &message, payload),
+                Polled::Do(Output::Run(task)) => self.begin(task),
+                Polled::Do(Output::Discard(payload)) => self.desk.discard(payload),
+                Polled::Do(Output::Event(event)) => self.event(event),
+            }
+        }
+    }
+
+    fn send(&mut self, to: MemberIndex, message: &Message, payload: Option<PayloadId>) {
+        let numbers = payload.map(|payload| self.desk.get(payload));
+        let bytes = numbers.as_ref().map_or(&[][..], |packed| &packed.bytes);
+        let sent = Some(self.clock.now());
+        let queued = Frame::write(sent, message, bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|frame| {
+                let queued = self.links.send(peer_id(to), message.lane(), frame);
+                queued.map_err(|error| error.to_string())
+            });
+        if let Err(reason) = queued {
+            let lost = Input::LinkLost { peer: to, reason };
+            self.member.handle(self.clock.now(), lost);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Begun => {
+                self.links.count_from_now();
+                self.courier.tell(Told::Begun);
+            }
+            Event::Score(score) => self.courier.tell(Told::Score(score)),
+            Event::Refused { from, refusal } => {
+                tracing::warn!(from = from.0, %refusal, "a push does not count");
+            }
+            Event::Finished => self.finishing = true,
+            Event::Aborted { culprit, reason } => {
+                self.courier.tell(Told::Aborted { culprit, reason });
+            }
+        }
+    }
+
+    fn build(&mut self, mut craft: Craft, executor: Executor) {
+        let work = async move {
+            let result = craft.build(executor).await;
+            Worked {
+                craft,
+                result: result.map(|()| Made::Done),
+                late: None,
+            }
+        };
+        self.work = work.boxed_local().fuse();
+    }
+
+    fn begin(&mut self, task: Task) {
+        let Some(mut craft) = self.craft.take() else {
+            unreachable!("one task at a time, after all is built");
+        };
+        let inputs: Vec<Rc<Packed>> = match &task {
+            Task::Load { weights } => weights.iter().map(|(_, payload)| *payload).collect(),
+            Task::Merge { partial, own, .. } => vec![*partial, *own],
+            Task::Count { gradient, .. } => vec![*gradient],
+            Task::Evaluate { .. }
+            | Task::Forward { .. }
+            | Task::Backward { .. }
+            | Task::BackwardLayer { .. } => Vec::new(),
+        }
+        .into_iter()
+        .map(|payload| self.desk.get(payload))
+        .collect();
+        self.log.task_began(self.clock.now(), &task);
+        self.task = Some(task.clone());
+        let work = async move {
+            let (result, late) = craft.carry_out(&task, &inputs).await;
+            Worked {
+                craft,
+                result,
+                late,
+            }
+        };
+        self.work = work.boxed_local().fuse();
+    }
+
+    fn worked(&mut self, worked: Worked) -> Option<Input> {
+        self.craft = Some(worked.craft);
+        let was_task = self.task.take().is_some();
+        if was_task {
+            self.log.task_ended(self.clock.now(), worked.late);
+        }
+        Some(match worked.result {
+            Err(error) => Input::Failed {
+                reason: error.to_string(),
+            },
+            Ok(_) if !was_task => Input::Built,
+            Ok(made) => Input::Completed {
+                outcome: self.desk.keep_made(made),
+            },
+        })
+    }
+
+    /// Once its part is done: what it has learnt, and how it spent its time.
+    async fn tell_learnt(&mut self) {
+        if !self.finishing {
+            return;
+        }
+        let Some(craft) = &self.craft else { return };
+        self.finishing = false;
+        let bytes = self.links.counts().map(|(_, traffic)| traffic.sent).sum();
+        let spent = self.log.spent(bytes);
+        let told = match craft.learnt().await {
+            Ok(learnt) => Told::Finished { spent, learnt },
+            Err(error) => Told::Aborted {
+                culprit: None,
+                reason: error.to_string(),
+            },
+        };
+        self.courier.tell(told);
+    }
+
+    fn connector_said(&mut self, event: ConnectorEvent) -> Option<Input> {
+        match event {
+            ConnectorEvent::Signal { to, signal } => {
+                self.courier.send(member_of(to), signal);
+                None
+            }
+            ConnectorEvent::Connected { peer, link } => {
+                self.links.add(peer, link);
+                let peer = member_of(peer);
+                Some(Input::LinkUp { peer })
+            }
+            ConnectorEvent::Failed { peer, error } => Some(Input::LinkLost {
+                peer: member_of(peer),
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    fn link_said(&mut self, event: crate::shell::LinkEvent) -> Input {
+        let from = member_of(event.peer);
+        let bytes = match event.frame {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let reason = error.to_string();
+                return Input::LinkLost { peer: from, reason };
+            }
+        };
+        match self.read(from, &bytes) {
+            Ok(input) => input,
+            Err(error) => Input::Unreadable { from, error },
+        }
+    }
+
+    fn read(&mut self, from: MemberIndex, bytes: &[u8]) -> Result<Input, WireError> {
+        let frame = Frame::decode(bytes)?;
+        let message = frame.message;
+        let payload = match message.numbers() {
+            Some(numbers) => Some(self.desk.keep_bytes(numbers, frame.payload)?),
+            None => None,
+        };
+        let now = self.clock.now();
+        self.log.arrived(now, from, frame.sent, &message);
+        Ok(Input::Message {
+            from,
+            message,
+            payload,
+        })
+    }
+}

@@ -1,0 +1,203 @@
+use super::*;
+use crate::scenario::{FORWARD, Fault, FaultKind};
+use ringtmp_core::partition::{Hop, Hops};
+use ringtmp_core::schedule::Mode;
+
+/// Devices with a layer each, where the whole model's F, B and W of a micro-batch take as many units of FORWARD as there are layers.
+fn scenario(devices: u16, jitter: f64, seed: u64) -> Scenario {
+    let mut scenario = Scenario::equal(devices, Mode::Sync, 24, 12, 0.1);
+    (scenario.jitter, scenario.seed) = (jitter, seed);
+    scenario
+}
+
+const fn server(placement: Placement, staleness: Staleness) -> TeamChoice {
+    TeamChoice {
+        exchange: Exchange::Server,
+        placement,
+        shards: 2,
+        staleness,
+    }
+}
+
+const BSP: Staleness = Staleness::Steps(0);
+
+const ALL_REDUCE: TeamChoice = TeamChoice {
+    exchange: Exchange::AllReduce,
+    ..server(Placement::Single, BSP)
+};
+
+fn choices() -> Vec<TeamChoice> {
+    let placements = Placement::ALL.into_iter();
+    let taus = [BSP, Staleness::Steps(2), Staleness::Infinite];
+    let all = placements.flat_map(|placement| taus.map(|tau| server(placement, tau)));
+    all.chain([ALL_REDUCE]).collect()
+}
+
+fn run(scenario: &Scenario, choice: TeamChoice) -> (TeamReport, TeamOutcome) {
+    let job = team_job(scenario, choice).expect("sound");
+    let mut compute = HashTeam::new(&job);
+    let outcome = simulate_team(scenario, choice, &mut compute).expect("it ends");
+    let report = TeamReport::of(scenario, choice, &outcome, compute.hash());
+    (report, outcome)
+}
+
+fn with_rate(mut scenario: Scenario, bytes_per_second: f64) -> Scenario {
+    scenario.links = Hops::all(Hop {
+        bytes_per_second: Some(bytes_per_second),
+        ..scenario.links.get(0, 0)
+    });
+    scenario
+}
+
+#[test]
+fn a_seed_replays_its_run_and_without_staleness_no_jitter_changes_the_weights() {
+    for choice in choices() {
+        let (one, _) = run(&scenario(4, 0.6, 1), choice);
+        let (again, _) = run(&scenario(4, 0.6, 1), choice);
+        assert_eq!(one, again);
+        let (other, _) = run(&scenario(4, 0.6, 2), choice);
+        assert_ne!(one.seconds, other.seconds);
+        let same = one.hash == other.hash;
+        assert_eq!(same, choice.staleness.is_synchronous(), "{choice:?}");
+    }
+}
+
+#[test]
+fn without_delays_equal_workers_are_never_idle() {
+    let mut free = scenario(4, 0.0, 1);
+    free.links = Hops::all(Hop::default());
+    for choice in choices() {
+        let (report, _) = run(&free, choice);
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-3;
+        assert!(near(report.idle_workers, 0.0), "{choice:?}: {report:?}");
+        assert!(
+            near(report.rate_lost, 0.0),
+            "{choice:?}: {}",
+            report.rate_lost
+        );
+        let workers = report
+            .members
+            .iter()
+            .filter(|member| member.is_worker)
+            .count();
+        let micro_batch = 3.0 * 4.0 * FORWARD.as_secs_f64();
+        let rate = workers as f64 / micro_batch;
+        assert!(
+            near(report.throughput / rate, 1.0),
+            "{choice:?}: {}",
+            report.throughput
+        );
+    }
+}
+
+#[test]
+fn all_reduce_sends_each_number_twice_but_for_what_is_at_home() {
+    let scenario = scenario(4, 0.0, 1);
+    let (report, outcome) = run(&scenario, ALL_REDUCE);
+    let parameters = 4.0 * 100_000.0;
+    let expected = 2.0 * 3.0 / 4.0 * 4.0 * parameters * 12.0;
+    for member in &report.members {
+        let part = member.bytes_sent as f64 / expected;
+        assert!((1.0..1.01).contains(&part), "{part} of {expected}");
+    }
+    assert_eq!(outcome.job.layout.shards.len(), 4);
+}
+
+#[test]
+fn a_single_server_is_held_up_by_its_own_link_and_shards_share_that() {
+    // A push of the whole model takes a quarter of what a worker computes in a step.
+    let model = 4.0 * 8.0 * 100_000.0;
+    let step = 3.0 * 3.0 * 8.0 * FORWARD.as_secs_f64();
+    let narrow = with_rate(scenario(8, 0.0, 1), model / (step / 4.0));
+    let rate = |choice| run(&narrow, choice).0.throughput;
+    let [single, dedicated, colocated] =
+        Placement::ALL.map(|placement| rate(server(placement, BSP)));
+    let all_reduce = rate(ALL_REDUCE);
+    assert!(
+        single < dedicated && dedicated < colocated,
+        "{single}, {dedicated}, {colocated}"
+    );
+    assert!(all_reduce > dedicated, "{all_reduce}, {dedicated}");
+    let (report, _) = run(&narrow, server(Placement::Single, BSP));
+    assert!(
+        report.idle_workers > 0.3 && report.idle_servers > Some(0.5),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn staleness_hides_jitter_and_slow_workers_get_less() {
+    let mut scenario = scenario(4, 0.9, 5);
+    scenario.outline.steps = 60;
+    scenario.devices[1].flops_per_second = scenario.devices[1]
+        .flops_per_second
+        .map(|speed| speed / 3.0);
+    let (bsp, _) = run(&scenario, server(Placement::Colocated, BSP));
+    let (ssp, _) = run(&scenario, server(Placement::Colocated, Staleness::Steps(4)));
+    assert!(
+        ssp.throughput > bsp.throughput,
+        "{} and {}",
+        ssp.throughput,
+        bsp.throughput
+    );
+    assert!(ssp.idle_workers < bsp.idle_workers);
+    let shares: Vec<u16> = bsp
+        .members
+        .iter()
+        .map(|member| member.micro_batches)
+        .collect();
+    assert_eq!(shares, [8, 2, 7, 7]);
+}
+
+#[test]
+fn updates_cost_what_the_device_says_and_a_worker_that_serves_pays_for_them() {
+    let mut scenario = scenario(4, 0.0, 1);
+    for device in &mut scenario.devices {
+        device.update_seconds = FORWARD.as_secs_f64();
+    }
+    let (colocated, _) = run(&scenario, server(Placement::Colocated, BSP));
+    let update: f64 = colocated
+        .members
+        .iter()
+        .map(|member| member.shares.update)
+        .sum();
+    assert!(update > 0.0);
+    let (single, _) = run(&scenario, server(Placement::Single, BSP));
+    assert!(single.members[3].shares.update > 0.9 * single.members[3].shares.busy);
+    assert!(single.members[3].is_server && !single.members[3].is_worker);
+}
+
+#[test]
+fn what_is_not_simulated_yet_is_refused_and_not_ignored() {
+    let refused = |scenario: &Scenario| {
+        let error = team_job(scenario, ALL_REDUCE).expect_err("not simulated");
+        error.to_string()
+    };
+    let mut faulty = scenario(3, 0.0, 1);
+    faulty.faults.push(Fault {
+        at_seconds: 1.0,
+        what: FaultKind::Leave { device: 0 },
+    });
+    assert!(refused(&faulty).contains("goes wrong"));
+    let mut clipped = scenario(3, 0.0, 1);
+    clipped.outline.schedule.clips_gradients = true;
+    assert!(refused(&clipped).contains("clipping"));
+    let mut air = scenario(3, 0.0, 1);
+    air.medium_bytes_per_second = Some(1e6);
+    assert!(refused(&air).contains("medium"));
+    let mut jittery = scenario(3, 2.0, 1);
+    assert!(refused(&jittery).contains("jitter"));
+    jittery.jitter = 0.0;
+    jittery.outline.micro_batches = 2;
+    assert!(refused(&jittery).contains("too few"));
+}
+
+#[test]
+fn means_are_over_all_runs() {
+    let reports = [1, 2].map(|seed| run(&scenario(3, 0.5, seed), ALL_REDUCE).0);
+    let mean = TeamReport::mean_of(&reports).expect("two");
+    let expected = (reports[0].throughput + reports[1].throughput) / 2.0;
+    assert!((mean.throughput - expected).abs() < 1e-9 && mean.runs == 2);
+    assert_eq!(mean.idle_servers, None);
+    assert_eq!(TeamReport::mean_of(&[]), None);
+}

@@ -1,0 +1,398 @@
+//! A parameter server without staleness, and all-reduce, compute exactly what one process computes that adds up gradients worker by
+//! worker, and then the workers' in their order: bit for bit on the CPU executor with 32-bit floats on the wire.
+//!
+//! The yardstick is a loop over one whole-model stage, written without members, links or shells.
+
+use futures::executor::block_on;
+use ringtmp_compute::packing::unpack_vector;
+use ringtmp_compute::{ComputeError, Packed, Packing, RangeUpdate, RangeUpdater, Stage};
+use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::parameter_server::{Exchange, Layout, Placement, Staleness, WorkerIndex};
+use ringtmp_core::signal::LayerDigest;
+use ringtmp_data::{Dataset, Order};
+use ringtmp_peer::{
+    Executor, ExecutorChoice, OptimizerTable, Paradigm, ParameterServerTable, RuleName, Run,
+    RunFile, TeamEvent, TeamResult, member_job,
+};
+use ringtmp_tests::ring::{Over, whole_model};
+use ringtmp_tests::team::{train_and_lose, train_team};
+
+const STEPS: u32 = 12;
+
+const CPU: ExecutorChoice = ExecutorChoice::Cpu;
+
+const MEMORY: Over = Over::Loopback { seed: 1 };
+
+fn all_reduce() -> RunFile {
+    RunFile {
+        paradigm: Paradigm::AllReduce,
+        steps: STEPS,
+        // Seven micro-batches, which no number of workers here divides.
+        batch: 56,
+        micro_batch: 8,
+        evaluate_every: 5,
+        evaluation_samples: 100,
+        codec: CodecChoice::F32,
+        ..RunFile::default()
+    }
+}
+
+fn server(placement: Placement, tau: Staleness) -> RunFile {
+    let shards = (placement == Placement::Dedicated).then_some(2);
+    RunFile {
+        paradigm: Paradigm::ParameterServer,
+        parameter_server: ParameterServerTable {
+            placement: Some(placement),
+            shards,
+            tau: Some(tau),
+        },
+        ..all_reduce()
+    }
+}
+
+const BSP: Staleness = Staleness::Steps(0);
+
+/// What plain training gives.
+#[derive(Debug, PartialEq)]
+struct Alone {
+    digests: Vec<LayerDigest>,
+    losses: Vec<f32>,
+}
+
+/// The gradients of one worker's part of a step, by layer, and the sum of its losses.
+async fn gradients(
+    run: &Run,
+    stage: &mut Stage,
+    data: &Dataset,
+    step: u32,
+    part: std::ops::Range<u16>,
+) -> Result<(Vec<Vec<f32>>, f64), ComputeError> {
+    let file = &run.file;
+    let layers = run.layers.len();
+    let (mut loss, mut all) = (0.0, vec![Vec::new(); layers]);
+    for sequence in part.clone() {
+        let first = u64::from(step * file.batch + u32::from(sequence) * file.micro_batch);
+        let batch = data.train(Order::Shuffled, file.seed, first, file.micro_batch);
+        let samples = Packed::from_f32(&[file.micro_batch as usize, 784], batch.inputs.floats())?;
+        let report = stage.forward_loss(0, &samples, &batch.labels).await?;
+        loss += f64::from(report.loss_sum);
+        if sequence + 1 < part.end {
+            stage.backward_input(0, None).await?;
+            stage.backward_weights(0).await?;
+            continue;
+        }
+        for layer in (0..layers).rev() {
+            all[layer] = stage.backward_layer(0, layer).await?;
+        }
+    }
+    Ok((all, loss))
+}
+
+/// As it is after a link that writes it so.
+fn through(packing: Packing, values: &[f32]) -> Vec<f32> {
+    let packed = packing.pack_vector(values).expect("as many as a range has");
+    unpack_vector(&packed).expect("packed by us")
+}
+
+/// The sum of the workers' gradients of one range, in the order in which it is added up.
+fn sum(layout: &Layout, range: usize, of_workers: &[Vec<Vec<f32>>], packing: Packing) -> Vec<f32> {
+    let spec = &layout.ranges[range];
+    let (layer, start) = (usize::from(spec.layer.0), spec.start as usize);
+    let part = |worker: usize| &of_workers[worker][layer][start..start + spec.elements as usize];
+    let workers = of_workers.len();
+    let first = match layout.exchange {
+        Exchange::Server => 0,
+        // Round the ring, from the device after the one whose range it is.
+        Exchange::AllReduce => usize::from(layout.shards[usize::from(spec.shard.0)].0) + 1,
+    };
+    let order = (0..workers).map(|place| (first + place) % workers);
+    let mut sum = vec![0.0; spec.elements as usize];
+    for worker in order {
+        let gradient = through(packing, part(worker));
+        sum.iter_mut()
+            .zip(gradient)
+            .for_each(|(sum, gradient)| *sum += gradient);
+        if layout.exchange == Exchange::AllReduce {
+            // Partial sums travel; the last is added up at home.
+            let is_home = worker == (first + workers - 1) % workers;
+            sum = if is_home { sum } else { through(packing, &sum) };
+        }
+    }
+    sum
+}
+
+async fn train_alone(run: &Run, layout: &Layout) -> Result<Alone, ComputeError> {
+    let file = &run.file;
+    let executor = Executor::open(CPU).await?;
+    let packing = match file.codec {
+        CodecChoice::F32 => Packing::F32,
+        CodecChoice::F16 | CodecChoice::Int8 | CodecChoice::Auto => Packing::F16,
+    };
+    let mut stage = Stage::layer_by_layer(whole_model(run), executor.clone()).await?;
+    let mut layers = vec![Vec::new(); run.layers.len()];
+    for parameter in stage.parameters().await? {
+        layers[parameter.layer].extend(parameter.values);
+    }
+    let cut = layout.ranges.iter().map(|spec| {
+        let start = spec.start as usize;
+        layers[usize::from(spec.layer.0)][start..start + spec.elements as usize].to_vec()
+    });
+    let first: Vec<Vec<f32>> = cut.collect();
+    let mut updater = RangeUpdater::new(run.optimizer, &first, &executor).await?;
+    let data = Dataset::digits(file.seed);
+    let mut losses = Vec::new();
+    for step in 0..file.steps {
+        let (mut of_workers, mut loss) = (Vec::new(), 0.0);
+        for worker in 0..layout.workers.len() as u16 {
+            let part = layout.part(WorkerIndex(worker), run.micro_batches());
+            let (gradients, sum) = gradients(run, &mut stage, &data, step, part).await?;
+            of_workers.push(gradients);
+            loss += sum;
+        }
+        losses.push((loss / f64::from(file.batch)) as f32);
+        for (range, spec) in layout.ranges.iter().enumerate() {
+            updater.add(range, &sum(layout, range, &of_workers, packing))?;
+            let update = RangeUpdate {
+                step: step.into(),
+                updates: step.into(),
+                scale: 1.0,
+                part: 1.0,
+            };
+            let weights = through(packing, &updater.update(range, update).await?);
+            let layer = usize::from(spec.layer.0);
+            stage.write_parameters(layer, spec.start as usize, &weights)?;
+        }
+    }
+    let digest = |(layer, sha256)| LayerDigest {
+        layer: layer as u16,
+        sha256,
+    };
+    let digests = stage.digests().await?.into_iter().map(digest).collect();
+    Ok(Alone { digests, losses })
+}
+
+fn alone(file: &RunFile, members: u16) -> Alone {
+    let run = file.clone().check().expect("the run is sound");
+    let job = member_job(&run, members, &[]).expect("they can share it");
+    block_on(Box::pin(train_alone(&run, &job.layout))).expect("the CPU always trains")
+}
+
+async fn team(file: &RunFile, members: usize, over: Over) -> (TeamResult, Vec<TeamEvent>) {
+    let members = vec![CPU; members];
+    let trained = train_team(file.clone(), &members, over).await;
+    trained.expect("nobody is lost")
+}
+
+async fn assert_equals_alone(file: &RunFile, members: usize, over: Over) {
+    let (result, events) = team(file, members, over).await;
+    let alone = alone(file, members as u16);
+    assert_eq!(
+        result.digests, alone.digests,
+        "{over:?}, {:?}",
+        file.parameter_server
+    );
+    let losses = events.iter().filter_map(|event| match event {
+        TeamEvent::Step { score, .. } => Some(score.loss),
+        TeamEvent::Begun | TeamEvent::Evaluated { .. } => None,
+    });
+    assert!(losses.eq(alone.losses.iter().copied()));
+    let (first, last) = (alone.losses[0], alone.losses[alone.losses.len() - 1]);
+    assert!(last < first, "nothing was learnt: {first} to {last}");
+    let evaluated = events.iter().filter_map(|event| match event {
+        TeamEvent::Evaluated { step, .. } => Some(*step),
+        TeamEvent::Begun | TeamEvent::Step { .. } => None,
+    });
+    assert!(evaluated.eq([5, 10, 12]));
+    assert!(result.held_out.is_some_and(|score| score.accuracy > 0.2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_staleness_every_placement_over_loopback_equals_one_process_bit_for_bit() {
+    for placement in Placement::ALL {
+        for seed in [1, 2] {
+            let file = server(placement, BSP);
+            assert_equals_alone(&file, 4, Over::Loopback { seed }).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_staleness_every_placement_over_webrtc_equals_one_process_bit_for_bit() {
+    for placement in Placement::ALL {
+        assert_equals_alone(&server(placement, BSP), 4, Over::WebRtc).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_reduce_over_loopback_and_webrtc_equals_one_process_bit_for_bit() {
+    for members in [1, 2, 3] {
+        assert_equals_alone(&all_reduce(), members, MEMORY).await;
+    }
+    assert_equals_alone(&all_reduce(), 3, Over::WebRtc).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_optimizer_remembers_stays_with_the_range() {
+    for rule in [RuleName::Nesterov, RuleName::Adamw] {
+        let optimizer = OptimizerTable::new(rule, 0.01);
+        for file in [server(Placement::Colocated, BSP), all_reduce()] {
+            assert_equals_alone(&RunFile { optimizer, ..file }, 3, MEMORY).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_floats_on_the_wire_give_what_one_process_gives_that_rounds_as_often() {
+    for file in [server(Placement::Dedicated, BSP), all_reduce()] {
+        let codec = CodecChoice::F16;
+        assert_equals_alone(&RunFile { codec, ..file }, 4, MEMORY).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_staleness_it_trains_and_all_end_with_the_same_weights() {
+    for tau in [Staleness::Steps(2), Staleness::Infinite] {
+        for placement in Placement::ALL {
+            let file = RunFile {
+                steps: 40,
+                ..server(placement, tau)
+            };
+            let (result, _) = team(&file, 4, MEMORY).await;
+            let (first, last) = (result.first, result.last);
+            let losses = first.zip(last).map(|(first, last)| [first.loss, last.loss]);
+            assert!(
+                losses.is_some_and(|[first, last]| last < 0.9 * first),
+                "{losses:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_pushes_goes_as_far_as_one_update() {
+    // In the first step all gradients are of the same weights, however late they come.
+    let one_step = |tau| RunFile {
+        steps: 1,
+        ..server(Placement::Dedicated, tau)
+    };
+    let (together, _) = team(&one_step(BSP), 5, MEMORY).await;
+    let (one_by_one, _) = team(&one_step(Staleness::Infinite), 5, MEMORY).await;
+    assert_ne!(together.digests, one_by_one.digests, "rounded more often");
+    for (a, b) in together.weights.iter().zip(&one_by_one.weights) {
+        for (a, b) in a.values.iter().zip(&b.values) {
+            assert!((a - b).abs() <= 1e-6, "{a}, {b}");
+        }
+    }
+}
+
+/// Sums, in which only the answers' characters count, so that no two workers have as many labels.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_labels_do_not_all_count_every_way_gives_the_mean_over_those_that_do() {
+    let toml = |more: &str| {
+        format!(
+            "steps = 6
+            batch = 12
+            micro_batch = 2
+            evaluation_samples = 20
+            codec = 'f32'
+            model = {{ preset = 'gpt', depth = 1, width = 16, heads = 2, context = 10 }}
+            optimizer = {{ rule = 'nesterov', learning_rate = 0.1 }}
+            {more}"
+        )
+    };
+    let file = |more: &str| RunFile::parse(&toml(more)).expect("a run file");
+    let solo = {
+        let run = file("").check().expect("sound");
+        let data = ringtmp_peer::open_data(&run, &ringtmp_peer::DataPlace::Disk).await;
+        let executor = Executor::open(CPU).await.expect("the CPU");
+        let solo = ringtmp_peer::Solo::new(run, data.expect("no files"), executor);
+        let mut solo = Box::pin(solo).await.expect("it fits");
+        for _ in 0..6 {
+            solo.step().await.expect("the CPU always trains");
+        }
+        solo.stage().parameters().await.expect("readable")
+    };
+    for paradigm in ["parameter-server", "all-reduce"] {
+        let file = RunFile {
+            paradigm: paradigm.parse().expect("one of them"),
+            ..file("")
+        };
+        let (result, _) = team(&file, 3, MEMORY).await;
+        assert_eq!(result.weights.len(), solo.len());
+        for (ours, expected) in result.weights.iter().zip(&solo) {
+            assert_eq!(ours.name, expected.name);
+            for (a, b) in ours.values.iter().zip(&expected.values) {
+                // Added up in another order.
+                assert!((a - b).abs() <= 1e-5, "{}: {a}, {b}", ours.name);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_team_of_cpu_and_gpu_stays_within_one_ten_thousandth_of_one_of_cpus() {
+    if let Err(error) = Executor::open(ExecutorChoice::Gpu).await {
+        eprintln!("SKIP: no team of CPU and GPU: {error}");
+        return;
+    }
+    let file = server(Placement::Single, BSP);
+    let (expected, _) = team(&file, 3, MEMORY).await;
+    // A worker, then the server.
+    for gpu in [0, 2] {
+        let mut members = [CPU; 3];
+        members[gpu] = ExecutorChoice::Gpu;
+        let (mixed, _) = train_team(file.clone(), &members, MEMORY)
+            .await
+            .expect("nobody is lost");
+        for (ours, expected) in mixed.weights.iter().zip(&expected.weights) {
+            for (a, b) in ours.values.iter().zip(&expected.values) {
+                assert!(
+                    (a - b).abs() <= 1e-4,
+                    "{}: {a}, {b}; GPU at {gpu}",
+                    ours.name
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_dies_ends_the_run_and_is_named() {
+    let endless = |file| RunFile {
+        steps: 1_000_000,
+        ..file
+    };
+    let teams = [
+        (server(Placement::Single, BSP), 2, "device 3, a server"),
+        (
+            server(Placement::Colocated, Staleness::Infinite),
+            1,
+            "device 2, a worker",
+        ),
+        (all_reduce(), 1, "device 2, a worker"),
+    ];
+    for over in [MEMORY, Over::WebRtc] {
+        for (file, lost, name) in teams.clone() {
+            let ended = train_and_lose(endless(file), &[CPU; 3], over, Some(lost)).await;
+            let error = ended.expect_err("it cannot go on").to_string();
+            let said = error.starts_with(name) && error.contains("the link to it is lost");
+            assert!(said, "{over:?}: {error}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn training_that_diverges_is_said_with_the_device_and_the_layer() {
+    for file in [server(Placement::Single, BSP), all_reduce()] {
+        let file = RunFile {
+            optimizer: OptimizerTable::new(RuleName::Sgd, 1e30),
+            ..file
+        };
+        let ended = train_team(file, &[CPU; 3], MEMORY).await;
+        let error = ended.expect_err("nothing can be learnt so").to_string();
+        assert!(
+            error.contains("device") && error.contains("learning rate"),
+            "{error}"
+        );
+    }
+}
