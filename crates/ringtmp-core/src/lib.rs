@@ -12,6 +12,7 @@
 pub mod codec;
 pub mod curve;
 pub mod ids;
+pub mod kept;
 pub mod lobby;
 pub mod node;
 pub mod parameter_server;

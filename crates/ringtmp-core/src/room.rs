@@ -559,11 +559,7 @@ impl Room {
 impl Device {
     fn clipped(mut self) -> Self {
         for text in [&mut self.name, &mut self.adapter] {
-            *text = text
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(Self::TEXT_CHARS_MAX)
-                .collect();
+            *text = Self::clipped_text(text);
         }
         self
     }

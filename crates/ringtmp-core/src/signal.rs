@@ -358,6 +358,12 @@ pub struct Device {
 impl Device {
     /// The longest name or adapter that is kept.
     pub const TEXT_CHARS_MAX: usize = 80;
+
+    /// A text of a stranger's, as it may be shown.
+    pub(crate) fn clipped_text(text: &str) -> String {
+        let shown = text.chars().filter(|c| !c.is_control());
+        shown.take(Self::TEXT_CHARS_MAX).collect()
+    }
 }
 
 /// A run: the text that peers read, and the outline the room needs to plan.

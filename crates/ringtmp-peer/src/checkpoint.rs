@@ -188,16 +188,8 @@ impl Checkpoint {
     ///
     /// [`CheckpointError::OtherRun`] with the first field that differs.
     pub fn check_run(&self, run: &Run) -> Result<(), CheckpointError> {
-        let adjusted = RunFile {
-            steps: run.file.steps,
-            evaluate_every: run.file.evaluate_every,
-            evaluation_samples: run.file.evaluation_samples,
-            start_at_peers: run.file.start_at_peers,
-            codec: run.file.codec,
-            replicate: run.file.replicate,
-            ..self.run.file.clone()
-        };
-        match first_difference(&adjusted.to_toml(), &run.file.to_toml()) {
+        let theirs = self.run.file.shaping().to_toml();
+        match first_difference(&theirs, &run.file.shaping().to_toml()) {
             None => Ok(()),
             Some((field, [theirs, ours])) => Err(CheckpointError::OtherRun {
                 field,

@@ -25,6 +25,7 @@ mod run_file;
 mod samples;
 mod shell;
 mod solo;
+mod store;
 mod vault;
 mod view;
 mod weights;
@@ -53,6 +54,7 @@ pub use run_file::{
 pub use samples::Supply;
 pub use shell::{ConnectorSource, Entry, Own, Setup, Traced, run, run_over};
 pub use solo::{GradientNorm, Score, Solo};
+pub use store::{KEPT_BYTES_MAX, KEPT_EVERY_MIN, KeptRun, RUNS_KEPT_MAX, Store, StoreError};
 pub use view::*;
 pub use weights::{WEIGHTS_BYTES_MAX, WeightsError, from_safetensors, to_safetensors};
 pub use workshop::OwnSamples;

@@ -19,6 +19,7 @@ use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{RUN_FILE_BYTES_MAX, Replication};
 use ringtmp_data::DataSpecError;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The most samples of a step.
 const BATCH_MAX: u32 = 65_536;
@@ -145,6 +146,27 @@ impl RunFileError {
 }
 
 impl RunFile {
+    /// All in it that shapes the weights; the rest as it is by default: how long it lasts, how it is evaluated, who takes part and
+    /// what travels between them.
+    pub(crate) fn shaping(&self) -> Self {
+        let usual = Self::default();
+        Self {
+            steps: usual.steps,
+            evaluate_every: usual.evaluate_every,
+            evaluation_samples: usual.evaluation_samples,
+            start_at_peers: usual.start_at_peers,
+            codec: usual.codec,
+            replicate: usual.replicate,
+            ..self.clone()
+        }
+    }
+
+    /// Tells runs apart whose weights are not shaped alike.
+    pub(crate) fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.shaping().to_toml());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// A preset as one would usually train it: a model of text learns sums, any other digits.
     pub fn of_preset(name: impl Into<String>) -> Self {
         Self {
