@@ -6,6 +6,11 @@
 use crate::ids::{Epoch, LayerIndex, RoomCode, Version};
 use crate::signal::Device;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The least time between two versions that are kept. A run that loses all its devices loses this much, and what it was about to
+/// copy; oftener would keep disks busy where large models are trained.
+pub const KEPT_EVERY_MIN: Duration = Duration::from_secs(5);
 
 /// The most versions that a peer offers: two of its own, and those of other tabs of its browser that are gone.
 pub const KEPT_MAX: usize = 16;
@@ -50,9 +55,7 @@ pub fn sane(mut kept: Vec<Kept>, layers: usize, steps: u32) -> Vec<Kept> {
     kept.truncate(KEPT_MAX);
     for version in &mut kept {
         version.layers.truncate(layers);
-        version
-            .layers
-            .retain(|layer| usize::from(layer.0) < layers);
+        version.layers.retain(|layer| usize::from(layer.0) < layers);
         version.layers.sort_unstable();
         version.layers.dedup();
         version.ring.truncate(RING_MAX);

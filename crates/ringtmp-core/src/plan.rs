@@ -2,6 +2,7 @@
 
 use crate::codec::TensorCodec;
 use crate::ids::{Epoch, LayerIndex, PeerId, SourceIndex, StageIndex, Step, Version};
+use crate::kept::Past;
 use crate::schedule::Limits;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -53,6 +54,9 @@ pub struct Plan {
     /// another are of no use.
     #[serde(default)]
     pub pasts: Vec<Epoch>,
+    /// If some of the layers that it goes on from lie only on disks: under which plan they were copied.
+    #[serde(default)]
+    pub kept: Option<Past>,
     /// The layers that stages get from others before they begin; none at the start of a run.
     #[serde(default)]
     pub moves: Vec<Move>,

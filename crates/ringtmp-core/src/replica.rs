@@ -57,6 +57,12 @@ impl Ledger {
         gone
     }
 
+    /// The layers that are held of a version.
+    pub(crate) fn layers(&self, version: Version) -> Vec<LayerIndex> {
+        let copies = self.held.keys().filter(|copy| copy.version == version);
+        copies.map(|copy| copy.layer).collect()
+    }
+
     /// What is held, version by version.
     pub(crate) fn versions(&self) -> Vec<(Version, Vec<LayerIndex>)> {
         let mut versions: BTreeMap<Version, Vec<LayerIndex>> = BTreeMap::new();

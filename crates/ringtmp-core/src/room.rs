@@ -14,6 +14,7 @@
 //! Anybody in the room may start, pause, resume and stop the run: who has the code is trusted with it.
 
 mod absence;
+mod disks;
 mod planning;
 mod rebuilding;
 mod recovery;
@@ -36,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use absence::AWAY_WAIT_MAX;
+use disks::{Disk, Disks};
 pub use planning::PROFILE_WAIT_MAX;
 use planning::Told;
 pub use rebuilding::REBUILD_WAIT_MAX;
@@ -71,6 +73,8 @@ struct Member {
     away: Option<Time>,
     /// Neighbours that hear nothing of it, and for whom it was asked: two at most.
     suspected_by: BTreeSet<PeerId>,
+    /// What it keeps of the run.
+    disk: Disk,
 }
 
 impl Member {
@@ -110,14 +114,17 @@ pub struct Room {
     /// When a member was last back over a new socket.
     last_return: Time,
     incarnation: u32,
+    disks: Disks,
 }
 
 impl Room {
     /// A room without members. `incarnation` is that of the server that keeps it, greater than that of any server before it.
     pub fn new(code: RoomCode, run: RunDescriptor, incarnation: u32, now: Time) -> Self {
+        let disks = Disks::of_run(run.resumes);
         Self {
             code,
             run,
+            disks,
             created: now,
             state: RoomState::Waiting,
             members: Vec::new(),
@@ -216,6 +223,7 @@ impl Room {
             silent: false,
             away: None,
             suspected_by: BTreeSet::new(),
+            disk: Disk::default(),
         });
         self.welcome(peer);
         if role == Role::Participant {
@@ -244,6 +252,8 @@ impl Room {
         };
         let member = self.members.remove(index);
         let held = self.plan.as_ref().and_then(|plan| plan.layers_of(peer));
+        self.disks.is_gone(member.device.name.clone(), member.disk);
+        self.look_at_disks();
         match held {
             Some(layers) if self.running() && self.is_needed(peer) => {
                 let layers = usize::from(layers.start.0)..usize::from(layers.end.0);
@@ -289,7 +299,8 @@ impl Room {
             ClientMessage::Pause => self.change(RoomState::Training, RoomState::Paused),
             ClientMessage::Resume => self.change(RoomState::Paused, RoomState::Training),
             ClientMessage::Stop => {
-                if self.running() || self.profiles_due.is_some() {
+                let lacking = matches!(self.state, RoomState::Lacking { .. });
+                if self.running() || lacking || self.profiles_due.is_some() {
                     self.stop("stopped on purpose".to_owned());
                 }
             }
@@ -310,6 +321,7 @@ impl Room {
                 reason,
             } => self.link_lost(now, from, epoch, peer, &reason),
             ClientMessage::Holdings { epoch, holding } => self.holds(now, from, epoch, holding),
+            ClientMessage::Offer { keeps, kept } => self.offered(now, from, keeps, kept),
             ClientMessage::Stable {
                 epoch,
                 version,
@@ -391,7 +403,10 @@ impl Room {
             | RoomState::Training
             | RoomState::Paused
             | RoomState::Reconfiguring { .. } => true,
-            RoomState::Waiting | RoomState::Finished | RoomState::Stopped { .. } => false,
+            RoomState::Waiting
+            | RoomState::Lacking { .. }
+            | RoomState::Finished
+            | RoomState::Stopped { .. } => false,
         }
     }
 
@@ -473,6 +488,7 @@ impl Room {
         if all {
             self.warm_up_ends = None;
             self.state = self.recovering.over(now);
+            self.disks.begun();
         }
         self.show();
         if let (true, Some(plan)) = (all, &self.plan) {

@@ -12,6 +12,7 @@ pub use view::{MemberStatus, MemberView, ProfileView, RoomState, RoomView, RunRe
 
 use crate::codec::CodecChoice;
 use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
+use crate::kept::Kept;
 use crate::plan::{LayerCost, Plan};
 use crate::profile::{LinkProfile, Planning, Profile};
 use crate::schedule::{DataSource, ScheduleSpec};
@@ -132,6 +133,13 @@ pub enum ClientMessage {
         epoch: Epoch,
         /// What it holds.
         holding: Holding,
+    },
+    /// What this peer keeps of the run on its disk: said once it knows, and whenever it has changed.
+    Offer {
+        /// Whether it keeps anything at all.
+        keeps: bool,
+        /// Versions of layers, whole.
+        kept: Vec<Kept>,
     },
     /// Every layer as it was after so many updates lies with two stages (sent by the head).
     Stable {
@@ -373,6 +381,9 @@ pub struct RunDescriptor {
     pub toml: String,
     /// What the room does read. Peers check it against the run file.
     pub outline: RunOutline,
+    /// If it goes on from what devices keep of it: the code of the room in which it began.
+    #[serde(default)]
+    pub resumes: Option<RoomCode>,
 }
 
 /// What core knows of a run.

@@ -327,12 +327,14 @@ fn marks_and_laps_out_of_turn_are_the_neighbours_fault() {
         control(Body::Secured {
             version: Version(version),
             cost_micros: 0,
+            busy: false,
         })
     };
     assert!(blames_head(&feed(&mut tail(), secured(2))));
     assert!(blames_head(&twice(mark(2), secured(3))));
     let stable = control(Body::Stable {
         version: Version(2),
+        keep: false,
     });
     assert!(blames_head(&twice(mark(2), stable)));
     let here = control(Body::PieceHere {

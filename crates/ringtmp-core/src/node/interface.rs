@@ -4,6 +4,7 @@ use crate::codec::TensorCodec;
 use crate::ids::{
     Epoch, LayerIndex, MicroBatchId, PayloadId, PeerId, SourceIndex, StageIndex, Version,
 };
+use crate::kept::{Kept, Past};
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::replica::CopyId;
@@ -81,6 +82,25 @@ pub enum Input {
         copies: Vec<(LayerIndex, u64)>,
         /// How long the stage did nothing else.
         took: Duration,
+    },
+    /// What this peer keeps of the run on its disk; told once, if it is a participant.
+    Storage {
+        /// The least time between two versions that are kept; none where nothing can be.
+        every: Option<Duration>,
+        /// What is there already.
+        kept: Vec<Kept>,
+    },
+    /// The answer to [`Output::Keep`]: it is on the disk, or could not be.
+    Kept {
+        /// What; none if it could not be.
+        kept: Option<Kept>,
+    },
+    /// The answer to [`Output::Load`]: they are here, with their bytes. Or [`Input::Failed`].
+    Loaded {
+        /// Under which plan.
+        epoch: Epoch,
+        /// Which.
+        copies: Vec<(CopyId, u64)>,
     },
     /// What a neighbour sent cannot be read.
     Unreadable {
@@ -217,6 +237,27 @@ pub enum Output {
         /// Updates that they have seen.
         version: Version,
     },
+    /// Keep copies that are here on the disk as well; answer [`Input::Kept`]. One version at a time.
+    Keep {
+        /// Which version, of which layers, and who has made it.
+        kept: Kept,
+    },
+    /// Get copies from the disk; answer [`Input::Loaded`] or [`Input::Failed`].
+    Load {
+        /// For which plan.
+        epoch: Epoch,
+        /// Under which plan they were copied.
+        past: Past,
+        /// Which.
+        copies: Vec<CopyId>,
+    },
+    /// Remove versions from the disk.
+    Forsake {
+        /// Which.
+        versions: Vec<(Past, Version)>,
+    },
+    /// Remove all that is kept of the run: it is over.
+    Clear,
     /// Forget copies, whole ones and parts.
     Forget {
         /// Which.

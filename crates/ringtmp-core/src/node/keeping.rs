@@ -48,8 +48,8 @@ pub(super) struct Round {
     pub(super) copied: bool,
     /// Since when they are on their way.
     pub(super) sent: Option<Time>,
-    /// What the predecessor, and all before it, say it cost; known once they are done.
-    pub(super) before: Option<u32>,
+    /// What the predecessor, and all before it, say it cost, and whether one of their disks is busy; known once they are done.
+    pub(super) before: Option<(u32, bool)>,
     pub(super) cost_micros: u32,
     /// The successor was told.
     pub(super) secured: bool,
@@ -116,6 +116,8 @@ pub(super) struct Keeping {
     pub(super) passed: BTreeMap<LayerIndex, u64>,
     /// Layers that are still to come before the stage can be built.
     pub(super) lacking: BTreeSet<LayerIndex>,
+    /// Some of them, or layers that others get, come from the disk.
+    pub(super) loading: bool,
     /// The newest version that was stable under this plan.
     pub(super) stable: Version,
     /// The room wants the ring to come to rest (at the head).
@@ -134,6 +136,7 @@ impl Keeping {
             on_their_way: VecDeque::new(),
             passed: BTreeMap::new(),
             lacking: to_here.map(|a_move| a_move.layer).collect(),
+            loading: false,
             stable: plan.start,
             rest: false,
         }

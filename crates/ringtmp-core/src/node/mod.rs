@@ -22,6 +22,7 @@ mod pieces;
 mod probe;
 mod returning;
 mod rounds;
+mod storing;
 mod tally;
 mod training;
 
@@ -42,6 +43,7 @@ use keeping::Keeping;
 use probe::Probing;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use storing::Storing;
 use training::Training;
 
 pub use beats::{BEAT_INTERVAL, LINK_SILENCE_MAX, SILENCE_MAX};
@@ -121,6 +123,8 @@ pub struct Node {
     active: Option<Active>,
     /// Copies of layers that are here.
     ledger: Ledger,
+    /// And on the disk.
+    storing: Storing,
     /// The newest plan that was obeyed, to whose past the copies belong.
     obeyed: Option<Plan>,
     /// The room's, as it was last heard of.
@@ -178,6 +182,9 @@ impl Node {
                 copies,
                 took,
             } => self.snapped(epoch, version, copies, took),
+            Input::Storage { every, kept } => self.storage(every, kept),
+            Input::Kept { kept } => self.kept(kept),
+            Input::Loaded { epoch, copies } => self.loaded(epoch, copies),
             Input::Built { epoch } => {
                 if let Some(active) = self.under(epoch) {
                     active.built = true;
@@ -411,6 +418,10 @@ impl Node {
             .map(|member| (member.peer, member.device.kind))
             .collect();
         self.state = room.state.clone();
+        self.storing.room_changed(room);
+        if room.state == RoomState::Finished && self.storing.is_over() {
+            self.output.push_back(Output::Clear);
+        }
         let paused = room.state == RoomState::Paused;
         if let Some(active) = &mut self.active {
             active.training.schedule.set_paused(paused);
@@ -444,8 +455,9 @@ impl Node {
             Body::Secured {
                 version,
                 cost_micros,
-            } => self.secured(from, epoch, version, cost_micros),
-            Body::Stable { version } => self.stable(from, epoch, version),
+                busy,
+            } => self.secured(from, epoch, version, (cost_micros, busy)),
+            Body::Stable { version, keep } => self.stable(from, epoch, version, keep),
             // It has been heard, which is all that it says.
             Body::Beat { .. } => {}
             // The shell hands these over with their numbers; a frame of them without says nothing.

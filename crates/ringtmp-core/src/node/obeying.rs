@@ -48,9 +48,6 @@ impl Node {
         let keeping = Keeping::new(&plan, stage, &outline);
         // A ring that is put together anew is in a hurry.
         let probes = self.plans_measured() && !links.is_empty() && plan.start.0 == 0;
-        if !keeping.lacks_layers() {
-            self.output.push_back(Output::Build(assignment.clone()));
-        }
         self.active = Some(Active {
             plan,
             stage,
@@ -63,6 +60,15 @@ impl Node {
             probing: probes.then(Probing::default),
             training,
         });
+        self.load();
+        if let Some(active) = self
+            .active
+            .as_ref()
+            .filter(|active| !active.keeping.lacks_layers())
+        {
+            let assignment = active.assignment.clone();
+            self.output.push_back(Output::Build(assignment));
+        }
         if let Err(reason) = self.check_layers().and_then(|()| self.give_layers()) {
             self.fail(reason);
         }
@@ -87,7 +93,9 @@ impl Node {
         }
         let beats = || Beats::begin(now, active.links.keys().copied());
         active.beats = recovers.then(beats);
+        let start = active.plan.start;
         self.output.push_back(Output::Event(Event::Training));
+        self.forsake_after(start);
         self.begin_with_copies();
     }
 

@@ -22,7 +22,11 @@ impl Node {
     /// The layers that this stage gives to others before the plan begins. What it should have and has not is a lie of the
     /// room's, or its own fault: it is said.
     pub(super) fn give_layers(&mut self) -> Result<(), String> {
-        let Some(active) = &mut self.active else {
+        let Some(active) = self
+            .active
+            .as_mut()
+            .filter(|active| !active.keeping.loading)
+        else {
             return Ok(());
         };
         let from_here = active
@@ -191,7 +195,7 @@ impl Node {
     }
 
     /// The stage can be built once the last layer that it waited for is here.
-    fn build_if_whole(&mut self, layer: LayerIndex) {
+    pub(super) fn build_if_whole(&mut self, layer: LayerIndex) {
         let Some(active) = &mut self.active else {
             return;
         };

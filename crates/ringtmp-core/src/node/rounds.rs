@@ -18,7 +18,13 @@ impl Node {
         let keeping = &mut active.keeping;
         let version = Version(step.0.saturating_add(1));
         let alone = active.links.is_empty();
-        let due = keeping.rest || !alone && version >= keeping.cadence.next;
+        // Who is alone has no buddy, but may have a disk.
+        let due = if alone {
+            self.storing.is_on() && !self.storing.is_busy() && self.storing.is_due(self.now)
+        } else {
+            version >= keeping.cadence.next
+        };
+        let due = due || keeping.rest;
         let last = version.0 >= active.training.schedule.roster().steps;
         if !keeping.is_on || keeping.round.is_some() || !due || last {
             return;
@@ -48,7 +54,7 @@ impl Node {
             rest,
             copied: false,
             sent: None,
-            before: (active.stage.0 == 0).then_some(0),
+            before: (active.stage.0 == 0).then_some((0, false)),
             cost_micros: 0,
             secured: false,
         });
@@ -161,7 +167,13 @@ impl Node {
     }
 
     /// The predecessor and all before it lie with their successors.
-    pub(super) fn secured(&mut self, from: PeerId, epoch: Epoch, version: Version, cost: u32) {
+    pub(super) fn secured(
+        &mut self,
+        from: PeerId,
+        epoch: Epoch,
+        version: Version,
+        (cost, busy): (u32, bool),
+    ) {
         let Some(active) = self.under(epoch) else {
             return;
         };
@@ -184,9 +196,9 @@ impl Node {
         };
         if is_head {
             let cost = round.cost_micros.max(cost);
-            return self.publish_stable(version, cost);
+            return self.publish_stable(version, cost, busy);
         }
-        round.before = Some(cost);
+        round.before = Some((cost, busy));
         self.secure();
     }
 
@@ -207,24 +219,27 @@ impl Node {
             let waited = (waited * 1e6) as u32;
             round.cost_micros = round.cost_micros.saturating_add(waited);
         }
-        let Some(before) = round.before.filter(|_| !round.secured) else {
+        let Some((before, busy)) = round.before.filter(|_| !round.secured) else {
             return;
         };
         round.secured = true;
+        let busy = busy || self.storing.is_busy();
         let (version, cost_micros) = (round.version, round.cost_micros.max(before));
         if active.links.is_empty() {
-            return self.publish_stable(version, cost_micros);
+            return self.publish_stable(version, cost_micros, busy);
         }
         let to = active.plan.successor(active.stage);
         let secured = Body::Secured {
             version,
             cost_micros,
+            busy,
         };
         self.say(to, secured);
     }
 
     /// At the head: every stage lies with its successor.
-    fn publish_stable(&mut self, version: Version, cost_micros: u32) {
+    fn publish_stable(&mut self, version: Version, cost_micros: u32, busy: bool) {
+        let keep = self.is_to_be_kept(busy);
         let Some(active) = &mut self.active else {
             return;
         };
@@ -238,9 +253,12 @@ impl Node {
             .is_some_and(|round| round.rest);
         let next = active.plan.successor(active.stage);
         if !active.links.is_empty() {
-            self.say(next, Body::Stable { version });
+            self.say(next, Body::Stable { version, keep });
         }
         self.forget_before(version);
+        if keep {
+            self.keep(version);
+        }
         self.tell(ClientMessage::Stable {
             epoch,
             version,
@@ -251,7 +269,7 @@ impl Node {
     }
 
     /// The head says that a version is stable.
-    pub(super) fn stable(&mut self, from: PeerId, epoch: Epoch, version: Version) {
+    pub(super) fn stable(&mut self, from: PeerId, epoch: Epoch, version: Version, keep: bool) {
         let Some(active) = self.under(epoch) else {
             return;
         };
@@ -272,10 +290,13 @@ impl Node {
         let next = active.plan.successor(active.stage);
         let is_tail = usize::from(active.stage.0) + 1 == active.stages();
         if !is_tail {
-            self.say(next, Body::Stable { version });
+            self.say(next, Body::Stable { version, keep });
         }
         if secured {
             self.forget_before(version);
+            if keep {
+                self.keep(version);
+            }
             self.output.push_back(Output::Event(Event::Stable(version)));
         }
     }

@@ -95,6 +95,22 @@ pub fn arrange(problem: &Problem) -> Result<Planned, NoFit> {
     })
 }
 
+/// Arranges layers on these peers in this order, as many on each: for a ring that needs all of them, whatever they take.
+///
+/// # Errors
+///
+/// Who lacks how much memory for it.
+///
+/// # Panics
+///
+/// With more peers than layers, or none.
+pub fn arrange_evenly(problem: &Problem, order: &[usize]) -> Result<Arrangement, NoFit> {
+    let (layers, peers) = (problem.layers.len(), order.len());
+    assert!((1..=layers).contains(&peers), "a layer for each peer");
+    let shards = (0..peers).map(|i| (order[i], i * layers / peers..(i + 1) * layers / peers));
+    settle(problem, &shards.collect())
+}
+
 /// An order and its cuts under this problem's links, with the limits that its stages get; where the codec is open, each hop in 8 bits
 /// that would hold up the others in 16.
 ///

@@ -1,9 +1,10 @@
 //! How a room gets from its members to a plan.
 
-use super::recovery::Recovering;
-use super::{Member, Room, WARM_UP_MAX};
+use super::disks::Found;
+use super::recovery::{Holders, Recovering};
+use super::{Member, Room};
 use crate::curve::Curve;
-use crate::ids::{PeerId, Version};
+use crate::ids::{LayerIndex, PeerId, Version};
 use crate::partition::{self, Arrangement, Device, Hop, Hops, Measured, NoFit, Problem};
 use crate::plan::{Plan, Spare, SpareReason};
 use crate::profile::{LINKS_MAX, LinkProfile, Planning, Profile};
@@ -57,6 +58,10 @@ impl Room {
         }
         self.replanned = false;
         self.recovering = Recovering::default();
+        if self.state != RoomState::Waiting {
+            // What is missing is waited for no longer, and what there was is begun anew.
+            self.disks.begin_anew();
+        }
         for member in &mut self.members {
             member.cut_out = None;
         }
@@ -64,6 +69,15 @@ impl Room {
             self.profiles_due.get_or_insert(now + PROFILE_WAIT_MAX);
             self.state = RoomState::Waiting;
             self.show();
+        } else {
+            self.prepare(now);
+        }
+    }
+
+    /// A room that resumes its run waits for what members keep, and one of them has brought something.
+    pub(super) fn prepare_when_measured(&mut self, now: Time) {
+        if self.unmeasured().next().is_some() {
+            self.profiles_due.get_or_insert(now + PROFILE_WAIT_MAX);
         } else {
             self.prepare(now);
         }
@@ -95,15 +109,20 @@ impl Room {
     /// Participants that a start waits for.
     pub(super) fn unmeasured(&self) -> impl Iterator<Item = &Member> {
         let wanted = self.run.outline.planning == Planning::Measured;
-        self.participants()
-            .filter(move |member| wanted && matches!(member.told, Told::Nothing))
+        self.participants().filter(move |member| {
+            wanted && matches!(member.told, Told::Nothing) || self.is_to_offer(member)
+        })
     }
 
     /// Members have measured for too long: neither this start nor another waits for them.
     pub(super) fn wait_no_longer(&mut self, now: Time) {
         let late: Vec<PeerId> = self.unmeasured().map(|member| member.peer).collect();
         for member in &mut self.members {
-            if late.contains(&member.peer) {
+            if !late.contains(&member.peer) {
+                continue;
+            }
+            member.disk.keeps.get_or_insert(false);
+            if matches!(member.told, Told::Nothing) {
                 let seconds = PROFILE_WAIT_MAX.as_secs();
                 member.told = Told::Refused(format!("it measured nothing within {seconds} s"));
             }
@@ -111,14 +130,26 @@ impl Room {
         self.prepare(now);
     }
 
-    /// Plans with what is known, and has the plan prepared, from the beginning of the run.
+    /// Plans with what is known, and has the plan prepared, from the beginning of the run, or from what is kept of it.
     pub(super) fn prepare(&mut self, now: Time) {
         self.profiles_due = None;
-        if let Some(plan) = self.planned() {
-            self.curve = Curve::default();
-            self.state = RoomState::WarmingUp;
-            self.hand_out(now, plan, WARM_UP_MAX);
-        }
+        let Some(plan) = self.planned() else {
+            return;
+        };
+        let found = match self.disks.resumes() {
+            false => Ok((plan, Found::default())),
+            true => self.from_disks(plan, &Holders::new()),
+        };
+        let Ok((plan, found)) = found else {
+            let nothing = || "nothing of this run is kept here".to_owned();
+            let reason = self.lacks(&Holders::new()).unwrap_or_else(nothing);
+            return self.lack(reason);
+        };
+        self.curve = Curve::default();
+        self.state = RoomState::WarmingUp;
+        let plan = self.goes_on(plan, found);
+        let wait = self.wait_for(&plan);
+        self.hand_out(now, plan, wait);
     }
 
     /// The best plan for the participants there are; none if there are none, or they cannot do it, which stops the room.
@@ -141,6 +172,37 @@ impl Room {
             return None;
         }
         Some(plan)
+    }
+
+    /// A plan in which all of these have a stage, and as many others of this order as there are layers for: its cuts are even, since
+    /// it is made so that layers are there at all. None where memory does not suffice, or there are more of them than layers.
+    pub(super) fn planned_with(
+        &self,
+        order: &[PeerId],
+        holders: &BTreeMap<LayerIndex, Vec<PeerId>>,
+    ) -> Option<Plan> {
+        let mut with: Vec<PeerId> = Vec::new();
+        for peers in holders.values() {
+            if !peers.iter().any(|peer| with.contains(peer)) {
+                with.extend(
+                    peers
+                        .iter()
+                        .find(|peer| order.contains(peer))
+                        .or(peers.first()),
+                );
+            }
+        }
+        let others = order.iter().filter(|peer| !with.contains(peer));
+        let others: Vec<PeerId> = others.copied().collect();
+        with.extend(others);
+        with.truncate(self.run.outline.layers.len());
+        let peers: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
+        let place = |peer: &PeerId| peers.iter().position(|other| other == peer);
+        let order: Option<Vec<usize>> = with.iter().map(place).collect();
+        let problem = self.problem();
+        let arrangement = partition::arrange_evenly(&problem, &order?).ok()?;
+        let plan = self.plan_of(&peers, &problem, arrangement);
+        (!plan.sources.is_empty()).then_some(plan)
     }
 
     /// Has a plan prepared. Those without a stage hear of it too: what they hold of other plans is to be forgotten.
@@ -312,6 +374,7 @@ impl Room {
             limits: arrangement.limits,
             start: Version(0),
             pasts: Vec::new(),
+            kept: None,
             moves: Vec::new(),
             step_seconds: measured.then_some(step_seconds),
         }

@@ -11,6 +11,7 @@
 //! Nobody does anything under an older epoch once it was halted, so that two rings never train at once. A newcomer is taken in
 //! at the end of a step: the head is asked to let the ring come to rest, with everything copied, and nothing is made twice.
 
+use super::disks::Found;
 use super::{Member, REASON_CHARS_MAX, Room, WARM_UP_MAX};
 use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Version};
 use crate::plan::{Move, Plan};
@@ -169,10 +170,25 @@ impl Room {
     pub(super) fn lost(&mut self, now: Time, reason: String) {
         let mut members = self.members.iter();
         let somebody_is_left = members.any(Member::is_asked);
-        if !self.run.outline.replication.is_on() || !somebody_is_left {
+        if !self.run.outline.replication.is_on() {
             return self.stop(reason);
         }
+        if !somebody_is_left {
+            return self.all_lost(now, reason);
+        }
         self.halt(now, reason, None);
+    }
+
+    /// Nobody is left. Whoever comes back, with what it keeps, is what there is to go on from.
+    fn all_lost(&mut self, now: Time, reason: String) {
+        let Some(lacks) = self.lacks(&Holders::new()) else {
+            return self.stop(reason);
+        };
+        self.halt(now, reason, None);
+        if let Some(halt) = &mut self.recovering.halt {
+            halt.due = None;
+            self.lack(lacks);
+        }
     }
 
     fn halt(&mut self, now: Time, reason: String, accused: Option<PeerId>) {
@@ -263,42 +279,55 @@ impl Room {
         };
         let reached = halt.answers.values().map(|holding| holding.updates.0).max();
         // Who has obeyed a plan of another past holds copies of that.
-        let mut answers = halt.answers;
+        let mut answers = halt.answers.clone();
         let pasts = self.recovering.pasts.clone();
         answers.retain(|_, holding| pasts.contains(&holding.under));
-        let holders = holders(&answers);
-        let Some(mut plan) = self.planned() else {
-            if self.participants().next().is_none() {
-                self.stop("no device is left".to_owned());
-            }
+        let mut holders = holders(&answers);
+        let newest = self.recovering.newest;
+        holders.retain(|version, _| newest.is_none_or(|newest| *version <= newest));
+        if self.participants().next().is_none() {
+            let Some(reason) = self.lacks(&Holders::new()) else {
+                return self.stop("no device is left".to_owned());
+            };
+            self.recovering.halt = Some(Halt { due: None, ..halt });
+            return self.lack(reason);
+        }
+        let Some(plan) = self.planned() else {
             return;
         };
-        let newest = self.recovering.newest;
-        let goes =
-            |version: &&Version| version.0 > 0 && newest.is_none_or(|newest| **version <= newest);
-        let versions = holders.keys().rev().filter(goes);
-        let found = versions
-            .filter_map(|version| Some((*version, self.moves(&plan, &holders[version])?)))
-            .next();
-        let (start, moves) = found.unwrap_or_default();
-        (plan.start, plan.moves) = (start, moves);
+        let (plan, found) = match (self.from_disks(plan, &holders), self.lacks(&holders)) {
+            (Ok(found), _) => found,
+            (Err(plan), None) => (*plan, Found::default()),
+            (Err(_), Some(reason)) => {
+                self.recovering.halt = Some(Halt { due: None, ..halt });
+                return self.lack(reason);
+            }
+        };
+        let start = found.version;
+        let mut plan = self.goes_on(plan, found);
         plan.pasts = pasts;
         // What was called stable may be lost with its owner and its buddy, and is then not to be called so any longer.
         let left = |stable: &Version| *stable <= start;
         self.recovering.stable = self.recovering.stable.filter(left);
-        let bytes: u64 = plan
-            .moves
-            .iter()
-            .map(|a_move| self.moved_bytes(a_move))
-            .sum();
-        let wait = WARM_UP_MAX + Duration::from_secs_f64(bytes as f64 * SECONDS_PER_BYTE);
+        let wait = self.wait_for(&plan);
         self.note_recovery(&plan, reached.unwrap_or_default());
+        if let RoomState::Lacking { reason } = &self.state {
+            let reason = reason.clone();
+            self.state = RoomState::Reconfiguring { reason };
+        }
         self.hand_out(now, plan, wait);
+    }
+
+    /// How long stages, links and the layers that move may take.
+    pub(super) fn wait_for(&self, plan: &Plan) -> Duration {
+        let bytes = plan.moves.iter().map(|a_move| self.moved_bytes(a_move));
+        let bytes: u64 = bytes.sum();
+        WARM_UP_MAX + Duration::from_secs_f64(bytes as f64 * SECONDS_PER_BYTE)
     }
 
     fn note_recovery(&mut self, plan: &Plan, reached: u32) {
         let reason = match &self.state {
-            RoomState::Reconfiguring { reason } => reason.clone(),
+            RoomState::Reconfiguring { reason } | RoomState::Lacking { reason } => reason.clone(),
             _ => String::new(),
         };
         let recoveries = &mut self.recovering.recoveries;
@@ -326,7 +355,11 @@ impl Room {
 
     /// How the layers of a version come to where the plan wants them: each from the nearest stage before it, round the ring,
     /// that has it. None if one of them is nowhere in the ring.
-    fn moves(&self, plan: &Plan, holders: &BTreeMap<LayerIndex, Vec<PeerId>>) -> Option<Vec<Move>> {
+    pub(super) fn moves(
+        &self,
+        plan: &Plan,
+        holders: &BTreeMap<LayerIndex, Vec<PeerId>>,
+    ) -> Option<Vec<Move>> {
         let stages = plan.stages();
         let mut moves = Vec::new();
         for (index, costs) in (0..).zip(&self.run.outline.layers) {
@@ -539,10 +572,10 @@ impl Room {
 }
 
 /// Who holds which layers, version by version.
-fn holders(
-    answers: &BTreeMap<PeerId, Holding>,
-) -> BTreeMap<Version, BTreeMap<LayerIndex, Vec<PeerId>>> {
-    let mut holders: BTreeMap<Version, BTreeMap<LayerIndex, Vec<PeerId>>> = BTreeMap::new();
+pub(super) type Holders = BTreeMap<Version, BTreeMap<LayerIndex, Vec<PeerId>>>;
+
+fn holders(answers: &BTreeMap<PeerId, Holding>) -> Holders {
+    let mut holders = Holders::new();
     for (peer, holding) in answers {
         for (version, layers) in &holding.copies {
             for layer in layers {

@@ -18,6 +18,7 @@ impl Room {
             result: self.result.clone(),
             recoveries: self.recovering.told(),
             stable: self.recovering.stable,
+            kept: self.disks.whole,
             replicated_every: self.recovering.every,
         }
     }
@@ -52,7 +53,9 @@ impl Room {
             return MemberStatus::Waiting;
         };
         match (&self.state, plan.stage_of(member.peer)) {
-            (RoomState::Waiting | RoomState::Stopped { .. }, _) => MemberStatus::Waiting,
+            (RoomState::Waiting | RoomState::Lacking { .. } | RoomState::Stopped { .. }, _) => {
+                MemberStatus::Waiting
+            }
             (
                 RoomState::WarmingUp
                 | RoomState::Training

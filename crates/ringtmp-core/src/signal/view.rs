@@ -23,6 +23,11 @@ pub enum RoomState {
         /// Why, in words for the user.
         reason: String,
     },
+    /// Layers are missing that devices keep which are not here: they are waited for, until somebody presses start to begin anew.
+    Lacking {
+        /// Who has what, in words for the user.
+        reason: String,
+    },
     /// All steps are made.
     Finished,
     /// The run ended before its last step.
@@ -51,7 +56,10 @@ pub struct RoomView {
     /// Updates after which every layer lies with two devices; none where nothing is copied, or nothing was yet.
     #[serde(default)]
     pub stable: Option<Version>,
-    /// Updates between one such version and the next.
+    /// Updates after which every layer lies on the disk of a device that is here.
+    #[serde(default)]
+    pub kept: Option<Version>,
+    /// Updates between one stable version and the next.
     #[serde(default)]
     pub replicated_every: Option<u16>,
 }

@@ -193,11 +193,15 @@ pub enum Body {
         version: Version,
         /// What the copy cost the stage that it cost most, in microseconds.
         cost_micros: u32,
+        /// Whether one of the stages is still writing another version to its disk.
+        busy: bool,
     },
     /// All stages lie with their successors, as of this version: older ones may be forgotten.
     Stable {
         /// Which version.
         version: Version,
+        /// Whether stages are to keep it on their disks.
+        keep: bool,
     },
     /// A micro-batch on its way.
     Tensor {

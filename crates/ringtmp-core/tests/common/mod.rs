@@ -44,6 +44,7 @@ pub(crate) fn run(start_at_peers: u16) -> RunDescriptor {
     RunDescriptor {
         toml: String::new(),
         outline,
+        resumes: None,
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn training(
         result: None,
         recoveries: Vec::new(),
         stable: None,
+        kept: None,
         replicated_every: None,
     };
     let welcome = ServerMessage::Welcome {
