@@ -239,7 +239,8 @@ async fn watch(
             | RoomState::WarmingUp
             | RoomState::Training
             | RoomState::Paused
-            | RoomState::Reconfiguring { .. } => return,
+            | RoomState::Reconfiguring { .. }
+            | RoomState::Lacking { .. } => return,
         };
         if let Some(sender) = result_sender.take() {
             sender.send(ended).expect("the test waits for the result");

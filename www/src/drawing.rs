@@ -97,7 +97,11 @@ impl Readiness {
         }
         match phase {
             Phase::Training => {}
-            Phase::Joining | Phase::Waiting | Phase::WarmingUp | Phase::Reconfiguring => {
+            Phase::Joining
+            | Phase::Waiting
+            | Phase::WarmingUp
+            | Phase::Reconfiguring
+            | Phase::Lacking => {
                 return Self::NotNow(words::DRAW_BEFORE);
             }
             Phase::Paused => return Self::NotNow(words::DRAW_PAUSED),

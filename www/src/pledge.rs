@@ -39,7 +39,7 @@ pub fn choices(now: Option<u64>) -> Vec<(u64, String)> {
 /// What this device gives, while it can still be changed before a plan is made.
 pub fn changeable(phase: Phase, view: &View) -> Option<u64> {
     let waits = match phase {
-        Phase::Waiting | Phase::Finished | Phase::Stopped => true,
+        Phase::Waiting | Phase::Lacking | Phase::Finished | Phase::Stopped => true,
         Phase::Joining
         | Phase::WarmingUp
         | Phase::Training

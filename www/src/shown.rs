@@ -39,6 +39,8 @@ pub enum Phase {
     Paused,
     /// The ring is put together anew.
     Reconfiguring,
+    /// Layers are missing that lie with devices that are not here.
+    Lacking,
     /// All steps are made.
     Finished,
     /// The run ended early.
@@ -66,6 +68,7 @@ impl Phase {
                 RoomState::Training => Self::Training,
                 RoomState::Paused => Self::Paused,
                 RoomState::Reconfiguring { .. } => Self::Reconfiguring,
+                RoomState::Lacking { .. } => Self::Lacking,
                 RoomState::Finished => Self::Finished,
                 RoomState::Stopped { .. } => Self::Stopped,
             },
@@ -81,6 +84,7 @@ impl Phase {
             Self::Training => "training",
             Self::Paused => "paused",
             Self::Reconfiguring => "reconfiguring",
+            Self::Lacking => "lacking",
             Self::Finished => "finished",
             Self::Stopped => "stopped",
             Self::Refused => "refused",
@@ -98,6 +102,7 @@ impl Phase {
             Self::Training => words::TRAINING,
             Self::Paused => words::PAUSED,
             Self::Reconfiguring => words::RECONFIGURING,
+            Self::Lacking => words::LACKING,
             Self::Finished => words::FINISHED,
             Self::Stopped => words::STOPPED,
             Self::Refused => words::REFUSED,
@@ -114,11 +119,16 @@ impl Phase {
         Controls {
             start: self == Self::Waiting && participants > 0,
             start_again: matches!(self, Self::Finished | Self::Stopped) && participants > 0,
+            begin_anew: self == Self::Lacking && participants > 0,
             pause: self == Self::Training,
             resume: self == Self::Paused,
             stop: matches!(
                 self,
-                Self::WarmingUp | Self::Training | Self::Paused | Self::Reconfiguring
+                Self::WarmingUp
+                    | Self::Training
+                    | Self::Paused
+                    | Self::Reconfiguring
+                    | Self::Lacking
             ),
             leave: !matches!(self, Self::Refused | Self::Broken | Self::Left),
             again: matches!(self, Self::Refused | Self::Broken | Self::Left),
@@ -137,6 +147,8 @@ pub struct Controls {
     pub start: bool,
     /// Start anew after an end.
     pub start_again: bool,
+    /// Begin from the first step, though layers may come back.
+    pub begin_anew: bool,
     /// Begin no new step.
     pub pause: bool,
     /// Go on.
@@ -177,13 +189,18 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
             let safe = safe
                 .map(|version| words::safe(version.0))
                 .unwrap_or_default();
-            format!("{training}{safe}")
+            let kept = room.kept.map(|version| words::kept(version.0));
+            format!("{training}{safe}{}", kept.unwrap_or_default())
         }
         Phase::Paused => words::PAUSED_DETAIL.to_owned(),
         Phase::Reconfiguring => match &room.state {
             RoomState::Reconfiguring { reason } => {
                 words::reconfiguring(reason.trim_end_matches('.'))
             }
+            _ => String::new(),
+        },
+        Phase::Lacking => match &room.state {
+            RoomState::Lacking { reason } => words::lacking(reason.trim_end_matches('.')),
             _ => String::new(),
         },
         Phase::Finished => finished(room),

@@ -38,6 +38,7 @@ pub const FORM_CREATE: &str = "Create room";
 
 pub const BUTTON_START: &str = "Start now";
 pub const BUTTON_START_AGAIN: &str = "Train again";
+pub const BUTTON_BEGIN_ANEW: &str = "Begin anew";
 pub const BUTTON_PAUSE: &str = "Pause";
 pub const BUTTON_RESUME: &str = "Resume";
 pub const BUTTON_STOP: &str = "Stop";
@@ -85,6 +86,7 @@ pub const WARMING_UP: &str = "Warming up";
 pub const TRAINING: &str = "Training";
 pub const PAUSED: &str = "Paused";
 pub const RECONFIGURING: &str = "Putting the ring together again";
+pub const LACKING: &str = "Waiting for a device";
 pub const FINISHED: &str = "Finished";
 pub const STOPPED: &str = "Stopped";
 pub const REFUSED: &str = "Could not join";
@@ -393,6 +395,19 @@ pub fn safe(steps: u32) -> String {
         1 => " The first step is safe: it lies with two devices.".to_owned(),
         steps => format!(" {steps} steps are safe: they lie with two devices."),
     }
+}
+
+/// What lies on disks as well.
+pub fn kept(steps: u32) -> String {
+    format!(" Step {steps} is kept on their disks: should all of them be closed, it can be gone on from.")
+}
+
+/// While layers are missing.
+pub fn lacking(reason: &str) -> String {
+    let begin = BUTTON_BEGIN_ANEW;
+    format!(
+        "Training goes on by itself once it is there: {reason}. {begin} gives up what was learnt."
+    )
 }
 
 /// While the ring is put together anew.

@@ -135,7 +135,7 @@ const fn advice(error: &PeerError) -> &'static str {
         PeerError::Refused(_) => words::REFUSED_ADVICE,
         PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE,
         PeerError::Compute(_) => words::COMPUTE_ADVICE,
-        PeerError::RunFile(_) => "",
+        PeerError::RunFile(_) | PeerError::Store(_) => "",
     }
 }
 

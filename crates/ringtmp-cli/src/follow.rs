@@ -30,7 +30,8 @@ pub(crate) fn outcome(view: &View) -> Option<Result<()>> {
         | RoomState::WarmingUp
         | RoomState::Training
         | RoomState::Paused
-        | RoomState::Reconfiguring { .. } => None,
+        | RoomState::Reconfiguring { .. }
+        | RoomState::Lacking { .. } => None,
     }
 }
 

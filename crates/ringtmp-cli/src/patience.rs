@@ -74,7 +74,11 @@ impl Patience {
                 STEP_MAX,
                 format!("there was no step after the first {steps}"),
             )),
-            RoomState::Paused | RoomState::Finished | RoomState::Stopped { .. } => None,
+            // The last waits for a device that may take any time to come back.
+            RoomState::Paused
+            | RoomState::Finished
+            | RoomState::Stopped { .. }
+            | RoomState::Lacking { .. } => None,
         }
     }
 }

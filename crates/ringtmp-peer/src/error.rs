@@ -1,6 +1,7 @@
 //! Why a peer ends.
 
 use crate::run_file::RunFileError;
+use crate::store::StoreError;
 use ringtmp_compute::ComputeError;
 use ringtmp_core::signal::Refusal;
 use ringtmp_transport::SignallingError;
@@ -20,6 +21,9 @@ pub enum PeerError {
     /// The server answered something else than was asked.
     #[error("the server answered \"{0}\" to something else: it is broken, or no RingTMP server")]
     Unexpected(&'static str),
+    /// What was kept of the run cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// There is nothing to compute with.
     #[error(transparent)]
     Compute(#[from] ComputeError),

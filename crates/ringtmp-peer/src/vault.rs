@@ -1,6 +1,7 @@
 //! The copies of layers that lie on this device, as bytes: weights one after the other (where the schedule needs older ones, the
 //! oldest first), then what the optimizer remembers, all in 32-bit floats, little endian.
 
+use crate::platform::Bytes;
 use ringtmp_compute::{Parameter, Snapshot};
 use ringtmp_core::ids::{LayerIndex, Version};
 use ringtmp_core::replica::CopyId;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 /// of what moves.
 #[derive(Debug, Default)]
 pub(crate) struct Vault {
-    copies: BTreeMap<CopyId, Vec<u8>>,
+    copies: BTreeMap<CopyId, Bytes>,
 }
 
 /// Why copies cannot be gone on from. Whoever sent them is broken.
@@ -38,8 +39,21 @@ impl Vault {
     pub(crate) fn keep(&mut self, version: Version, copies: BTreeMap<usize, Vec<u8>>) {
         for (layer, bytes) in copies {
             let layer = LayerIndex(u16::try_from(layer).unwrap_or(u16::MAX));
-            self.copies.insert(CopyId { version, layer }, bytes);
+            self.copies
+                .insert(CopyId { version, layer }, Bytes::new(bytes));
         }
+    }
+
+    /// Keeps copies that come from the disk.
+    pub(crate) fn put(&mut self, copies: Vec<(CopyId, Vec<u8>)>) {
+        let copies = copies.into_iter();
+        self.copies
+            .extend(copies.map(|(copy, bytes)| (copy, Bytes::new(bytes))));
+    }
+
+    /// A whole copy, to be shared.
+    pub(crate) fn shared(&self, copy: CopyId) -> Option<Bytes> {
+        self.copies.get(&copy).cloned()
     }
 
     /// The bytes of a piece; none if the copy is not here, or shorter.
@@ -52,6 +66,7 @@ impl Vault {
     /// Puts a piece to those before it.
     pub(crate) fn store(&mut self, piece: &Piece, bytes: &[u8]) {
         let copy = self.copies.entry(piece.copy()).or_default();
+        let copy = Bytes::make_mut(copy);
         // What is left of a transfer that was broken off is written over.
         copy.truncate(usize::try_from(piece.offset).unwrap_or(usize::MAX));
         copy.extend_from_slice(bytes);
@@ -71,7 +86,7 @@ impl Vault {
     ) -> BTreeMap<usize, Vec<u8>> {
         let held = self.copies.iter();
         let held = held.filter(|(copy, _)| copy.version == version);
-        held.map(|(copy, bytes)| (usize::from(copy.layer.0), bytes.clone()))
+        held.map(|(copy, bytes)| (usize::from(copy.layer.0), bytes.to_vec()))
             .filter(|(layer, _)| layers.contains(layer))
             .collect()
     }

@@ -72,10 +72,12 @@ pub(crate) enum Bug {
     DrawsAsBefore,
     /// A node goes on from copies of a past that was given up.
     KeepsAnotherPast,
+    /// A device gets another version from its disk than it was asked for.
+    LoadsAnotherVersion,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -100,6 +102,7 @@ impl Bug {
         Self::ForgetsNothing,
         Self::DrawsAsBefore,
         Self::KeepsAnotherPast,
+        Self::LoadsAnotherVersion,
     ];
 
     /// Whether it shows only where a device is lost.
@@ -113,6 +116,7 @@ impl Bug {
                 | Self::ForgetsNothing
                 | Self::DrawsAsBefore
                 | Self::KeepsAnotherPast
+                | Self::LoadsAnotherVersion
         )
     }
 }

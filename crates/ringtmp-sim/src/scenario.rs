@@ -122,6 +122,11 @@ pub enum FaultKind {
         /// Whether it has forgotten everything when it is back, as one that was restarted.
         forgets: bool,
     },
+    /// Every device dies, and after so many seconds all join another room, which goes on with the run.
+    AllLost {
+        /// Until then.
+        seconds: f64,
+    },
 }
 
 impl FaultKind {
@@ -133,7 +138,8 @@ impl FaultKind {
             | Self::Cut { seconds, .. }
             | Self::OneWay { seconds, .. }
             | Self::SocketLost { seconds, .. }
-            | Self::ServerLost { seconds, .. } => *seconds,
+            | Self::ServerLost { seconds, .. }
+            | Self::AllLost { seconds } => *seconds,
         }
     }
 }
@@ -154,6 +160,8 @@ pub struct Scenario {
     pub losses: Vec<Loss>,
     /// What goes wrong beside that, in a run that outlives losses.
     pub faults: Vec<Fault>,
+    /// The least seconds between two versions that devices keep on their disks, which outlive them; none where they have none.
+    pub keeps_every: Option<f64>,
     /// Bytes per second of the medium that stations share: a frame between two of them takes it up twice.
     pub medium_bytes_per_second: Option<f64>,
     /// j: every task takes `1 + j (E - 1)` times its time, E exponential of mean 1.
@@ -219,6 +227,7 @@ impl Scenario {
             links: Hops::all(link),
             losses: Vec::new(),
             faults: Vec::new(),
+            keeps_every: None,
             medium_bytes_per_second: None,
             jitter: 0.0,
             seed: 1,

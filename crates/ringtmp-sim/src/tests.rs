@@ -110,6 +110,66 @@ fn complaint_about(bug: Bug, scenario: &Scenario) -> Option<SimulationError> {
     }
 }
 
+/// A ring of four that keeps versions on disks, and loses all its devices; they go on in another room.
+fn all_lost(mode: Mode) -> Scenario {
+    let mut scenario = Scenario::equal(4, mode, 8, 40, 1.0);
+    scenario.outline.replication = Replication::Every(2);
+    scenario.keeps_every = Some(1.0);
+    let what = FaultKind::AllLost { seconds: 3.0 };
+    let at_seconds = 6.0;
+    scenario.faults.push(Fault { at_seconds, what });
+    scenario
+}
+
+/// A ring of four that keeps versions on disks, and loses two neighbours at once.
+fn owner_and_buddy_lost(mode: Mode, first: usize, returns_after: Option<f64>) -> Scenario {
+    let mut scenario = all_lost(mode);
+    scenario.faults.clear();
+    for device in [first, (first + 1) % 4] {
+        let what = FaultKind::Crash {
+            device,
+            returns_after: returns_after.filter(|_| device == first),
+            noticed: true,
+        };
+        let at_seconds = 6.0;
+        scenario.faults.push(Fault { at_seconds, what });
+    }
+    scenario
+}
+
+#[test]
+fn a_ring_that_loses_owner_and_buddy_goes_on_once_one_of_them_is_back_and_until_then_it_waits() {
+    for mode in [Mode::Sync, Mode::TwoVersions] {
+        for first in 0..4 {
+            let scenario = owner_and_buddy_lost(mode, first, Some(5.0));
+            let outcome = simulate_checked(&scenario);
+            let outcome = outcome.unwrap_or_else(|error| panic!("{mode} {first}: {error}"));
+            let last = outcome.recoveries.last().expect("it was noticed");
+            assert!(last.step > 0, "{mode} {first}: {last:?}");
+            assert!(
+                last.seconds.is_some_and(|seconds| seconds > 5.0),
+                "{last:?}"
+            );
+            let scenario = owner_and_buddy_lost(mode, first, None);
+            let Err(SimulationError::Stopped { reason, .. }) = simulate_checked(&scenario) else {
+                panic!("{mode} {first}: it does not wait");
+            };
+            let named = format!("device {first}");
+            let waits = reason.contains("waiting for") && reason.contains(&named);
+            assert!(waits, "{mode} {first}: {reason}");
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_loses_all_its_devices_goes_on_in_another_room_with_what_they_kept() {
+    for mode in [Mode::Sync, Mode::TwoVersions] {
+        let outcome = simulate_checked(&all_lost(mode)).expect("it goes on");
+        assert!(outcome.plan.start.0 > 0, "{mode}: from the beginning");
+        assert!(outcome.plan.kept.is_some());
+    }
+}
+
 /// A ring in which every bug shows.
 fn fertile(bug: Bug, mode: Mode) -> Scenario {
     let mut scenario = Scenario::equal(4, mode, 40, 4, 1.0);
@@ -133,6 +193,9 @@ fn fertile(bug: Bug, mode: Mode) -> Scenario {
         let fault = |at_seconds, what| Fault { at_seconds, what };
         scenario.faults = vec![fault(17.3, dies), fault(18.3, sleeps)];
         return scenario;
+    }
+    if bug == Bug::LoadsAnotherVersion {
+        return all_lost(mode);
     }
     if bug.is_about_losses() {
         scenario.outline.steps = 12;
@@ -199,7 +262,10 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
                 Bug::LosesCopies | Bug::SecuresEarly => {
                     matches!(complaint, Complaint::NotTwice { holders: 1, .. })
                 }
-                Bug::CopiesLate | Bug::DrawsAsBefore | Bug::KeepsAnotherPast => {
+                Bug::CopiesLate
+                | Bug::DrawsAsBefore
+                | Bug::KeepsAnotherPast
+                | Bug::LoadsAnotherVersion => {
                     matches!(complaint, Complaint::Digest { .. })
                 }
                 Bug::HidesCopies => matches!(complaint, Complaint::StableGivenUp { .. }),

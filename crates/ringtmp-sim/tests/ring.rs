@@ -118,6 +118,7 @@ impl World {
         let run = RunDescriptor {
             toml: String::new(),
             outline,
+            resumes: None,
         };
         let text = serde_json::to_string(&ClientMessage::Create {
             protocol: PROTOCOL_VERSION,

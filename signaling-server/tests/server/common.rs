@@ -274,6 +274,7 @@ pub(crate) fn run() -> RunDescriptor {
             planning: Planning::Counted,
             replication: Replication::Off,
         },
+        resumes: None,
     }
 }
 

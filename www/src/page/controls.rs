@@ -12,6 +12,7 @@ use web_sys::{Element, HtmlElement, Window};
 pub(super) struct Controls {
     start: HtmlElement,
     start_again: HtmlElement,
+    begin_anew: HtmlElement,
     pause: HtmlElement,
     resume: HtmlElement,
     stop: HtmlElement,
@@ -38,6 +39,7 @@ impl Controls {
         };
         let start = button(words::BUTTON_START, "primary", Command::Start)?;
         let start_again = button(words::BUTTON_START_AGAIN, "primary", Command::Start)?;
+        let begin_anew = button(words::BUTTON_BEGIN_ANEW, "", Command::Start)?;
         let resume = button(words::BUTTON_RESUME, "primary", Command::Resume)?;
         let pause = button(words::BUTTON_PAUSE, "", Command::Pause)?;
         let stop = button(words::BUTTON_STOP, "", Command::Stop)?;
@@ -58,6 +60,7 @@ impl Controls {
         Ok(Self {
             start,
             start_again,
+            begin_anew,
             pause,
             resume,
             stop,
@@ -70,6 +73,7 @@ impl Controls {
     pub(super) fn update(&self, controls: shown::Controls) {
         show(&self.start, controls.start);
         show(&self.start_again, controls.start_again);
+        show(&self.begin_anew, controls.begin_anew);
         show(&self.pause, controls.pause);
         show(&self.resume, controls.resume);
         show(&self.stop, controls.stop);

@@ -39,6 +39,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         result: None,
         recoveries: Vec::new(),
         stable: None,
+        kept: None,
         replicated_every: None,
     };
     View {

@@ -66,6 +66,7 @@ fn view() -> View {
             result: None,
             recoveries: Vec::new(),
             stable: None,
+            kept: None,
             replicated_every: None,
         }),
         points: vec![

@@ -36,6 +36,10 @@ pub(crate) fn state(view: &View) -> String {
             let reason = short(reason, WORDS_CHARS_MAX);
             format!("the ring is put together anew: {reason}")
         }
+        RoomState::Lacking { reason } => {
+            let reason = short(reason, WORDS_CHARS_MAX);
+            format!("{reason}; \"start\" begins anew")
+        }
         RoomState::Finished => "finished".to_owned(),
         RoomState::Stopped { reason } => format!("stopped: {}", short(reason, WORDS_CHARS_MAX)),
     };

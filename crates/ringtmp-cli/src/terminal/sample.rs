@@ -90,6 +90,7 @@ pub(crate) fn training() -> View {
             result: None,
             recoveries: Vec::new(),
             stable: None,
+            kept: None,
             replicated_every: None,
         }),
         points: vec![

@@ -166,7 +166,7 @@ impl Room {
     }
 
     /// The newest version that can be gone on from with this plan, or with one in which those have stages who hold it.
-    pub(super) fn from_disks(
+    pub(super) fn with_disks(
         &self,
         plan: Plan,
         memory: &Holders,

@@ -138,7 +138,7 @@ impl Room {
         };
         let found = match self.disks.resumes() {
             false => Ok((plan, Found::default())),
-            true => self.from_disks(plan, &Holders::new()),
+            true => self.with_disks(plan, &Holders::new()),
         };
         let Ok((plan, found)) = found else {
             let nothing = || "nothing of this run is kept here".to_owned();

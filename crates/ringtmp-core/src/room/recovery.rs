@@ -295,7 +295,7 @@ impl Room {
         let Some(plan) = self.planned() else {
             return;
         };
-        let (plan, found) = match (self.from_disks(plan, &holders), self.lacks(&holders)) {
+        let (plan, found) = match (self.with_disks(plan, &holders), self.lacks(&holders)) {
             (Ok(found), _) => found,
             (Err(plan), None) => (*plan, Found::default()),
             (Err(_), Some(reason)) => {

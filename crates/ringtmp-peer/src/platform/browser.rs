@@ -1,6 +1,6 @@
 //! What is particular to tabs.
 
-use super::{Bytes, Breath, DiskError, Entry, STRETCH_BYTES};
+use super::{Breath, Bytes, DiskError, Entry, STRETCH_BYTES};
 use futures::channel::oneshot;
 use js_sys::{Array, AsyncIterator, Function, IteratorNext, Promise, Reflect, Uint8Array, global};
 use std::path::{Component, Path};
@@ -141,7 +141,11 @@ impl Folder {
         }
     }
 
-    async fn file(&self, name: &str, make: bool) -> Result<Option<FileSystemFileHandle>, DiskError> {
+    async fn file(
+        &self,
+        name: &str,
+        make: bool,
+    ) -> Result<Option<FileSystemFileHandle>, DiskError> {
         let options = FileSystemGetFileOptions::new();
         options.set_create(make);
         let file = JsFuture::from(self.0.get_file_handle_with_options(name, &options)).await;

@@ -101,7 +101,6 @@ pub(crate) async fn fetch(
     imp::fetch(server, url, bytes_max).await
 }
 
-
 /// Seconds since 1970, by the device's clock.
 pub(crate) fn seconds_since_1970() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -45,6 +45,10 @@ impl From<io::Error> for DiskError {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 Self::Full
             }
+            ErrorKind::ResourceBusy => Self::InUse,
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                Self::None(error.to_string())
+            }
             _ => Self::Other(error.to_string()),
         }
     }

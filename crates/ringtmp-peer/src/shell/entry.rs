@@ -1,6 +1,7 @@
 //! Into a room: connect, create or join, and run.
 
 use super::Shell;
+use super::disk::{Disk, Keep};
 use super::fresh::Fresh;
 use super::record::{Record, Traced};
 use super::returning::Door;
@@ -8,13 +9,15 @@ use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::progress::Progress;
 use crate::run_file::{Run, RunFile};
+use crate::store::{Store, StoreError};
 use crate::view::{Command, NoticeLevel, ServerState, View};
 use crate::workshop::{Circumstances, OwnSamples, Workshop};
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
 use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Point, Role, ServerMessage,
+    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Point, Role, RunDescriptor,
+    ServerMessage,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
 use ringtmp_transport::{Connector, Signalling};
@@ -59,6 +62,8 @@ pub struct Own {
     pub operations_per_second: Option<f64>,
     /// Bytes that its stage may take; where nobody says, plans are frugal.
     pub memory_bytes: Option<u64>,
+    /// Where to keep what is needed to go on with a run whose devices were all lost; nowhere if none.
+    pub keep: Option<Keep>,
     /// Bytes per second of the medium (a Wi-Fi) that it shares with all others that name one, if that is known.
     pub medium_bytes_per_second: Option<f64>,
 }
@@ -100,6 +105,13 @@ pub enum Entry {
     Create(RunFile),
     /// One that is there.
     Join(RoomCode),
+    /// A new one, for a run that this device keeps something of ([`Own::keep`]).
+    Resume {
+        /// Which run.
+        id: RoomCode,
+        /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
+        peers: u16,
+    },
 }
 
 /// Runs a peer until its user leaves or the room can no longer be had. Every change is published as a [`View`], at most ten
@@ -200,7 +212,11 @@ async fn enter(
         Entry::Create(file) => {
             let run = file.check()?;
             run.file.check_for_rooms()?;
-            create(&mut signalling, &run).await?
+            create(&mut signalling, &run, None).await?
+        }
+        Entry::Resume { id, peers } => {
+            let run = kept_run(setup.own.keep.as_ref(), id, peers).await?;
+            create(&mut signalling, &run, Some(id)).await?
         }
     };
     let has_data = setup.role == Role::Participant && setup.own.samples != OwnSamples::None;
@@ -212,8 +228,10 @@ async fn enter(
         has_data,
     })?;
     let welcome = next_message(&mut signalling).await?;
-    let (me, run) = match &welcome {
-        ServerMessage::Welcome { peer, run, .. } => (*peer, Run::of(run)?),
+    let (me, run, id) = match &welcome {
+        ServerMessage::Welcome {
+            peer, run, room, ..
+        } => (*peer, Run::of(run)?, run.resumes.unwrap_or(room.code)),
         other => return Err(unexpected(other)),
     };
     progress.heard(&welcome);
@@ -236,6 +254,10 @@ async fn enter(
         memory_bytes: own.memory_bytes,
     };
     let (samples, initial) = (own.samples, own.weights);
+    let disk = match own.keep {
+        Some(keep) if setup.role == Role::Participant => Disk::of(keep, id, run.clone()),
+        Some(_) | None => Disk::none(),
+    };
     let workshop = executor.map(|executor| {
         Workshop::new(
             executor,
@@ -250,7 +272,7 @@ async fn enter(
     let record = Record::new(me, setup.name, own.traced);
     let connector = setup.connector.connector(me);
     let shell = Shell::new(
-        signalling, door, connector, workshop, record, fresh, welcome,
+        signalling, door, connector, workshop, disk, record, fresh, welcome,
     );
     Ok(shell)
 }
@@ -271,10 +293,29 @@ async fn open_executor(
     Ok(executor)
 }
 
-async fn create(signalling: &mut Signalling, run: &Run) -> Result<RoomCode, PeerError> {
+/// A run that is kept here.
+async fn kept_run(keep: Option<&Keep>, id: RoomCode, peers: u16) -> Result<Run, PeerError> {
+    let nowhere = || StoreError::Unavailable("this device is told to keep nothing".to_owned());
+    let place = keep.map(|keep| keep.place.clone()).ok_or_else(nowhere)?;
+    let file = Store::open(&place).await?.run_file(id).await?;
+    let file = RunFile {
+        start_at_peers: peers,
+        ..file
+    };
+    Ok(file.check()?)
+}
+
+async fn create(
+    signalling: &mut Signalling,
+    run: &Run,
+    resumes: Option<RoomCode>,
+) -> Result<RoomCode, PeerError> {
     signalling.send(&ClientMessage::Create {
         protocol: PROTOCOL_VERSION,
-        run: run.descriptor(),
+        run: RunDescriptor {
+            resumes,
+            ..run.descriptor()
+        },
     })?;
     match next_message(signalling).await? {
         ServerMessage::Created { room } => Ok(room),

@@ -1,6 +1,7 @@
 //! The event loop of a peer.
 
 mod copies;
+mod disk;
 mod entry;
 mod fresh;
 mod links;
@@ -8,6 +9,7 @@ mod record;
 mod returning;
 mod work;
 
+pub use disk::Keep;
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
 pub use record::Traced;
 
@@ -19,6 +21,7 @@ use crate::progress::Progress;
 use crate::vault::Vault;
 use crate::view::{Command, LinkState, View};
 use crate::workshop::{Job, Workshop};
+use disk::{Disk, Errands};
 use fresh::Fresh;
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -52,6 +55,7 @@ enum Happening {
     Connector(ConnectorEvent),
     Link(LinkEvent),
     Worked(Box<Worked>),
+    Disk(Box<Errands>),
     /// None when the user's side is gone.
     Command(Option<Command>),
     Time,
@@ -69,6 +73,7 @@ struct Shell {
     links: Links,
     payloads: Payloads,
     vault: Vault,
+    disk: Disk,
     /// Here while it is idle, in `work` while it works; spectators have none.
     workshop: Option<Workshop>,
     /// At most a build, a copy, a task and a digest of the newest plan: the node asks for one thing at a time.
@@ -87,6 +92,7 @@ impl Shell {
         door: Door,
         connector: Connector,
         workshop: Option<Workshop>,
+        disk: Disk,
         record: Record,
         fresh: Fresh,
         welcome: ServerMessage,
@@ -94,6 +100,10 @@ impl Shell {
         let clock = Clock::start();
         let mut node = Node::new();
         node.handle(clock.now(), Input::Room(welcome));
+        if workshop.is_some() && disk.is_none_at_all() {
+            let (every, kept) = (None, Vec::new());
+            node.handle(clock.now(), Input::Storage { every, kept });
+        }
         Self {
             node,
             clock,
@@ -104,6 +114,7 @@ impl Shell {
             links: Links::default(),
             payloads: Payloads::default(),
             vault: Vault::default(),
+            disk,
             workshop,
             jobs: VecDeque::new(),
             work: Fuse::terminated(),
@@ -124,6 +135,7 @@ impl Shell {
         loop {
             let wake = self.drain(progress);
             self.begin_work();
+            self.disk.begin();
             let now = self.clock.now();
             self.record.waits(now, self.node.waiting());
             if now >= self.record.due() {
@@ -141,6 +153,7 @@ impl Shell {
                 Happening::Connector(event) => self.connector_said(event, progress),
                 Happening::Link(event) => self.link_said(event),
                 Happening::Worked(worked) => Some(self.worked(*worked, progress)),
+                Happening::Disk(errands) => self.disk_did(*errands, progress),
                 Happening::Command(Some(Command::TrainOn { strokes, label })) => {
                     self.train_on(&strokes, label, progress);
                     None
@@ -174,9 +187,11 @@ impl Shell {
             links,
             work,
             way_back,
+            disk,
             ..
         } = self;
         let (mut work, mut knocked) = (work, &mut way_back.connecting);
+        let mut errand = &mut disk.work;
         let server = async {
             match signalling {
                 Some(signalling) => signalling.receive().await,
@@ -191,6 +206,7 @@ impl Shell {
             event = pin!(connector.next().fuse()) => Happening::Connector(event),
             event = pin!(links.next().fuse()) => Happening::Link(event),
             worked = work => Happening::Worked(Box::new(worked)),
+            done = errand => Happening::Disk(Box::new(done)),
             () = pin!(sleep(wait).fuse()) => Happening::Time,
         }
     }
@@ -236,6 +252,14 @@ impl Shell {
             Output::SendPiece { to, epoch, piece } => self.send_piece(to, epoch, piece),
             Output::Store { piece, payload } => self.store(&piece, payload),
             Output::Forget { copies } => self.vault.forget(&copies),
+            Output::Keep { kept } => self.keep(kept),
+            Output::Load {
+                epoch,
+                past,
+                copies,
+            } => self.disk.load(epoch, past, copies),
+            Output::Forsake { versions } => self.disk.forsake(versions),
+            Output::Clear => self.disk.clear(),
             Output::Snapshot { epoch, version } => self.jobs.push_back(Job::Snapshot {
                 epoch,
                 version,

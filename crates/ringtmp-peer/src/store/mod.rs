@@ -23,9 +23,7 @@ use ringtmp_core::ids::RoomCode;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The least time between two versions that are kept. A run that loses all its devices loses this much, and what it was about to
-/// copy; writing that often costs a disk a few megabytes a second where the largest models are trained that tabs hold.
-pub const KEPT_EVERY_MIN: std::time::Duration = std::time::Duration::from_secs(5);
+pub use ringtmp_core::kept::KEPT_EVERY_MIN;
 
 /// The most runs that are kept; the oldest goes first. More than people go on with.
 pub const RUNS_KEPT_MAX: usize = 16;
@@ -186,7 +184,8 @@ impl Store {
     /// What the disk says; [`StoreError::Disk`] where nothing of the run is kept that can be read.
     pub async fn run_file(&self, id: RoomCode) -> Result<RunFile, StoreError> {
         let about = self.about(id).await?;
-        let about = about.ok_or_else(|| StoreError::Disk(format!("nothing is kept of run {id}")))?;
+        let about =
+            about.ok_or_else(|| StoreError::Disk(format!("nothing is kept of run {id}")))?;
         let file = RunFile::parse(&about.toml);
         file.map_err(|error| StoreError::Disk(error.to_string()))
     }

@@ -1,9 +1,7 @@
 //! What one peer keeps of the run that it takes part in.
 
 use super::file::{self, Header, OVERHEAD_BYTES_MAX};
-use super::{
-    ABOUT, About, FORM, HOLDERS_MAX, LOCK, Other, Store, StoreError, holders,
-};
+use super::{ABOUT, About, FORM, HOLDERS_MAX, LOCK, Other, Store, StoreError, holders};
 use crate::platform::{Bytes, Claim, Folder, seconds_since_1970};
 use crate::run_file::Run;
 use ringtmp_core::ids::{Epoch, LayerIndex, RoomCode, Version};
@@ -307,9 +305,8 @@ impl Shelf {
                 folder.remove(&entry.name).await?;
                 continue;
             }
-            let bytes = |layer: &LayerIndex| {
-                self.layer_bytes[usize::from(layer.0)] + OVERHEAD_BYTES_MAX
-            };
+            let bytes =
+                |layer: &LayerIndex| self.layer_bytes[usize::from(layer.0)] + OVERHEAD_BYTES_MAX;
             let bytes = kept.layers.iter().map(bytes).sum();
             self.versions.push(Shelved {
                 place,

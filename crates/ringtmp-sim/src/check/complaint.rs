@@ -127,6 +127,14 @@ pub enum Complaint {
         /// What the plan begins with.
         start: u32,
     },
+    /// A room waits for layers that are there.
+    #[error(
+        "the room waits for layers, though every layer of version {version} lies on a disk that is there"
+    )]
+    WaitsInVain {
+        /// Which version.
+        version: u32,
+    },
     /// A version was called stable of which a layer would be lost with one device.
     #[error("version {version} was called stable, and {holders} devices hold layer {layer} of it")]
     NotTwice {

@@ -104,6 +104,15 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             let reason = reason.clone();
             return Err(SimulationError::Refused { seed, reason });
         }
+        if let RoomState::Lacking { reason } = &self.state {
+            let (seconds, reason) = (self.now.since(Time::ZERO).as_secs_f64(), reason.clone());
+            let waits = SimulationError::Stopped {
+                seed,
+                seconds,
+                reason,
+            };
+            return Err(self.waits_in_vain().map_or(waits, wrong));
+        }
         if let Some(stopped) = self.stopped_for_a_reason() {
             return Err(self.left_over().map_or(stopped, wrong));
         }

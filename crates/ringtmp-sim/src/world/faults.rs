@@ -31,6 +31,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | Event::Mends(_)
             | Event::Returns(_)
             | Event::Reconnects(..)
+            | Event::AllReturn
             | Event::SocketLost(_) => return None,
         };
         self.peers[at].frozen.filter(|until| self.now < *until)
@@ -80,6 +81,15 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 self.tell_server(device, &ClientMessage::Leave);
                 self.crash(device, None, true);
             }
+            FaultKind::AllLost { seconds: s } => {
+                for device in 0..self.peers.len() {
+                    self.crash(device, None, true);
+                }
+                // Nobody returns to the old room.
+                self.heap
+                    .retain(|scheduled| !matches!(scheduled.0.event, Event::Returns(_)));
+                self.schedule(seconds(s), Event::AllReturn);
+            }
         }
     }
 
@@ -87,7 +97,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let Some(connection) = self.peers[at].connection else {
             return;
         };
+        let disk = std::mem::take(&mut self.peers[at].disk);
         self.peers[at] = Peer::default();
+        self.peers[at].disk = disk;
         // What was to happen at it does not; what it has sent arrives.
         self.heap
             .retain(|scheduled| !happens_at(&scheduled.0.event, at));
@@ -167,6 +179,7 @@ fn happens_at<L>(event: &Event<L>, device: usize) -> bool {
         | Event::Mends(_)
         | Event::Returns(_)
         | Event::Reconnects(..)
+        | Event::AllReturn
         | Event::SocketLost(_) => false,
     }
 }

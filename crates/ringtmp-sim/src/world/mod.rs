@@ -1,6 +1,7 @@
 //! Virtual time: the heap of events, the peers, the server and the links between them.
 
 mod copies;
+mod disks;
 mod ending;
 mod faults;
 mod links;
@@ -69,6 +70,8 @@ pub(crate) enum Event<L> {
     Mends([usize; 2]),
     /// A device that died joins as a newcomer.
     Returns(usize),
+    /// Devices that all died come into another room.
+    AllReturn,
     /// The server gives a socket up.
     SocketLost(ConnectionId),
     /// A device that has lost this socket tries to return over another.
@@ -122,8 +125,12 @@ pub(crate) struct World<'a, C: Compute, B> {
     user_presses: Option<Time>,
     entropy: u8,
     room: Option<RoomCode>,
+    /// That in which the run began, if it has gone on in another.
+    first_room: Option<RoomCode>,
     /// When the server will be woken.
     server_wakes: Option<Time>,
+    /// Sockets that opened rooms.
+    creators: u64,
     /// Sockets so far, and whose they are.
     sockets: u64,
     devices: BTreeMap<ConnectionId, usize>,
@@ -193,7 +200,9 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             user_presses: None,
             entropy: 0,
             room: None,
+            first_room: None,
             server_wakes: None,
+            creators: 0,
             sockets: 0,
             devices: BTreeMap::new(),
             peers: (0..n).map(|_| Peer::default()).collect(),
@@ -230,7 +239,14 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             let at = Duration::from_secs_f64(fault.at_seconds);
             self.schedule(at, Event::Fault(fault.what));
         }
-        let creator = ConnectionId(u64::MAX);
+        self.create(None);
+    }
+
+    /// Opens a room for the run, or for what is kept of it.
+    fn create(&mut self, resumes: Option<RoomCode>) {
+        // Sockets of devices are counted from the other end.
+        self.creators += 1;
+        let creator = ConnectionId(u64::MAX - self.creators);
         self.tell_lobby(LobbyInput::Connected {
             connection: creator,
         });
@@ -239,6 +255,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             run: RunDescriptor {
                 toml: String::new(),
                 outline: self.scenario.outline.clone(),
+                resumes,
             },
         };
         self.text(creator, &create);
@@ -303,6 +320,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Event::Mends(between) => self.mends(between),
             Event::Returns(at) => self.returns(at),
             Event::Reconnects(at, before) => self.reconnects(at, before),
+            Event::AllReturn => self.resume_elsewhere(),
             Event::SocketLost(connection) => {
                 self.tell_lobby(LobbyInput::Disconnected { connection });
             }
@@ -358,6 +376,14 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Output::Store { piece, payload } => self.store(at, piece, payload),
             Output::Snapshot { epoch, version } => self.snapshot(at, epoch, version),
             Output::Forget { copies } => self.forget(at, &copies),
+            Output::Keep { kept } => self.keep(at, kept),
+            Output::Load {
+                epoch,
+                past,
+                copies,
+            } => self.load(at, epoch, past, &copies),
+            Output::Forsake { versions } => self.forsake(at, &versions),
+            Output::Clear => self.peers[at].disk.clear(),
             // Told once all names are known, with the links between them.
             Output::Measure => {}
             Output::Build(assignment) => self.build(at, assignment),

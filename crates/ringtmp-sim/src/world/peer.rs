@@ -5,6 +5,7 @@ use crate::compute::Compute;
 use crate::scenario::TaskKind;
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
+use ringtmp_core::kept::Kept;
 use ringtmp_core::lobby::ConnectionId;
 use ringtmp_core::node::{Assignment, Input, Node, Outcome};
 use ringtmp_core::replica::CopyId;
@@ -46,6 +47,10 @@ pub(crate) struct Peer<C: Compute> {
     pub(super) before: BTreeMap<u16, C::Copy>,
     /// Copies of layers, whole ones.
     pub(super) vault: BTreeMap<CopyId, C::Copy>,
+    /// What is being written.
+    pub(super) writing: BTreeMap<CopyId, C::Copy>,
+    /// What outlives the peer, in the order in which it was kept.
+    pub(super) disk: Vec<(Kept, BTreeMap<CopyId, C::Copy>)>,
     pub(super) node: Node,
     pub(super) id: Option<PeerId>,
     pub(super) stage: Option<C>,
@@ -71,6 +76,8 @@ impl<C: Compute> Default for Peer<C> {
             #[cfg(test)]
             before: BTreeMap::new(),
             vault: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            disk: Vec::new(),
             node: Node::new(),
             id: None,
             stage: None,
@@ -221,6 +228,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             && self.is_current(*epoch)
         {
             self.watch.completed(self.now, self.stage(at), task);
+        }
+        if let Input::Kept { kept: Some(kept) } = &input {
+            self.is_kept(at, kept);
         }
         self.input(at, input);
     }

@@ -112,6 +112,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         if let ServerMessage::Welcome { peer, .. } = &message {
             self.index.insert(*peer, to);
             self.peers[to].id = Some(*peer);
+            self.tell_disk(to);
             if self.now == Time::ZERO || self.plan.is_none() {
                 self.measure_all();
             } else {

@@ -173,7 +173,8 @@ async fn watch(watcher: &mut Peer) -> Result<Taken> {
         RoomState::Waiting
         | RoomState::WarmingUp
         | RoomState::Paused
-        | RoomState::Reconfiguring { .. } => None,
+        | RoomState::Reconfiguring { .. }
+        | RoomState::Lacking { .. } => None,
     };
     let begun = watcher.view_until(|view| state(&view.room.as_ref()?.state));
     begun.await.and_then(|begun: Result<()>| begun)?;
