@@ -153,6 +153,7 @@ impl Node {
             kinds: BTreeMap::new(),
             active: None,
             ledger: Ledger::default(),
+            storing: Storing::default(),
             obeyed: None,
             state: RoomState::Waiting,
             unsure: Vec::new(),

@@ -80,7 +80,7 @@ impl Node {
             keeps: self.storing.is_on(),
             kept: self.storing.kept.clone(),
         };
-        self.output.push_back(Output::ToRoom(offer));
+        self.tell(offer);
     }
 
     /// At the head: whether the version that has just become stable is to be kept; if so, this is noted.

@@ -43,6 +43,8 @@ pub(super) struct Disks {
     resuming: bool,
     /// Devices that are gone, and what they keep.
     gone: Vec<(String, Vec<Kept>)>,
+    /// The server was restarted, and has forgotten who is gone.
+    forgetful: bool,
     /// The newest version of which every layer lies on the disk of a member.
     pub(super) whole: Option<Version>,
 }
@@ -68,6 +70,20 @@ impl Disks {
             resuming: resumes.is_some(),
             ..Self::default()
         }
+    }
+
+    /// A room that was lost with its server goes on with this plan.
+    pub(super) fn rebuilt(&mut self, plan: &Plan, room: RoomCode) {
+        let before = plan.pasts.iter().map(|epoch| Past {
+            room,
+            epoch: *epoch,
+        });
+        let before = before.chain(plan.kept);
+        self.line = before.map(|past| (past, plan.start)).collect();
+        let epoch = plan.epoch;
+        self.line.push((Past { room, epoch }, Version(u32::MAX)));
+        self.line.retain(|(_, upto)| upto.0 > 0);
+        (self.resuming, self.forgetful) = (false, true);
     }
 
     /// Whether what members keep decides where the run begins.
@@ -271,6 +287,10 @@ impl Room {
     /// Where no version is whole: who is waited for, in words; none where nobody could bring what is missing.
     pub(super) fn lacks(&self, memory: &Holders) -> Option<String> {
         let candidates = self.candidates(memory);
+        let on_disks = candidates.iter().find(|candidate| candidate.kept.is_some());
+        if let Some(best) = on_disks.filter(|_| self.disks.forgetful) {
+            return Some(self.missing(best, |layer| self.kept_by(best, layer)));
+        }
         if self.disks.resumes() {
             let Some(best) = candidates.first() else {
                 return Some(

@@ -182,6 +182,7 @@ impl Room {
         let trains = rebuilding.trains(&plan);
         self.epoch = plan.epoch;
         self.recovering.goes_on_from(&plan, began, paused, stable);
+        self.disks.rebuilt(&plan, self.code);
         self.plan = Some(plan);
         match stopped {
             Some(stopped) => {

@@ -293,5 +293,8 @@ fn a_full_disk_is_known_as_one() {
     let full = DiskError::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
     assert_eq!(StoreError::from(full), StoreError::Full);
     let other = DiskError::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
-    assert!(matches!(StoreError::from(other), StoreError::Unavailable(_)));
+    assert!(matches!(
+        StoreError::from(other),
+        StoreError::Unavailable(_)
+    ));
 }

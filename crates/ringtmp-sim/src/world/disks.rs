@@ -79,6 +79,10 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
 
     /// All devices are dead: those that come join another room, which goes on with the run.
     pub(super) fn resume_elsewhere(&mut self) {
+        if self.now < self.server_back() {
+            let later = self.server_back().since(self.now);
+            return self.schedule(later, Event::AllReturn);
+        }
         let first = self.first_room.or(self.room);
         (self.first_room, self.room, self.plan) = (first, None, None);
         self.index.clear();
