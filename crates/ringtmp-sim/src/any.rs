@@ -107,6 +107,36 @@ pub fn spoil(scenario: &mut Scenario, seed: u64) {
     }
 }
 
+/// Gives the devices of every second scenario disks, and lets some of these lose neighbours at once, or everybody.
+pub fn give_disks(scenario: &mut Scenario, seed: u64) {
+    let mut draws = Draws::new(seed, u64::MAX - 2);
+    if draws.unit() < 0.5 {
+        return;
+    }
+    scenario.keeps_every = Some(3.0 * draws.unit().powi(2));
+    let devices = scenario.devices.len();
+    let at_seconds = 0.02 + 0.9 * lasts_about(scenario) * draws.unit();
+    match draws.between(0, 4) {
+        0 => {
+            let seconds = 6.0 * draws.unit();
+            let what = FaultKind::AllLost { seconds };
+            scenario.faults.push(Fault { at_seconds, what });
+        }
+        1 | 2 => {
+            let first = draws.between(0, devices as u64 - 1) as usize;
+            for device in [first, (first + 1) % devices] {
+                let what = FaultKind::Crash {
+                    device,
+                    returns_after: Some(6.0 * draws.unit()),
+                    noticed: draws.unit() < 0.5,
+                };
+                scenario.faults.push(Fault { at_seconds, what });
+            }
+        }
+        _ => {}
+    }
+}
+
 /// How many seconds the run takes about, if all devices share its work.
 fn lasts_about(scenario: &Scenario) -> f64 {
     let outline = &scenario.outline;
@@ -157,7 +187,9 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
 }
 
 /// Words of a room that stops because nobody, or nobody with samples, is left.
-const NOBODY_LEFT: [&str; 4] = [
+const NOBODY_LEFT: [&str; 6] = [
+    "are missing: waiting for",
+    "keeps anything of this run",
     "samples",
     "no device is left",
     "none of the devices answers",
@@ -173,7 +205,9 @@ pub struct Tally {
     pub recovered: u64,
     /// Those in which layers moved for that.
     pub moved: u64,
-    /// Those that stopped since nobody was left.
+    /// Those that went on from what lay on disks alone.
+    pub from_disks: u64,
+    /// Those that stopped since nobody was left, or wait for who will not come back.
     pub stopped: u64,
 }
 
@@ -186,6 +220,7 @@ impl Tally {
     pub fn add(&mut self, seed: u64) -> Result<(), SimulationError> {
         let mut scenario = random(seed);
         spoil(&mut scenario, seed);
+        give_disks(&mut scenario, seed);
         self.rings += 1;
         match simulate_checked(&scenario) {
             Ok(outcome) => {
@@ -193,6 +228,7 @@ impl Tally {
                 let moved = from_copies.clone().any(|one| one.moved > 0);
                 self.recovered += u64::from(from_copies.count() > 0);
                 self.moved += u64::from(moved);
+                self.from_disks += u64::from(outcome.from_disks > 0);
                 Ok(())
             }
             Err(SimulationError::Refused { reason, .. }) if reason.contains("samples") => Ok(()),

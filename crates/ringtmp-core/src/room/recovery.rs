@@ -267,7 +267,10 @@ impl Room {
             member.silent |= !answers;
         }
         if !self.members.iter().any(Member::is_asked) {
-            return self.stop("none of the devices answers".to_owned());
+            let Some(reason) = self.lacks(&Holders::new()) else {
+                return self.stop("none of the devices answers".to_owned());
+            };
+            return self.lack(reason);
         }
         self.resume_if_all_answered(now);
     }

@@ -9,12 +9,16 @@ use ringtmp_core::ids::{Epoch, LayerIndex, Version};
 use ringtmp_core::kept::{Kept, Past};
 use ringtmp_core::node::{Assignment, Input};
 use ringtmp_core::replica::{CopyId, copy_bytes_max};
-use ringtmp_core::signal::RoomState;
+use ringtmp_core::signal::{ClientMessage, RoomState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// To write a version, or to read one.
 const DISK_DELAY: Duration = Duration::from_millis(30);
+
+/// How long a user looks on while a room waits for all that were there before, and how often.
+const USER_WAITS: Duration = Duration::from_secs(30);
+const USER_LOOKS_MAX: u8 = 4;
 
 impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     /// A device that has come into the room tells its node what it keeps, as soon as it has read through that.
@@ -88,6 +92,20 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.index.clear();
         self.state = RoomState::Waiting;
         self.create(first);
+        self.user_looks = USER_LOOKS_MAX;
+        self.schedule(USER_WAITS, Event::UserStarts);
+    }
+
+    /// Some may be gone for good.
+    pub(super) fn user_starts(&mut self) {
+        self.user_looks -= 1;
+        if self.user_looks > 0 {
+            self.schedule(USER_WAITS, Event::UserStarts);
+        }
+        let living = self.peers.iter().position(|peer| peer.id.is_some());
+        if let (RoomState::Waiting, Some(at)) = (&self.state, living) {
+            self.tell_server(at, &ClientMessage::Start);
+        }
     }
 
     pub(super) fn load(&mut self, at: usize, epoch: Epoch, past: Past, copies: &[CopyId]) {
@@ -115,11 +133,21 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             let outline = &self.scenario.outline;
             let cost = &outline.layers[usize::from(copy.layer.0)];
             loaded.push((*copy, copy_bytes_max(cost, &outline.schedule)));
-            self.peers[at].vault.insert(*copy, found);
+            self.peers[at].reading.push((epoch, *copy, found));
         }
         let copies = loaded;
         let loaded = Box::new(Input::Loaded { epoch, copies });
         self.schedule(DISK_DELAY, Event::Done(at, loaded));
+    }
+
+    /// What was asked for under this plan has come from the disk.
+    pub(super) fn is_loaded(&mut self, at: usize, epoch: Epoch) {
+        let peer = &mut self.peers[at];
+        let reading = std::mem::take(&mut peer.reading).into_iter();
+        let (here, later): (Vec<_>, Vec<_>) = reading.partition(|(of, ..)| *of == epoch);
+        peer.vault
+            .extend(here.into_iter().map(|(_, copy, found)| (copy, found)));
+        peer.reading = later;
     }
 
     pub(super) fn forsake(&mut self, at: usize, versions: &[(Past, Version)]) {

@@ -34,6 +34,8 @@ pub struct Outcome {
     pub dealt: Vec<(Step, u16)>,
     /// How often the ring was put together anew, and how that went.
     pub recoveries: Vec<Recovery>,
+    /// How often a plan went on from what lay on disks.
+    pub from_disks: u32,
 }
 
 /// What a stage took, and sent.
@@ -150,6 +152,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             events,
             dealt: self.dealt,
             recoveries: self.recoveries,
+            from_disks: self.from_disks,
         })
     }
 

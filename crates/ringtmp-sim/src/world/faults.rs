@@ -32,6 +32,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | Event::Returns(_)
             | Event::Reconnects(..)
             | Event::AllReturn
+            | Event::UserStarts
             | Event::SocketLost(_) => return None,
         };
         self.peers[at].frozen.filter(|until| self.now < *until)
@@ -180,6 +181,7 @@ fn happens_at<L>(event: &Event<L>, device: usize) -> bool {
         | Event::Returns(_)
         | Event::Reconnects(..)
         | Event::AllReturn
+        | Event::UserStarts
         | Event::SocketLost(_) => false,
     }
 }

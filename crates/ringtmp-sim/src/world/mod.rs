@@ -72,6 +72,8 @@ pub(crate) enum Event<L> {
     Returns(usize),
     /// Devices that all died come into another room.
     AllReturn,
+    /// A user whose room waits for more devices starts without them.
+    UserStarts,
     /// The server gives a socket up.
     SocketLost(ConnectionId),
     /// A device that has lost this socket tries to return over another.
@@ -129,6 +131,8 @@ pub(crate) struct World<'a, C: Compute, B> {
     first_room: Option<RoomCode>,
     /// When the server will be woken.
     server_wakes: Option<Time>,
+    /// How often the user of another room still looks whether it waits.
+    user_looks: u8,
     /// Sockets that opened rooms.
     creators: u64,
     /// Sockets so far, and whose they are.
@@ -150,6 +154,8 @@ pub(crate) struct World<'a, C: Compute, B> {
     /// From which steps on micro-batches were dealt to how many sources.
     dealt: Vec<(Step, u16)>,
     recoveries: Vec<Recovery>,
+    /// Plans that went on from what lay on disks.
+    from_disks: u32,
     /// What devices said of their weights at the end of the plan.
     digested: BTreeMap<usize, Vec<LayerDigest>>,
     /// The newest version that the head has told the room of.
@@ -202,6 +208,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             room: None,
             first_room: None,
             server_wakes: None,
+            user_looks: 0,
             creators: 0,
             sockets: 0,
             devices: BTreeMap::new(),
@@ -218,6 +225,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             plan: None,
             dealt: Vec::new(),
             recoveries: Vec::new(),
+            from_disks: 0,
             digested: BTreeMap::new(),
             stable: None,
             watch: Watch::default(),
@@ -321,6 +329,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Event::Returns(at) => self.returns(at),
             Event::Reconnects(at, before) => self.reconnects(at, before),
             Event::AllReturn => self.resume_elsewhere(),
+            Event::UserStarts => self.user_starts(),
             Event::SocketLost(connection) => {
                 self.tell_lobby(LobbyInput::Disconnected { connection });
             }

@@ -47,6 +47,8 @@ pub(crate) struct Peer<C: Compute> {
     pub(super) before: BTreeMap<u16, C::Copy>,
     /// Copies of layers, whole ones.
     pub(super) vault: BTreeMap<CopyId, C::Copy>,
+    /// What is being read, and for which plan.
+    pub(super) reading: Vec<(Epoch, CopyId, C::Copy)>,
     /// What is being written.
     pub(super) writing: BTreeMap<CopyId, C::Copy>,
     /// What outlives the peer, in the order in which it was kept.
@@ -76,6 +78,7 @@ impl<C: Compute> Default for Peer<C> {
             #[cfg(test)]
             before: BTreeMap::new(),
             vault: BTreeMap::new(),
+            reading: Vec::new(),
             writing: BTreeMap::new(),
             disk: Vec::new(),
             node: Node::new(),
@@ -229,8 +232,10 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         {
             self.watch.completed(self.now, self.stage(at), task);
         }
-        if let Input::Kept { kept: Some(kept) } = &input {
-            self.is_kept(at, kept);
+        match &input {
+            Input::Kept { kept: Some(kept) } => self.is_kept(at, kept),
+            Input::Loaded { epoch, .. } => self.is_loaded(at, *epoch),
+            _ => {}
         }
         self.input(at, input);
     }

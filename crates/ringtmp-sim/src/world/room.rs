@@ -77,6 +77,12 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         {
             plan.limits.clone_from(limits);
         }
+        let device = self.devices.get(&connection).copied();
+        let current = device.is_some_and(|to| self.peers[to].connection == Some(connection));
+        if self.first_room.is_some() && device.is_some() && !current {
+            // The room that all have left speaks to nobody.
+            return;
+        }
         match &message {
             ServerMessage::Created { room } => return self.join_all(*room),
             ServerMessage::Room { room } => {
@@ -160,6 +166,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             let device = |peer: &PeerId| self.index.get(peer).copied();
             let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
             self.digested.clear();
+            self.from_disks += u32::from(plan.kept.is_some());
             let given_up = self.stable_given_up(plan);
             self.dealt.retain(|(from, _)| *from < plan.first_step());
             self.dealt
