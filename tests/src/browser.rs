@@ -125,17 +125,22 @@ pub struct Browser {
     windows: Arc<Windows>,
     // In this order: the driver closes the browser before its profile is removed.
     driver: Driver,
-    _profile: TempDir,
+    profile: Profile,
 }
 
+/// What a browser keeps on the disk.
+#[derive(Debug)]
+pub struct Profile(TempDir);
+
 impl Browser {
-    /// Ends all its processes at once, by SIGKILL.
+    /// Ends all its processes at once, by SIGKILL. What is on its disk is left, as long as the profile lives.
     ///
     /// # Errors
     ///
     /// Where the system does not let us.
-    pub fn kill(mut self) -> Result<()> {
-        self.driver.kill_browser()
+    pub fn kill(mut self) -> Result<Profile> {
+        self.driver.kill_browser()?;
+        Ok(self.profile)
     }
 
     /// Stops all its processes, as a device that sleeps, until [`Browser::thaw`].
@@ -157,10 +162,13 @@ impl Browser {
     }
 
     pub(crate) async fn start(kind: BrowserKind) -> Result<Self> {
-        let profile = tempfile::tempdir()?;
+        Self::start_with(kind, Profile(tempfile::tempdir()?)).await
+    }
+
+    pub(crate) async fn start_with(kind: BrowserKind, profile: Profile) -> Result<Self> {
         let program = kind.driver_program().context("its driver is missing")?;
         let mut driver = Driver::start(&program, kind.driver_arguments()).await?;
-        let session = driver.session(kind.capabilities(&profile)).await?;
+        let session = driver.session(kind.capabilities(&profile.0)).await?;
         let first = handle(&session.get("/window").await?)?;
         let windows = Windows {
             session,
@@ -173,7 +181,7 @@ impl Browser {
             kind,
             windows: Arc::new(windows),
             driver,
-            _profile: profile,
+            profile,
         })
     }
 

@@ -237,6 +237,50 @@ pub async fn asleep(theatre: &Theatre, work: Work, sleeper: usize, at_step: u32)
     .await
 }
 
+/// A ring all of whose tabs are killed at once, after its step `at_step`, once every layer lies on their disks; the first so many of
+/// them come back, and the first of these goes on with the run from what it lists. How far that was when it began, and the result.
+///
+/// # Errors
+///
+/// If nothing is listed, or the run does not go on, or does not finish.
+pub async fn all_closed(
+    theatre: &Theatre,
+    work: Work,
+    at_step: u32,
+    come_back: usize,
+) -> Result<(u32, RunResult)> {
+    let profiles = watching(theatre, run_file(work), async |mut watcher, room| {
+        let tabs = open(theatre, room).await?;
+        let is_time = |view: &View| {
+            let kept = view.room.as_ref().and_then(|room| room.kept);
+            reached(view) >= at_step && kept.is_some()
+        };
+        watcher.until("steps that are kept", is_time).await?;
+        let killed = tabs.into_iter().map(|(browser, _tab)| browser.kill());
+        killed.collect::<Result<Vec<_>>>()
+    });
+    let mut profiles = profiles.await?.into_iter().take(come_back);
+    let first = profiles.next().context("somebody comes back")?;
+    let first = theatre.reopen(BrowserKind::Chromium, first).await?;
+    let address = format!("/?executor=cpu&peers={come_back}");
+    let tab = first.tab(&theatre.url(&address)).await?;
+    tab.wait_for_text(WAIT_MAX, "Kept on this device").await?;
+    tab.execute("document.querySelector('.kept-run .primary').click()")
+        .await?;
+    let room = tab.room(WAIT_MAX).await?;
+    let mut others = Vec::new();
+    for profile in profiles {
+        let browser = theatre.reopen(BrowserKind::Chromium, profile).await?;
+        let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+        let tab = browser.tab(&address).await?;
+        others.push((browser, tab));
+    }
+    let result = tab.finished(WAIT_MAX).await?;
+    let view = tab.view().await?.context("a view")?;
+    let plan = view.room.and_then(|room| room.plan).context("a plan")?;
+    Ok((plan.start.0, result))
+}
+
 fn round(view: View, seconds_to_resume: Option<f64>) -> Result<Round> {
     let room = view.room.context("a room")?;
     Ok(Round {

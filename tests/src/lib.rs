@@ -21,7 +21,7 @@ pub mod team;
 pub mod terminal;
 mod theatre;
 
-pub use browser::{Browser, BrowserKind, Look};
+pub use browser::{Browser, BrowserKind, Look, Profile};
 pub use native::NativePeer;
 pub use tab::Tab;
 pub use theatre::{Theatre, repository};

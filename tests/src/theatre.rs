@@ -1,6 +1,6 @@
 //! The place of one test: its turn, its server, its browsers.
 
-use crate::browser::{Browser, BrowserKind};
+use crate::browser::{Browser, BrowserKind, Profile};
 use anyhow::{Context, Result, ensure};
 use signaling_server::certificate::Certificate;
 use signaling_server::{Config, Server, ServerError};
@@ -109,6 +109,17 @@ impl Theatre {
         Browser::start(kind)
             .await
             .with_context(|| format!("{kind:?} does not start"))
+    }
+
+    /// A browser process with the profile of one that was killed. Not Firefox, whose driver makes its own.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the browser or its driver from starting.
+    pub async fn reopen(&self, kind: BrowserKind, profile: Profile) -> Result<Browser> {
+        Browser::start_with(kind, profile)
+            .await
+            .with_context(|| format!("{kind:?} does not start again"))
     }
 
     /// Where pictures of failed tests go.

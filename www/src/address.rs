@@ -26,6 +26,8 @@ pub struct Address {
     pub watch: bool,
     /// `pace=...`: be as slow as a device of so many operations per second
     pub pace: Option<f64>,
+    /// `keep=no`: keep nothing in this browser's storage
+    pub keep: bool,
     /// `memory=...`: bytes that this device gives
     pub memory_bytes: Option<u64>,
     /// `medium=...`: bytes per second of the Wi-Fi that it shares with others
@@ -43,6 +45,8 @@ pub enum Place {
     Home,
     /// `/?create`: a new room at once.
     Create,
+    /// A new room for a run that this device keeps something of.
+    Resume(RoomCode),
     /// `/r/CODE`: a room.
     Room(RoomCode),
     /// `/r/` and something that is no code.
@@ -63,6 +67,7 @@ impl Address {
             signalling: Signalling::default(),
             watch: false,
             pace: None,
+            keep: true,
             memory_bytes: None,
             medium_bytes_per_second: None,
             run: RunWish::default(),
@@ -78,6 +83,10 @@ impl Address {
     pub fn entry(&self) -> Option<Entry> {
         match &self.place {
             Place::Create => Some(Entry::Create(self.run.clone())),
+            Place::Resume(id) => Some(Entry::Resume {
+                id: *id,
+                peers: self.run.peers.unwrap_or(0),
+            }),
             Place::Room(code) => Some(Entry::Join(*code)),
             Place::Home | Place::Nowhere { .. } => None,
         }
@@ -87,7 +96,9 @@ impl Address {
     pub fn to_path_and_query(&self) -> String {
         let path = match &self.place {
             Place::Room(code) => format!("/r/{code}"),
-            Place::Home | Place::Create | Place::Nowhere { .. } => "/".to_owned(),
+            Place::Home | Place::Create | Place::Resume(_) | Place::Nowhere { .. } => {
+                "/".to_owned()
+            }
         };
         let mut query = Vec::new();
         match self.executor {
@@ -106,6 +117,9 @@ impl Address {
         }
         if self.watch {
             query.push("watch".to_owned());
+        }
+        if !self.keep {
+            query.push("keep=no".to_owned());
         }
         query.extend(self.pace.map(|pace| format!("pace={pace}")));
         query.extend(self.memory_bytes.map(|bytes| format!("memory={bytes}")));
@@ -128,6 +142,7 @@ impl Address {
         match name {
             "create" if self.place == Place::Home && is_on(value) => self.place = Place::Create,
             "watch" => self.watch = is_on(value),
+            "keep" => self.keep = is_on(value),
             "name" => self.name = readable_name(value),
             "preset" => self.run.preset = Some(value.to_owned()),
             "data" => self.run.data = Some(value.to_owned()),

@@ -28,6 +28,8 @@ pub struct Start {
     pub signalling: Signalling,
     /// Be as slow as a device of so many operations per second.
     pub pace: Option<f64>,
+    /// Keep in this browser's storage what is needed to go on with the run after all its tabs were closed.
+    pub keep: bool,
     /// Bytes that its stage may take; what tabs usually give where it is not said.
     pub memory_bytes: Option<u64>,
     /// Bytes per second of the Wi-Fi that it shares with others.
@@ -42,7 +44,17 @@ pub enum Entry {
     Create(RunWish),
     /// One that is there.
     Join(RoomCode),
+    /// A new one, for a run that this device keeps something of.
+    Resume {
+        /// Which run.
+        id: RoomCode,
+        /// Devices to wait for; 0 to wait for somebody to press start.
+        peers: u16,
+    },
 }
+
+/// The folder of the page's own storage in which runs are kept.
+pub const KEPT_FOLDER: &str = "runs";
 
 /// What the user says about a run; what is not said is the shell's default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -172,6 +184,7 @@ mod tests {
             executor: Executor::Cpu,
             signalling: Signalling::Events,
             pace: Some(2e7),
+            keep: true,
             memory_bytes: Some(500_000_000),
             medium_bytes_per_second: None,
         };

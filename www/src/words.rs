@@ -36,6 +36,11 @@ pub const FORM_EXECUTOR_GPU: &str = "its GPU";
 pub const FORM_EXECUTOR_CPU: &str = "its CPU";
 pub const FORM_CREATE: &str = "Create room";
 
+pub const KEPT_TITLE: &str = "Kept on this device";
+pub const KEPT_DETAIL: &str = "Runs that can be gone on with, though all their devices were closed. Open the new room on the others too: each brings the layers that it kept.";
+pub const KEPT_GO_ON: &str = "Go on";
+pub const KEPT_FORGET: &str = "Forget";
+
 pub const BUTTON_START: &str = "Start now";
 pub const BUTTON_START_AGAIN: &str = "Train again";
 pub const BUTTON_BEGIN_ANEW: &str = "Begin anew";
@@ -397,9 +402,21 @@ pub fn safe(steps: u32) -> String {
     }
 }
 
+/// A run that this device keeps.
+pub fn kept_run(name: &str, data: &str, step: &str, steps: &str, ago: &str) -> String {
+    format!("{name} on {data}, step {step} of {steps}, {ago}")
+}
+
+/// A run that could not be forgotten.
+pub fn kept_problem(reason: &str) -> String {
+    format!("It could not be forgotten: {reason}.")
+}
+
 /// What lies on disks as well.
 pub fn kept(steps: u32) -> String {
-    format!(" Step {steps} is kept on their disks: should all of them be closed, it can be gone on from.")
+    format!(
+        " Step {steps} is kept on their disks: should all of them be closed, it can be gone on from."
+    )
 }
 
 /// While layers are missing.

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use js_sys::{Array, Reflect, global};
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{Command, ExecutorChoice, PeerError, RunFile, Setup, Traced, View};
+use ringtmp_peer::{Command, ExecutorChoice, Keep, PeerError, RunFile, Setup, Traced, View};
 use ringtmp_transport::browser;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -89,6 +89,7 @@ async fn run(
         server: start.signalling.address(&start.server),
         entry: match start.entry {
             Entry::Join(room) => ringtmp_peer::Entry::Join(room),
+            Entry::Resume { id, peers } => ringtmp_peer::Entry::Resume { id, peers },
             Entry::Create(wish) => ringtmp_peer::Entry::Create(run_file(wish)),
         },
         role: if start.watch {
@@ -107,6 +108,7 @@ async fn run(
         own: ringtmp_peer::Own {
             traced: Some(traced),
             operations_per_second: start.pace,
+            keep: start.keep.then(|| Keep::at(messages::KEPT_FOLDER)),
             memory_bytes: Some(start.memory_bytes.unwrap_or_else(usual_pledge)),
             medium_bytes_per_second: start.medium_bytes_per_second,
             ..ringtmp_peer::Own::default()

@@ -10,6 +10,7 @@ use crate::commands::predict::Predict;
 use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
+use crate::kept::KeepChoice;
 use crate::memory::{Medium, Memory};
 use crate::network::NetworkChoice;
 use crate::room_url::RoomUrl;
@@ -17,6 +18,7 @@ use crate::run_choice::RunChoice;
 use crate::speed::Speed;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ringtmp_peer::{DataSpecError, ExecutorChoice, OwnSamples};
+use ringtmp_transport::ServerAddress;
 use ringtmp_transport::native::AccessLink;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -30,6 +32,12 @@ Examples:
   ringtmp serve                         the page at http://127.0.0.1:8080, for other devices at https://ADDRESS:8443
   ringtmp join http://localhost:8080/r/CODE
   ringtmp watch http://localhost:8080/r/CODE";
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  ringtmp resume
+  ringtmp resume 0abc --peers 3         then open the room that it prints on the other devices
+  ringtmp resume 0abc --forget";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -126,6 +134,9 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Join a room as a native device
     Join(Join),
+    /// List the runs that are kept on this device, or go on with one of them in a new room
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(Resume),
     /// Watch a room in the terminal
     Watch(Watch),
     /// Start a server, open browser tabs, train, and show it
@@ -229,6 +240,35 @@ pub(crate) struct Join {
     /// Write all that this device does to this file, as Chrome trace-event JSON
     #[arg(long, value_name = "FILE.json")]
     pub(crate) trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) keep: KeepChoice,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Resume {
+    /// The run, or how its code begins; without it the runs are listed
+    pub(crate) run: Option<String>,
+    /// Remove what is kept of it, instead of going on
+    #[arg(long, requires = "run")]
+    pub(crate) forget: bool,
+    /// The server on which to open a room for it
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: ServerAddress,
+    /// Go on by itself when so many devices are there, this one included; 0 to wait for somebody to press start
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=64))]
+    pub(crate) peers: u16,
+    /// The folder in which runs are kept; without it that of the user
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// What computes: auto, gpu or cpu
+    #[arg(long, default_value = "auto")]
+    pub(crate) executor: ExecutorChoice,
+    /// The device's name for people
+    #[arg(long, default_value_t = default_name())]
+    pub(crate) name: String,
+    /// Leave when the run has finished
+    #[arg(long)]
+    pub(crate) exit_when_finished: bool,
 }
 
 #[derive(Args, Debug)]

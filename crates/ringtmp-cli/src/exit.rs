@@ -49,7 +49,11 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(PeerError::Refused(_) | PeerError::Signalling(_) | PeerError::Unexpected(_)),
             _,
         ) => 3,
-        (_, Some(PeerError::RunFile(_) | PeerError::Compute(_) | PeerError::Store(_)) | None, None) => 1,
+        (
+            _,
+            Some(PeerError::RunFile(_) | PeerError::Compute(_) | PeerError::Store(_)) | None,
+            None,
+        ) => 1,
     }
 }
 

@@ -10,6 +10,7 @@ mod exit;
 mod files;
 mod follow;
 mod interrupt;
+mod kept;
 mod memory;
 mod network;
 mod patience;
@@ -47,6 +48,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         match arguments.command {
             Command::Serve(serve) => commands::serve::run(serve).await,
             Command::Join(join) => commands::join::run(join, quiet).await,
+            Command::Resume(resume) => commands::resume::run(resume, quiet).await,
             Command::Watch(watch) => commands::watch::run(watch, quiet).await,
             Command::Demo(demo) => Box::pin(commands::demo::run(demo, quiet)).await,
             Command::Train(train) => Box::pin(commands::train::run(train, quiet)).await,

@@ -187,9 +187,10 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
 }
 
 /// Words of a room that stops because nobody, or nobody with samples, is left.
-const NOBODY_LEFT: [&str; 6] = [
-    "are missing: waiting for",
+const NOBODY_LEFT: [&str; 7] = [
+    "missing: waiting for",
     "keeps anything of this run",
+    "lies with more devices than there are layers",
     "samples",
     "no device is left",
     "none of the devices answers",

@@ -6,6 +6,7 @@ mod dom;
 mod draw;
 mod form;
 mod hooks;
+mod kept;
 mod members;
 mod notices;
 mod numbers;
@@ -141,7 +142,7 @@ impl App {
         let place = self.address.borrow().place.clone();
         match place {
             Place::Home => self.open_form(),
-            Place::Create | Place::Room(_) => self.open_room(),
+            Place::Create | Place::Resume(_) | Place::Room(_) => self.open_room(),
             Place::Nowhere { reason } => {
                 self.show_room()?;
                 let text = words::room_unreadable(&reason);
@@ -156,6 +157,14 @@ impl App {
 
     fn open_form(self: &Rc<Self>) -> Result<(), JsValue> {
         set_attribute(&self.body, "data-state", "home")?;
+        let app = Rc::clone(self);
+        let go_on = move |id| {
+            app.address.borrow_mut().place = Place::Resume(id);
+            clear(&app.main);
+            if let Err(error) = app.open_room() {
+                app.broken(&describe(&error));
+            }
+        };
         let app = Rc::clone(self);
         form::show(
             &self.dom,
@@ -174,7 +183,8 @@ impl App {
                     app.broken(&describe(&error));
                 }
             },
-        )
+        )?;
+        kept::show(&self.dom, &self.main, Rc::new(go_on))
     }
 
     /// Starts the worker and shows the room it enters.
@@ -184,6 +194,9 @@ impl App {
         let Some(entry) = address.entry() else {
             return Ok(());
         };
+        if address.keep && !address.watch {
+            kept::persist(&self.window);
+        }
         let app = Rc::downgrade(self);
         let session = Session::start(&self.window, &address, entry, move |report| {
             let Some(app) = app.upgrade() else { return };
@@ -306,7 +319,7 @@ impl App {
     /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
     fn name_room_in_address(&self, code: ringtmp_core::ids::RoomCode) {
         let mut address = self.address.borrow_mut();
-        if address.place != Place::Create {
+        if !matches!(address.place, Place::Create | Place::Resume(_)) {
             return;
         }
         address.place = Place::Room(code);

@@ -46,6 +46,7 @@ impl Session {
             executor: address.executor,
             signalling: address.signalling,
             pace: address.pace,
+            keep: address.keep,
             memory_bytes: address.memory_bytes,
             medium_bytes_per_second: address.medium_bytes_per_second,
         };

@@ -21,7 +21,7 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
         Some(Speed::Slowness(_)) => bail!("say --pace in operations per second, such as 20M"),
     };
     let trace = join.trace.as_deref().map(TraceFile::create).transpose()?;
-    let mut peer = Peer::start(Part {
+    let peer = Peer::start(Part {
         server: join.url.server.to_string(),
         entry: Entry::Join(join.url.room),
         role: Role::Participant,
@@ -38,9 +38,19 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
                 None => Memory::of_this_machine(1),
             },
             medium_bytes_per_second: join.medium.map(|medium| medium.0),
+            keep: join.keep.keep(),
             ..Own::default()
         },
     })?;
+    let outcome = take_part(peer, join.exit_when_finished, quiet).await;
+    if let Some(trace) = trace {
+        trace.finish().await?;
+    }
+    outcome
+}
+
+/// Shows how a peer takes part, until it is interrupted or, if asked to, until the run ends; then it leaves.
+pub(super) async fn take_part(mut peer: Peer, exit_when_finished: bool, quiet: bool) -> Result<()> {
     let mut screen = Screen::new(quiet);
     let mut interrupt = std::pin::pin!(interrupted());
     let outcome = loop {
@@ -50,16 +60,11 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
         }
         let Some(view) = peer.view() else { continue };
         screen.show(&view);
-        if join.exit_when_finished
-            && let Some(outcome) = outcome(&view)
-        {
+        if exit_when_finished && let Some(outcome) = outcome(&view) {
             break outcome;
         }
     };
     screen.leave();
     peer.leave().await;
-    if let Some(trace) = trace {
-        trace.finish().await?;
-    }
     outcome
 }

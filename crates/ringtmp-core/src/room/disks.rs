@@ -362,27 +362,13 @@ impl Room {
         candidate: &Candidate,
         with: impl Fn(LayerIndex) -> Vec<&'a str>,
     ) -> String {
-        let missing = self
-            .learning()
-            .filter(|layer| !candidate.holders.contains_key(layer));
-        let missing: Vec<LayerIndex> = missing.collect();
+        let learning = self.learning();
+        let missing: Vec<LayerIndex> = learning
+            .filter(|layer| !candidate.holders.contains_key(layer))
+            .collect();
         let names: BTreeSet<&str> = missing.iter().flat_map(|layer| with(*layer)).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        let [first, .., last] = &missing[..] else {
-            return match &missing[..] {
-                [only] => {
-                    let layer = usize::from(only.0);
-                    told(
-                        &layers_in_words(&(layer..layer + 1)),
-                        candidate.version,
-                        &names,
-                    )
-                }
-                _ => format!("step {} cannot be gone on from", candidate.version.0),
-            };
-        };
-        let all = usize::from(first.0)..usize::from(last.0) + 1;
-        told(&layers_in_words(&all), candidate.version, &names)
+        told(&missing, candidate.version, &names)
     }
 
     /// The layers that learn something.
@@ -409,14 +395,24 @@ impl Room {
     }
 }
 
-fn told(layers: &str, version: Version, names: &[&str]) -> String {
+fn told(missing: &[LayerIndex], version: Version, names: &[&str]) -> String {
+    let step = version.0;
+    if missing.is_empty() {
+        return format!(
+            "step {step} lies with more devices than there are layers, or with some that have no memory for it"
+        );
+    }
+    let runs = missing.chunk_by(|one, next| one.0 + 1 == next.0);
+    let range = |run: &[LayerIndex]| usize::from(run[0].0)..usize::from(run[0].0) + run.len();
+    let layers: Vec<String> = runs.map(|run| layers_in_words(&range(run))).collect();
+    let layers = layers.join(" and ");
+    let are = if missing.len() == 1 { "is" } else { "are" };
     let who = match names {
         [] => "a device that kept them".to_owned(),
         [one] => (*one).to_owned(),
         [others @ .., last] => format!("{} or {last}", others.join(", ")),
     };
-    let step = version.0;
-    format!("{layers} of step {step} are missing: waiting for {who} to come back")
+    format!("{layers} of step {step} {are} missing: waiting for {who} to come back")
 }
 
 #[cfg(test)]
@@ -489,6 +485,21 @@ mod tests {
         assert!(disks.can_be_gone_on_from(&kept(9, 80)));
         assert!(!disks.can_be_gone_on_from(&kept(9, 81)));
         assert!(disks.can_be_gone_on_from(&kept(2, 81)));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_by_layers_and_devices() {
+        let layers = |layers: &[u16]| -> Vec<LayerIndex> {
+            layers.iter().copied().map(LayerIndex).collect()
+        };
+        assert_eq!(
+            told(&layers(&[0, 1, 4]), Version(8), &["a", "b"]),
+            "layers 1 to 2 and layer 5 of step 8 are missing: waiting for a or b to come back"
+        );
+        assert_eq!(
+            told(&layers(&[2]), Version(8), &["a"]),
+            "layer 3 of step 8 is missing: waiting for a to come back"
+        );
     }
 
     #[test]

@@ -104,6 +104,27 @@ pub struct KeptRun {
     pub when: u64,
 }
 
+impl KeptRun {
+    /// How long ago that was, in words; `now` is in seconds since 1970.
+    pub fn age(&self, now: u64) -> String {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        const DAY: u64 = 24 * HOUR;
+        let some = |number: u64, one: &str| match number {
+            1 => format!("1 {one} ago"),
+            number => format!("{number} {one}s ago"),
+        };
+        // A clock may have been set back.
+        match now.saturating_sub(self.when) {
+            0..MINUTE => "just now".to_owned(),
+            seconds @ MINUTE..HOUR => some(seconds / MINUTE, "minute"),
+            seconds @ HOUR..DAY => some(seconds / HOUR, "hour"),
+            seconds if seconds < 2 * DAY => "yesterday".to_owned(),
+            seconds => some(seconds / DAY, "day"),
+        }
+    }
+}
+
 /// What is said of a run beside its layers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct About {

@@ -34,7 +34,7 @@ impl Cast {
                 let mut command = Command::new(program);
                 command
                     .args(["--quiet", "join", room, "--executor", executor])
-                    .args(["--name", &format!("native {index}")])
+                    .args(["--name", &format!("native {index}"), "--no-keep"])
                     .stdin(Stdio::null())
                     .stdout(Stdio::null());
                 Group::start(&mut command, &mut guard)

@@ -1,0 +1,82 @@
+//! Tabs that are all closed, and go on with what lies in their browsers' storage.
+
+use anyhow::{Context, Result, ensure};
+use ringtmp_tests::chaos::{TABS, Work, all_closed, undisturbed};
+use ringtmp_tests::{BrowserKind, Theatre};
+use std::time::Duration;
+
+const WAIT_MAX: Duration = Duration::from_secs(120);
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How many runs the page's storage holds.
+const STORED: &str = "return (async () => {
+    const root = await navigator.storage.getDirectory();
+    const runs = await root.getDirectoryHandle('runs', { create: true });
+    let count = 0;
+    for await (const name of runs.keys()) count += 1;
+    return count;
+})()";
+
+#[tokio::test]
+async fn a_run_whose_tabs_were_all_closed_goes_on_with_as_many_or_fewer_and_ends_with_the_same_weights()
+-> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let work = Work {
+        steps: 16,
+        batch: 16,
+    };
+    let whole = undisturbed(&theatre, work).await?;
+    for come_back in [TABS, TABS - 1] {
+        let (start, result) = all_closed(&theatre, work, 6, come_back).await?;
+        println!("{come_back} of {TABS} went on from step {start}");
+        ensure!(start > 0, "from the beginning");
+        ensure!(
+            result.digests == whole.result.digests,
+            "other weights with {come_back} tabs"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_tabs_of_one_browser_keep_apart_and_one_alone_goes_on_with_what_both_kept() -> Result<()>
+{
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let query = "create&executor=cpu&peers=2&steps=600&codec=f32&planning=counted";
+    let first = browser.tab(&theatre.url(&format!("/?{query}"))).await?;
+    let room = first.room(WAIT_MAX).await?;
+    let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+    let _second = browser.tab(&address).await?;
+    let kept = |view: &ringtmp_peer::View| {
+        let room = view.room.as_ref();
+        room.is_some_and(|room| room.kept.is_some())
+    };
+    first
+        .wait_for(WAIT_MAX, "versions that are kept", kept)
+        .await?;
+    let profile = browser.kill()?;
+    let browser = theatre.reopen(BrowserKind::Chromium, profile).await?;
+    let address = theatre.url("/?executor=cpu&peers=1");
+    let tab = browser.tab(&address).await?;
+    let text = tab.wait_for_text(WAIT_MAX, "Kept on this device").await?;
+    ensure!(text.contains("of 600, just now"), "{text}");
+    tab.execute("document.querySelector('.kept-run .primary').click()")
+        .await?;
+    tab.finished(WAIT_MAX).await?;
+    let view = tab.view().await?.context("a view")?;
+    let plan = view.room.and_then(|room| room.plan).context("a plan")?;
+    ensure!(plan.start.0 > 0 && plan.stages() == 1, "{plan:?}");
+    // A run that is over is kept no longer.
+    let deadline = tokio::time::Instant::now() + WAIT_MAX;
+    while tab.execute(STORED).await?.as_u64() != Some(0) {
+        ensure!(tokio::time::Instant::now() < deadline, "it is kept on");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
