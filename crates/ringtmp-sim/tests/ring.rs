@@ -306,7 +306,12 @@ impl World {
                 Output::Snapshot { .. }
                 | Output::SendPiece { .. }
                 | Output::Store { .. }
-                | Output::Forget { .. } => panic!("nothing is copied here"),
+                | Output::Forget { .. }
+                | Output::Keep { .. }
+                | Output::Load { .. }
+                | Output::Forsake { .. } => panic!("nothing is copied here"),
+                // No disk was spoken of.
+                Output::Clear => {}
                 Output::Event(event) => peer.events.push(event),
             }
         }
