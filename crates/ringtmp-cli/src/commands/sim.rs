@@ -162,10 +162,11 @@ fn faults(sim: &Sim) -> Result<()> {
         rings,
         recovered,
         moved,
+        from_disks,
         stopped,
     } = tally;
     println!(
-        "{rings} rings passed every check: {recovered} went on from copies ({moved} of them moved layers), {stopped} stopped since nobody was left"
+        "{rings} rings passed every check: {recovered} went on from copies ({moved} of them moved layers), {from_disks} from disks alone, {stopped} stopped since nobody was left, or wait for who does not come back"
     );
     Ok(())
 }

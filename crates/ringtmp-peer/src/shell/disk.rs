@@ -93,10 +93,6 @@ impl Disk {
         }
     }
 
-    pub(super) fn is_none_at_all(&self) -> bool {
-        self.errands.is_empty()
-    }
-
     /// A peer that keeps what it holds of a run.
     pub(super) fn of(keep: Keep, id: RoomCode, run: Run) -> Self {
         let run = Box::new(run);
@@ -198,6 +194,16 @@ async fn read(
 }
 
 impl Shell {
+    /// What the disk of a participant is; where it keeps nothing the node is told at once, and otherwise once it is read through.
+    pub(super) fn use_disk(&mut self, disk: Disk) {
+        self.disk = disk;
+        if self.disk.errands.is_empty() && self.workshop.is_some() {
+            let (every, kept) = (None, Vec::new());
+            let nothing = Input::Storage { every, kept };
+            self.node.handle(self.clock.now(), nothing);
+        }
+    }
+
     /// Has copies that are here written.
     pub(super) fn keep(&mut self, kept: Kept) {
         let version = kept.version;

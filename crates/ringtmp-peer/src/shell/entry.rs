@@ -271,9 +271,10 @@ async fn enter(
     });
     let record = Record::new(me, setup.name, own.traced);
     let connector = setup.connector.connector(me);
-    let shell = Shell::new(
-        signalling, door, connector, workshop, disk, record, fresh, welcome,
+    let mut shell = Shell::new(
+        signalling, door, connector, workshop, record, fresh, welcome,
     );
+    shell.use_disk(disk);
     Ok(shell)
 }
 

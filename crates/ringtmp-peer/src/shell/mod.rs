@@ -92,7 +92,6 @@ impl Shell {
         door: Door,
         connector: Connector,
         workshop: Option<Workshop>,
-        disk: Disk,
         record: Record,
         fresh: Fresh,
         welcome: ServerMessage,
@@ -100,10 +99,6 @@ impl Shell {
         let clock = Clock::start();
         let mut node = Node::new();
         node.handle(clock.now(), Input::Room(welcome));
-        if workshop.is_some() && disk.is_none_at_all() {
-            let (every, kept) = (None, Vec::new());
-            node.handle(clock.now(), Input::Storage { every, kept });
-        }
         Self {
             node,
             clock,
@@ -114,7 +109,7 @@ impl Shell {
             links: Links::default(),
             payloads: Payloads::default(),
             vault: Vault::default(),
-            disk,
+            disk: Disk::none(),
             workshop,
             jobs: VecDeque::new(),
             work: Fuse::terminated(),
