@@ -100,6 +100,7 @@ Examples:
   ringtmp sim --schedule 2bw --hop-delay 3 --jitter 0.6 --rings 10 --json -
   ringtmp sim --peers 4 --steps 3 --timeline ring.svg --trace ring.json
   ringtmp sim --paradigm parameter-server --placement colocated --tau 4 --jitter 0.6 --rate 20e6
+  ringtmp sim --run server.toml --peers 4 --rate 1e6 --log server.csv
   ringtmp trace ring.json";
 
 const CURVES_EXAMPLES: &str = "\

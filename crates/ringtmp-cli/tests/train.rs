@@ -245,6 +245,44 @@ fn servers_and_all_reduce_train_what_one_process_trains_but_for_the_order_of_sum
 }
 
 #[test]
+fn a_run_that_is_trained_under_virtual_time_learns_what_real_members_learn() {
+    let folder = folder();
+    let path = folder.path();
+    let runs = [
+        "paradigm = 'all-reduce'",
+        "paradigm = 'parameter-server'\nparameter_server.placement = 'colocated'",
+    ];
+    for paradigm in runs {
+        let toml = format!(
+            "batch = 12\nmicro_batch = 4\nsteps = 15\nevaluation_samples = 40\n{paradigm}\n"
+        );
+        fs::write(path.join("run.toml"), toml).expect("written");
+        succeeds(
+            path,
+            "train --run run.toml --executor cpu --peers 3 --json real.json --log real.csv",
+        );
+        succeeds(
+            path,
+            "sim --run run.toml --peers 3 --rate 1e6 --json sim.json --log sim.csv",
+        );
+        let result = |name| -> Value { serde_json::from_slice(&read(path, name)).expect("JSON") };
+        let (real, sim) = (result("real.json"), result("sim.json"));
+        assert_eq!(real["digests"], sim["digests"], "{paradigm}");
+        assert_eq!(log(path, "real.csv"), log(path, "sim.csv"));
+        let idle = sim["idle_workers"].as_f64().expect("a share");
+        assert!(
+            idle > 0.0 && sim["test_accuracy"].as_f64() > Some(0.1),
+            "{sim:#}"
+        );
+    }
+    fs::write(path.join("run.toml"), "steps = 2").expect("written");
+    let ring = fails(path, "sim --run run.toml");
+    assert!(ring.contains("paradigm"), "{ring}");
+    let (code, _, err) = ringtmp(path, "sim --run run.toml --steps 3");
+    assert_eq!(code, Some(2), "{err}");
+}
+
+#[test]
 fn what_a_paradigm_cannot_do_is_said() {
     let folder = folder();
     let path = folder.path();

@@ -36,12 +36,12 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use datasets::{DataError, DataPlace, open_data};
 pub use error::PeerError;
 pub use member::{
-    Courier, CraftError, Learnt, MemberSetup, Spent, Team, TeamError, TeamEvent, TeamResult,
-    TeamSettings, Told, member_job, run_member,
+    Courier, CraftError, Learnt, Made, MemberSetup, Spent, Team, TeamError, TeamEvent, TeamResult,
+    TeamSettings, Told, Workbench, member_job, run_member,
 };
 pub use pace::{Pace, update_operations};
 pub use predictor::{Prediction, Predictor, PredictorError};
-pub use ringtmp_compute::{ComputeError, Executor, ExecutorChoice, Parameter};
+pub use ringtmp_compute::{ComputeError, Executor, ExecutorChoice, Packed, Parameter};
 pub use ringtmp_core::schedule::DataSource;
 pub use ringtmp_data::{
     CSV_BYTES_MAX, DataSpec, DataSpecError, Dataset, IDX_BYTES_MAX, Order, Questions, ShareError,

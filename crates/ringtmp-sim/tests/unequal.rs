@@ -3,9 +3,9 @@
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
+use ringtmp_core::signal::Replication;
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::report::Report;
-use ringtmp_core::signal::Replication;
 use ringtmp_sim::{Fault, FaultKind, Hop, Hops, Scenario, SimulationError};
 
 fn report(scenario: &Scenario) -> Report {

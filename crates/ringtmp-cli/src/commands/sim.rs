@@ -1,8 +1,10 @@
 //! `ringtmp sim`.
 
+mod real;
 mod team;
 
 use crate::result::write_json;
+use crate::speed::Speed;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use comfy_table::{Table, presets};
@@ -40,6 +42,16 @@ pub(crate) struct Sim {
     /// How many steps' pushes a parameter server's worker may miss: a number, or infinite
     #[arg(long, value_name = "STEPS", default_value_t = Staleness::Steps(0))]
     tau: Staleness,
+    /// Train this run for real under virtual time, where the paradigm is not the ring: layers, micro-batches, steps, codec and the
+    /// parameter server are the run's
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["faults", "devices", "paradigm", "placement", "shards", "tau", "schedule", "micro_batches", "steps", "clip"])]
+    run: Option<PathBuf>,
+    /// With --run, how fast the devices are: how many times slower than that which is called 1, or operations per second (20M)
+    #[arg(long, default_value = "1", requires = "run")]
+    speed: Speed,
+    /// With --run, write step, loss and virtual seconds of every step
+    #[arg(long, value_name = "FILE.csv", requires = "run")]
+    log: Option<PathBuf>,
     /// The schedule of a ring: sync, 2bw, async, or the static rival 1f1b
     #[arg(long, default_value = "sync")]
     schedule: Mode,
@@ -175,6 +187,9 @@ fn faults(sim: &Sim) -> Result<()> {
 pub(crate) fn run(sim: &Sim) -> Result<()> {
     if sim.faults {
         return faults(sim);
+    }
+    if let Some(path) = &sim.run {
+        return real::run(sim, path);
     }
     if let Some(choice) = sim.team()? {
         return team::run(sim, choice);

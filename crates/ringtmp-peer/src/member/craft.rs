@@ -1,6 +1,5 @@
 //! What a member computes: a worker's whole model, a shard's ranges.
 
-use super::MemberSetup;
 use crate::pace::is_late;
 use crate::platform::{Clock, sleep};
 use crate::run_file::Run;
@@ -13,7 +12,7 @@ use ringtmp_compute::{
 };
 use ringtmp_core::ids::{LayerIndex, SourceIndex};
 use ringtmp_core::parameter_server::{
-    Cost, Job, RangeIndex, ShardIndex, Sums, Task, Update, WorkerIndex,
+    Cost, Job, MemberIndex, RangeIndex, ShardIndex, Sums, Task, Update, WorkerIndex,
 };
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::DataSource;
@@ -60,10 +59,15 @@ impl From<ParameterError> for CraftError {
 }
 
 /// What came of a task.
-pub(super) enum Made {
+#[derive(Clone, Debug, PartialEq)]
+pub enum Made {
+    /// It is done.
     Done,
+    /// Of a forward.
     Sums(Sums),
+    /// Of a layer's backward, range by range.
     Gradients(Vec<Packed>),
+    /// Of one range.
     Numbers(Packed),
 }
 
@@ -83,11 +87,13 @@ pub(super) struct Craft {
     worker: Option<WorkerIndex>,
     shard: Option<ShardIndex>,
     dataset: Arc<Dataset>,
-    initial: Option<Arc<[Parameter]>>,
+    /// Weights to begin from, instead of those that the seed gives.
+    pub(super) initial: Option<Arc<[Parameter]>>,
     layers: Vec<LayerCost>,
-    operations_per_second: Option<f64>,
-    memory_bytes: Option<u64>,
-    clock: Clock,
+    /// Of the emulated device.
+    pub(super) operations_per_second: Option<f64>,
+    /// What its part may take.
+    pub(super) memory_bytes: Option<u64>,
     stage: Option<Stage>,
     supply: Option<Supply>,
     updater: Option<RangeUpdater>,
@@ -95,19 +101,17 @@ pub(super) struct Craft {
 }
 
 impl Craft {
-    pub(super) fn new(setup: &MemberSetup) -> Self {
-        let MemberSetup { run, job, me, .. } = setup;
+    pub(super) fn new(run: &Run, job: &Arc<Job>, me: MemberIndex, dataset: Arc<Dataset>) -> Self {
         Self {
             layers: run.descriptor().outline.layers,
             run: run.clone(),
             job: job.clone(),
-            worker: job.layout.worker_at(*me),
-            shard: job.layout.shard_at(*me),
-            dataset: setup.dataset.clone(),
-            initial: setup.weights.clone(),
-            operations_per_second: setup.operations_per_second,
-            memory_bytes: setup.memory_bytes,
-            clock: setup.clock,
+            worker: job.layout.worker_at(me),
+            shard: job.layout.shard_at(me),
+            dataset,
+            initial: None,
+            operations_per_second: None,
+            memory_bytes: None,
             stage: None,
             supply: None,
             updater: None,
@@ -181,16 +185,17 @@ impl Craft {
     /// Carries out a task, as slowly as the emulated device if there is one; says whether it kept that pace.
     pub(super) async fn carry_out(
         &mut self,
+        clock: Clock,
         task: &Task,
         inputs: &[Rc<Packed>],
     ) -> (Result<Made, CraftError>, Option<bool>) {
-        let began = self.clock.now();
+        let began = clock.now();
         let result = Box::pin(self.work(task, inputs)).await;
         let Some(takes) = self.takes(task) else {
             return (result, None);
         };
         loop {
-            let taken = self.clock.now().since(began);
+            let taken = clock.now().since(began);
             if taken >= takes {
                 return (result, Some(is_late(takes, taken)));
             }
@@ -207,7 +212,12 @@ impl Craft {
         Duration::try_from_secs_f64(operations / speed).ok()
     }
 
-    async fn work(&mut self, task: &Task, inputs: &[Rc<Packed>]) -> Result<Made, CraftError> {
+    /// Carries out a task.
+    pub(super) async fn work(
+        &mut self,
+        task: &Task,
+        inputs: &[Rc<Packed>],
+    ) -> Result<Made, CraftError> {
         match task {
             Task::Load { weights } => self.load(weights.iter().map(|(range, _)| *range), inputs),
             Task::Evaluate { sequence, .. } => self.evaluate(*sequence).await,

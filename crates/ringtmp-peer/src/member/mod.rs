@@ -8,16 +8,18 @@ mod craft;
 mod desk;
 mod log;
 mod team;
+mod workbench;
 
-pub use craft::{CraftError, Learnt};
+pub use craft::{CraftError, Learnt, Made};
 pub use log::Spent;
 pub use team::{Courier, Team, TeamError, TeamEvent, TeamResult, TeamSettings, Told};
+pub use workbench::Workbench;
 
 use crate::error::PeerError;
 use crate::platform::{Breath, Clock, sleep};
 use crate::run_file::Run;
 use crate::shell::{Links, Traced};
-use craft::{Craft, Made};
+use craft::Craft;
 use desk::Desk;
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -175,7 +177,10 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
             return Err(error.into());
         }
     };
-    let craft = Craft::new(&setup);
+    let mut craft = Craft::new(&setup.run, &job, me, setup.dataset);
+    craft.initial = setup.weights;
+    craft.operations_per_second = setup.operations_per_second;
+    craft.memory_bytes = setup.memory_bytes;
     let mut shell = Shell {
         member: Member::new(job.clone(), me),
         connector: setup.connector.connector(peer_id(me)),
@@ -345,8 +350,9 @@ impl Shell {
         .collect();
         self.log.task_began(self.clock.now(), &task);
         self.task = Some(task.clone());
+        let clock = self.clock;
         let work = async move {
-            let (result, late) = craft.carry_out(&task, &inputs).await;
+            let (result, late) = craft.carry_out(clock, &task, &inputs).await;
             Worked {
                 craft,
                 result,

@@ -13,9 +13,10 @@ use crate::scenario::{Scenario, ScenarioError};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::PayloadId;
 use ringtmp_core::parameter_server::{
-    Exchange, Job, Layout, LayoutError, MemberIndex, Placement, RunDigest, Staleness, Sums, Task,
-    Wanted,
+    Exchange, Job, Layout, LayoutError, MemberIndex, Placement, RunDigest, Score, Staleness, Sums,
+    Task, Wanted,
 };
+use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
 use ringtmp_core::wire::Codec;
 use std::collections::BTreeMap;
@@ -57,12 +58,16 @@ pub trait TeamCompute {
     type Numbers: Clone;
 
     /// Does a task of a member on the numbers that it names, in order.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be computed, which ends the run.
     fn work(
         &mut self,
         member: MemberIndex,
         task: &Task,
         inputs: Vec<Self::Numbers>,
-    ) -> TeamMade<Self::Numbers>;
+    ) -> Result<TeamMade<Self::Numbers>, String>;
 }
 
 /// What came of a task.
@@ -89,6 +94,8 @@ pub struct TeamOutcome {
     pub done: Vec<Vec<u64>>,
     /// By member, bytes sent since training began.
     pub bytes_sent: Vec<u64>,
+    /// What workers found, and when the collector knew.
+    pub scores: Vec<(Time, Score)>,
 }
 
 /// Who does what on a scenario's devices.
@@ -206,10 +213,15 @@ impl HashTeam {
 impl TeamCompute for HashTeam {
     type Numbers = u64;
 
-    fn work(&mut self, member: MemberIndex, task: &Task, inputs: Vec<u64>) -> TeamMade<u64> {
+    fn work(
+        &mut self,
+        member: MemberIndex,
+        task: &Task,
+        inputs: Vec<u64>,
+    ) -> Result<TeamMade<u64>, String> {
         let model = self.models.entry(member).or_default();
         let samples = self.samples.entry(member).or_default();
-        match task {
+        Ok(match task {
             Task::Load { weights } => {
                 for ((range, _), numbers) in weights.iter().zip(inputs) {
                     model[range.0 as usize] = numbers;
@@ -243,13 +255,13 @@ impl TeamCompute for HashTeam {
                 let place = range.0 as usize;
                 self.sums[place] = mix(self.sums[place], inputs[0]);
                 let Some(update) = update else {
-                    return TeamMade::Done;
+                    return Ok(TeamMade::Done);
                 };
                 let sum = std::mem::take(&mut self.sums[place]);
                 self.weights[place] = mix(self.weights[place], mix(sum, u64::from(update.step.0)));
                 TeamMade::Numbers(self.weights[place])
             }
-        }
+        })
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::scenario::{FORWARD, Fault, FaultKind};
 use ringtmp_core::partition::{Hop, Hops};
 use ringtmp_core::schedule::Mode;
+use ringtmp_core::trace::Activity;
 
 /// Devices with a layer each, where the whole model's F, B and W of a micro-batch take as many units of FORWARD as there are layers.
 fn scenario(devices: u16, jitter: f64, seed: u64) -> Scenario {
@@ -123,6 +124,26 @@ fn a_single_server_is_held_up_by_its_own_link_and_shards_share_that() {
         report.idle_workers > 0.3 && report.idle_servers > Some(0.5),
         "{report:?}"
     );
+}
+
+#[test]
+fn an_access_link_carries_one_frame_at_a_time_each_way() {
+    let rate = 10e6;
+    let narrow = with_rate(scenario(5, 0.0, 1), rate);
+    let (_, outcome) = run(&narrow, server(Placement::Single, BSP));
+    let frame_us = (4.0 * 100_000.0 / rate * 1e6) as u64;
+    for (activity, what) in [(Activity::Gradient, "in"), (Activity::Weights, "out")] {
+        // The server is the only one that gets gradients and sends weights.
+        let spans = outcome
+            .trace
+            .iter()
+            .filter(|span| span.activity == activity);
+        let mut ends: Vec<u64> = spans.map(|span| span.end.as_micros()).collect();
+        ends.sort_unstable();
+        assert_eq!(ends.len(), 12 * 4 * 5, "steps, workers and ranges");
+        let gap = ends.windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(gap >= Some(frame_us), "{what}: {gap:?} of {frame_us}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::random::Draws;
 use crate::scenario::Scenario;
 use ringtmp_core::ids::{LayerIndex, PayloadId};
 use ringtmp_core::parameter_server::{
-    Event, Frame, Input, Job, Member, MemberIndex, Message, Outcome, Output, Polled, Task,
+    Event, Frame, Input, Job, Member, MemberIndex, Message, Outcome, Output, Polled, Score, Task,
     UPDATE_OPERATIONS,
 };
 use ringtmp_core::time::Time;
@@ -97,6 +97,7 @@ pub(super) struct World<'a, C: TeamCompute> {
     heap: BinaryHeap<Reverse<Scheduled<C::Numbers>>>,
     devices: Vec<Device<C::Numbers>>,
     trace: Vec<Span>,
+    scores: Vec<(Time, Score)>,
     aborted: Option<String>,
     /// Seconds for each operation on numbers, of a device whose part of an update takes a second.
     seconds_per_operation: f64,
@@ -140,6 +141,7 @@ impl<'a, C: TeamCompute> World<'a, C> {
             sequence: 0,
             heap: BinaryHeap::new(),
             trace: Vec::new(),
+            scores: Vec::new(),
             aborted: None,
             seconds_per_operation: 1.0 / (UPDATE_OPERATIONS * part.max(1.0)),
         }
@@ -198,6 +200,7 @@ impl<'a, C: TeamCompute> World<'a, C> {
                 .collect(),
             job: Job::clone(&self.job),
             trace: self.trace,
+            scores: self.scores,
         })
     }
 
@@ -278,7 +281,7 @@ impl<'a, C: TeamCompute> World<'a, C> {
             }
             Output::Event(Event::Begun) => device.begun = true,
             Output::Event(Event::Finished) => device.finished = true,
-            Output::Event(Event::Score(_)) => {}
+            Output::Event(Event::Score(score)) => self.scores.push((now, score)),
             Output::Event(Event::Refused { refusal, .. }) => {
                 self.aborted = Some(format!("device {me} refuses a push: {refusal}"));
             }
@@ -342,6 +345,13 @@ impl<'a, C: TeamCompute> World<'a, C> {
             .map(|payload| device.payloads[payload].clone())
             .collect();
         let made = self.compute.work(index(me), &task, inputs);
+        let made = match made {
+            Ok(made) => made,
+            Err(reason) => {
+                self.aborted = Some(format!("device {me}: {reason}"));
+                return;
+            }
+        };
         let outcome = match made {
             TeamMade::Done => Outcome::Done,
             TeamMade::Sums(sums) => Outcome::Sums(sums),

@@ -35,7 +35,7 @@ pub(super) fn run(sim: &Sim, choice: TeamChoice) -> Result<()> {
     }
 }
 
-fn print(report: &TeamReport) {
+pub(super) fn print(report: &TeamReport) {
     let what = match (report.placement, report.tau) {
         (Some(placement), Some(tau)) => format!("{}, {placement}, tau {tau}", report.paradigm),
         (None, _) | (_, None) => report.paradigm.to_owned(),
