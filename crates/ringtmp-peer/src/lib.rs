@@ -11,6 +11,7 @@
 pub mod bench;
 mod checkpoint;
 mod datasets;
+mod device;
 mod error;
 mod measure;
 mod pace;

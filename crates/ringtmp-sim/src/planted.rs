@@ -72,10 +72,14 @@ pub(crate) enum Bug {
     DrawsAsBefore,
     /// A node goes on from copies of a past that was given up.
     KeepsAnotherPast,
+    /// A device that is to hand its layers on leaves at once.
+    LeavesAtOnce,
+    /// With what lies on a GPU that is lost, a device loses its copies.
+    LosesCopiesWithGpu,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -100,6 +104,8 @@ impl Bug {
         Self::ForgetsNothing,
         Self::DrawsAsBefore,
         Self::KeepsAnotherPast,
+        Self::LeavesAtOnce,
+        Self::LosesCopiesWithGpu,
     ];
 
     /// Whether it shows only where a device is lost.
@@ -113,6 +119,8 @@ impl Bug {
                 | Self::ForgetsNothing
                 | Self::DrawsAsBefore
                 | Self::KeepsAnotherPast
+                | Self::LeavesAtOnce
+                | Self::LosesCopiesWithGpu
         )
     }
 }

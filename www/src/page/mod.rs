@@ -1,5 +1,8 @@
 //! The page half: shows what the worker reports, and sends back what the user presses.
 
+mod awake;
+mod battery;
+mod care;
 mod controls;
 mod curves;
 mod dom;
@@ -9,6 +12,7 @@ mod hooks;
 mod members;
 mod notices;
 mod numbers;
+mod own_device;
 mod pledge;
 mod ring;
 mod room;
@@ -72,6 +76,7 @@ struct App {
     /// Renders, for timers and listeners of the browser.
     render_again: OnceCell<Function>,
     scheme: OnceCell<MediaQueryList>,
+    own: OnceCell<own_device::Watched>,
 }
 
 /// What is known.
@@ -133,6 +138,7 @@ impl App {
             render_due: Cell::new(false),
             render_again: OnceCell::new(),
             scheme: OnceCell::new(),
+            own: OnceCell::new(),
         })
     }
 
@@ -386,6 +392,7 @@ impl App {
                 samples: rate(&state.samples),
                 bytes: rate(&state.bytes),
             },
+            device: self.own_device(phase, view),
             url: url.as_deref(),
         })?;
         if put_off {
@@ -447,6 +454,8 @@ impl App {
             // A query that nobody holds may be collected with its listeners.
             self.scheme.set(scheme).ok();
         }
+        self.watch_own_device()?;
+        self.say_goodbye_when_closed()?;
         // A page that comes back from the browser's cache has lost its connections.
         let location = self.window.location();
         dom::listen(&self.window, "pageshow", move |event| {

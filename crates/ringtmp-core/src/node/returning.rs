@@ -50,7 +50,7 @@ impl Node {
     /// Another plan, or none, is in force: what was said under the last means nothing any more.
     pub(super) fn forget_told(&mut self) {
         self.unsure
-            .retain(|told| matches!(told, ClientMessage::Profile { .. }));
+            .retain(|told| matches!(told, ClientMessage::Profile { .. } | ClientMessage::HandOn));
     }
 
     /// A server that has welcomed this peer again may not know it.

@@ -62,11 +62,17 @@ pub(super) struct Recovering {
     recoveries: Vec<Recovery>,
     pub(super) stable: Option<Version>,
     pub(super) every: Option<u16>,
-    was_paused: bool,
+    pub(super) was_paused: bool,
     /// How often it was put together anew, and how often members failed, since a version was last stable.
     attempts: u32,
     failures: u32,
     link_losses: BTreeMap<[PeerId; 2], u32>,
+    /// How often devices had to be made ready again, since a version was last stable.
+    pub(super) stumbles: BTreeMap<PeerId, u32>,
+    /// The next plan gives layers to those who want to leave as well.
+    pub(super) leavers_stay: bool,
+    /// The plan that was at work before the ring was put together anew.
+    pub(super) worked: Option<Plan>,
     /// Whom a member has blamed.
     blamed: BTreeMap<PeerId, BTreeSet<PeerId>>,
     /// The head was asked to let the ring come to rest, because of this.
@@ -184,6 +190,7 @@ impl Room {
                 "the ring was put together {times} times and got no further: {reason}"
             ));
         }
+        recovering.note_work(self.plan.as_ref());
         recovering.began.get_or_insert(now);
         recovering.was_paused |= self.state == RoomState::Paused;
         recovering.rest = None;
@@ -267,24 +274,15 @@ impl Room {
         let pasts = self.recovering.pasts.clone();
         answers.retain(|_, holding| pasts.contains(&holding.under));
         let holders = holders(&answers);
-        let Some(mut plan) = self.planned() else {
+        let Some(mut plan) = self.planned_from(&holders) else {
             if self.participants().next().is_none() {
                 self.stop("no device is left".to_owned());
             }
             return;
         };
-        let newest = self.recovering.newest;
-        let goes =
-            |version: &&Version| version.0 > 0 && newest.is_none_or(|newest| **version <= newest);
-        let versions = holders.keys().rev().filter(goes);
-        let found = versions
-            .filter_map(|version| Some((*version, self.moves(&plan, &holders[version])?)))
-            .next();
-        let (start, moves) = found.unwrap_or_default();
-        (plan.start, plan.moves) = (start, moves);
         plan.pasts = pasts;
         // What was called stable may be lost with its owner and its buddy, and is then not to be called so any longer.
-        let left = |stable: &Version| *stable <= start;
+        let left = |stable: &Version| *stable <= plan.start;
         self.recovering.stable = self.recovering.stable.filter(left);
         let bytes: u64 = plan
             .moves
@@ -296,11 +294,26 @@ impl Room {
         self.hand_out(now, plan, wait);
     }
 
+    /// The best plan, from the newest version of which those in its ring hold every layer.
+    pub(super) fn planned_from_what_is_held(&mut self, holders: &Copies) -> Option<Plan> {
+        let mut plan = self.planned()?;
+        let newest = self.recovering.newest;
+        let goes =
+            |version: &&Version| version.0 > 0 && newest.is_none_or(|newest| **version <= newest);
+        let versions = holders.keys().rev().filter(goes);
+        let found = versions
+            .filter_map(|version| Some((*version, self.moves(&plan, &holders[version])?)))
+            .next();
+        (plan.start, plan.moves) = found.unwrap_or_default();
+        Some(plan)
+    }
+
     fn note_recovery(&mut self, plan: &Plan, reached: u32) {
         let reason = match &self.state {
             RoomState::Reconfiguring { reason } => reason.clone(),
             _ => String::new(),
         };
+        let taken = self.taken(plan);
         let recoveries = &mut self.recovering.recoveries;
         // A loss on the way is part of the same recovery.
         if recoveries.last().is_some_and(|last| last.seconds.is_none()) {
@@ -311,6 +324,7 @@ impl Room {
             step: plan.start.0,
             repeated: reached.saturating_sub(plan.start.0),
             moved: u16::try_from(plan.moves.len()).unwrap_or(u16::MAX),
+            taken,
             seconds: None,
         });
         let longest = recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
@@ -382,7 +396,7 @@ impl Room {
     }
 
     /// Goes on without a member.
-    fn cut_out(&mut self, now: Time, peer: PeerId, reason: String) {
+    pub(super) fn cut_out(&mut self, now: Time, peer: PeerId, reason: String) {
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
             member.cut_out = Some(reason.clone());
         }
@@ -475,6 +489,7 @@ impl Room {
             recovering.attempts = 0;
             recovering.failures = 0;
             recovering.link_losses.clear();
+            recovering.stumbles.clear();
         }
         recovering.stable = Some(version);
         recovering.every = Some(every);
@@ -515,6 +530,15 @@ impl Room {
         on && idle && self.state == RoomState::Training && self.done.is_empty()
     }
 
+    /// Asks for rest, or has another reason for the one that was asked for.
+    pub(super) fn ask_for_rest_too(&mut self, reason: String) {
+        match &mut self.recovering.rest {
+            None => self.ask_for_rest(reason),
+            Some(others) if others.contains(&reason) => {}
+            Some(others) => *others = format!("{others}, and {reason}"),
+        }
+    }
+
     fn ask_for_rest(&mut self, reason: String) {
         let Some(head) = self.plan.as_ref().and_then(|plan| plan.order.first()) else {
             return;
@@ -539,10 +563,10 @@ impl Room {
 }
 
 /// Who holds which layers, version by version.
-fn holders(
-    answers: &BTreeMap<PeerId, Holding>,
-) -> BTreeMap<Version, BTreeMap<LayerIndex, Vec<PeerId>>> {
-    let mut holders: BTreeMap<Version, BTreeMap<LayerIndex, Vec<PeerId>>> = BTreeMap::new();
+pub(super) type Copies = BTreeMap<Version, BTreeMap<LayerIndex, Vec<PeerId>>>;
+
+fn holders(answers: &BTreeMap<PeerId, Holding>) -> Copies {
+    let mut holders = Copies::new();
     for (peer, holding) in answers {
         for (version, layers) in &holding.copies {
             for layer in layers {
