@@ -57,6 +57,9 @@ pub(super) struct Found {
     pub(super) moves: Vec<Move>,
 }
 
+/// A plan and what it goes on from; only a plan where nothing is whole.
+pub(super) type Planned = Result<(Plan, Found), Box<Plan>>;
+
 /// A version, or a part of it, and who holds its layers.
 struct Candidate {
     version: Version,
@@ -186,7 +189,7 @@ impl Room {
         &self,
         plan: Plan,
         memory: &Holders,
-    ) -> Result<(Plan, Found), Box<Plan>> {
+    ) -> Planned {
         let found = self.newest(&plan, memory);
         let version = found.as_ref().map(|found| found.version);
         let candidates = self.candidates(memory).into_iter();

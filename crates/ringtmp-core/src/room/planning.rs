@@ -154,7 +154,7 @@ impl Room {
 
     /// The best plan for the participants there are; none if there are none, or they cannot do it, which stops the room.
     pub(super) fn planned(&mut self) -> Option<Plan> {
-        let order: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
+        let order: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
         if order.is_empty() {
             return None;
         }
@@ -196,7 +196,7 @@ impl Room {
         let others: Vec<PeerId> = others.copied().collect();
         with.extend(others);
         with.truncate(self.run.outline.layers.len());
-        let peers: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
+        let peers: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
         let place = |peer: &PeerId| peers.iter().position(|other| other == peer);
         let order: Option<Vec<usize>> = with.iter().map(place).collect();
         let problem = self.problem();
@@ -220,7 +220,7 @@ impl Room {
         self.plan = Some(plan.clone());
         self.warm_up_ends = Some(now + wait);
         self.show();
-        let to: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
+        let to: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
         let prepare = |peer| (peer, ServerMessage::Prepare { plan: plan.clone() });
         self.output.extend(to.into_iter().map(prepare));
     }
@@ -249,7 +249,7 @@ impl Room {
         let Some(plan) = &self.plan else {
             return false;
         };
-        let place = |peer: &PeerId| self.participants().position(|other| other.peer == *peer);
+        let place = |peer: &PeerId| self.stayers().position(|other| other.peer == *peer);
         let order: Option<Vec<usize>> = plan.order.iter().map(place).collect();
         let problem = self.problem();
         let (Some(order), Ok(better)) = (order, partition::arrange_together(&problem)) else {
@@ -286,7 +286,7 @@ impl Room {
 
     fn refusal(&self, no_fit: &NoFit) -> String {
         let names: Vec<&str> = self
-            .participants()
+            .stayers()
             .map(|member| member.device.name.as_str())
             .collect();
         let told = no_fit.told(|device| names[device].to_owned());
@@ -298,7 +298,7 @@ impl Room {
     /// What the planner is told of the participants.
     fn problem(&self) -> Problem {
         let outline = &self.run.outline;
-        let participants: Vec<&Member> = self.participants().collect();
+        let participants: Vec<&Member> = self.stayers().collect();
         let profiles: Vec<Option<&Profile>> = participants
             .iter()
             .map(|member| match &member.told {
@@ -345,7 +345,7 @@ impl Room {
     fn plan_of(&self, peers: &[PeerId], problem: &Problem, arrangement: Arrangement) -> Plan {
         let measured = self.run.outline.planning == Planning::Measured
             && self
-                .participants()
+                .stayers()
                 .any(|member| matches!(member.told, Told::Measured(_)));
         let step_seconds = arrangement.seconds * f64::from(self.run.outline.micro_batches);
         let left_out = (0..peers.len()).filter(|device| !arrangement.order.contains(device));
