@@ -57,6 +57,10 @@ pub struct RingDevice {
     pub drawn: Option<u32>,
     /// It comes only once the loss of this step is known.
     pub comes_at: Option<u32>,
+    /// It leaves on purpose once it knows the loss of this step, and the others have its layers.
+    pub hands_on_at: Option<u32>,
+    /// It loses its GPU whenever it knows the loss of one of these steps.
+    pub loses_gpu_at: Vec<u32>,
     /// It dies, without a word, once it knows the loss of this step.
     pub dies_at: Option<u32>,
 }
@@ -68,6 +72,8 @@ impl From<ExecutorChoice> for RingDevice {
             samples: OwnSamples::Share,
             drawn: None,
             comes_at: None,
+            hands_on_at: None,
+            loses_gpu_at: Vec::new(),
             dies_at: None,
         }
     }
@@ -256,6 +262,8 @@ async fn watch(
 async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
     let (mut command, commands) = mpsc::channel(2);
     let mut drawn = device.drawn;
+    let mut hands_on_at = device.hands_on_at;
+    let mut loses_gpu_at = device.loses_gpu_at.iter().peekable();
     let last = RefCell::new(None);
     let dies = Notify::new();
     let lives = ringtmp_peer::run(setup, commands, |view: View| {
@@ -268,6 +276,16 @@ async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
         {
             let strokes = vec![vec![[400, 100], [600, 900]]];
             command.try_send(Command::TrainOn { strokes, label }).ok();
+        }
+        if hands_on_at.is_some_and(|step| reached(&view) >= Some(step)) {
+            hands_on_at = None;
+            command.try_send(Command::HandOn).ok();
+        }
+        if loses_gpu_at
+            .next_if(|step| reached(&view) >= Some(**step))
+            .is_some()
+        {
+            command.try_send(Command::LoseGpu).ok();
         }
         if device
             .dies_at

@@ -9,6 +9,9 @@ use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, train_ring_whos
 
 const STEPS: u32 = 60;
 
+/// How far a GPU may be from the CPU: it rounds otherwise. A micro-batch that is missing moves weights by a hundred times as much.
+const TOLERANCE: f32 = 1e-4;
+
 fn run_file(peers: u16) -> RunFile {
     RunFile {
         steps: STEPS,
@@ -95,6 +98,60 @@ async fn a_ring_of_two_versions_with_a_norm_to_clip_outlives_a_device_too() {
     let ring = train_ring(run, &devices, Over::Loopback { seed: 3 }).await;
     assert_eq!(ring.result.digests, whole.result.digests);
     assert_eq!(recoveries(&ring).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leaves_on_purpose_costs_nobody_a_step() {
+    for stage in 0..3 {
+        let mut devices = vec![device(); 3];
+        devices[stage].hands_on_at = Some(20);
+        let recoveries = compare(run_file(3), &devices, Over::WebRtc).await;
+        let [left] = &recoveries[..] else {
+            panic!("stage {stage}: {recoveries:?}");
+        };
+        let words = format!("device {stage} hands its layers on and leaves");
+        assert_eq!((&left.reason, left.repeated), (&words, 0));
+        assert!(left.step > 20 && !left.taken.is_empty(), "{left:?}");
+        assert!(left.seconds.is_some(), "{left:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_whose_gpu_is_lost_opens_it_again_and_keeps_its_place() {
+    if let Err(error) = ringtmp_compute::Executor::open(ExecutorChoice::Gpu).await {
+        return eprintln!("SKIP: {error}");
+    }
+    let gpu = RingDevice {
+        loses_gpu_at: vec![20, 40],
+        ..ExecutorChoice::Gpu.into()
+    };
+    let run = run_file(3);
+    let alone = undisturbed(&run).await;
+    let over = Over::Loopback { seed: 5 };
+    let ring = train_ring(run, &[device(), gpu, device()], over).await;
+    for (ours, theirs) in ring.weights.iter().zip(&alone.weights) {
+        assert_eq!(ours.name, theirs.name);
+        for (our, their) in ours.values.iter().zip(&theirs.values) {
+            let apart = (our - their).abs();
+            assert!(apart <= TOLERANCE, "{}: {apart} apart", ours.name);
+        }
+    }
+    assert_eq!(ring.weights.len(), alone.weights.len());
+    let recoveries = recoveries(&ring);
+    assert_eq!(recoveries.len(), 2, "{recoveries:?}");
+    for recovery in &recoveries {
+        assert!(recovery.reason.contains("GPU was lost"), "{recovery:?}");
+        assert!(recovery.step > 0 && recovery.moved == 0, "{recovery:?}");
+    }
+    let room = ring.views[1].room.as_ref().expect("it is in its room");
+    let cut_out = room
+        .members
+        .iter()
+        .filter_map(|member| member.cut_out.as_ref());
+    assert_eq!(cut_out.count(), 0);
+    let said = ring.views[1].notices.iter();
+    let back = said.filter(|notice| notice.text.contains("The GPU is back"));
+    assert!(back.count() > 0, "{:?}", ring.views[1].notices);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,10 +7,11 @@
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
 //! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`mod@format`] and [`rate`]
-//! deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`kept`] what it keeps, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
+//! deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`battery`] when it runs low, [`kept`] what it keeps, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
 
 pub mod address;
 pub mod agent;
+pub mod battery;
 pub mod curves;
 pub mod drawing;
 pub mod format;

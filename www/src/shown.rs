@@ -1,9 +1,11 @@
 //! What is to be shown, in words, made from a [`View`]. No browser here: the page only carries it out.
 
+mod care;
 mod links;
 
 mod news;
 
+pub use care::{Care, OwnDevice, takes_part};
 pub use news::{notice, notices};
 
 use crate::messages::Failure;
@@ -116,6 +118,10 @@ impl Phase {
         let participants = view
             .and_then(|view| view.room.as_ref())
             .map_or(0, participants);
+        let is_here = !matches!(self, Self::Refused | Self::Broken | Self::Left);
+        let is_on = matches!(self, Self::Training | Self::Paused | Self::Reconfiguring);
+        let hands_on = is_on && view.is_some_and(has_neighbours);
+        let leaves = is_on && own_status(view) == Some(MemberStatus::Leaving);
         Controls {
             start: self == Self::Waiting && participants > 0,
             start_again: matches!(self, Self::Finished | Self::Stopped) && participants > 0,
@@ -130,7 +136,9 @@ impl Phase {
                     | Self::Reconfiguring
                     | Self::Lacking
             ),
-            leave: !matches!(self, Self::Refused | Self::Broken | Self::Left),
+            leave: is_here && !hands_on && !leaves,
+            hand_on: hands_on && !leaves,
+            leave_now: is_here && leaves,
             again: matches!(self, Self::Refused | Self::Broken | Self::Left),
             another: matches!(
                 self,
@@ -157,10 +165,29 @@ pub struct Controls {
     pub stop: bool,
     /// Leave the room.
     pub leave: bool,
+    /// Leave it once others have this device's layers.
+    pub hand_on: bool,
+    /// Leave it without waiting for that any longer.
+    pub leave_now: bool,
     /// Load the page again.
     pub again: bool,
     /// Open another room.
     pub another: bool,
+}
+
+/// What this device does.
+fn own_status(view: Option<&View>) -> Option<MemberStatus> {
+    let view = view?;
+    let mut members = view.room.as_ref()?.members.iter();
+    let own = members.find(|member| Some(member.peer) == view.me)?;
+    Some(own.status)
+}
+
+/// Whether this device holds layers that another could take over.
+fn has_neighbours(view: &View) -> bool {
+    let plan = view.room.as_ref().and_then(|room| room.plan.as_ref());
+    let holds = |plan: &Plan| view.me.is_some_and(|me| plan.stage_of(me).is_some());
+    plan.is_some_and(|plan| plan.stages() > 1 && holds(plan))
 }
 
 /// The sentence under the headline.
@@ -174,7 +201,9 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
             _ => String::new(),
         };
     };
+    let leaves = own_status(Some(view)) == Some(MemberStatus::Leaving);
     match phase {
+        Phase::Training | Phase::Paused if leaves => words::LEAVING_DETAIL.to_owned(),
         Phase::Joining => words::JOINING_ROOM.to_owned(),
         Phase::Waiting => {
             let wanted = view.run.as_ref().map_or(0, |run| run.start_at_peers);
@@ -442,6 +471,7 @@ const fn status(status: MemberStatus) -> (&'static str, &'static str) {
         MemberStatus::Watching => (words::STATUS_WATCHING, "watching"),
         MemberStatus::Done => (words::STATUS_DONE, "done"),
         MemberStatus::Away => (words::STATUS_AWAY, "away"),
+        MemberStatus::Leaving => (words::STATUS_LEAVING, "away"),
         MemberStatus::CutOut => (words::STATUS_CUT_OUT, "cut-out"),
     }
 }

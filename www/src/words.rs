@@ -48,6 +48,9 @@ pub const BUTTON_PAUSE: &str = "Pause";
 pub const BUTTON_RESUME: &str = "Resume";
 pub const BUTTON_STOP: &str = "Stop";
 pub const BUTTON_LEAVE: &str = "Leave";
+pub const BUTTON_LEAVE_NOW: &str = "Leave at once";
+pub const BUTTON_HAND_ON: &str = "Hand my layers on";
+pub const BUTTON_PAUSE_ALL: &str = "Pause for all";
 pub const BUTTON_RELOAD: &str = "Try again";
 pub const PLEDGE: &str = "This device gives up to";
 pub const BUTTON_HOME: &str = "Open another room";
@@ -80,6 +83,9 @@ pub const SHARE_NETWORK_WARNED: &str = "Any device in this network can open it: 
 pub const INSECURE: &str = "This page came without HTTPS, so the browser holds back the GPU, storage and keeping the screen on. This device trains on its CPU";
 pub const INSECURE_ADVICE: &str = "For the rest, open the https:// link that the server shows.";
 
+pub const SCREEN_KEPT: &str = "The screen stays on while this device trains. Locking it, or going to another app, stops this page: after a few seconds the others take over its layers.";
+pub const SCREEN_NOT_KEPT: &str = "Keep this page in view: this browser does not keep the screen on for it. Once the screen is locked the page stops, and after a few seconds the others take over its layers.";
+
 pub const SERVER_CONNECTING: &str = "connecting to the server";
 pub const SERVER_CONNECTED: &str = "server connected";
 pub const SERVER_LOST: &str = "server lost";
@@ -104,6 +110,7 @@ pub const JOINING_ROOM: &str = "The server is there. Entering the room.";
 pub const WARMING_UP_DETAIL: &str =
     "The devices build their layers, connect to their neighbours and prepare their kernels.";
 pub const PAUSED_DETAIL: &str = "No new step begins until somebody presses Resume.";
+pub const LEAVING_DETAIL: &str = "This device finishes the step, hands its layers on, and leaves as soon as the others have them.";
 pub const LEFT_DETAIL: &str = "The others go on without this device. Reload the page to come back.";
 
 pub const NUMBER_STEP: &str = "Step";
@@ -145,6 +152,7 @@ pub const STATUS_SPARE: &str = "spare";
 pub const STATUS_WATCHING: &str = "watching";
 pub const STATUS_DONE: &str = "done";
 pub const STATUS_AWAY: &str = "away";
+pub const STATUS_LEAVING: &str = "leaving";
 pub const STATUS_CUT_OUT: &str = "cut out";
 
 pub const LAYERS_TOO_FEW: &str = "none: there are more devices than layers";
@@ -433,15 +441,30 @@ pub fn reconfiguring(reason: &str) -> String {
 }
 
 /// After the ring was put together anew.
-pub fn recovered(reason: &str, layers: u32, step: u32, seconds: &str) -> String {
-    let moved = match layers {
-        0 => String::new(),
-        1 => "1 layer moved, and ".to_owned(),
-        layers => format!("{layers} layers moved, and "),
-    };
+pub fn recovered(reason: &str, taken: &str, step: u32, seconds: &str) -> String {
     format!(
-        "{reason}. After {seconds} {moved}training went on from step {}.",
+        "{reason}.{taken} Training went on from step {} after {seconds}.",
         step + 1
+    )
+}
+
+/// Who has taken over which layers, as a sentence.
+pub fn taken_over(parts: &[(&str, String)]) -> String {
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|(name, layers)| format!("{name} took over {layers}"))
+        .collect();
+    match &parts[..] {
+        [] => String::new(),
+        [only] => format!(" {only}."),
+        [most @ .., last] => format!(" {}, and {last}.", most.join(", ")),
+    }
+}
+
+/// A battery that runs out.
+pub fn battery_low(level: &str) -> String {
+    format!(
+        "This device's battery is at {level}. It can hand its layers on to the others and leave, so that nothing is lost when it goes off."
     )
 }
 

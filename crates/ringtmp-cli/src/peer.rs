@@ -174,6 +174,12 @@ impl Peer {
         }
     }
 
+    /// Wants to leave once others have its layers; the peer then ends by itself.
+    pub(crate) fn hand_on(&mut self) {
+        // Where the queue is full, or the peer has ended, whoever asked can only leave at once.
+        drop(self.commands.try_send(Command::HandOn));
+    }
+
     /// Leaves the room, waiting for the goodbye a little.
     pub(crate) async fn leave(mut self) {
         if self.commands.try_send(Command::Leave).is_ok() {

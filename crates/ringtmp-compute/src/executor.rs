@@ -83,6 +83,19 @@ impl Executor {
         }
     }
 
+    /// The CPU, which is always there.
+    pub fn cpu() -> Self {
+        Self(Device::Cpu)
+    }
+
+    /// Loses the device for good, as if its driver had been reset. Does nothing to a CPU.
+    pub fn lose(&self) {
+        match &self.0 {
+            Device::Cpu => {}
+            Device::Gpu(gpu) => gpu.destroy(),
+        }
+    }
+
     /// What computes.
     pub fn kind(&self) -> ExecutorKind {
         match self.0 {

@@ -15,10 +15,12 @@
 
 mod absence;
 mod disks;
+mod leaving;
 mod planning;
 mod rebuilding;
 mod recovery;
 mod report;
+mod stumbling;
 mod views;
 
 use crate::curve::Curve;
@@ -75,6 +77,8 @@ struct Member {
     suspected_by: BTreeSet<PeerId>,
     /// What it keeps of the run.
     disk: Disk,
+    /// It goes as soon as others have its layers.
+    leaving: bool,
 }
 
 impl Member {
@@ -222,6 +226,7 @@ impl Room {
             cut_out: None,
             silent: false,
             away: None,
+            leaving: false,
             suspected_by: BTreeSet::new(),
             disk: Disk::default(),
         });
@@ -267,11 +272,15 @@ impl Room {
                 self.show();
             }
         }
+        self.attend_to_leavers(now);
     }
 
     /// A member speaks. What does not fit the state (late, or of another epoch) is ignored; what no correct member would say
     /// is refused to it.
     pub fn message(&mut self, now: Time, from: PeerId, message: ClientMessage) {
+        if !self.has(from) {
+            return;
+        }
         self.has_spoken(from);
         let Some(message) = self.keep_for_later(from, message) else {
             return;
@@ -296,8 +305,8 @@ impl Room {
             }
             ClientMessage::Start if self.rebuilding.is_some() => self.rebuild(now),
             ClientMessage::Start => self.start(now),
-            ClientMessage::Pause => self.change(RoomState::Training, RoomState::Paused),
-            ClientMessage::Resume => self.change(RoomState::Paused, RoomState::Training),
+            ClientMessage::Pause => self.pause(),
+            ClientMessage::Resume => self.go_on(),
             ClientMessage::Stop => {
                 let lacking = matches!(self.state, RoomState::Lacking { .. });
                 if self.running() || lacking || self.profiles_due.is_some() {
@@ -305,6 +314,11 @@ impl Room {
                 }
             }
             ClientMessage::Leave => self.leave(now, from),
+            ClientMessage::HandOn => self.hand_on(from),
+            ClientMessage::Stumbled { epoch, reason } => {
+                self.stumbled(now, from, epoch, &reason);
+            }
+            ClientMessage::Computes { executor, adapter } => self.computes(from, executor, adapter),
             ClientMessage::Profile { profile } => self.profile(now, from, profile),
             ClientMessage::Pledge { memory_bytes } => self.pledge(from, memory_bytes),
             ClientMessage::Ready { epoch, links } => self.ready(now, from, epoch, links),
@@ -344,6 +358,7 @@ impl Room {
                 links,
             } => self.done(now, from, epoch, digests, links),
         }
+        self.attend_to_leavers(now);
     }
 
     fn pledge(&mut self, from: PeerId, memory_bytes: Option<u64>) {
@@ -373,6 +388,7 @@ impl Room {
         if self.report_view_due.is_some_and(|due| now >= due) {
             self.show();
         }
+        self.attend_to_leavers(now);
     }
 
     /// When [`Room::tick`] is due.

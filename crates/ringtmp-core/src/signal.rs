@@ -5,7 +5,7 @@ mod refusal;
 mod returning;
 mod view;
 
-pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication};
+pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken};
 pub use refusal::Refusal;
 pub use returning::{Phase, Returning, Standing};
 pub use view::{MemberStatus, MemberView, ProfileView, RoomState, RoomView, RunResult};
@@ -21,7 +21,7 @@ use crate::trace::Report;
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 6;
+pub const PROTOCOL_VERSION: u16 = 7;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
@@ -86,8 +86,26 @@ pub enum ClientMessage {
     Resume,
     /// End the run; members stay in the room.
     Stop,
-    /// Leave the room.
+    /// Leave the room, now.
     Leave,
+    /// Leave the room as soon as others have this peer's layers, so that nothing is made again. Answered by
+    /// [`ServerMessage::Released`].
+    HandOn,
+    /// The device that computes here has lost what it held, or refused to work, and is made ready again. Copies are kept, and
+    /// nobody is to blame.
+    Stumbled {
+        /// The plan it was working under.
+        epoch: Epoch,
+        /// In words for the user.
+        reason: String,
+    },
+    /// What computes here has changed.
+    Computes {
+        /// What computes now.
+        executor: ExecutorKind,
+        /// The adapter or processor, as far as it is known.
+        adapter: String,
+    },
     /// The stage and the links of this epoch are there.
     Ready {
         /// The plan that was prepared.
@@ -271,6 +289,8 @@ pub enum ServerMessage {
         /// Oldest first.
         points: Vec<Point>,
     },
+    /// The answer to [`ClientMessage::HandOn`]: nobody needs you any more. You are no member now.
+    Released,
     /// No. The server closes the socket after a refusal to create or to join.
     Refused {
         /// Why.

@@ -13,6 +13,7 @@
 pub mod bench;
 mod checkpoint;
 mod datasets;
+mod device;
 mod error;
 mod measure;
 mod member;

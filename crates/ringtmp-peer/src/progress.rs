@@ -117,6 +117,7 @@ impl Progress {
                 self.notice(NoticeLevel::Error, refusal.to_string(), "");
             }
             ServerMessage::Created { .. }
+            | ServerMessage::Released
             | ServerMessage::Signal { .. }
             | ServerMessage::Prepare { .. }
             | ServerMessage::Halt { .. }

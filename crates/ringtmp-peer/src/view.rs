@@ -184,6 +184,10 @@ pub enum Command {
         /// What it shows.
         label: u32,
     },
+    /// Leave the room as soon as others have this device's layers; then the peer's future ends.
+    HandOn,
+    /// Lose the GPU, as if the system had taken it away: to see what becomes of it.
+    LoseGpu,
     /// Leave the room; the peer's future ends.
     Leave,
 }

@@ -10,7 +10,8 @@ use crate::samples::{self, Labelled, Supply};
 use crate::vault::{self, CopyError};
 use futures::channel::mpsc;
 use ringtmp_compute::{
-    ComputeError, Executor, IGNORED_LABEL, Packed, Parameter, Stage, StageConfig, TensorError,
+    ComputeError, Executor, ExecutorChoice, IGNORED_LABEL, Packed, Parameter, Stage, StageConfig,
+    TensorError,
 };
 use ringtmp_core::ids::{Epoch, MicroBatchId, Step, Version};
 use ringtmp_core::node::{Assignment, Loss, Outcome};
@@ -108,6 +109,8 @@ pub(crate) enum Done {
         told: Outcome,
     },
     Digests(Vec<LayerDigest>),
+    /// The device that was lost is here again, or another.
+    Reopened(Executor),
     Copies {
         version: Version,
         copies: BTreeMap<usize, Vec<u8>>,
@@ -118,6 +121,8 @@ pub(crate) enum Done {
 /// What is known of a device without measuring it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Circumstances {
+    /// What its user wants to compute with.
+    pub(crate) executor: ExecutorChoice,
     /// Of the device that is emulated, if one is.
     pub(crate) operations_per_second: Option<f64>,
     /// Of the medium that it shares with others, if there is one.
@@ -129,20 +134,20 @@ pub(crate) struct Circumstances {
 /// What a stage is built from.
 #[derive(Debug)]
 pub(crate) struct Workshop {
-    executor: Executor,
+    pub(crate) executor: Executor,
     run: Run,
     place: DataPlace,
     own: OwnSamples,
     /// Weights to begin from, those of the whole model.
     initial: Option<Arc<[Parameter]>>,
     weights: Option<mpsc::Sender<Vec<Parameter>>>,
-    circumstances: Circumstances,
-    bench: Option<Bench>,
+    pub(crate) circumstances: Circumstances,
+    pub(crate) bench: Option<Bench>,
 }
 
 /// A stage at work.
 #[derive(Debug)]
-struct Bench {
+pub(crate) struct Bench {
     stage: Stage,
     /// At a source.
     supply: Option<Supply>,

@@ -151,7 +151,7 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
     let device = draws.between(0, devices as u64 - 1) as usize;
     let next = (device + 1) % devices;
     let seconds = 6.0 * draws.unit().powi(2);
-    match draws.between(0, 9) {
+    match draws.between(0, 12) {
         0 => FaultKind::Crash {
             device,
             returns_after: None,
@@ -182,12 +182,14 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
             seconds,
             forgets: draws.unit() < 0.7,
         },
+        9 | 10 => FaultKind::HandOn { device },
+        11 => FaultKind::GpuLost { device },
         _ => FaultKind::Pause { device, seconds },
     }
 }
 
 /// Words of a room that stops because nobody, or nobody with samples, is left.
-const NOBODY_LEFT: [&str; 7] = [
+const NOBODY_LEFT: [&str; 8] = [
     "missing: waiting for",
     "keeps anything of this run",
     "lies with more devices than there are layers",
@@ -195,6 +197,8 @@ const NOBODY_LEFT: [&str; 7] = [
     "no device is left",
     "none of the devices answers",
     "left the ring",
+    // Twice, of the only device.
+    "the GPU was lost",
 ];
 
 /// What became of many rings in which things went wrong.

@@ -74,10 +74,14 @@ pub(crate) enum Bug {
     KeepsAnotherPast,
     /// A device gets another version from its disk than it was asked for.
     LoadsAnotherVersion,
+    /// A device that is to hand its layers on leaves at once.
+    LeavesAtOnce,
+    /// With what lies on a GPU that is lost, a device loses its copies.
+    LosesCopiesWithGpu,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -103,6 +107,8 @@ impl Bug {
         Self::DrawsAsBefore,
         Self::KeepsAnotherPast,
         Self::LoadsAnotherVersion,
+        Self::LeavesAtOnce,
+        Self::LosesCopiesWithGpu,
     ];
 
     /// Whether it shows only where a device is lost.
@@ -117,6 +123,8 @@ impl Bug {
                 | Self::DrawsAsBefore
                 | Self::KeepsAnotherPast
                 | Self::LoadsAnotherVersion
+                | Self::LeavesAtOnce
+                | Self::LosesCopiesWithGpu
         )
     }
 }

@@ -108,6 +108,16 @@ pub enum FaultKind {
         /// Which.
         device: usize,
     },
+    /// A device leaves on purpose, once others have its layers.
+    HandOn {
+        /// Which.
+        device: usize,
+    },
+    /// The GPU of a device is reset: its stage is gone, its copies are left.
+    GpuLost {
+        /// Which.
+        device: usize,
+    },
     /// A device's socket to the server breaks; it trains on, and returns after so many seconds.
     SocketLost {
         /// Which.
@@ -133,7 +143,10 @@ impl FaultKind {
     /// How long it lasts; what is for good lasts no time.
     pub fn seconds(&self) -> f64 {
         match self {
-            Self::Crash { .. } | Self::Leave { .. } => 0.0,
+            Self::Crash { .. }
+            | Self::Leave { .. }
+            | Self::HandOn { .. }
+            | Self::GpuLost { .. } => 0.0,
             Self::Pause { seconds, .. }
             | Self::Cut { seconds, .. }
             | Self::OneWay { seconds, .. }

@@ -200,10 +200,18 @@ fn fertile(bug: Bug, mode: Mode) -> Scenario {
     if bug.is_about_losses() {
         scenario.outline.steps = 12;
         scenario.outline.replication = Replication::Every(2);
-        let what = FaultKind::Crash {
-            device: 0,
-            returns_after: None,
-            noticed: true,
+        let what = match bug {
+            Bug::LeavesAtOnce => {
+                // Seldom enough for something to be lost.
+                scenario.outline.replication = Replication::Every(5);
+                FaultKind::HandOn { device: 1 }
+            }
+            Bug::LosesCopiesWithGpu => FaultKind::GpuLost { device: 1 },
+            _ => FaultKind::Crash {
+                device: 0,
+                returns_after: None,
+                noticed: true,
+            },
         };
         let at_seconds = 8.0;
         scenario.faults.push(Fault { at_seconds, what });
@@ -268,6 +276,10 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
                 | Bug::LoadsAnotherVersion => {
                     matches!(complaint, Complaint::Digest { .. })
                 }
+                Bug::LeavesAtOnce => {
+                    matches!(complaint, Complaint::MadeAgain { steps } if *steps > 0)
+                }
+                Bug::LosesCopiesWithGpu => matches!(complaint, Complaint::Digest { .. }),
                 Bug::HidesCopies => matches!(complaint, Complaint::StableGivenUp { .. }),
                 Bug::ForgetsNothing => {
                     matches!(complaint, Complaint::TooManyCopies { device: 1, .. })
@@ -309,6 +321,36 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
                 ),
             };
             assert!(right, "{bug:?} in {mode}: {complaint}");
+        }
+    }
+}
+
+#[test]
+fn whoever_leaves_on_purpose_costs_no_step_and_a_gpu_that_is_lost_no_device() {
+    for mode in Mode::ALL {
+        for device in 0..4 {
+            let run = |what| {
+                let mut scenario = Scenario::equal(4, mode, 40, 12, 1.0);
+                scenario.outline.replication = Replication::Every(3);
+                let at_seconds = 8.0;
+                scenario.faults.push(Fault { at_seconds, what });
+                simulate_checked(&scenario).unwrap_or_else(|error| panic!("{mode}: {error}"))
+            };
+            let left = run(FaultKind::HandOn { device });
+            let [recovery] = &left.recoveries[..] else {
+                panic!("{mode}, {device}: {:?}", left.recoveries);
+            };
+            let words = format!("device {device} hands its layers on and leaves");
+            assert_eq!((&recovery.reason, recovery.repeated), (&words, 0), "{mode}");
+            assert!(recovery.step > 0, "{mode}, {device}: {recovery:?}");
+            assert!(!recovery.taken.is_empty(), "somebody has its layers");
+            assert!(left.order.len() == 3 && !left.order.contains(&device));
+            let lost = run(FaultKind::GpuLost { device });
+            let [recovery] = &lost.recoveries[..] else {
+                panic!("{mode}, {device}: {:?}", lost.recoveries);
+            };
+            assert!(recovery.step > 0 && recovery.moved == 0, "{recovery:?}");
+            assert_eq!(lost.order.len(), 4, "it is still there");
         }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Controls {
     resume: HtmlElement,
     stop: HtmlElement,
     leave: HtmlElement,
+    hand_on: HtmlElement,
+    leave_now: HtmlElement,
     reload: HtmlElement,
     home: HtmlElement,
 }
@@ -44,6 +46,8 @@ impl Controls {
         let pause = button(words::BUTTON_PAUSE, "", Command::Pause)?;
         let stop = button(words::BUTTON_STOP, "", Command::Stop)?;
         let leave = button(words::BUTTON_LEAVE, "", Command::Leave)?;
+        let hand_on = button(words::BUTTON_LEAVE, "", Command::HandOn)?;
+        let leave_now = button(words::BUTTON_LEAVE_NOW, "", Command::Leave)?;
         let reload: HtmlElement = dom
             .text(&row, "button", "primary", words::BUTTON_RELOAD)?
             .dyn_into()?;
@@ -65,6 +69,8 @@ impl Controls {
             resume,
             stop,
             leave,
+            hand_on,
+            leave_now,
             reload,
             home,
         })
@@ -78,6 +84,8 @@ impl Controls {
         show(&self.resume, controls.resume);
         show(&self.stop, controls.stop);
         show(&self.leave, controls.leave);
+        show(&self.hand_on, controls.hand_on);
+        show(&self.leave_now, controls.leave_now);
         show(&self.reload, controls.again);
         show(&self.home, controls.another);
     }

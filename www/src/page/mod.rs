@@ -1,5 +1,8 @@
 //! The page half: shows what the worker reports, and sends back what the user presses.
 
+mod awake;
+mod battery;
+mod care;
 mod controls;
 mod curves;
 mod dom;
@@ -10,6 +13,7 @@ mod kept;
 mod members;
 mod notices;
 mod numbers;
+mod own_device;
 mod pledge;
 mod ring;
 mod room;
@@ -73,6 +77,7 @@ struct App {
     /// Renders, for timers and listeners of the browser.
     render_again: OnceCell<Function>,
     scheme: OnceCell<MediaQueryList>,
+    own: OnceCell<own_device::Watched>,
 }
 
 /// What is known.
@@ -134,6 +139,7 @@ impl App {
             render_due: Cell::new(false),
             render_again: OnceCell::new(),
             scheme: OnceCell::new(),
+            own: OnceCell::new(),
         })
     }
 
@@ -399,6 +405,7 @@ impl App {
                 samples: rate(&state.samples),
                 bytes: rate(&state.bytes),
             },
+            device: self.own_device(phase, view),
             url: url.as_deref(),
         })?;
         if put_off {
@@ -460,6 +467,8 @@ impl App {
             // A query that nobody holds may be collected with its listeners.
             self.scheme.set(scheme).ok();
         }
+        self.watch_own_device()?;
+        self.say_goodbye_when_closed()?;
         // A page that comes back from the browser's cache has lost its connections.
         let location = self.window.location();
         dom::listen(&self.window, "pageshow", move |event| {

@@ -1,5 +1,6 @@
 //! The page of a room.
 
+use super::care::CareNotes;
 use super::controls::Controls;
 use super::curves::Curves;
 use super::dom::{Dom, set_text, show};
@@ -13,7 +14,7 @@ use super::share::Share;
 use super::timeline::Timeline;
 use crate::pledge::changeable;
 use crate::ring::RingDrawing;
-use crate::shown::{self, Ending, Phase, Progress};
+use crate::shown::{self, Care, Ending, OwnDevice, Phase, Progress};
 use crate::{format, words};
 use ringtmp_core::plan::Plan;
 use ringtmp_peer::{Command, Notice, View};
@@ -29,6 +30,7 @@ pub(super) struct Room {
     notices: Notices,
     numbers: Numbers,
     controls: Controls,
+    care: CareNotes,
     pledge: Pledge,
     share: Share,
     ring: Ring,
@@ -47,6 +49,8 @@ pub(super) struct Content<'a> {
     /// Notices of the page's own.
     pub(super) own_notices: &'a [Notice],
     pub(super) figures: Figures,
+    /// What is known of this device.
+    pub(super) device: OwnDevice,
     /// The link to the room.
     pub(super) url: Option<&'a str>,
 }
@@ -70,6 +74,7 @@ impl Room {
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
         let controls = Controls::new(dom, &story, window, Rc::clone(&act))?;
+        let care = CareNotes::new(dom, &story, Rc::clone(&act))?;
         let pledge = Pledge::new(dom, &story, Rc::clone(&act))?;
         let ring = Ring::new(dom, &top)?;
         let share = Share::new(dom, &top, window)?;
@@ -86,6 +91,7 @@ impl Room {
             notices,
             numbers,
             controls,
+            care,
             pledge,
             share,
             ring,
@@ -104,6 +110,7 @@ impl Room {
             ending,
             own_notices,
             figures,
+            device,
             url,
         } = content;
         let phase = Phase::of(view, ending);
@@ -116,6 +123,7 @@ impl Room {
         notices.extend_from_slice(own_notices);
         self.notices.update(notices)?;
         self.controls.update(phase.controls(view));
+        self.care.update(&Care::of(phase, view, device))?;
         self.pledge
             .update(view.and_then(|view| changeable(phase, view)))?;
         self.share.update(url)?;

@@ -2,7 +2,7 @@
 
 use super::Ending;
 use crate::{format, words};
-use ringtmp_core::signal::{Recovery, RoomState};
+use ringtmp_core::signal::{Recovery, RoomState, Taken};
 use ringtmp_peer::{Notice, NoticeLevel, View};
 
 /// How many times that the ring was put together anew are told of.
@@ -12,9 +12,16 @@ const RECOVERIES_SHOWN: usize = 3;
 fn recovered(recovery: &Recovery) -> Notice {
     let reason = recovery.reason.trim_end_matches('.');
     let seconds = format::duration(recovery.seconds.unwrap_or_default());
-    let text = words::recovered(reason, u32::from(recovery.moved), recovery.step, &seconds);
+    let taken: Vec<(&str, String)> = recovery.taken.iter().map(taken_over).collect();
+    let taken = words::taken_over(&taken);
+    let text = words::recovered(reason, &taken, recovery.step, &seconds);
     let advice = words::made_again(recovery.repeated);
     notice(NoticeLevel::Information, &text, &advice)
+}
+
+fn taken_over(taken: &Taken) -> (&str, String) {
+    let [first, last] = [taken.first, taken.last].map(|layer| u32::from(layer) + 1);
+    (&taken.by, words::layer_range(first, last))
 }
 
 /// Everything said to the user: the ending first, then the peer's own notices, newest first. What the headline says

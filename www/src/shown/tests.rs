@@ -1,6 +1,7 @@
 use super::*;
+use crate::battery::Battery;
 use ringtmp_core::ids::Version;
-use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, Recovery, RunResult};
+use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, Recovery, RunResult, Taken};
 use ringtmp_peer::{LinkView, NoticeLevel};
 
 fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
@@ -281,21 +282,75 @@ fn what_lies_twice_is_called_safe_and_what_lies_with_one_device_is_not() {
 #[test]
 fn what_a_loss_came_to_is_told_in_sentences_once_it_is_over() {
     let mut view = view();
+    let taken = |by: &str, first, last| Taken {
+        by: by.to_owned(),
+        first,
+        last,
+    };
+    let taken = vec![taken("tab 1", 1, 1), taken("tab 2", 2, 4)];
     let recovery = |repeated, moved, seconds| Recovery {
         reason: "a phone left the ring, and with it layer 2".to_owned(),
         step: 12,
         repeated,
         moved,
+        taken: taken.clone(),
         seconds,
     };
     let recoveries = vec![recovery(3, 2, Some(0.42)), recovery(0, 0, None)];
     room(&mut view).recoveries = recoveries;
     let told = notices(Some(&view), None);
-    let text = "a phone left the ring, and with it layer 2. After 0.4 s 2 layers moved, and training went on from step 13.";
+    let text = "a phone left the ring, and with it layer 2. tab 1 took over layer 2, and tab 2 took over layers 3–5. Training went \
+        on from step 13 after 0.4 s.";
     let expected = notice(NoticeLevel::Information, text, "3 steps were made again.");
     assert_eq!(told.first(), Some(&expected));
     let again = told.iter().filter(|other| other.text.contains("went on"));
     assert_eq!(again.count(), 1, "the other is not over");
+}
+
+#[test]
+fn who_holds_layers_leaves_by_handing_them_on_and_may_still_leave_at_once() {
+    let mut view = view();
+    let controls = |phase: Phase, view: &View| {
+        let controls = phase.controls(Some(view));
+        [controls.leave, controls.hand_on, controls.leave_now]
+    };
+    for phase in [Phase::Training, Phase::Paused, Phase::Reconfiguring] {
+        assert_eq!(controls(phase, &view), [false, true, false]);
+    }
+    assert_eq!(controls(Phase::Waiting, &view), [true, false, false]);
+    let me = view.me.replace(PeerId(3));
+    let watches = controls(Phase::Training, &view);
+    assert_eq!(watches, [true, false, false], "it holds nothing");
+    view.me = me;
+    room(&mut view).members[0].status = MemberStatus::Leaving;
+    assert_eq!(controls(Phase::Training, &view), [false, false, true]);
+    assert_eq!(
+        sentence(Phase::Training, Some(&view)),
+        words::LEAVING_DETAIL
+    );
+}
+
+#[test]
+fn a_low_battery_is_spoken_of_while_there_is_something_to_save_and_the_lock_to_whom_has_one() {
+    let view = view();
+    let device = |level, charging, has_touch| OwnDevice {
+        battery: Some(Battery { level, charging }),
+        has_touch,
+        screen_kept: false,
+    };
+    let care = |phase, device| Care::of(phase, Some(&view), device);
+    let low = care(Phase::Training, device(0.12, false, true));
+    assert!(low.battery.is_some_and(|text| text.contains("12")));
+    assert!(low.may_hand_on && low.may_pause);
+    assert_eq!(low.screen, Some(words::SCREEN_NOT_KEPT));
+    for (phase, device) in [
+        (Phase::Training, device(0.12, true, false)),
+        (Phase::Training, device(0.9, false, false)),
+        (Phase::Finished, device(0.12, false, false)),
+    ] {
+        let care = care(phase, device);
+        assert_eq!((care.battery, care.screen), (None, None), "{phase:?}");
+    }
 }
 
 #[test]

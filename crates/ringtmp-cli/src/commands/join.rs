@@ -2,7 +2,7 @@
 
 use crate::arguments::Join;
 use crate::follow::outcome;
-use crate::interrupt::interrupted;
+use crate::interrupt::{Interrupt, Interrupts};
 use crate::memory::Memory;
 use crate::peer::{Carrier, Part, Peer};
 use crate::speed::Speed;
@@ -11,8 +11,13 @@ use crate::trace_file::TraceFile;
 use anyhow::{Result, bail};
 use ringtmp_core::signal::Role;
 use ringtmp_peer::{Entry, Own};
+use std::time::Duration;
+use tokio::time::Instant;
 
-/// Takes part until it is interrupted, or, if asked to, until the run ends.
+/// How long a device that leaves waits for the others to have its layers: a step, a copy of every stage, and a plan.
+const HAND_ON_MAX: Duration = Duration::from_secs(60);
+
+/// Takes part until it is interrupted (then its layers are handed on first, unless it is interrupted once more), or, if asked to, until the run ends.
 pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
     let speed = match join.pace {
         None => None,
@@ -52,11 +57,30 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
 /// Shows how a peer takes part, until it is interrupted or, if asked to, until the run ends; then it leaves.
 pub(super) async fn take_part(mut peer: Peer, exit_when_finished: bool, quiet: bool) -> Result<()> {
     let mut screen = Screen::new(quiet);
-    let mut interrupt = std::pin::pin!(interrupted());
+    let mut interrupts = Interrupts::listen()?;
+    let mut leaves_at: Option<Instant> = None;
     let outcome = loop {
+        let patience = async {
+            match leaves_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            changed = peer.changed() => changed?,
-            () = &mut interrupt => break Ok(()),
+            // One that was let go ends by itself.
+            changed = peer.changed() => match changed {
+                Err(_) if leaves_at.is_some() => break Ok(()),
+                changed => changed?,
+            },
+            kind = interrupts.next() => {
+                if kind == Interrupt::Gone || leaves_at.is_some() {
+                    break Ok(());
+                }
+                leaves_at = Some(Instant::now() + HAND_ON_MAX);
+                peer.hand_on();
+                eprintln!("Handing this device's layers on. Press Ctrl-C again to leave at once.");
+            }
+            () = patience => break Ok(()),
         }
         let Some(view) = peer.view() else { continue };
         screen.show(&view);

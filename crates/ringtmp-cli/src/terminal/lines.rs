@@ -277,6 +277,7 @@ fn status_word(status: MemberStatus) -> &'static str {
         MemberStatus::Watching => "watching",
         MemberStatus::Away => "away",
         MemberStatus::Done => "done",
+        MemberStatus::Leaving => "leaving",
         MemberStatus::CutOut => "cut out",
     }
 }

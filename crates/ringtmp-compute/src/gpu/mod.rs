@@ -55,6 +55,11 @@ impl Gpu {
         })
     }
 
+    /// Gives the device back to the system, which loses all that is on it.
+    pub(crate) fn destroy(&self) {
+        self.device.destroy();
+    }
+
     /// The name of the adapter, for people.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -139,6 +139,14 @@ pub enum Input {
         /// In words for the user.
         reason: String,
     },
+    /// The device has lost what it held, as a GPU that was reset: the stage is gone, copies are left, and another stage can be
+    /// built.
+    Stumbled {
+        /// Under which plan.
+        epoch: Epoch,
+        /// In words for the user.
+        reason: String,
+    },
     /// How the shell's stage does; told about once a second.
     Report {
         /// Bytes sent so far.
@@ -148,7 +156,7 @@ pub enum Input {
     },
     /// The answer to [`Output::Measure`].
     Measured(Profile),
-    /// The user wants the room to start, pause, resume or stop.
+    /// The user wants something of the room.
     Ask(ClientMessage),
     /// Time has passed.
     Tick,

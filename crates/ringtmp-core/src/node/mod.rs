@@ -217,10 +217,12 @@ impl Node {
                     self.fail(reason);
                 }
             }
+            Input::Stumbled { epoch, reason } => self.stumble(epoch, reason),
             Input::Report { links, report } => self.report(now, links, report),
             Input::Measured(profile) => {
                 self.tell(ClientMessage::Profile { profile });
             }
+            Input::Ask(message @ ClientMessage::HandOn) => self.tell(message),
             Input::Ask(message) => self.output.push_back(Output::ToRoom(message)),
         }
         self.greet_again(now);
@@ -364,7 +366,9 @@ impl Node {
             ServerMessage::Progress { points } => {
                 self.output.push_back(Output::Event(Event::Points(points)));
             }
-            ServerMessage::Created { .. } | ServerMessage::Refused { .. } => {}
+            ServerMessage::Created { .. }
+            | ServerMessage::Released
+            | ServerMessage::Refused { .. } => {}
         }
     }
 
@@ -495,6 +499,11 @@ impl Node {
             reason: reason.clone(),
             culprit,
         });
+        self.let_go(reason);
+    }
+
+    /// Does nothing more under the plan at work.
+    fn let_go(&mut self, reason: String) {
         if self.recovers() {
             // The room halts everybody, and goes on without whoever is at fault.
             self.forget_links(|_| true);

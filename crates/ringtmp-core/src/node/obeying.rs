@@ -105,6 +105,18 @@ impl Node {
         obeyed.map_or_else(Epoch::default, |plan| plan.epoch)
     }
 
+    /// The stage is gone, and nobody is to blame. What is to be done now, the room says.
+    pub(super) fn stumble(&mut self, epoch: Epoch, reason: String) {
+        if self.under(epoch).is_none() {
+            return;
+        }
+        self.tell(ClientMessage::Stumbled {
+            epoch,
+            reason: reason.clone(),
+        });
+        self.let_go(reason);
+    }
+
     /// Whether the run outlives the loss of a device.
     pub(super) fn recovers(&self) -> bool {
         let outline = self.outline();

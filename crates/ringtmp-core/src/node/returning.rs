@@ -52,7 +52,7 @@ impl Node {
         self.unsure.retain(|told| {
             matches!(
                 told,
-                ClientMessage::Profile { .. } | ClientMessage::Offer { .. }
+                ClientMessage::Profile { .. } | ClientMessage::Offer { .. } | ClientMessage::HandOn
             )
         });
     }

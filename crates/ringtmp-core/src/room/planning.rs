@@ -154,7 +154,7 @@ impl Room {
 
     /// The best plan for the participants there are; none if there are none, or they cannot do it, which stops the room.
     pub(super) fn planned(&mut self) -> Option<Plan> {
-        let order: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
+        let order: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
         if order.is_empty() {
             return None;
         }
@@ -181,22 +181,19 @@ impl Room {
         order: &[PeerId],
         holders: &BTreeMap<LayerIndex, Vec<PeerId>>,
     ) -> Option<Plan> {
+        let peers: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
         let mut with: Vec<PeerId> = Vec::new();
-        for peers in holders.values() {
-            if !peers.iter().any(|peer| with.contains(peer)) {
-                with.extend(
-                    peers
-                        .iter()
-                        .find(|peer| order.contains(peer))
-                        .or(peers.first()),
-                );
+        for holders in holders.values() {
+            if !holders.iter().any(|peer| with.contains(peer)) {
+                let mut stay = holders.iter().filter(|peer| peers.contains(peer));
+                let in_order = stay.clone().find(|peer| order.contains(peer));
+                with.extend(in_order.or(stay.next()));
             }
         }
         let others = order.iter().filter(|peer| !with.contains(peer));
         let others: Vec<PeerId> = others.copied().collect();
         with.extend(others);
         with.truncate(self.run.outline.layers.len());
-        let peers: Vec<PeerId> = self.participants().map(|member| member.peer).collect();
         let place = |peer: &PeerId| peers.iter().position(|other| other == peer);
         let order: Option<Vec<usize>> = with.iter().map(place).collect();
         let problem = self.problem();
@@ -249,7 +246,7 @@ impl Room {
         let Some(plan) = &self.plan else {
             return false;
         };
-        let place = |peer: &PeerId| self.participants().position(|other| other.peer == *peer);
+        let place = |peer: &PeerId| self.stayers().position(|other| other.peer == *peer);
         let order: Option<Vec<usize>> = plan.order.iter().map(place).collect();
         let problem = self.problem();
         let (Some(order), Ok(better)) = (order, partition::arrange_together(&problem)) else {
@@ -286,7 +283,7 @@ impl Room {
 
     fn refusal(&self, no_fit: &NoFit) -> String {
         let names: Vec<&str> = self
-            .participants()
+            .stayers()
             .map(|member| member.device.name.as_str())
             .collect();
         let told = no_fit.told(|device| names[device].to_owned());
@@ -298,7 +295,7 @@ impl Room {
     /// What the planner is told of the participants.
     fn problem(&self) -> Problem {
         let outline = &self.run.outline;
-        let participants: Vec<&Member> = self.participants().collect();
+        let participants: Vec<&Member> = self.stayers().collect();
         let profiles: Vec<Option<&Profile>> = participants
             .iter()
             .map(|member| match &member.told {
@@ -345,7 +342,7 @@ impl Room {
     fn plan_of(&self, peers: &[PeerId], problem: &Problem, arrangement: Arrangement) -> Plan {
         let measured = self.run.outline.planning == Planning::Measured
             && self
-                .participants()
+                .stayers()
                 .any(|member| matches!(member.told, Told::Measured(_)));
         let step_seconds = arrangement.seconds * f64::from(self.run.outline.micro_batches);
         let left_out = (0..peers.len()).filter(|device| !arrangement.order.contains(device));

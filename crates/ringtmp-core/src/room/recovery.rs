@@ -63,11 +63,17 @@ pub(super) struct Recovering {
     recoveries: Vec<Recovery>,
     pub(super) stable: Option<Version>,
     pub(super) every: Option<u16>,
-    was_paused: bool,
+    pub(super) was_paused: bool,
     /// How often it was put together anew, and how often members failed, since a version was last stable.
     attempts: u32,
     failures: u32,
     link_losses: BTreeMap<[PeerId; 2], u32>,
+    /// How often devices had to be made ready again, since a version was last stable.
+    pub(super) stumbles: BTreeMap<PeerId, u32>,
+    /// The next plan gives layers to those who want to leave as well.
+    pub(super) leavers_stay: bool,
+    /// The plan that was at work before the ring was put together anew.
+    pub(super) worked: Option<Plan>,
     /// Whom a member has blamed.
     blamed: BTreeMap<PeerId, BTreeSet<PeerId>>,
     /// The head was asked to let the ring come to rest, because of this.
@@ -200,6 +206,7 @@ impl Room {
                 "the ring was put together {times} times and got no further: {reason}"
             ));
         }
+        recovering.note_work(self.plan.as_ref());
         recovering.began.get_or_insert(now);
         recovering.was_paused |= self.state == RoomState::Paused;
         recovering.rest = None;
@@ -295,10 +302,10 @@ impl Room {
             self.recovering.halt = Some(Halt { due: None, ..halt });
             return self.lack(reason);
         }
-        let Some(plan) = self.planned() else {
+        let Some(planned) = self.planned_from(&holders) else {
             return;
         };
-        let (plan, found) = match (self.with_disks(plan, &holders), self.lacks(&holders)) {
+        let (plan, found) = match (planned, self.lacks(&holders)) {
             (Ok(found), _) => found,
             (Err(plan), None) => (*plan, Found::default()),
             (Err(_), Some(reason)) => {
@@ -306,11 +313,10 @@ impl Room {
                 return self.lack(reason);
             }
         };
-        let start = found.version;
         let mut plan = self.goes_on(plan, found);
         plan.pasts = pasts;
         // What was called stable may be lost with its owner and its buddy, and is then not to be called so any longer.
-        let left = |stable: &Version| *stable <= start;
+        let left = |stable: &Version| *stable <= plan.start;
         self.recovering.stable = self.recovering.stable.filter(left);
         let wait = self.wait_for(&plan);
         self.note_recovery(&plan, reached.unwrap_or_default());
@@ -333,6 +339,7 @@ impl Room {
             RoomState::Reconfiguring { reason } | RoomState::Lacking { reason } => reason.clone(),
             _ => String::new(),
         };
+        let taken = self.taken(plan);
         let recoveries = &mut self.recovering.recoveries;
         // A loss on the way is part of the same recovery.
         if recoveries.last().is_some_and(|last| last.seconds.is_none()) {
@@ -343,6 +350,7 @@ impl Room {
             step: plan.start.0,
             repeated: reached.saturating_sub(plan.start.0),
             moved: u16::try_from(plan.moves.len()).unwrap_or(u16::MAX),
+            taken,
             seconds: None,
         });
         let longest = recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
@@ -418,7 +426,7 @@ impl Room {
     }
 
     /// Goes on without a member.
-    fn cut_out(&mut self, now: Time, peer: PeerId, reason: String) {
+    pub(super) fn cut_out(&mut self, now: Time, peer: PeerId, reason: String) {
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
             member.cut_out = Some(reason.clone());
         }
@@ -511,6 +519,7 @@ impl Room {
             recovering.attempts = 0;
             recovering.failures = 0;
             recovering.link_losses.clear();
+            recovering.stumbles.clear();
         }
         recovering.stable = Some(version);
         recovering.every = Some(every);
@@ -549,6 +558,15 @@ impl Room {
         let idle = self.recovering.rest.is_none() && self.unmeasured().next().is_none();
         let on = self.run.outline.replication.is_on();
         on && idle && self.state == RoomState::Training && self.done.is_empty()
+    }
+
+    /// Asks for rest, or has another reason for the one that was asked for.
+    pub(super) fn ask_for_rest_too(&mut self, reason: String) {
+        match &mut self.recovering.rest {
+            None => self.ask_for_rest(reason),
+            Some(others) if others.contains(&reason) => {}
+            Some(others) => *others = format!("{others}, and {reason}"),
+        }
     }
 
     fn ask_for_rest(&mut self, reason: String) {

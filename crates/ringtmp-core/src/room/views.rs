@@ -46,6 +46,9 @@ impl Room {
         if member.away.is_some() {
             return MemberStatus::Away;
         }
+        if member.leaving {
+            return MemberStatus::Leaving;
+        }
         if self.profiles_due.is_some() && self.unmeasured().any(|other| other.peer == member.peer) {
             return MemberStatus::Measuring;
         }

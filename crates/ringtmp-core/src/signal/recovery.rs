@@ -6,6 +6,20 @@ use serde::{Deserialize, Serialize};
 /// The most recoveries that are told of a run.
 pub const RECOVERIES_SHOWN_MAX: usize = 32;
 
+/// The most that is told of who took over what, so that [`RECOVERIES_SHOWN_MAX`] of them fit a message beside all else.
+pub const TAKEN_SHOWN_MAX: usize = 4;
+
+/// Layers that a device has taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The device's name.
+    pub by: String,
+    /// Of the layers the first, counted from 0.
+    pub first: u16,
+    /// The last, which is one of them.
+    pub last: u16,
+}
+
 /// How often stages are copied to their successors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
@@ -89,6 +103,9 @@ pub struct Recovery {
     pub repeated: u32,
     /// Layers that moved to another device.
     pub moved: u16,
+    /// Who has which layers that it had not before: the first [`TAKEN_SHOWN_MAX`].
+    #[serde(default)]
+    pub taken: Vec<Taken>,
     /// From noticing to the first task under the new plan; none while it is under way.
     pub seconds: Option<f64>,
 }

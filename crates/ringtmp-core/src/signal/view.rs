@@ -127,6 +127,8 @@ pub enum MemberStatus {
     Done,
     /// Its connection to the server is gone. Its part goes on as long as its neighbours hear it.
     Away,
+    /// Leaves as soon as others have its layers.
+    Leaving,
     /// The run goes on without it, because of what it did.
     CutOut,
 }

@@ -249,6 +249,7 @@ async fn enter(
     let own = setup.own;
     let fresh = Fresh::new(&run);
     let circumstances = Circumstances {
+        executor: setup.executor,
         operations_per_second: own.operations_per_second,
         medium_bytes_per_second: own.medium_bytes_per_second,
         memory_bytes: own.memory_bytes,
@@ -347,6 +348,7 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Answers { .. } => "answers",
         ServerMessage::Clock { .. } => "clock",
         ServerMessage::Progress { .. } => "progress",
+        ServerMessage::Released => "released",
         ServerMessage::Refused { .. } => "refused",
     };
     PeerError::Unexpected(name)

@@ -5,6 +5,7 @@ mod disk;
 mod entry;
 mod fresh;
 mod links;
+mod parting;
 mod record;
 mod returning;
 mod work;
@@ -29,6 +30,7 @@ use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 pub(crate) use links::{LinkEvent, Links};
 use record::Record;
 use returning::{Door, WayBack};
+use ringtmp_compute::Executor;
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::{Event, Input, Node, Output, Polled};
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
@@ -76,6 +78,10 @@ struct Shell {
     disk: Disk,
     /// Here while it is idle, in `work` while it works; spectators have none.
     workshop: Option<Workshop>,
+    /// What computes in it.
+    executor: Option<Executor>,
+    /// It is lost, and to be opened again.
+    reopen_due: bool,
     /// At most a build, a copy, a task and a digest of the newest plan: the node asks for one thing at a time.
     jobs: VecDeque<Job>,
     work: Fuse<LocalBoxFuture<'static, Worked>>,
@@ -110,7 +116,9 @@ impl Shell {
             payloads: Payloads::default(),
             vault: Vault::default(),
             disk: Disk::none(),
+            executor: workshop.as_ref().map(|workshop| workshop.executor.clone()),
             workshop,
+            reopen_due: false,
             jobs: VecDeque::new(),
             work: Fuse::terminated(),
             hurry: Hurry::default(),
@@ -140,6 +148,10 @@ impl Shell {
             breath.take().await;
             let wait = self.wait(wake, progress);
             let input = match self.next(&mut commands, wait).await {
+                Happening::Server(message) if is_released(&message) => {
+                    self.leave();
+                    return Ok(());
+                }
                 Happening::Server(message) => self.server_said(*message, progress),
                 Happening::Knocked(signalling) => {
                     self.knock(*signalling, progress);
@@ -154,7 +166,7 @@ impl Shell {
                     None
                 }
                 Happening::Command(Some(command)) if command != Command::Leave => {
-                    self.remember(&command);
+                    self.obey(&command);
                     ask(&command).map(Input::Ask)
                 }
                 Happening::Command(_) => {
@@ -447,31 +459,18 @@ impl Shell {
         let due = [wake, view, report].into_iter().flatten().min();
         due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()))
     }
+}
 
-    /// What a server that forgot this peer has to be told again.
-    fn remember(&mut self, command: &Command) {
-        if let Command::Pledge { memory_bytes } = command {
-            self.door.device.memory_bytes = *memory_bytes;
-        }
-    }
-
-    fn leave(&mut self) {
-        if let Some(signalling) = &self.signalling
-            && let Err(error) = signalling.send(&ClientMessage::Leave)
-        {
-            tracing::debug!(%error, "the server was gone before we left");
-        }
-        for peer in self.links.peers() {
-            self.links.remove(peer);
-            self.connector.disconnect(peer);
-        }
-    }
+/// Whether the room can do without this peer, which wanted to leave.
+fn is_released(message: &Result<ServerMessage, SignallingError>) -> bool {
+    matches!(message, Ok(ServerMessage::Released))
 }
 
 /// What the room is asked for by a command, if it is the room that is asked.
 fn ask(command: &Command) -> Option<ClientMessage> {
     match command {
         Command::Start => Some(ClientMessage::Start),
+        Command::HandOn => Some(ClientMessage::HandOn),
         Command::Pause => Some(ClientMessage::Pause),
         Command::Resume => Some(ClientMessage::Resume),
         Command::Stop => Some(ClientMessage::Stop),
@@ -479,6 +478,6 @@ fn ask(command: &Command) -> Option<ClientMessage> {
             memory_bytes: *memory_bytes,
         }),
         Command::Leave => Some(ClientMessage::Leave),
-        Command::TrainOn { .. } => None,
+        Command::TrainOn { .. } | Command::LoseGpu => None,
     }
 }

@@ -24,12 +24,25 @@ pub(super) struct Worked {
 impl Shell {
     /// Begins the next job, if there is one and the workshop is here.
     pub(super) fn begin_work(&mut self) {
-        if self.jobs.is_empty() {
+        if self.jobs.is_empty() && !self.reopen_due {
             return;
         }
         let Some(mut workshop) = self.workshop.take() else {
             return;
         };
+        if std::mem::take(&mut self.reopen_due) {
+            let work = async move {
+                let result = Ok(Done::Reopened(workshop.reopen().await));
+                Worked {
+                    workshop,
+                    epoch: Epoch::default(),
+                    result,
+                    late: None,
+                }
+            };
+            self.work = work.boxed_local().fuse();
+            return;
+        }
         let Some(job) = self.jobs.pop_front() else {
             return;
         };
@@ -99,6 +112,10 @@ impl Shell {
                     digests,
                     links: self.links.traffic(),
                 }
+            }
+            Ok(Done::Reopened(executor)) => self.reopened(executor, progress),
+            Err(error) if error.is_of_device() => {
+                self.device_lost(epoch, error.to_string(), progress)
             }
             Err(error) => Input::Failed {
                 epoch,

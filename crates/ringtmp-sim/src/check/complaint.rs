@@ -41,6 +41,12 @@ pub enum Complaint {
         /// Stages that knew theirs.
         known: usize,
     },
+    /// Devices left on purpose and nothing else happened, and yet steps were made again.
+    #[error("{steps} steps were made again for a device that left on purpose")]
+    MadeAgain {
+        /// How many.
+        steps: u32,
+    },
     /// Too far ahead.
     #[error("stage {stage} had {ahead} micro-batches in flight with a credit of {credit}")]
     OverCredit {

@@ -2,9 +2,13 @@
 
 use super::peer::{Load, Peer};
 use super::{Event, World};
+use crate::check::Complaint;
 use crate::compute::Compute;
-use crate::scenario::{FaultKind, SERVER_SILENCE};
-use ringtmp_core::node::Assignment;
+#[cfg(test)]
+use crate::planted::Bug;
+use crate::scenario::{Fault, FaultKind, SERVER_SILENCE};
+use ringtmp_core::ids::Epoch;
+use ringtmp_core::node::{Assignment, Input};
 use ringtmp_core::signal::{ClientMessage, RoomState};
 use ringtmp_core::time::Time;
 use std::time::Duration;
@@ -78,6 +82,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 seconds: s,
                 forgets,
             } => self.server_lost(seconds(s), forgets),
+            FaultKind::HandOn { device } => self.hand_on(device),
+            FaultKind::GpuLost { device } => self.gpu_lost(device),
             FaultKind::Leave { device } => {
                 self.tell_server(device, &ClientMessage::Leave);
                 self.crash(device, None, true);
@@ -91,6 +97,64 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                     .retain(|scheduled| !matches!(scheduled.0.event, Event::Returns(_)));
                 self.schedule(seconds(s), Event::AllReturn);
             }
+        }
+    }
+
+    /// The user of a device wants to leave without anything being made again.
+    fn hand_on(&mut self, at: usize) {
+        #[cfg(test)]
+        if self.planted.is_culprits(at, Bug::LeavesAtOnce) {
+            self.tell_server(at, &ClientMessage::Leave);
+            return self.crash(at, None, true);
+        }
+        self.input(at, Input::Ask(ClientMessage::HandOn));
+    }
+
+    /// A device may go, and does.
+    pub(super) fn released(&mut self, at: usize) {
+        self.crash(at, None, true);
+    }
+
+    /// Where devices leave on purpose and nothing goes wrong, nothing is made again.
+    pub(super) fn check_made_again(&mut self) {
+        let on_purpose = |fault: &Fault| matches!(fault.what, FaultKind::HandOn { .. });
+        let scenario = self.scenario;
+        let nothing_else = scenario.faults.iter().all(on_purpose) && scenario.losses.is_empty();
+        let again = self.recoveries.iter().map(|recovery| recovery.repeated);
+        if let (true, Some(steps)) = (nothing_else, again.max().filter(|steps| *steps > 0)) {
+            self.watch.complain(Complaint::MadeAgain { steps });
+        }
+    }
+
+    /// Whatever the device was told to do comes to nothing, and it is ready for another stage.
+    fn gpu_lost(&mut self, at: usize) {
+        let computes = |event: &Event<Load<C>>| match event {
+            Event::Done(other, done) if *other == at => epoch_of_work(done),
+            _ => None,
+        };
+        let under = self.heap.iter().find_map(|next| computes(&next.0.event));
+        let peer = &mut self.peers[at];
+        self.heap.retain(|next| {
+            let lost = computes(&next.0.event).is_some();
+            if let (true, Event::Done(_, done)) = (lost, &next.0.event)
+                && let Input::Completed { outcome, .. } = &**done
+                && let Some(output) = outcome.payload
+            {
+                peer.payloads.remove(&output);
+            }
+            !lost
+        });
+        if peer.stage.take().is_none() {
+            return;
+        }
+        #[cfg(test)]
+        if self.planted.is_culprits(at, Bug::LosesCopiesWithGpu) {
+            peer.vault.clear();
+        }
+        let trains = peer.node.plan().map(|plan| plan.epoch);
+        if let Some(epoch) = under.or(trains) {
+            let reason = "the GPU was lost".to_owned();
+            self.input(at, Input::Stumbled { epoch, reason });
         }
     }
 
@@ -160,6 +224,17 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             self.check_stable(*version);
         }
         self.text(connection, message);
+    }
+}
+
+/// Of what a stage says once it has done something: under which plan.
+fn epoch_of_work(done: &Input) -> Option<Epoch> {
+    match done {
+        Input::Built { epoch }
+        | Input::Completed { epoch, .. }
+        | Input::Snapped { epoch, .. }
+        | Input::Digested { epoch, .. } => Some(*epoch),
+        _ => None,
     }
 }
 

@@ -308,6 +308,9 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
     fn happen(&mut self, event: Event<Load<C>>) {
         match event {
             Event::ToServer(from, message) => self.tell_server(from, &message),
+            Event::FromServer(to, message) if *message == ServerMessage::Released => {
+                self.released(to);
+            }
             Event::FromServer(to, message) => self.input(to, Input::Room(*message)),
             Event::LinkUp(at, peer, epoch) => self.link_up(at, peer, epoch),
             Event::LinkLost(at, peer) => self.link_lost(at, peer),

@@ -87,6 +87,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             ServerMessage::Created { room } => return self.join_all(*room),
             ServerMessage::Room { room } => {
                 self.recoveries.clone_from(&room.recoveries);
+                self.check_made_again();
                 self.became(room.state.clone());
             }
             ServerMessage::Refused {
@@ -103,6 +104,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | ServerMessage::AreYouThere { .. }
             | ServerMessage::Answers { .. }
             | ServerMessage::Welcome { .. }
+            | ServerMessage::Released
             | ServerMessage::Signal { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Clock { .. }

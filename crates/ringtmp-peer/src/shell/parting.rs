@@ -1,0 +1,84 @@
+//! What ends a peer's part in a room, or changes what computes in it.
+
+use super::Shell;
+use crate::progress::Progress;
+use crate::view::{Command, NoticeLevel};
+use ringtmp_compute::{Executor, ExecutorKind as Computes};
+use ringtmp_core::ids::Epoch;
+use ringtmp_core::node::Input;
+use ringtmp_core::signal::{ClientMessage, ExecutorKind};
+
+impl Shell {
+    /// What a command changes here, whatever the room makes of it.
+    pub(super) fn obey(&mut self, command: &Command) {
+        match command {
+            // A server that forgot this peer has to be told again.
+            Command::Pledge { memory_bytes } => self.door.device.memory_bytes = *memory_bytes,
+            Command::LoseGpu => {
+                if let Some(executor) = &self.executor {
+                    executor.lose();
+                }
+            }
+            Command::Start
+            | Command::Pause
+            | Command::Resume
+            | Command::Stop
+            | Command::HandOn
+            | Command::TrainOn { .. }
+            | Command::Leave => {}
+        }
+    }
+
+    /// Says goodbye.
+    pub(super) fn leave(&mut self) {
+        if let Some(signalling) = &self.signalling
+            && let Err(error) = signalling.send(&ClientMessage::Leave)
+        {
+            tracing::debug!(%error, "the server was gone before we left");
+        }
+        for peer in self.links.peers() {
+            self.links.remove(peer);
+            self.connector.disconnect(peer);
+        }
+    }
+
+    /// The device has failed in the middle of something: it is opened again before anything else is done.
+    pub(super) fn device_lost(
+        &mut self,
+        epoch: Epoch,
+        reason: String,
+        progress: &mut Progress,
+    ) -> Input {
+        self.reopen_due = true;
+        let text = format!("This device stumbled: {reason}.");
+        let advice = "It is made ready again; copies of its layers are left here and elsewhere.";
+        progress.notice(NoticeLevel::Warning, text, advice);
+        Input::Stumbled { epoch, reason }
+    }
+
+    /// It is there again, or the CPU in its place.
+    pub(super) fn reopened(&mut self, executor: Executor, progress: &mut Progress) -> Input {
+        let adapter = executor.adapter();
+        let (kind, level, text) = match executor.kind() {
+            Computes::Gpu => (
+                ExecutorKind::Gpu,
+                NoticeLevel::Information,
+                format!("The GPU is back ({adapter})."),
+            ),
+            Computes::Cpu => (
+                ExecutorKind::Cpu,
+                NoticeLevel::Warning,
+                "The GPU did not come back: this device trains on its CPU now.".to_owned(),
+            ),
+        };
+        progress.notice(level, text, "");
+        self.executor = Some(executor);
+        self.door.device.executor = kind;
+        self.door.device.adapter.clone_from(&adapter);
+        progress.set_device(self.door.device.clone());
+        Input::Ask(ClientMessage::Computes {
+            executor: kind,
+            adapter,
+        })
+    }
+}
