@@ -281,6 +281,45 @@ pub async fn all_closed(
     Ok((plan.start.0, result))
 }
 
+/// How a tab leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Its user presses *Leave*.
+    Pressed,
+    /// Its page is closed.
+    Closed,
+}
+
+/// A ring of which one tab leaves on purpose, after its step `at_step`.
+///
+/// # Errors
+///
+/// If the others do not go on, or do not finish; if it is not told that it may go.
+pub async fn left(
+    theatre: &Theatre,
+    work: Work,
+    leaver: usize,
+    at_step: u32,
+    how: Farewell,
+) -> Result<Round> {
+    watching(theatre, run_file(work), async |mut watcher, room| {
+        let tabs = open(theatre, room).await?;
+        let is_time = |view: &View| reached(view) >= at_step;
+        watcher.until("steps before it leaves", is_time).await?;
+        let (_browser, tab) = &tabs[leaver % TABS];
+        match how {
+            Farewell::Pressed => {
+                tab.press("Leave").await?;
+                tab.wait_for_text(WAIT_MAX, "You left the room").await?;
+            }
+            Farewell::Closed => tab.goto("about:blank").await?,
+        }
+        let view = watcher.until("the end", has_finished).await?;
+        round(view, None)
+    })
+    .await
+}
+
 fn round(view: View, seconds_to_resume: Option<f64>) -> Result<Round> {
     let room = view.room.context("a room")?;
     Ok(Round {

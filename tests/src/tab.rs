@@ -65,6 +65,24 @@ impl Tab {
             .await
     }
 
+    /// Presses the button that is seen with this text.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub async fn press(&self, text: &str) -> Result<()> {
+        let script = format!(
+            "const button = [...document.querySelectorAll('button')]
+                .find(button => button.offsetParent !== null && button.textContent === {text:?});
+            button?.click();
+            return button !== undefined"
+        );
+        if self.execute(&script).await? != Value::Bool(true) {
+            bail!("no button says {text:?}\n{}", self.describe(None).await);
+        }
+        Ok(())
+    }
+
     /// What the page shows, from `ringtmp.view()`; nothing before its worker has said anything.
     ///
     /// # Errors

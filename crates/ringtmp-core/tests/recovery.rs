@@ -206,6 +206,171 @@ fn who_comes_while_training_goes_on_is_taken_in_at_rest() {
     assert_eq!(asked, [10, 11, 12, 13]);
 }
 
+fn says_to(output: &[LobbyOutput], to: u64, message: &ServerMessage) -> bool {
+    output.iter().any(|output| {
+        matches!(output, LobbyOutput::Send { connection, message: said } if connection.0 == to && said == message)
+    })
+}
+
+/// The ring comes to rest after four updates, because of what was said before: the halt's epoch.
+fn rests(server: &mut Server, plan: &Plan) -> Epoch {
+    let stable = ClientMessage::Stable {
+        epoch: plan.epoch,
+        version: Version(4),
+        every: 2,
+        at_rest: true,
+    };
+    halted(&server.say(10, &stable)).expect("a halt").0
+}
+
+#[test]
+fn who_hands_its_layers_on_is_let_go_once_the_others_have_begun_without_it() {
+    let mut server = Server::new(ServerLimits::default());
+    let plan = training(&mut server);
+    let epoch = plan.epoch;
+    let output = server.say(11, &ClientMessage::HandOn);
+    assert!(says_to(&output, 10, &ServerMessage::Rest { epoch }));
+    let again = server.say(11, &ClientMessage::HandOn);
+    let asked_once = !says_to(&again, 10, &ServerMessage::Rest { epoch });
+    assert!(asked_once, "{again:?}");
+    // A pause comes into force once the ring is whole again.
+    server.say(12, &ClientMessage::Pause);
+    let epoch = rests(&mut server, &plan);
+    server.say(10, &holds(epoch, plan.epoch, 4, &[(4, &[0, 1, 2])]));
+    server.say(11, &holds(epoch, plan.epoch, 4, &[(4, &[0, 1, 2])]));
+    let output = server.say(12, &holds(epoch, plan.epoch, 4, &[(4, &[2, 3])]));
+    let next = prepared(&output).expect("a plan");
+    assert_eq!((next.start, next.stages()), (Version(4), 2));
+    assert!(!next.order.contains(&plan.order[1]));
+    let ready = || ClientMessage::Ready {
+        epoch: next.epoch,
+        links: Vec::new(),
+    };
+    let first = server.say(10, &ready());
+    let early = says_to(&first, 11, &ServerMessage::Released);
+    assert!(!early, "its copies may still be needed");
+    let output = server.say(12, &ready());
+    assert!(says_to(&output, 11, &ServerMessage::Released));
+    assert!(Server::states(&output).contains(&RoomState::Paused));
+    let room = output.iter().rev().find_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::Room { room },
+            ..
+        } => Some(room),
+        _ => None,
+    });
+    let room = room.expect("a view");
+    assert_eq!((room.members.len(), room.recoveries[0].repeated), (2, 0));
+}
+
+#[test]
+fn who_leaves_stays_once_more_where_a_buddy_is_lost_meanwhile() {
+    let mut server = Server::new(ServerLimits::default());
+    let plan = training(&mut server);
+    server.say(11, &ClientMessage::HandOn);
+    let epoch = rests(&mut server, &plan);
+    server.say(10, &holds(epoch, plan.epoch, 4, &[(4, &[0, 1])]));
+    server.say(11, &holds(epoch, plan.epoch, 4, &[(4, &[0, 1, 2])]));
+    // Beside the leaver only this one holds layer 2.
+    let (epoch, asked) = halted(&leaves(&mut server, 12)).expect("a halt");
+    assert_eq!(asked, [10, 11]);
+    server.say(
+        10,
+        &holds(epoch, plan.epoch, 4, &[(2, &[0, 1, 2, 3]), (4, &[0, 1, 3])]),
+    );
+    let output = server.say(11, &holds(epoch, plan.epoch, 4, &[(4, &[0, 1, 2])]));
+    let next = prepared(&output).expect("a plan");
+    assert_eq!((next.start, next.stages()), (Version(4), 2));
+    let mut rest = false;
+    for connection in [10, 11] {
+        let (epoch, links) = (next.epoch, Vec::new());
+        let output = server.say(connection, &ClientMessage::Ready { epoch, links });
+        assert!(!says_to(&output, 11, &ServerMessage::Released));
+        rest |= (10..12).any(|to| says_to(&output, to, &ServerMessage::Rest { epoch }));
+    }
+    assert!(rest, "it leaves at the next rest");
+}
+
+#[test]
+fn who_holds_nothing_that_others_need_is_let_go_at_once() {
+    let mut server = Server::new(ServerLimits::default());
+    let room = server.create(1, run(3)).expect("a room");
+    server.enter(10, room, Role::Participant).expect("let in");
+    let output = server.say(10, &ClientMessage::HandOn);
+    assert!(says_to(&output, 10, &ServerMessage::Released));
+}
+
+#[test]
+fn a_device_may_stumble_once_and_is_done_without_if_it_does_again_before_anything_is_stable() {
+    for stable_between in [true, false] {
+        let mut server = Server::new(ServerLimits::default());
+        let mut plan = training(&mut server);
+        let stumbler = plan.order[1];
+        for time in 0..2 {
+            let stumbled = ClientMessage::Stumbled {
+                epoch: plan.epoch,
+                reason: "the GPU was lost".to_owned(),
+            };
+            let (epoch, _) = halted(&server.say(11, &stumbled)).expect("a halt");
+            let mut next = None;
+            for connection in 10..13 {
+                let held = holds(epoch, plan.epoch, 0, &[]);
+                next = next.or(prepared(&server.say(connection, &held)));
+            }
+            plan = next.expect("a plan");
+            let is_in = plan.order.contains(&stumbler);
+            assert_eq!(is_in, time == 0 || stable_between);
+            for connection in 10..13 {
+                let (epoch, links) = (plan.epoch, Vec::new());
+                server.say(connection, &ClientMessage::Ready { epoch, links });
+            }
+            if stable_between {
+                let stable = ClientMessage::Stable {
+                    epoch: plan.epoch,
+                    version: Version(2 + time),
+                    every: 2,
+                    at_rest: false,
+                };
+                server.say(10, &stable);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_that_stumbles_keeps_its_copies_and_answers_the_halt_with_them() {
+    let mut node = tail();
+    feed(&mut node, mark(2));
+    feed(&mut node, piece(|_| {}));
+    let stumbles = || Input::Stumbled {
+        epoch: EPOCH,
+        reason: "the GPU was lost".to_owned(),
+    };
+    let outputs = feed(&mut node, stumbles());
+    let told = |output: &Output| {
+        matches!(
+            output,
+            Output::ToRoom(ClientMessage::Stumbled { epoch: EPOCH, .. })
+        )
+    };
+    assert!(outputs.iter().any(told), "{outputs:?}");
+    let forgets = |output: &Output| matches!(output, Output::Forget { .. });
+    assert!(!outputs.iter().any(forgets));
+    assert!(feed(&mut node, stumbles()).is_empty(), "it is no news");
+    let epoch = Epoch {
+        number: 2,
+        incarnation: 0,
+    };
+    let reason = "the GPU was lost".to_owned();
+    let halt = Input::Room(ServerMessage::Halt { epoch, reason });
+    let outputs = feed(&mut node, halt);
+    let holds = |output: &Output| {
+        matches!(output, Output::ToRoom(ClientMessage::Holdings { holding, .. })
+            if holding.copies == [(Version(2), vec![LayerIndex(0)])])
+    };
+    assert!(outputs.iter().any(holds), "{outputs:?}");
+}
+
 /// The tail of a ring of two that trains and is replicated.
 fn tail() -> Node {
     let mut run = run_of_two();

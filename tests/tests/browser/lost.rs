@@ -1,7 +1,9 @@
 //! Tabs that die, each a browser process of its own.
 
 use anyhow::{Context, Result, ensure};
-use ringtmp_tests::chaos::{EVERY, TABS, Work, asleep, killed, server_killed, undisturbed};
+use ringtmp_tests::chaos::{
+    EVERY, Farewell, TABS, Work, asleep, killed, left, server_killed, undisturbed,
+};
 use ringtmp_tests::{BrowserKind, Theatre};
 use std::time::Duration;
 
@@ -85,5 +87,72 @@ async fn a_server_that_is_killed_interrupts_nobody_and_with_a_tab_that_dies_too_
             round.recoveries
         );
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tab_whose_user_presses_leave_costs_nobody_a_step_and_a_page_that_is_closed_says_goodbye()
+-> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let whole = undisturbed(&theatre, WORK).await?;
+    for (leaver, how) in [(1, Farewell::Pressed), (2, Farewell::Closed)] {
+        let round = left(&theatre, WORK, leaver, 4, how).await?;
+        println!("{how:?}: {:?}", round.recoveries);
+        ensure!(
+            round.result.digests == whole.result.digests,
+            "other weights: {:?}",
+            round.recoveries
+        );
+        let [recovery] = &round.recoveries[..] else {
+            anyhow::bail!("put together anew once, not {:?}", round.recoveries);
+        };
+        ensure!(!recovery.taken.is_empty(), "{recovery:?}");
+        let words = match how {
+            Farewell::Pressed => {
+                ensure!(recovery.repeated == 0, "{recovery:?}");
+                "hands its layers on and leaves"
+            }
+            Farewell::Closed => "left the ring",
+        };
+        ensure!(recovery.reason.contains(words), "{recovery:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tab_whose_gpu_is_lost_opens_it_again_and_trains_on() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let address = theatre.url("/new?executor=gpu&steps=60&peers=2");
+    let first = browser.tab(&address).await?;
+    let room = first.room(super::JOIN_MAX).await?;
+    let second = theatre.url(&format!("/r/{room}?executor=cpu"));
+    let _second = browser.tab(&second).await?;
+    let trained = |view: &ringtmp_peer::View| {
+        let stable = view.room.as_ref().and_then(|room| room.stable);
+        stable.is_some_and(|stable| stable.0 > 3)
+    };
+    first
+        .wait_for(super::RUN_MAX, "something to lose", trained)
+        .await?;
+    first
+        .execute(r#"ringtmp.command('{"command":"lose_gpu"}')"#)
+        .await?;
+    let back = "The GPU is back";
+    first.wait_for_text(super::RUN_MAX, back).await?;
+    let result = first.finished(super::RUN_MAX).await?;
+    ensure!(result.steps == 60, "{result:?}");
+    let view = super::view(&first).await?;
+    let room = view.room.context("a room")?;
+    let [recovery] = &room.recoveries[..] else {
+        anyhow::bail!("put together anew once, not {:?}", room.recoveries);
+    };
+    println!("{recovery:?}");
+    ensure!(recovery.reason.contains("GPU was lost"), "{recovery:?}");
+    ensure!(recovery.step > 0 && recovery.moved == 0, "{recovery:?}");
     Ok(())
 }
