@@ -129,6 +129,7 @@ impl Room {
             let had = had(peer).unwrap_or(nothing);
             let name = self.name(*peer);
             gained(&has, &had).into_iter().map(move |layers| Taken {
+                peer: *peer,
                 by: name.clone(),
                 first: layers.start.0,
                 last: layers.end.0 - 1,
