@@ -1,6 +1,8 @@
 //! Rings of real browser tabs. Each test opens the built page in browsers of its own, as people would, and watches what
 //! the page shows. Run by `cargo xtask test browser`, which builds the page first.
 
+#[path = "browser/care.rs"]
+mod care;
 #[path = "browser/kept.rs"]
 mod kept;
 #[path = "browser/late.rs"]

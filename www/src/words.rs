@@ -454,11 +454,12 @@ pub fn taken_over(parts: &[(&str, String)]) -> String {
         .iter()
         .map(|(name, layers)| format!("{name} took over {layers}"))
         .collect();
-    match &parts[..] {
-        [] => String::new(),
-        [only] => format!(" {only}."),
-        [most @ .., last] => format!(" {}, and {last}.", most.join(", ")),
-    }
+    let text = match &parts[..] {
+        [] => return String::new(),
+        [only] => only.clone(),
+        [most @ .., last] => format!("{}, and {last}", most.join(", ")),
+    };
+    format!(" {}", crate::format::sentence(&text))
 }
 
 /// A battery that runs out.

@@ -127,7 +127,7 @@ async fn a_tab_whose_gpu_is_lost_opens_it_again_and_trains_on() -> Result<()> {
         return Ok(());
     };
     let browser = theatre.browser(BrowserKind::Chromium).await?;
-    let address = theatre.url("/new?executor=gpu&steps=60&peers=2");
+    let address = theatre.url("/?create&executor=gpu&steps=60&peers=2&codec=f32&planning=counted");
     let first = browser.tab(&address).await?;
     let room = first.room(super::JOIN_MAX).await?;
     let second = theatre.url(&format!("/r/{room}?executor=cpu"));

@@ -2,6 +2,7 @@
 
 use super::Ending;
 use crate::{format, words};
+use ringtmp_core::ids::PeerId;
 use ringtmp_core::signal::{Recovery, RoomState, Taken};
 use ringtmp_peer::{Notice, NoticeLevel, View};
 
@@ -9,19 +10,27 @@ use ringtmp_peer::{Notice, NoticeLevel, View};
 const RECOVERIES_SHOWN: usize = 3;
 
 /// What happened when the ring was put together anew.
-fn recovered(recovery: &Recovery) -> Notice {
+fn recovered(recovery: &Recovery, me: Option<PeerId>) -> Notice {
     let reason = recovery.reason.trim_end_matches('.');
     let seconds = format::duration(recovery.seconds.unwrap_or_default());
-    let taken: Vec<(&str, String)> = recovery.taken.iter().map(taken_over).collect();
+    let taken: Vec<(&str, String)> = recovery
+        .taken
+        .iter()
+        .map(|taken| taken_over(taken, me))
+        .collect();
     let taken = words::taken_over(&taken);
     let text = words::recovered(reason, &taken, recovery.step, &seconds);
     let advice = words::made_again(recovery.repeated);
     notice(NoticeLevel::Information, &text, &advice)
 }
 
-fn taken_over(taken: &Taken) -> (&str, String) {
+fn taken_over(taken: &Taken, me: Option<PeerId>) -> (&str, String) {
     let [first, last] = [taken.first, taken.last].map(|layer| u32::from(layer) + 1);
-    (&taken.by, words::layer_range(first, last))
+    let by = match me == Some(taken.peer) {
+        true => words::THIS_DEVICE,
+        false => &taken.by,
+    };
+    (by, words::layer_range(first, last))
 }
 
 /// Everything said to the user: the ending first, then the peer's own notices, newest first. What the headline says
@@ -45,7 +54,10 @@ pub fn notices(view: Option<&View>, ending: Option<&Ending>) -> Vec<Notice> {
     let over = recoveries
         .filter(|recovery| recovery.seconds.is_some())
         .rev();
-    notices.extend(over.take(RECOVERIES_SHOWN).map(recovered));
+    notices.extend(
+        over.take(RECOVERIES_SHOWN)
+            .map(|recovery| recovered(recovery, view.me)),
+    );
     let is_said = |notice: &Notice| said.is_some_and(|said| notice.text.contains(said));
     let is_idle = |notice: &Notice| ending.is_some() && notice.level == NoticeLevel::Information;
     let news = view.notices.iter().rev();

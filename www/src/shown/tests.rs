@@ -165,7 +165,8 @@ fn every_phase_offers_a_way_on() {
         Phase::Left,
     ] {
         let controls = phase.controls(Some(&view));
-        assert!(controls.leave != controls.again, "{phase:?}");
+        let leaves = controls.leave || controls.hand_on;
+        assert!(leaves != controls.again, "{phase:?}");
     }
     assert!(
         !Phase::Waiting.controls(None).start,
@@ -282,12 +283,13 @@ fn what_lies_twice_is_called_safe_and_what_lies_with_one_device_is_not() {
 #[test]
 fn what_a_loss_came_to_is_told_in_sentences_once_it_is_over() {
     let mut view = view();
-    let taken = |by: &str, first, last| Taken {
-        by: by.to_owned(),
+    let taken = |peer, first, last| Taken {
+        peer: PeerId(peer),
+        by: format!("tab {peer}"),
         first,
         last,
     };
-    let taken = vec![taken("tab 1", 1, 1), taken("tab 2", 2, 4)];
+    let taken = vec![taken(1, 1, 1), taken(2, 2, 4)];
     let recovery = |repeated, moved, seconds| Recovery {
         reason: "a phone left the ring, and with it layer 2".to_owned(),
         step: 12,
@@ -299,7 +301,7 @@ fn what_a_loss_came_to_is_told_in_sentences_once_it_is_over() {
     let recoveries = vec![recovery(3, 2, Some(0.42)), recovery(0, 0, None)];
     room(&mut view).recoveries = recoveries;
     let told = notices(Some(&view), None);
-    let text = "a phone left the ring, and with it layer 2. tab 1 took over layer 2, and tab 2 took over layers 3–5. Training went \
+    let text = "a phone left the ring, and with it layer 2. This device took over layer 2, and tab 2 took over layers 3–5. Training went \
         on from step 13 after 0.4 s.";
     let expected = notice(NoticeLevel::Information, text, "3 steps were made again.");
     assert_eq!(told.first(), Some(&expected));

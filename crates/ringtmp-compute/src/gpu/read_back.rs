@@ -51,7 +51,12 @@ impl Staging {
         gpu.faults.check(self.size())?;
         match mapped {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(refused("its memory cannot be read back")),
+            // Nothing else takes mapped memory away from us; a browser may say so before it says that the device is lost.
+            Ok(Err(_)) => {
+                return Err(ComputeError::GpuLost {
+                    reason: "its memory cannot be read back".to_owned(),
+                });
+            }
             Err(_) => return Err(refused("it never said that it was done")),
         }
         let results = {

@@ -7,14 +7,17 @@
 //! Its layers lie with its buddy already. Until the others have begun without it, it stays, with its copies: if a buddy is lost
 //! just then, it is taken into the ring once more, and goes at the next rest.
 
-use super::disks::Planned;
+use super::disks::Found;
 use super::recovery::{Holders, Recovering};
 use super::{Member, Room};
-use crate::ids::{LayerIndex, PeerId, Version};
+use crate::ids::{LayerIndex, PeerId};
 use crate::plan::Plan;
 use crate::signal::{RoomState, ServerMessage, TAKEN_SHOWN_MAX, Taken};
 use crate::time::Time;
 use std::ops::Range;
+
+/// A plan and what it goes on from; or a plan alone, where nothing is whole.
+type Planned = Result<(Plan, Found), Box<Plan>>;
 
 impl Room {
     /// A member wants to go without anything being lost.
@@ -38,7 +41,6 @@ impl Room {
             RoomState::Reconfiguring { .. } => true,
             RoomState::WarmingUp
             | RoomState::Waiting
-            // What it has lies on its disk, and waits there for it.
             | RoomState::Lacking { .. }
             | RoomState::Finished
             | RoomState::Stopped { .. } => false,
@@ -96,7 +98,7 @@ impl Room {
             .filter(move |member| all || !member.leaving)
     }
 
-    /// The best plan for those who stay, from the newest version of which they hold every layer. Where those who leave hold a
+    /// The best plan for those who stay, and the newest version of which they hold every layer. Where those who leave hold a
     /// newer one, or nobody else is left, they stay for once.
     pub(super) fn planned_from(&mut self, memory: &Holders) -> Option<Planned> {
         let only_leavers = self.participants().all(|member| member.leaving);
@@ -109,6 +111,7 @@ impl Room {
         self.recovering.leavers_stay = true;
         let plan = self.planned()?;
         let with = self.with_disks(plan, memory);
+        let version = |planned: &Planned| planned.as_ref().ok().map(|(_, found)| found.version);
         if version(&with) > version(&without) {
             return Some(with);
         }
@@ -126,6 +129,7 @@ impl Room {
             let had = had(peer).unwrap_or(nothing);
             let name = self.name(*peer);
             gained(&has, &had).into_iter().map(move |layers| Taken {
+                peer: *peer,
                 by: name.clone(),
                 first: layers.start.0,
                 last: layers.end.0 - 1,
@@ -142,12 +146,6 @@ impl Recovering {
             self.worked = plan.cloned();
         }
     }
-}
-
-/// From which version a plan goes on; the first where nothing is whole.
-fn version(planned: &Planned) -> Version {
-    let found = planned.as_ref().ok();
-    found.map_or(Version(0), |(_, found)| found.version)
 }
 
 /// What is in one range and not in the other: before it, after it, or both.

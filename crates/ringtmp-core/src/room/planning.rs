@@ -181,22 +181,19 @@ impl Room {
         order: &[PeerId],
         holders: &BTreeMap<LayerIndex, Vec<PeerId>>,
     ) -> Option<Plan> {
+        let peers: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
         let mut with: Vec<PeerId> = Vec::new();
-        for peers in holders.values() {
-            if !peers.iter().any(|peer| with.contains(peer)) {
-                with.extend(
-                    peers
-                        .iter()
-                        .find(|peer| order.contains(peer))
-                        .or(peers.first()),
-                );
+        for holders in holders.values() {
+            if !holders.iter().any(|peer| with.contains(peer)) {
+                let mut stay = holders.iter().filter(|peer| peers.contains(peer));
+                let in_order = stay.clone().find(|peer| order.contains(peer));
+                with.extend(in_order.or(stay.next()));
             }
         }
         let others = order.iter().filter(|peer| !with.contains(peer));
         let others: Vec<PeerId> = others.copied().collect();
         with.extend(others);
         with.truncate(self.run.outline.layers.len());
-        let peers: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
         let place = |peer: &PeerId| peers.iter().position(|other| other == peer);
         let order: Option<Vec<usize>> = with.iter().map(place).collect();
         let problem = self.problem();

@@ -1,6 +1,6 @@
 //! What peers and room say of losses and how a run outlives them.
 
-use crate::ids::{Epoch, LayerIndex, Step, Version};
+use crate::ids::{Epoch, LayerIndex, PeerId, Step, Version};
 use serde::{Deserialize, Serialize};
 
 /// The most recoveries that are told of a run.
@@ -12,7 +12,9 @@ pub const TAKEN_SHOWN_MAX: usize = 4;
 /// Layers that a device has taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// The device's name.
+    /// Which device.
+    pub peer: PeerId,
+    /// Its name.
     pub by: String,
     /// Of the layers the first, counted from 0.
     pub first: u16,
