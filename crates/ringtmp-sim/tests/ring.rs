@@ -7,6 +7,7 @@ use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Assignment, Event, Input, Node, Outcome, Output, Polled};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
+use ringtmp_core::room::AWAY_WAIT_MAX;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec, Task};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
@@ -533,6 +534,9 @@ fn a_member_lost_in_training_stops_the_run_by_name_and_the_rest_can_start_again(
     world.lobby_input(LobbyInput::Disconnected {
         connection: ConnectionId(1),
     });
+    assert_eq!(world.room().state, RoomState::Training, "it may return");
+    world.now = world.now + AWAY_WAIT_MAX;
+    world.lobby_input(LobbyInput::Tick);
     let RoomState::Stopped { reason } = world.room().state else {
         panic!("{:?}", world.room().state)
     };
