@@ -15,7 +15,10 @@
 
 mod absence;
 mod disks;
+mod faults;
+mod growing;
 mod leaving;
+mod members;
 mod planning;
 mod rebuilding;
 mod recovery;
@@ -24,24 +27,22 @@ mod stumbling;
 mod views;
 
 use crate::curve::Curve;
-use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, StageIndex};
-use crate::partition::layers_in_words;
+use crate::ids::{Epoch, PeerId, RoomCode, StageIndex};
 use crate::plan::Plan;
 use crate::profile::LinkProfile;
 use crate::schedule::DataSource;
 use crate::signal::{
-    ClientMessage, Device, LayerDigest, LinkTraffic, Point, Refusal, Role, RoomState,
-    RunDescriptor, RunResult, ServerMessage,
+    ClientMessage, LayerDigest, LinkTraffic, Point, Refusal, RoomState, RunDescriptor, RunResult,
+    ServerMessage,
 };
 use crate::time::Time;
-use crate::trace::Report;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use absence::AWAY_WAIT_MAX;
-use disks::{Disk, Disks};
+use disks::Disks;
+use members::Member;
 pub use planning::PROFILE_WAIT_MAX;
-use planning::Told;
 pub use rebuilding::REBUILD_WAIT_MAX;
 use rebuilding::Rebuilding;
 use recovery::Recovering;
@@ -52,41 +53,6 @@ pub const WARM_UP_MAX: Duration = Duration::from_secs(120);
 
 /// A reason given by a peer is cut to this length.
 const REASON_CHARS_MAX: usize = 300;
-
-#[derive(Debug)]
-struct Member {
-    peer: PeerId,
-    token: MemberToken,
-    role: Role,
-    device: Device,
-    has_data: bool,
-    links: Vec<LinkTraffic>,
-    report: Option<Box<Report>>,
-    told: Told,
-    /// By what factor its tasks take longer than it measured.
-    slower: f64,
-    /// The link to its successor, measured when it got ready.
-    probed: Vec<LinkProfile>,
-    /// Why this run does without it.
-    cut_out: Option<String>,
-    /// It did not answer when it was asked last, and has said nothing since.
-    silent: bool,
-    /// Since when it has no socket.
-    away: Option<Time>,
-    /// Neighbours that hear nothing of it, and for whom it was asked: two at most.
-    suspected_by: BTreeSet<PeerId>,
-    /// What it keeps of the run.
-    disk: Disk,
-    /// It goes as soon as others have its layers.
-    leaving: bool,
-}
-
-impl Member {
-    /// Whether it is asked what it holds, when the ring is put together anew.
-    fn is_asked(&self) -> bool {
-        self.role == Role::Participant && self.cut_out.is_none() && !self.silent
-    }
-}
 
 /// A message for a member.
 pub type Addressed = (PeerId, ServerMessage);
@@ -161,120 +127,6 @@ impl Room {
         }
     }
 
-    /// How many members there are.
-    pub fn members(&self) -> usize {
-        self.members.len()
-    }
-
-    /// Whether this peer is a member.
-    pub fn has(&self, peer: PeerId) -> bool {
-        self.members.iter().any(|member| member.peer == peer)
-    }
-
-    /// Lets a peer in. Whether there is place for it is the lobby's decision.
-    pub fn join(
-        &mut self,
-        now: Time,
-        peer: PeerId,
-        token: MemberToken,
-        role: Role,
-        device: Device,
-        has_data: bool,
-    ) {
-        self.admit(peer, token, role, device, has_data);
-        if self.are_enough() {
-            self.start(now);
-        } else {
-            self.grow_if_worth_it();
-            self.show_except(Some(peer));
-        }
-    }
-
-    /// Whether the run starts by itself with those who are there.
-    fn are_enough(&self) -> bool {
-        let wanted = usize::from(self.run.outline.start_at_peers);
-        self.state == RoomState::Waiting && wanted > 0 && self.participants().count() >= wanted
-    }
-
-    fn start_if_enough(&mut self, now: Time) {
-        if self.are_enough() {
-            self.start(now);
-        } else {
-            self.show();
-        }
-    }
-
-    fn admit(
-        &mut self,
-        peer: PeerId,
-        token: MemberToken,
-        role: Role,
-        device: Device,
-        has_data: bool,
-    ) {
-        self.members.push(Member {
-            peer,
-            token,
-            role,
-            device: device.clipped(),
-            has_data,
-            links: Vec::new(),
-            report: None,
-            told: Told::default(),
-            slower: 1.0,
-            probed: Vec::new(),
-            cut_out: None,
-            silent: false,
-            away: None,
-            leaving: false,
-            suspected_by: BTreeSet::new(),
-            disk: Disk::default(),
-        });
-        self.welcome(peer);
-        if role == Role::Participant {
-            self.recovering.came(peer);
-        }
-    }
-
-    fn welcome(&mut self, peer: PeerId) {
-        let Some(token) = self.token_of(peer) else {
-            return;
-        };
-        let welcome = ServerMessage::Welcome {
-            peer,
-            token,
-            run: Box::new(self.run.clone()),
-            room: Box::new(self.view()),
-            points: self.curve.points(),
-        };
-        self.output.push_back((peer, welcome));
-    }
-
-    /// A member is gone, on purpose or not.
-    pub fn leave(&mut self, now: Time, peer: PeerId) {
-        let Some(index) = self.members.iter().position(|member| member.peer == peer) else {
-            return;
-        };
-        let member = self.members.remove(index);
-        let held = self.plan.as_ref().and_then(|plan| plan.layers_of(peer));
-        self.disks.is_gone(member.device.name.clone(), member.disk);
-        self.look_at_disks();
-        match held {
-            Some(layers) if self.running() && self.is_needed(peer) => {
-                let layers = usize::from(layers.start.0)..usize::from(layers.end.0);
-                let layers = layers_in_words(&layers);
-                let name = member.device.name;
-                self.lost(now, format!("{name} left the ring, and with it {layers}"));
-            }
-            _ => {
-                self.start_if_measured(now);
-                self.resume_if_all_answered(now);
-                self.show();
-            }
-        }
-        self.attend_to_leavers(now);
-    }
-
     /// A member speaks. What does not fit the state (late, or of another epoch) is ignored; what no correct member would say
     /// is refused to it.
     pub fn message(&mut self, now: Time, from: PeerId, message: ClientMessage) {
@@ -321,6 +173,19 @@ impl Room {
             ClientMessage::Computes { executor, adapter } => self.computes(from, executor, adapter),
             ClientMessage::Profile { profile } => self.profile(now, from, profile),
             ClientMessage::Pledge { memory_bytes } => self.pledge(from, memory_bytes),
+            ClientMessage::Progress { epoch, points } => self.progress(from, epoch, points),
+            ClientMessage::Clock { asked } => {
+                let answer = ServerMessage::Clock { asked, now };
+                self.output.push_back((from, answer));
+            }
+            about_the_ring => self.ring_message(now, from, about_the_ring),
+        }
+        self.attend_to_leavers(now);
+    }
+
+    /// A member speaks of its part in the ring.
+    fn ring_message(&mut self, now: Time, from: PeerId, message: ClientMessage) {
+        match message {
             ClientMessage::Ready { epoch, links } => self.ready(now, from, epoch, links),
             ClientMessage::Failed {
                 epoch,
@@ -342,11 +207,6 @@ impl Room {
                 every,
                 at_rest,
             } => self.stable(now, from, epoch, version, every, at_rest),
-            ClientMessage::Progress { epoch, points } => self.progress(from, epoch, points),
-            ClientMessage::Clock { asked } => {
-                let answer = ServerMessage::Clock { asked, now };
-                self.output.push_back((from, answer));
-            }
             ClientMessage::Report {
                 epoch,
                 links,
@@ -357,14 +217,8 @@ impl Room {
                 digests,
                 links,
             } => self.done(now, from, epoch, digests, links),
-        }
-        self.attend_to_leavers(now);
-    }
-
-    fn pledge(&mut self, from: PeerId, memory_bytes: Option<u64>) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
-            member.device.memory_bytes = memory_bytes;
-            self.show();
+            // Everything else was seen to before.
+            _ => {}
         }
     }
 
@@ -424,19 +278,6 @@ impl Room {
             | RoomState::Finished
             | RoomState::Stopped { .. } => false,
         }
-    }
-
-    /// Members that a plan may give layers to.
-    fn participants(&self) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .filter(|member| member.is_asked() && member.away.is_none())
-    }
-
-    fn name(&self, peer: PeerId) -> String {
-        let mut members = self.members.iter();
-        let member = members.find(|member| member.peer == peer);
-        member.map_or_else(|| peer.to_string(), |member| member.device.name.clone())
     }
 
     fn not_ready(&self) -> impl Iterator<Item = &Member> {
@@ -585,14 +426,5 @@ impl Room {
             .filter(|member| Some(member.peer) != not);
         self.output
             .extend(others.map(|member| (member.peer, ServerMessage::Room { room: room.clone() })));
-    }
-}
-
-impl Device {
-    fn clipped(mut self) -> Self {
-        for text in [&mut self.name, &mut self.adapter] {
-            *text = Self::clipped_text(text);
-        }
-        self
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! Use: [`Node::handle`] with each input, then [`Node::poll_output`] until it says to wait.
 
+mod active;
 mod beats;
 mod interface;
 mod keeping;
@@ -26,7 +27,7 @@ mod storing;
 mod tally;
 mod training;
 
-use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, StageIndex, Step};
+use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Step};
 use crate::plan::Plan;
 use crate::profile::Planning;
 use crate::replica::{CopyId, Ledger};
@@ -38,13 +39,10 @@ use crate::signal::{
 use crate::time::Time;
 use crate::trace::{Report, RoomClock};
 use crate::wire::Body;
-use beats::Beats;
-use keeping::Keeping;
-use probe::Probing;
+use active::{Active, LinkProgress};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use storing::Storing;
-use training::Training;
 
 pub use beats::{BEAT_INTERVAL, LINK_SILENCE_MAX, SILENCE_MAX};
 pub use interface::{Assignment, Event, Input, Loss, Outcome, Output, Polled};
@@ -60,60 +58,6 @@ struct Identity {
 /// A greeting that was not answered is repeated after this time. A data channel can open at one end earlier than at the other,
 /// and what is sent in between may be lost (seen with `rtc` 0.21).
 const HELLO_INTERVAL: Duration = Duration::from_millis(200);
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct LinkProgress {
-    up: bool,
-    /// The other end has greeted us: it is there, and hears us.
-    greeted: bool,
-    /// When to greet again.
-    hello_due: Option<Time>,
-    /// The probe that it waits for an echo of, until this end is built.
-    echo_owed: Option<u8>,
-}
-
-/// A plan at work.
-#[derive(Debug)]
-struct Active {
-    plan: Plan,
-    stage: StageIndex,
-    /// The stage, to be built once its layers are here.
-    assignment: Assignment,
-    links: BTreeMap<PeerId, LinkProgress>,
-    keeping: Keeping,
-    /// From the commit on, where losses are recovered from.
-    beats: Option<Beats>,
-    built: bool,
-    said_ready: bool,
-    /// Of the link to the successor, if it is to be measured.
-    probing: Option<Probing>,
-    training: Training,
-}
-
-impl Active {
-    fn neighbours(plan: &Plan, stage: StageIndex) -> BTreeMap<PeerId, LinkProgress> {
-        let me = plan.order[usize::from(stage.0)];
-        let both = [plan.predecessor(stage), plan.successor(stage)];
-        both.into_iter()
-            .filter(|peer| *peer != me)
-            .map(|peer| (peer, LinkProgress::default()))
-            .collect()
-    }
-
-    /// When something is due without an input.
-    fn due(&self) -> Option<Time> {
-        let hellos = self.links.values().map(|link| link.hello_due);
-        let probe = self.probing.and_then(|probing| probing.due());
-        let beat = self.beats.as_ref().and_then(Beats::due);
-        let others = [probe, self.training.points_due(), beat];
-        hellos.chain(others).flatten().min()
-    }
-
-    fn is_prepared(&self) -> bool {
-        let linked = self.links.values().all(|link| link.up && link.greeted);
-        self.built && linked && !self.is_probing()
-    }
-}
 
 /// One peer's part of the protocol.
 #[derive(Debug)]

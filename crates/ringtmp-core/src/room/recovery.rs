@@ -12,7 +12,7 @@
 //! at the end of a step: the head is asked to let the ring come to rest, with everything copied, and nothing is made twice.
 
 use super::disks::Found;
-use super::{Member, REASON_CHARS_MAX, Room, WARM_UP_MAX};
+use super::{Member, Room, WARM_UP_MAX};
 use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Version};
 use crate::plan::{Move, Plan};
 use crate::signal::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Role, RoomState, ServerMessage};
@@ -30,7 +30,7 @@ const ACCUSED_WAIT_MAX: Duration = Duration::from_millis(500);
 pub const ATTEMPTS_MAX: u32 = 16;
 
 /// A link that was lost so often, without any progress between, is not made again: one of its ends is cut out.
-const LINK_LOSSES_MAX: u32 = 2;
+pub(super) const LINK_LOSSES_MAX: u32 = 2;
 
 /// Layers that move may take this long for each of their bytes, beside what stages and links take: 100 kB/s.
 const SECONDS_PER_BYTE: f64 = 1e-5;
@@ -40,9 +40,6 @@ const MOVED_BYTES_PER_PARAMETER: u64 = 16;
 
 /// The most plans in a row that are handed out and never begin.
 const PASTS_MAX: usize = ATTEMPTS_MAX as usize;
-
-/// Where another plan would be better, it has to be so at so many reports of the head in a row.
-const BETTER_REPORTS: u32 = 3;
 
 /// Members that were asked what they hold.
 #[derive(Debug)]
@@ -65,9 +62,9 @@ pub(super) struct Recovering {
     pub(super) every: Option<u16>,
     pub(super) was_paused: bool,
     /// How often it was put together anew, and how often members failed, since a version was last stable.
-    attempts: u32,
-    failures: u32,
-    link_losses: BTreeMap<[PeerId; 2], u32>,
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    pub(super) link_losses: BTreeMap<[PeerId; 2], u32>,
     /// How often devices had to be made ready again, since a version was last stable.
     pub(super) stumbles: BTreeMap<PeerId, u32>,
     /// The next plan gives layers to those who want to leave as well.
@@ -75,10 +72,10 @@ pub(super) struct Recovering {
     /// The plan that was at work before the ring was put together anew.
     pub(super) worked: Option<Plan>,
     /// Whom a member has blamed.
-    blamed: BTreeMap<PeerId, BTreeSet<PeerId>>,
+    pub(super) blamed: BTreeMap<PeerId, BTreeSet<PeerId>>,
     /// The head was asked to let the ring come to rest, because of this.
-    rest: Option<String>,
-    better_reports: u32,
+    pub(super) rest: Option<String>,
+    pub(super) better_reports: u32,
     /// The last plan that was at work, and those after it that never began: all copies that were made under them are of one past.
     pasts: Vec<Epoch>,
     /// The oldest version from which one of those that never began was to go on: what is newer was given up with it.
@@ -186,7 +183,7 @@ impl Room {
     }
 
     /// Nobody is left. Whoever comes back, with what it keeps, is what there is to go on from.
-    fn all_lost(&mut self, now: Time, reason: String) {
+    pub(super) fn all_lost(&mut self, now: Time, reason: String) {
         let Some(lacks) = self.lacks(&Holders::new()) else {
             return self.stop(reason);
         };
@@ -197,7 +194,7 @@ impl Room {
         }
     }
 
-    fn halt(&mut self, now: Time, reason: String, accused: Option<PeerId>) {
+    pub(super) fn halt(&mut self, now: Time, reason: String, accused: Option<PeerId>) {
         let recovering = &mut self.recovering;
         recovering.attempts += 1;
         if recovering.attempts > ATTEMPTS_MAX {
@@ -397,109 +394,6 @@ impl Room {
         Some(moves)
     }
 
-    /// A peer cannot go on, or says that another is at fault.
-    pub(super) fn failed(
-        &mut self,
-        now: Time,
-        from: PeerId,
-        epoch: Epoch,
-        reason: &str,
-        culprit: Option<PeerId>,
-    ) {
-        if !self.active(from, epoch) {
-            return;
-        }
-        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
-        let reason = format!("{}: {reason}", self.name(from));
-        self.recovering.failures += 1;
-        if !self.run.outline.replication.is_on() || self.recovering.failures > 1 {
-            // Twice without any progress between: it is the run and not a device.
-            return self.stop(reason);
-        }
-        let in_ring = |peer: &PeerId| self.active(*peer, epoch) && *peer != from;
-        let culprit = culprit.filter(in_ring);
-        let blamed = self.recovering.blamed.entry(from).or_default();
-        blamed.extend(culprit);
-        let blames_everybody = blamed.len() > 1;
-        let culprit = culprit.filter(|_| !blames_everybody).unwrap_or(from);
-        self.cut_out(now, culprit, reason);
-    }
-
-    /// Goes on without a member.
-    pub(super) fn cut_out(&mut self, now: Time, peer: PeerId, reason: String) {
-        if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
-            member.cut_out = Some(reason.clone());
-        }
-        self.lost(now, reason);
-    }
-
-    /// Stages or links were not there in time.
-    pub(super) fn not_ready_in_time(&mut self, now: Time) {
-        let late: Vec<PeerId> = self.not_ready().map(|member| member.peer).collect();
-        let names: Vec<String> = late.iter().map(|peer| self.name(*peer)).collect();
-        let seconds = WARM_UP_MAX.as_secs();
-        let reason = format!("not ready after {seconds} s: {}", names.join(", "));
-        if self.run.outline.replication.is_on() {
-            for member in &mut self.members {
-                if late.contains(&member.peer) {
-                    member.cut_out = Some(reason.clone());
-                }
-            }
-        }
-        self.lost(now, reason);
-    }
-
-    /// A peer has lost the link to a neighbour: it is made anew, but not for ever.
-    pub(super) fn link_lost(
-        &mut self,
-        now: Time,
-        from: PeerId,
-        epoch: Epoch,
-        to: PeerId,
-        reason: &str,
-    ) {
-        if !self.active(from, epoch) || !self.active(to, epoch) || from == to {
-            return;
-        }
-        let words: String = reason.chars().take(REASON_CHARS_MAX).collect();
-        let reason = format!(
-            "the link between {} and {} was lost: {words}",
-            self.name(from),
-            self.name(to)
-        );
-        if !self.run.outline.replication.is_on() {
-            return self.stop(reason);
-        }
-        if self.is_away(to) {
-            // Neither its neighbour nor the server hears it.
-            return self.leave(now, to);
-        }
-        let mut ends = [from, to];
-        ends.sort_unstable();
-        let losses = self.recovering.link_losses.entry(ends).or_default();
-        *losses += 1;
-        if *losses < LINK_LOSSES_MAX {
-            return self.halt(now, reason, Some(to));
-        }
-        self.cut_out(now, self.worse_linked(ends), reason);
-    }
-
-    /// Of two members, that with more lost links; of equals, the one that came later.
-    fn worse_linked(&self, ends: [PeerId; 2]) -> PeerId {
-        let losses = |peer: PeerId| -> u32 {
-            let all = self.recovering.link_losses.iter();
-            let its = all.filter(|(ends, _)| ends.contains(&peer));
-            its.map(|(_, losses)| losses).sum()
-        };
-        let came = |peer: PeerId| self.members.iter().position(|member| member.peer == peer);
-        let [one, other] = ends;
-        if (losses(one), came(one)) > (losses(other), came(other)) {
-            one
-        } else {
-            other
-        }
-    }
-
     /// The head says that every layer lies with two stages.
     pub(super) fn stable(
         &mut self,
@@ -527,56 +421,6 @@ impl Room {
             Some(reason) if at_rest => self.halt(now, reason, None),
             rest => self.recovering.rest = rest,
         }
-    }
-
-    /// Somebody has come, or was measured: whether the ring is put together anew for that, at the end of a step.
-    pub(super) fn grow_if_worth_it(&mut self) {
-        let outside = |peer| {
-            self.plan
-                .as_ref()
-                .is_some_and(|plan| plan.stage_of(peer).is_none())
-        };
-        let waiting = self.participants().find(|member| outside(member.peer));
-        let name = waiting.map(|member| member.device.name.clone());
-        if let Some(name) = name.filter(|_| self.may_rest() && self.another_plan_is_better()) {
-            self.ask_for_rest(format!("{name} joins the ring"));
-        }
-    }
-
-    /// The head has reported: whether layers are better divided otherwise, and have been for some time.
-    pub(super) fn move_layers_if_worth_it(&mut self) {
-        let better = self.may_rest() && self.another_plan_is_better();
-        let reports = &mut self.recovering.better_reports;
-        *reports = if better { *reports + 1 } else { 0 };
-        if *reports >= BETTER_REPORTS {
-            *reports = 0;
-            self.ask_for_rest("layers move to where they are computed faster".to_owned());
-        }
-    }
-
-    fn may_rest(&self) -> bool {
-        let idle = self.recovering.rest.is_none() && self.unmeasured().next().is_none();
-        let on = self.run.outline.replication.is_on();
-        on && idle && self.state == RoomState::Training && self.done.is_empty()
-    }
-
-    /// Asks for rest, or has another reason for the one that was asked for.
-    pub(super) fn ask_for_rest_too(&mut self, reason: String) {
-        match &mut self.recovering.rest {
-            None => self.ask_for_rest(reason),
-            Some(others) if others.contains(&reason) => {}
-            Some(others) => *others = format!("{others}, and {reason}"),
-        }
-    }
-
-    fn ask_for_rest(&mut self, reason: String) {
-        let Some(head) = self.plan.as_ref().and_then(|plan| plan.order.first()) else {
-            return;
-        };
-        let epoch = self.epoch;
-        self.output
-            .push_back((*head, ServerMessage::Rest { epoch }));
-        self.recovering.rest = Some(reason);
     }
 
     /// A member that did not answer is back.

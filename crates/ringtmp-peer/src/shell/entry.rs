@@ -207,18 +207,7 @@ async fn enter(
     };
     let device = device(&setup.name, executor.as_ref(), setup.own.memory_bytes);
     progress.set_device(device.clone());
-    let room = match setup.entry {
-        Entry::Join(room) => room,
-        Entry::Create(file) => {
-            let run = file.check()?;
-            run.file.check_for_rooms()?;
-            create(&mut signalling, &run, None).await?
-        }
-        Entry::Resume { id, peers } => {
-            let run = kept_run(setup.own.keep.as_ref(), id, peers).await?;
-            create(&mut signalling, &run, Some(id)).await?
-        }
-    };
+    let room = room(&mut signalling, setup.entry, setup.own.keep.as_ref()).await?;
     let has_data = setup.role == Role::Participant && setup.own.samples != OwnSamples::None;
     signalling.send(&ClientMessage::Join {
         protocol: PROTOCOL_VERSION,
@@ -277,6 +266,26 @@ async fn enter(
     );
     shell.use_disk(disk);
     Ok(shell)
+}
+
+/// The room to enter, which is opened first where it is a new one.
+async fn room(
+    signalling: &mut Signalling,
+    entry: Entry,
+    keep: Option<&Keep>,
+) -> Result<RoomCode, PeerError> {
+    match entry {
+        Entry::Join(room) => Ok(room),
+        Entry::Create(file) => {
+            let run = file.check()?;
+            run.file.check_for_rooms()?;
+            create(signalling, &run, None).await
+        }
+        Entry::Resume { id, peers } => {
+            let run = kept_run(keep, id, peers).await?;
+            create(signalling, &run, Some(id)).await
+        }
+    }
 }
 
 async fn open_executor(

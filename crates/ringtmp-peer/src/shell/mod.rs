@@ -233,13 +233,7 @@ impl Shell {
             Output::ToRoom(message) => self.tell_room(&message, progress),
             Output::Connect { peer, offer, epoch } => {
                 progress.link(peer, LinkState::Connecting);
-                let role = if offer {
-                    ConnectRole::Offer
-                } else {
-                    ConnectRole::Answer
-                };
-                self.links.remove(peer);
-                self.connector.connect(peer, role, epoch);
+                self.connect(peer, offer, epoch);
             }
             Output::Deliver { from, signal } => self.connector.deliver(from, signal),
             Output::Disconnect { peer } => {
@@ -291,15 +285,29 @@ impl Shell {
             Output::Digest { epoch } => self.jobs.push_back(Job::Digest { epoch }),
             Output::Discard(payload) => self.payloads.discard(payload),
             Output::Event(event) => {
-                match &event {
-                    Event::Training => self.links.count_from_now(),
-                    Event::Stable(version) => self.fresh.stable(*version),
-                    // Nothing of what was asked for counts any more.
-                    Event::Halted { .. } => self.jobs.clear(),
-                    _ => {}
-                }
+                self.note(&event);
                 progress.event(&event);
             }
+        }
+    }
+
+    fn connect(&mut self, peer: PeerId, offer: bool, epoch: Epoch) {
+        let role = if offer {
+            ConnectRole::Offer
+        } else {
+            ConnectRole::Answer
+        };
+        self.links.remove(peer);
+        self.connector.connect(peer, role, epoch);
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Training => self.links.count_from_now(),
+            Event::Stable(version) => self.fresh.stable(*version),
+            // Nothing of what was asked for counts any more.
+            Event::Halted { .. } => self.jobs.clear(),
+            _ => {}
         }
     }
 
