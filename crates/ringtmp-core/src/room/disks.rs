@@ -185,11 +185,7 @@ impl Room {
     }
 
     /// The newest version that can be gone on from with this plan, or with one in which those have stages who hold it.
-    pub(super) fn with_disks(
-        &self,
-        plan: Plan,
-        memory: &Holders,
-    ) -> Planned {
+    pub(super) fn with_disks(&self, plan: Plan, memory: &Holders) -> Planned {
         let found = self.newest(&plan, memory);
         let version = found.as_ref().map(|found| found.version);
         let candidates = self.candidates(memory).into_iter();
