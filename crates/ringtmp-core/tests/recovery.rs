@@ -301,6 +301,25 @@ fn who_holds_nothing_that_others_need_is_let_go_at_once() {
 }
 
 #[test]
+fn where_nothing_is_copied_a_device_that_leaves_is_let_go_at_once_and_the_run_stops_by_its_name() {
+    let mut server = Server::new(ServerLimits::default());
+    let room = server.create(1, run(2)).expect("a room");
+    server.enter(10, room, Role::Participant).expect("let in");
+    server.connect(11);
+    let output = server.say(11, &common::join(room, Role::Participant));
+    let epoch = prepared(&output).expect("a plan").epoch;
+    for connection in [10, 11] {
+        let links = Vec::new();
+        server.say(connection, &ClientMessage::Ready { epoch, links });
+    }
+    let output = server.say(11, &ClientMessage::HandOn);
+    assert!(says_to(&output, 11, &ServerMessage::Released));
+    let states = Server::states(&output);
+    let stopped = |state: &RoomState| matches!(state, RoomState::Stopped { reason } if reason.contains("left the ring"));
+    assert!(states.iter().any(stopped), "{states:?}");
+}
+
+#[test]
 fn a_device_may_stumble_once_and_is_done_without_if_it_does_again_before_anything_is_stable() {
     for stable_between in [true, false] {
         let mut server = Server::new(ServerLimits::default());

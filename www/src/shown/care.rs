@@ -1,6 +1,7 @@
 //! What is said and offered on behalf of a device that may not last.
 
-use super::{Phase, own_status};
+use super::Phase;
+use super::controls::own_status;
 use crate::battery::Battery;
 use crate::{format, words};
 use ringtmp_core::signal::{MemberStatus, Role};

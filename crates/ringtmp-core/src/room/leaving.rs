@@ -30,6 +30,10 @@ impl Room {
 
     /// Whether others have to have this member's layers before it may go, and can have them.
     fn is_waited_for(&self, peer: PeerId) -> bool {
+        if !self.run.outline.replication.is_on() {
+            // Nobody could take over anything: it goes, and with it the run.
+            return false;
+        }
         if self.rebuilding.is_some() {
             return true;
         }
@@ -63,7 +67,7 @@ impl Room {
             return;
         };
         let trains = matches!(self.state, RoomState::Training | RoomState::Paused);
-        if !trains || !self.run.outline.replication.is_on() || !self.done.is_empty() {
+        if !trains || !self.done.is_empty() {
             return;
         }
         if self.state == RoomState::Paused {

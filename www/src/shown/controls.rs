@@ -1,0 +1,84 @@
+//! Which buttons do something.
+
+use super::{Phase, participants};
+use ringtmp_core::plan::Plan;
+use ringtmp_core::signal::MemberStatus;
+use ringtmp_peer::View;
+
+/// Which buttons do something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controls {
+    /// Start with the members there are.
+    pub start: bool,
+    /// Start anew after an end.
+    pub start_again: bool,
+    /// Begin from the first step, though layers may come back.
+    pub begin_anew: bool,
+    /// Begin no new step.
+    pub pause: bool,
+    /// Go on.
+    pub resume: bool,
+    /// End the run.
+    pub stop: bool,
+    /// Leave the room.
+    pub leave: bool,
+    /// Leave it once others have this device's layers.
+    pub hand_on: bool,
+    /// Leave it without waiting for that any longer.
+    pub leave_now: bool,
+    /// Load the page again.
+    pub again: bool,
+    /// Open another room.
+    pub another: bool,
+}
+
+impl Phase {
+    /// Which buttons do something.
+    pub fn controls(self, view: Option<&View>) -> Controls {
+        let participants = view
+            .and_then(|view| view.room.as_ref())
+            .map_or(0, participants);
+        let is_here = !matches!(self, Self::Refused | Self::Broken | Self::Left);
+        let is_on = matches!(self, Self::Training | Self::Paused | Self::Reconfiguring);
+        let hands_on = is_on && view.is_some_and(has_neighbours);
+        let leaves = is_on && own_status(view) == Some(MemberStatus::Leaving);
+        Controls {
+            start: self == Self::Waiting && participants > 0,
+            start_again: matches!(self, Self::Finished | Self::Stopped) && participants > 0,
+            begin_anew: self == Self::Lacking && participants > 0,
+            pause: self == Self::Training,
+            resume: self == Self::Paused,
+            stop: matches!(
+                self,
+                Self::WarmingUp
+                    | Self::Training
+                    | Self::Paused
+                    | Self::Reconfiguring
+                    | Self::Lacking
+            ),
+            leave: is_here && !hands_on && !leaves,
+            hand_on: hands_on && !leaves,
+            leave_now: is_here && leaves,
+            again: matches!(self, Self::Refused | Self::Broken | Self::Left),
+            another: matches!(
+                self,
+                Self::Finished | Self::Stopped | Self::Refused | Self::Broken | Self::Left
+            ),
+        }
+    }
+}
+
+/// What this device does.
+pub(super) fn own_status(view: Option<&View>) -> Option<MemberStatus> {
+    let view = view?;
+    let mut members = view.room.as_ref()?.members.iter();
+    let own = members.find(|member| Some(member.peer) == view.me)?;
+    Some(own.status)
+}
+
+/// Whether this device holds layers that another could take over.
+fn has_neighbours(view: &View) -> bool {
+    let plan = view.room.as_ref().and_then(|room| room.plan.as_ref());
+    let holds = |plan: &Plan| view.me.is_some_and(|me| plan.stage_of(me).is_some());
+    plan.is_some_and(|plan| plan.stages() > 1 && holds(plan))
+}
