@@ -463,9 +463,9 @@ pub fn taken_over(parts: &[(&str, String)]) -> String {
 }
 
 /// A battery that runs out.
-pub fn battery_low(level: &str) -> String {
+pub fn battery_low(percent: u32) -> String {
     format!(
-        "This device's battery is at {level}. It can hand its layers on to the others and leave, so that nothing is lost when it goes off."
+        "This device's battery is at {percent}%. It can hand its layers on to the others and leave, so that nothing is lost when it goes off."
     )
 }
 

@@ -3,7 +3,7 @@
 use super::Phase;
 use super::controls::own_status;
 use crate::battery::Battery;
-use crate::{format, words};
+use crate::words;
 use ringtmp_core::signal::{MemberStatus, Role};
 use ringtmp_peer::View;
 
@@ -53,11 +53,12 @@ impl Care {
         let controls = phase.controls(view);
         let leaves = own_status(view) == Some(MemberStatus::Leaving);
         let low = device.battery.filter(|battery| battery.is_low() && !leaves);
-        let low = low.filter(|_| controls.hand_on || takes_part);
+        // Who holds nothing has nothing to save.
+        let low = low.filter(|_| controls.hand_on);
         Self {
             screen,
             screen_kept: device.screen_kept,
-            battery: low.map(|battery| words::battery_low(&format::percent(battery.level as f32))),
+            battery: low.map(|battery| words::battery_low((battery.level * 100.0).round() as u32)),
             may_pause: controls.pause,
             may_hand_on: controls.hand_on,
         }

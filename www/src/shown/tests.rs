@@ -342,13 +342,14 @@ fn a_low_battery_is_spoken_of_while_there_is_something_to_save_and_the_lock_to_w
     };
     let care = |phase, device| Care::of(phase, Some(&view), device);
     let low = care(Phase::Training, device(0.12, false, true));
-    assert!(low.battery.is_some_and(|text| text.contains("12")));
+    assert!(low.battery.is_some_and(|text| text.contains("at 12%")));
     assert!(low.may_hand_on && low.may_pause);
     assert_eq!(low.screen, Some(words::SCREEN_NOT_KEPT));
     for (phase, device) in [
         (Phase::Training, device(0.12, true, false)),
         (Phase::Training, device(0.9, false, false)),
         (Phase::Finished, device(0.12, false, false)),
+        (Phase::WarmingUp, device(0.12, false, false)),
     ] {
         let care = care(phase, device);
         assert_eq!((care.battery, care.screen), (None, None), "{phase:?}");
