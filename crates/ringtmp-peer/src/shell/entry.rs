@@ -68,6 +68,15 @@ pub struct Own {
     pub medium_bytes_per_second: Option<f64>,
 }
 
+impl Own {
+    fn place(&self, server: &str) -> DataPlace {
+        match self.data {
+            true => DataPlace::Disk,
+            false => DataPlace::Server(server.trim_end_matches('/').to_owned()),
+        }
+    }
+}
+
 /// What makes links: between devices, or in memory.
 #[derive(Debug)]
 pub enum ConnectorSource {
@@ -231,11 +240,8 @@ async fn enter(
         device,
         has_data,
     };
-    let place = match setup.own.data {
-        true => DataPlace::Disk,
-        false => DataPlace::Server(setup.server.trim_end_matches('/').to_owned()),
-    };
     let own = setup.own;
+    let place = own.place(&setup.server);
     let fresh = Fresh::new(&run);
     let circumstances = Circumstances {
         executor: setup.executor,
