@@ -49,7 +49,7 @@ pub enum LobbyInput<'a> {
         /// The text.
         text: &'a str,
     },
-    /// A text longer than [`SIGNAL_BYTES_MAX`] was announced or arrived.
+    /// A text longer than [`SIGNAL_BYTES_MAX`](crate::signal::SIGNAL_BYTES_MAX) was announced or arrived.
     Oversized {
         /// The socket.
         connection: ConnectionId,
