@@ -435,7 +435,7 @@ mod tests {
         assert!(!refused("ringtmp train --peers 3 --transport webrtc"));
         assert!(!refused("ringtmp demo --tabs 0 --natives 2 -q"));
         assert!(refused("ringtmp sim --schedule gpipe"));
-        assert!(refused("ringtmp sim --peers 65"));
+        assert!(refused("ringtmp sim --peers 0"));
         assert!(!refused(
             "ringtmp sim --schedule 2bw --hop-delay 3 --json -"
         ));
