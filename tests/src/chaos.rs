@@ -2,10 +2,10 @@
 //! soon, and whether they end with the weights of a ring that was left in peace.
 
 use crate::browser::{Browser, BrowserKind};
-use crate::ring::watcher;
+use crate::ring::{shown, watcher};
 use crate::tab::Tab;
 use crate::theatre::Theatre;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::channel::mpsc;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
@@ -69,17 +69,7 @@ struct Watcher {
 
 impl Watcher {
     async fn until(&mut self, what: &str, is: impl Fn(&View) -> bool) -> Result<View> {
-        let found = self.views.wait_for(|view| {
-            view.as_ref().is_some_and(|view| {
-                let state = view.room.as_ref().map(|room| &room.state);
-                is(view) || matches!(state, Some(RoomState::Stopped { .. }))
-            })
-        });
-        let found = tokio::time::timeout(WAIT_MAX, found).await;
-        let found = found.with_context(|| format!("{what}: not within {WAIT_MAX:?}"))??;
-        let view = found.clone().context("a view")?;
-        ensure!(is(&view), "{what}: {:?}", view.room.map(|room| room.state));
-        Ok(view)
+        shown(&mut self.views, WAIT_MAX, what, is).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Native peers that die without a word and come back with what they kept on disk.
 
-use anyhow::{Context, Result, ensure};
+use crate::ring::shown;
+use anyhow::{Context, Result};
 use futures::channel::mpsc;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::signal::{Role, RoomState, RunResult};
@@ -135,17 +136,7 @@ impl Peer {
     ///
     /// If it is not in time, or the room stops before.
     pub async fn until(&mut self, what: &str, is: impl Fn(&View) -> bool) -> Result<View> {
-        let found = self.views.wait_for(|view| {
-            view.as_ref().is_some_and(|view| {
-                let state = view.room.as_ref().map(|room| &room.state);
-                is(view) || matches!(state, Some(RoomState::Stopped { .. }))
-            })
-        });
-        let found = tokio::time::timeout(WAIT_MAX, found).await;
-        let found = found.with_context(|| format!("{what}: not within {WAIT_MAX:?}"))??;
-        let view = found.clone().context("a view")?;
-        ensure!(is(&view), "{what}: {:?}", view.room.map(|room| room.state));
-        Ok(view)
+        shown(&mut self.views, WAIT_MAX, what, is).await
     }
 
     /// Waits for the room that it is in.

@@ -1,5 +1,6 @@
 //! A ring of native peers in this process: the real server, shell and links.
 
+use anyhow::{Context, ensure};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use ringtmp_compute::{Packing, StageConfig};
@@ -83,6 +84,26 @@ impl From<ExecutorChoice> for RingDevice {
 fn reached(view: &View) -> Option<u32> {
     let losses = view.points.iter().filter(|point| point.loss.is_some());
     losses.map(|point| point.step).max()
+}
+
+/// Waits until a peer's view is as it should be.
+pub(crate) async fn shown(
+    views: &mut watch::Receiver<Option<View>>,
+    wait_max: Duration,
+    what: &str,
+    is: impl Fn(&View) -> bool,
+) -> anyhow::Result<View> {
+    let found = views.wait_for(|view| {
+        view.as_ref().is_some_and(|view| {
+            let state = view.room.as_ref().map(|room| &room.state);
+            is(view) || matches!(state, Some(RoomState::Stopped { .. }))
+        })
+    });
+    let found = tokio::time::timeout(wait_max, found).await;
+    let found = found.with_context(|| format!("{what}: not within {wait_max:?}"))??;
+    let view = found.clone().context("a view")?;
+    ensure!(is(&view), "{what}: {:?}", view.room.map(|room| room.state));
+    Ok(view)
 }
 
 /// What a ring gives.

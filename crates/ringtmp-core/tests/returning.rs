@@ -308,6 +308,15 @@ fn what_returning_peers_claim_is_checked() {
         None,
         "it is a member, without a plan"
     );
+    // A number after which there is none: no halt could follow it.
+    let mut last = peers[2].returning();
+    let plan = last.standing.plan.as_mut().expect("a plan");
+    plan.epoch.number = u32::MAX;
+    last.standing.state = RoomState::Stopped {
+        reason: "because ".repeat(1000),
+    };
+    let output = returns(&mut server, 42, last);
+    assert_eq!(Server::refusal(&output), None);
     let mut of_another = peers[1].returning();
     of_another.run.outline.layers.clear();
     let mut elsewhere = of_another.clone();

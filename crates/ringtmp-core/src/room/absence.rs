@@ -141,6 +141,7 @@ impl Room {
             ..
         } = back;
         self.last_return = now;
+        let standing = self.believed(standing);
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
             member.away = None;
             member.device = device.clipped();

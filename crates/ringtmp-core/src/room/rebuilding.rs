@@ -10,7 +10,7 @@
 //!
 //! Half of a ring or less does not go on by itself: the other half may do the same elsewhere.
 
-use super::{Room, RunDescriptor};
+use super::{REASON_CHARS_MAX, Room, RunDescriptor};
 use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId, RoomCode, Version};
 use crate::plan::Plan;
@@ -24,6 +24,9 @@ pub const REBUILD_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Messages that are kept until it is known what they belong to: a member repeats five at most.
 const KEPT_MAX: usize = 1024;
+
+/// No room comes near it, and from here on there are enough numbers left for those that follow.
+const EPOCH_NUMBER_MAX: u32 = u32::MAX / 2;
 
 const REASON: &str = "the server was restarted, and asks the devices how far they are";
 
@@ -98,11 +101,20 @@ impl Room {
         room
     }
 
-    /// A member says how far it is.
-    pub(super) fn rebuild_with(&mut self, now: Time, peer: PeerId, mut standing: Standing) {
+    /// What of a member's standing can be believed: a plan that cannot be is no plan, and words are cut as everybody's.
+    pub(super) fn believed(&self, mut standing: Standing) -> Standing {
         let layers = self.run.outline.layers.len();
-        // A plan that cannot be is no plan.
-        standing.plan = standing.plan.filter(|plan| plan.check(layers).is_ok());
+        standing.plan = standing
+            .plan
+            .filter(|plan| plan.epoch.number <= EPOCH_NUMBER_MAX && plan.check(layers).is_ok());
+        if let RoomState::Stopped { reason } = &mut standing.state {
+            *reason = reason.chars().take(REASON_CHARS_MAX).collect();
+        }
+        standing
+    }
+
+    /// A member says how far it is.
+    pub(super) fn rebuild_with(&mut self, now: Time, peer: PeerId, standing: Standing) {
         let never_began = standing.state == RoomState::Waiting && standing.plan.is_none();
         if let Some(rebuilding) = &mut self.rebuilding {
             rebuilding.told.insert(peer, standing);
@@ -125,6 +137,7 @@ impl Room {
             message,
             ClientMessage::Ready { .. }
                 | ClientMessage::Failed { .. }
+                | ClientMessage::Stumbled { .. }
                 | ClientMessage::LinkLost { .. }
                 | ClientMessage::Stable { .. }
                 | ClientMessage::Done { .. }
