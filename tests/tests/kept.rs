@@ -69,8 +69,15 @@ fn lacking(view: &View) -> Option<&str> {
     }
 }
 
+/// As many neighbours of a ring of four as there are from `first`, and where its stages are.
+fn neighbours(view: &View, first: usize, count: usize) -> Result<Vec<usize>> {
+    let stages = (first..first + count).map(|stage| stage % DEVICES);
+    let devices = stages.map(|stage| device_of(view, stage).context("a stage has a device"));
+    devices.collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_neighbours_that_die_at_once_are_waited_for_and_one_of_them_brings_all_back()
+async fn two_neighbours_that_die_at_once_are_done_without_since_a_third_disk_has_their_layers()
 -> Result<()> {
     let run = run_file();
     let whole = undisturbed(&run, 1).await;
@@ -82,36 +89,60 @@ async fn two_neighbours_that_die_at_once_are_waited_for_and_one_of_them_brings_a
             let view = watcher
                 .until("the ring", |view| view.room.is_some())
                 .await?;
-            let both = [first, (first + 1) % DEVICES];
-            let both = both.map(|stage| device_of(&view, stage));
-            let both = both.map(|device| device.context("a stage has a device"));
-            let [owner, buddy] = both;
-            let [owner, buddy] = [owner?, buddy?];
-            for device in [owner, buddy] {
+            for device in neighbours(&view, first, 2)? {
                 let peer = peers[device].take().context("it lives")?;
                 peer.dies().await;
             }
-            let view = watcher
-                .until("waiting", |view| lacking(view).is_some())
-                .await?;
-            let reason = lacking(&view).context("it waits")?;
-            // Whichever of them was the last to keep what is missing.
-            let is_named = |device: &usize| reason.contains(&format!("device {device}"));
-            let named = [owner, buddy].into_iter().find(is_named);
-            let named = named.with_context(|| format!("it names nobody: {reason}"))?;
-            let room = watcher.room().await?;
-            peers[named] = Some(devices.start(named, Entry::Join(room)));
             let (result, view) = watcher.result().await?;
             ensure!(result.digests == whole.digests, "other weights");
             let recoveries = view.room.context("a room")?.recoveries;
             println!("{recoveries:?}");
-            let from_disks = recoveries.iter().find(|one| one.reason.contains("missing"));
-            ensure!(from_disks.is_some_and(|one| one.step > 0), "{recoveries:?}");
+            ensure!(
+                recoveries.last().is_some_and(|one| one.step > 0),
+                "{recoveries:?}"
+            );
             Ok(())
         })
         .await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_neighbours_that_die_at_once_are_waited_for_and_one_of_them_brings_all_back()
+-> Result<()> {
+    let run = run_file();
+    let whole = undisturbed(&run, 1).await;
+    with_peers(async {
+        let devices = Devices::new(DEVICES)?;
+        let (mut watcher, mut peers) = at_work(&devices, run.clone()).await?;
+        let view = watcher
+            .until("the ring", |view| view.room.is_some())
+            .await?;
+        let lost = neighbours(&view, DEVICES - 1, 3)?;
+        for device in &lost {
+            let peer = peers[*device].take().context("it lives")?;
+            peer.dies().await;
+        }
+        let view = watcher
+            .until("waiting", |view| lacking(view).is_some())
+            .await?;
+        let reason = lacking(&view).context("it waits")?;
+        // Whichever of them was the last to keep what is missing.
+        let is_named = |device: &&usize| reason.contains(&format!("device {device}"));
+        let named = lost.iter().find(is_named);
+        let named = *named.with_context(|| format!("it names nobody: {reason}"))?;
+        let room = watcher.room().await?;
+        peers[named] = Some(devices.start(named, Entry::Join(room)));
+        let (result, view) = watcher.result().await?;
+        ensure!(result.digests == whole.digests, "other weights");
+        let recoveries = view.room.context("a room")?.recoveries;
+        println!("{recoveries:?}");
+        let from_disks = recoveries.iter().find(|one| one.reason.contains("missing"));
+        ensure!(from_disks.is_some_and(|one| one.step > 0), "{recoveries:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// All devices die; three of four go on in another room, and end with these weights.

@@ -48,6 +48,9 @@ pub struct Home {
     pub name: String,
     /// The layer after its last.
     pub layers_end: u16,
+    /// Which of these stages kept it as well, besides its successor.
+    #[serde(default)]
+    pub third: Option<u16>,
 }
 
 /// Of what peers offer, what can be: versions between the first step and the last, of layers that the run has, within bounds.
@@ -68,7 +71,7 @@ pub fn sane(mut kept: Vec<Kept>, layers: usize, steps: u32) -> Vec<Kept> {
 }
 
 impl Kept {
-    /// The names of those who kept a layer: the stage that held it and its buddy.
+    /// The names of those who kept a layer: the stage that held it, its buddy and the third.
     pub fn homes(&self, layer: LayerIndex) -> Vec<&str> {
         let mut stages = self.ring.iter();
         let Some(owner) = stages.position(|home| layer.0 < home.layers_end) else {
@@ -79,6 +82,9 @@ impl Kept {
         if buddy != owner {
             names.push(&self.ring[buddy].name);
         }
+        let third = self.ring[owner].third;
+        let third = third.and_then(|third| self.ring.get(usize::from(third)));
+        names.extend(third.map(|third| third.name.as_str()));
         names
     }
 }

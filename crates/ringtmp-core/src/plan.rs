@@ -60,6 +60,9 @@ pub struct Plan {
     /// The layers that stages get from others before they begin; none at the start of a run.
     #[serde(default)]
     pub moves: Vec<Move>,
+    /// The stages whose disks keep what owner and buddy keep of each stage, head first; empty, or none, where there is no such disk.
+    #[serde(default)]
+    pub thirds: Vec<Option<StageIndex>>,
 }
 
 /// A layer that a stage of the plan gets from another, as it was after [`Plan::start`] updates.
@@ -143,6 +146,14 @@ pub enum PlanError {
     /// A layer that goes from a stage that is none, to one that does not hold it, or twice.
     #[error("layer {} cannot move from stage {} to stage {}", .0.layer.0, .0.from.0, .0.to.0)]
     Move(Move),
+    /// Third holders that do not go with peers, or one that is owner or buddy.
+    #[error("stages {thirds:?} of {peers} cannot keep what owners and their successors keep")]
+    Thirds {
+        /// Peers in the order.
+        peers: usize,
+        /// The stages named.
+        thirds: Vec<Option<StageIndex>>,
+    },
 }
 
 impl Plan {
@@ -189,7 +200,25 @@ impl Plan {
                 hops: self.codecs.len(),
             });
         }
+        self.check_thirds()?;
         self.check_moves()
+    }
+
+    fn check_thirds(&self) -> Result<(), PlanError> {
+        let peers = self.order.len();
+        let can_be = |(owner, third): (usize, &Option<StageIndex>)| {
+            let third = third.map(|third| usize::from(third.0));
+            third
+                .is_none_or(|third| third < peers && third != owner && third != (owner + 1) % peers)
+        };
+        let all = self.thirds.iter().enumerate().all(can_be);
+        if all && (self.thirds.is_empty() || self.thirds.len() == peers) {
+            return Ok(());
+        }
+        Err(PlanError::Thirds {
+            peers,
+            thirds: self.thirds.iter().copied().take(64).collect(),
+        })
     }
 
     fn check_moves(&self) -> Result<(), PlanError> {
@@ -257,6 +286,23 @@ impl Plan {
     /// The peer before this stage; the head's is the tail, over the closing link.
     pub fn predecessor(&self, stage: StageIndex) -> PeerId {
         self.order[(usize::from(stage.0) + self.order.len() - 1) % self.order.len()]
+    }
+
+    /// Whose disk keeps what this stage's owner and buddy keep of it.
+    pub fn third(&self, stage: StageIndex) -> Option<StageIndex> {
+        self.thirds.get(usize::from(stage.0)).copied().flatten()
+    }
+
+    /// Where this stage, as the buddy of the one before it, sends copies of that one's layer to be kept a third time.
+    pub fn third_for(&self, buddy: StageIndex, layer: LayerIndex) -> Option<StageIndex> {
+        let owner = self.stage_of(self.predecessor(buddy))?;
+        let third = self.third(owner)?;
+        self.layers(owner).contains(&layer).then_some(third)
+    }
+
+    /// How many hops forward round the ring it is from one stage to another.
+    pub fn hops(&self, from: StageIndex, to: StageIndex) -> usize {
+        (usize::from(to.0) + self.order.len() - usize::from(from.0)) % self.order.len()
     }
 
     /// The directed links of the ring, head first; none for a ring of one.

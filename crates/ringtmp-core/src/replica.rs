@@ -4,7 +4,8 @@
 //! those, and what the optimizer remembers. Core knows how many bytes it has and where it lies, the shell has the bytes.
 //!
 //! Copies go forward round the ring in pieces, behind the tensors, two pieces at a time: so that an activation never waits
-//! behind more than 128 KiB. Each piece is acknowledged, backward round the ring.
+//! behind more than 128 KiB; where a version is on its way to third disks as well, behind another 64 KiB for each that passes. Each
+//! piece is acknowledged, backward round the ring.
 
 use crate::ids::{LayerIndex, StageIndex, Version};
 use crate::plan::LayerCost;
@@ -14,6 +15,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Pieces on their way at a time: one travels while the other is acknowledged.
 const PIECES_MAX: u64 = 2;
+
+/// Of copies that nobody waits for.
+const PIECES_MAX_UNHURRIED: u64 = 1;
 
 /// Bytes of a number.
 const NUMBER_BYTES: u64 = 4;
@@ -49,11 +53,11 @@ impl Ledger {
         self.held.get(&copy).copied()
     }
 
-    /// Keeps the copies of these versions, and names those that are to be forgotten.
-    pub(crate) fn keep(&mut self, which: impl Fn(Version) -> bool) -> Vec<CopyId> {
-        let gone = self.held.keys().filter(|copy| !which(copy.version));
+    /// Keeps these copies, and names those that are to be forgotten.
+    pub(crate) fn keep(&mut self, which: impl Fn(&CopyId) -> bool) -> Vec<CopyId> {
+        let gone = self.held.keys().filter(|copy| !which(copy));
         let gone: Vec<CopyId> = gone.copied().collect();
-        self.held.retain(|copy, _| which(copy.version));
+        self.held.retain(|copy, _| which(copy));
         gone
     }
 
@@ -81,15 +85,36 @@ struct Transfer {
 }
 
 /// The copies that a stage sends, one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sending {
+    pieces_max: u64,
     queue: VecDeque<Transfer>,
     /// Bytes of the first that were sent, and that are there.
     sent: u64,
     there: u64,
 }
 
+impl Default for Sending {
+    fn default() -> Self {
+        Self::with(PIECES_MAX)
+    }
+}
+
 impl Sending {
+    /// One that is in no hurry.
+    pub(crate) fn unhurried() -> Self {
+        Self::with(PIECES_MAX_UNHURRIED)
+    }
+
+    fn with(pieces_max: u64) -> Self {
+        Self {
+            pieces_max,
+            queue: VecDeque::new(),
+            sent: 0,
+            there: 0,
+        }
+    }
+
     pub(crate) fn push(&mut self, copy: CopyId, total: u64, to: StageIndex) {
         self.queue.push_back(Transfer { copy, total, to });
     }
@@ -98,11 +123,22 @@ impl Sending {
         self.queue.is_empty()
     }
 
+    /// Whether it is being sent, or to be sent.
+    pub(crate) fn has(&self, copy: &CopyId) -> bool {
+        self.queue.iter().any(|transfer| transfer.copy == *copy)
+    }
+
+    /// Whether it is being sent.
+    pub(crate) fn is_at(&self, copy: CopyId) -> bool {
+        let first = self.queue.front();
+        first.is_some_and(|first| first.copy == copy)
+    }
+
     /// The next piece, unless enough are on their way.
     pub(crate) fn next(&mut self, from: StageIndex) -> Option<Piece> {
         let Transfer { copy, total, to } = *self.queue.front()?;
         let ahead = self.sent - self.there;
-        if self.sent == total || ahead >= PIECES_MAX * u64::from(PIECE_BYTES_MAX) {
+        if self.sent == total || ahead >= self.pieces_max * u64::from(PIECE_BYTES_MAX) {
             return None;
         }
         let offset = self.sent;
@@ -173,6 +209,51 @@ impl Receiving {
         }
         self.partial.insert(copy, after);
         Received::Stored(after)
+    }
+}
+
+/// Copies that others send: of each sender one at a time, so that none of them can make a device hold more.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    of: BTreeMap<StageIndex, Under>,
+}
+
+/// A copy that is coming.
+#[derive(Clone, Copy, Debug)]
+struct Under {
+    copy: CopyId,
+    here: u64,
+    total: u64,
+}
+
+impl Flow {
+    /// Takes a piece. Each copy begins when the one before it is whole.
+    pub(crate) fn take(&mut self, piece: &Piece) -> Received {
+        let new = Under {
+            copy: piece.copy(),
+            here: 0,
+            total: piece.total,
+        };
+        let under = self.of.entry(piece.from).or_insert(new);
+        if under.here == under.total && under.copy != new.copy {
+            *under = new;
+        }
+        let after = under.here.saturating_add(u64::from(piece.bytes));
+        let is_next = (under.copy, under.total, under.here) == (new.copy, new.total, piece.offset);
+        if !is_next || piece.bytes == 0 || after > under.total {
+            return Received::OutOfOrder;
+        }
+        under.here = after;
+        if after == under.total {
+            Received::Whole(after)
+        } else {
+            Received::Stored(after)
+        }
+    }
+
+    /// Those that began.
+    pub(crate) fn copies(&self) -> impl Iterator<Item = CopyId> {
+        self.of.values().map(|under| under.copy)
     }
 }
 
@@ -260,6 +341,32 @@ mod tests {
     }
 
     #[test]
+    fn of_each_sender_one_copy_comes_at_a_time() {
+        let piece = |from, layer, offset, bytes| Piece {
+            from: StageIndex(from),
+            to: StageIndex(9),
+            version: Version(3),
+            layer: LayerIndex(layer),
+            total: 100,
+            offset,
+            bytes,
+        };
+        let mut flow = Flow::default();
+        assert_eq!(flow.take(&piece(0, 1, 0, 60)), Received::Stored(60));
+        assert_eq!(flow.take(&piece(1, 4, 0, 10)), Received::Stored(10));
+        let early = flow.take(&piece(0, 2, 0, 60));
+        assert_eq!(early, Received::OutOfOrder, "the first is not whole");
+        assert_eq!(flow.take(&piece(0, 1, 0, 60)), Received::OutOfOrder);
+        assert_eq!(flow.take(&piece(0, 1, 60, 41)), Received::OutOfOrder);
+        assert_eq!(flow.take(&piece(0, 1, 60, 40)), Received::Whole(100));
+        let again = flow.take(&piece(0, 1, 0, 60));
+        assert_eq!(again, Received::OutOfOrder, "it is here");
+        assert_eq!(flow.take(&piece(0, 2, 0, 100)), Received::Whole(100));
+        let copies: Vec<LayerIndex> = flow.copies().map(|copy| copy.layer).collect();
+        assert_eq!(copies, [LayerIndex(2), LayerIndex(4)]);
+    }
+
+    #[test]
     fn a_ledger_forgets_what_it_is_told_to_and_says_what_it_holds() {
         let copy = |version, layer| CopyId {
             version: Version(version),
@@ -272,7 +379,7 @@ mod tests {
         let layers = |layers: &[u16]| layers.iter().copied().map(LayerIndex).collect();
         let expected = vec![(Version(1), layers(&[0, 1])), (Version(2), layers(&[1]))];
         assert_eq!(ledger.versions(), expected);
-        let gone = ledger.keep(|version| version == Version(2));
+        let gone = ledger.keep(|copy| copy.version == Version(2));
         assert_eq!(gone, [copy(1, 0), copy(1, 1)]);
         assert_eq!(ledger.bytes(copy(2, 1)), Some(8));
         assert_eq!(ledger.bytes(copy(1, 1)), None);

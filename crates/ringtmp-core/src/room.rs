@@ -24,6 +24,7 @@ mod rebuilding;
 mod recovery;
 mod report;
 mod stumbling;
+mod thirds;
 mod views;
 
 use crate::curve::Curve;

@@ -27,6 +27,7 @@ fn kept(past: Past, version: u32, of: &[u16]) -> Kept {
     let home = |name: &str, layers_end| Home {
         name: name.to_owned(),
         layers_end,
+        third: None,
     };
     Kept {
         past,

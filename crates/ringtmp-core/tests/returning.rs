@@ -239,6 +239,25 @@ fn a_server_that_forgot_everything_learns_it_from_the_devices_and_interrupts_nob
 }
 
 #[test]
+fn a_ring_that_came_to_rest_for_the_server_before_is_put_together_anew() {
+    let (_, peers, plan) = training(&mut Server::new(ServerLimits::default()), 3);
+    let mut server = Server::restarted(7);
+    for peer in &peers {
+        returns(&mut server, 20 + peer.connection, peer.returning());
+    }
+    let stable = ClientMessage::Stable {
+        epoch: plan.epoch,
+        version: Version(4),
+        every: 2,
+        at_rest: true,
+    };
+    let output = server.say(30, &stable);
+    assert_eq!(halts(&output).len(), 3);
+    // What is said again is of an epoch that is over.
+    assert_eq!(halts(&server.say(30, &stable)), []);
+}
+
+#[test]
 fn more_than_half_of_a_ring_goes_on_after_a_restart_and_half_of_it_waits_for_the_users_word() {
     for (there, goes_on) in [(3, true), (2, false)] {
         let (_, peers, plan) = training(&mut Server::new(ServerLimits::default()), 4);

@@ -121,14 +121,19 @@ fn all_lost(mode: Mode) -> Scenario {
     scenario
 }
 
-/// A ring of four that keeps versions on disks, and loses two neighbours at once.
-fn owner_and_buddy_lost(mode: Mode, first: usize, returns_after: Option<f64>) -> Scenario {
+/// A ring of four that keeps versions on disks, and loses some neighbours at once, of whom the first may return.
+fn neighbours_lost(
+    mode: Mode,
+    first: usize,
+    count: usize,
+    first_returns_after: Option<f64>,
+) -> Scenario {
     let mut scenario = all_lost(mode);
     scenario.faults.clear();
-    for device in [first, (first + 1) % 4] {
+    for device in (first..first + count).map(|device| device % 4) {
         let what = FaultKind::Crash {
             device,
-            returns_after: returns_after.filter(|_| device == first),
+            returns_after: first_returns_after.filter(|_| device == first),
             noticed: true,
         };
         let at_seconds = 6.0;
@@ -138,19 +143,35 @@ fn owner_and_buddy_lost(mode: Mode, first: usize, returns_after: Option<f64>) ->
 }
 
 #[test]
-fn a_ring_that_loses_owner_and_buddy_goes_on_once_one_of_them_is_back_and_until_then_it_waits() {
+fn a_ring_that_loses_owner_and_buddy_goes_on_without_waiting_from_the_disk_of_a_third() {
     for mode in [Mode::Sync, Mode::TwoVersions] {
         for first in 0..4 {
-            let scenario = owner_and_buddy_lost(mode, first, Some(5.0));
+            let scenario = neighbours_lost(mode, first, 2, None);
+            let outcome = simulate_checked(&scenario);
+            let outcome = outcome.unwrap_or_else(|error| panic!("{mode} {first}: {error}"));
+            assert_eq!(outcome.from_disks, 1, "{mode} {first}");
+            let last = outcome.recoveries.last().expect("it was noticed");
+            assert!(last.step > 0, "{mode} {first}: {last:?}");
+            // Those who are away may be back at once, and are waited for.
+            let at_once = last.seconds.is_some_and(|seconds| seconds < 6.0);
+            assert!(at_once, "{mode} {first}: {last:?}");
+        }
+    }
+}
+
+#[test]
+fn a_ring_that_loses_all_who_keep_a_layer_goes_on_once_one_of_them_is_back_and_until_then_it_waits()
+{
+    for mode in [Mode::Sync, Mode::TwoVersions] {
+        for first in 0..4 {
+            let scenario = neighbours_lost(mode, first, 3, Some(5.0));
             let outcome = simulate_checked(&scenario);
             let outcome = outcome.unwrap_or_else(|error| panic!("{mode} {first}: {error}"));
             let last = outcome.recoveries.last().expect("it was noticed");
             assert!(last.step > 0, "{mode} {first}: {last:?}");
-            assert!(
-                last.seconds.is_some_and(|seconds| seconds > 5.0),
-                "{last:?}"
-            );
-            let scenario = owner_and_buddy_lost(mode, first, None);
+            let waited = last.seconds.is_some_and(|seconds| seconds > 5.0);
+            assert!(waited, "{mode} {first}: {last:?}");
+            let scenario = neighbours_lost(mode, first, 3, None);
             let Err(SimulationError::Stopped { reason, .. }) = simulate_checked(&scenario) else {
                 panic!("{mode} {first}: it does not wait");
             };

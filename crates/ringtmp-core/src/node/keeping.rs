@@ -14,6 +14,7 @@
 //! goes on from copies begins with a round of its own first version.
 
 use super::Active;
+use super::thirds::Thirds;
 use crate::ids::{LayerIndex, PayloadId, StageIndex, Version};
 use crate::plan::Plan;
 use crate::replica::{Receiving, Sending};
@@ -110,6 +111,7 @@ pub(super) struct Keeping {
     pub(super) round: Option<Round>,
     pub(super) sending: Sending,
     pub(super) receiving: Receiving,
+    pub(super) thirds: Thirds,
     /// Pieces that move past this stage, until its successor is there: no more than those layers have.
     pub(super) on_their_way: VecDeque<(Piece, PayloadId)>,
     /// Of the layers that move past this stage, how much did.
@@ -133,6 +135,7 @@ impl Keeping {
             round: None,
             sending: Sending::default(),
             receiving: Receiving::default(),
+            thirds: Thirds::default(),
             on_their_way: VecDeque::new(),
             passed: BTreeMap::new(),
             lacking: to_here.map(|a_move| a_move.layer).collect(),

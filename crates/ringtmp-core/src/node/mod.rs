@@ -25,6 +25,7 @@ mod returning;
 mod rounds;
 mod storing;
 mod tally;
+mod thirds;
 mod training;
 
 use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Step};
@@ -488,6 +489,7 @@ impl Node {
             let passing = passing.map(|(_, payload)| *payload);
             let all = active.training.schedule.payloads().chain(passing);
             self.output.extend(all.map(Output::Discard));
+            self.forget_thirds(&active.keeping.thirds);
         }
     }
 }

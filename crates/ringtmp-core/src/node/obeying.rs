@@ -27,7 +27,9 @@ impl Node {
         }
         // Whatever else is held belongs to a past that is given up.
         let goes_on = plan.pasts.contains(&self.newest());
-        let gone = self.ledger.keep(|version| goes_on && version == plan.start);
+        let gone = self
+            .ledger
+            .keep(|copy| goes_on && copy.version == plan.start);
         self.obeyed = Some(plan.clone());
         self.forget(gone);
         let Some(stage) = plan.stage_of(me) else {

@@ -11,6 +11,10 @@ enum Way {
     Here,
     /// It goes on to the successor.
     Past,
+    /// It is a third copy, for this peer's disk.
+    Disk,
+    /// It is one that goes on to the successor.
+    PastToDisk,
     /// It is of a round that is over, and was sent before its sender knew that this peer had the copy already: control is
     /// quicker than tensors.
     Late,
@@ -90,6 +94,14 @@ impl Node {
             self.output
                 .push_back(Output::SendPiece { to, epoch, piece });
         }
+        // What makes a version stable comes first.
+        if !active.keeping.sending.is_empty() {
+            return;
+        }
+        while let Some(piece) = active.keeping.thirds.sending.next(active.stage) {
+            self.output
+                .push_back(Output::SendPiece { to, epoch, piece });
+        }
     }
 
     /// A piece has come, whose bytes the shell keeps under `payload`.
@@ -108,6 +120,8 @@ impl Node {
         match way {
             Way::Here => self.piece_for_me(from, piece, payload),
             Way::Past => self.piece_past(from, piece, payload),
+            Way::Disk => self.piece_to_keep(from, piece, payload),
+            Way::PastToDisk => self.piece_past_to_third(from, piece, payload),
             Way::Late => self.output.push_back(discard),
             Way::Nowhere => {
                 self.output.push_back(discard);
@@ -138,6 +152,11 @@ impl Node {
         }
         if moves && piece.from != stage {
             return Way::Past;
+        }
+        match self.hops_to_third(piece) {
+            Some(0) => return Way::Disk,
+            Some(_) => return Way::PastToDisk,
+            None => {}
         }
         let before = plan.stage_of(plan.predecessor(stage));
         let of_predecessor = piece.to == stage
@@ -247,7 +266,9 @@ impl Node {
         }
         if sender != active.stage {
             let mut moves = active.plan.moves.iter();
-            let is_known = moves.any(|a_move| (a_move.from, a_move.layer) == (sender, copy.layer));
+            let is_known = moves.any(|a_move| (a_move.from, a_move.layer) == (sender, copy.layer))
+                || usize::from(sender.0) < active.stages()
+                    && active.plan.third_for(sender, copy.layer).is_some();
             let to = active.plan.predecessor(active.stage);
             if is_known {
                 self.say(
@@ -262,7 +283,14 @@ impl Node {
             }
             return;
         }
-        if !active.keeping.sending.acknowledged(copy, received) {
+        let keeping = &mut active.keeping;
+        let is_third = !keeping.sending.is_at(copy) && keeping.thirds.sending.is_at(copy);
+        let can_be = if is_third {
+            self.third_has(copy, received)
+        } else {
+            keeping.sending.acknowledged(copy, received)
+        };
+        if !can_be {
             let name = self.name(from);
             return self.blame(from, format!("{name} has more of a copy than it was sent"));
         }

@@ -223,7 +223,7 @@ impl Node {
             return;
         };
         round.secured = true;
-        let busy = busy || self.storing.is_busy();
+        let busy = busy || self.storing.is_busy() || !keeping.thirds.sending.is_empty();
         let (version, cost_micros) = (round.version, round.cost_micros.max(before));
         if active.links.is_empty() {
             return self.publish_stable(version, cost_micros, busy);
@@ -303,11 +303,17 @@ impl Node {
 
     /// The round of this version is over here.
     fn forget_before(&mut self, version: Version) {
-        if let Some(active) = &mut self.active {
-            active.keeping.round = None;
-            active.keeping.stable = version;
-        }
-        let gone = self.ledger.keep(|held| held >= version);
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let keeping = &mut active.keeping;
+        keeping.round = None;
+        keeping.stable = version;
+        // What is still on its way to a third holder goes when it is there.
+        let is_on_its_way = |copy: &_| keeping.thirds.sending.has(copy);
+        let gone = self
+            .ledger
+            .keep(|copy| copy.version >= version || is_on_its_way(copy));
         self.forget(gone);
     }
 

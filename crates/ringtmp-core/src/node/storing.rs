@@ -19,6 +19,10 @@ use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// Of the time, disks and the way to them may be busy one part in so many: what is sent to a third disk is sent besides the copies
+/// that training waits for.
+const REST: u32 = 5;
+
 /// What a node knows of its peer's disk.
 #[derive(Debug, Default)]
 pub(super) struct Storing {
@@ -28,8 +32,9 @@ pub(super) struct Storing {
     kept: Vec<Kept>,
     /// A version is being written.
     busy: bool,
-    /// When a version was last to be kept (at the head).
+    /// When a version was last to be kept (at the head), and when it was last still being written, or on its way.
     last: Option<Time>,
+    seen_busy: Option<Time>,
     /// What people call the devices of the room.
     names: BTreeMap<PeerId, String>,
     /// The run is over.
@@ -45,9 +50,29 @@ impl Storing {
         self.every.is_some()
     }
 
+    pub(super) fn begin(&mut self) {
+        self.busy = true;
+    }
+
     pub(super) fn is_due(&self, now: Time) -> bool {
+        let Some(last) = self.last else { return true };
         let every = self.every.unwrap_or(KEPT_EVERY_MIN);
-        self.last.is_none_or(|last| now.since(last) >= every)
+        let took = self
+            .seen_busy
+            .map_or(Duration::ZERO, |seen| seen.since(last));
+        now.since(last) >= every.max(took.saturating_mul(REST))
+    }
+
+    /// The stages of a plan, as they are remembered with what is kept.
+    pub(super) fn ring(&self, plan: &Plan) -> Vec<Home> {
+        let ends = plan.cuts.iter().skip(1);
+        let homes = plan.order.iter().zip(ends).zip(0u16..);
+        let homes = homes.map(|((peer, end), stage)| Home {
+            name: self.names.get(peer).cloned().unwrap_or_default(),
+            layers_end: *end,
+            third: plan.third(StageIndex(stage)).map(|third| third.0),
+        });
+        homes.collect()
     }
 
     pub(super) fn room_changed(&mut self, room: &RoomView) {
@@ -86,14 +111,18 @@ impl Node {
     /// At the head: whether the version that has just become stable is to be kept; if so, this is noted.
     pub(super) fn is_to_be_kept(&mut self, busy: bool) -> bool {
         let keep = !busy && self.storing.is_due(self.now);
+        if busy && self.storing.last.is_some() {
+            self.storing.seen_busy = Some(self.now);
+        }
         if keep {
-            self.storing.last = Some(self.now);
+            (self.storing.last, self.storing.seen_busy) = (Some(self.now), None);
         }
         keep
     }
 
-    /// Writes what is here of a version.
+    /// Writes what is here of a version, and has a third device keep what it is to keep of it.
     pub(super) fn keep(&mut self, version: Version) {
+        self.send_to_third(version);
         let (Some(active), Some(identity)) = (&self.active, &self.identity) else {
             return;
         };
@@ -105,7 +134,7 @@ impl Node {
             room: identity.room,
             epoch: active.plan.epoch,
         };
-        let ring = self.ring(&active.plan);
+        let ring = self.storing.ring(&active.plan);
         self.storing.busy = true;
         let kept = Kept {
             past,
@@ -116,24 +145,26 @@ impl Node {
         self.output.push_back(Output::Keep { kept });
     }
 
-    fn ring(&self, plan: &Plan) -> Vec<Home> {
-        let ends = plan.cuts.iter().skip(1);
-        let homes = plan.order.iter().zip(ends).map(|(peer, end)| Home {
-            name: self.storing.names.get(peer).cloned().unwrap_or_default(),
-            layers_end: *end,
-        });
-        homes.collect()
-    }
-
     /// A version is on the disk, or could not be put there.
     pub(super) fn kept(&mut self, kept: Option<Kept>) {
         self.storing.busy = false;
-        let Some(kept) = kept.filter(|_| !self.storing.over) else {
+        self.thirds_are_written();
+        self.note_kept(kept);
+        self.write_thirds();
+    }
+
+    fn note_kept(&mut self, kept: Option<Kept>) {
+        let Some(mut kept) = kept.filter(|_| !self.storing.over) else {
             return;
         };
-        let this = (kept.past, kept.version);
+        let this = |other: &Kept| (other.past, other.version) == (kept.past, kept.version);
         let others = &mut self.storing.kept;
-        others.retain(|other| (other.past, other.version) != this);
+        // The layers of a third copy come one after the other.
+        let known = others.iter().position(this).map(|at| others.remove(at));
+        kept.layers
+            .extend(known.into_iter().flat_map(|known| known.layers));
+        kept.layers.sort_unstable();
+        kept.layers.dedup();
         // A ring that is being put together anew may go on from any of them.
         let trains = self.active.as_ref();
         let trains = trains.is_some_and(|active| active.plan.epoch == kept.past.epoch);

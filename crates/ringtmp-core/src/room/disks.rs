@@ -502,12 +502,13 @@ mod tests {
     }
 
     #[test]
-    fn who_kept_a_layer_is_its_stage_and_the_next_round_the_ring() {
+    fn who_kept_a_layer_is_its_stage_the_next_round_the_ring_and_a_third() {
         let home = |name: &str, layers_end| Home {
             name: name.to_owned(),
             layers_end,
+            third: None,
         };
-        let kept = Kept {
+        let mut kept = Kept {
             ring: vec![home("a", 1), home("b", 3), home("c", 4)],
             ..kept(1, 1)
         };
@@ -515,5 +516,7 @@ mod tests {
         assert_eq!(kept.homes(LayerIndex(2)), ["b", "c"]);
         assert_eq!(kept.homes(LayerIndex(3)), ["c", "a"]);
         assert!(kept.homes(LayerIndex(4)).is_empty());
+        kept.ring[1].third = Some(0);
+        assert_eq!(kept.homes(LayerIndex(2)), ["b", "c", "a"]);
     }
 }

@@ -365,6 +365,7 @@ impl Room {
             epoch: self.next_epoch(),
             spares: spares.collect(),
             sources: self.sources(&order),
+            thirds: self.thirds(&order),
             codecs: arrangement.codecs,
             order,
             cuts: arrangement.cuts,

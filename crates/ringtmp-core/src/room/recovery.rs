@@ -417,9 +417,11 @@ impl Room {
         }
         recovering.stable = Some(version);
         recovering.every = Some(every);
-        match recovering.rest.take() {
-            Some(reason) if at_rest => self.halt(now, reason, None),
-            rest => self.recovering.rest = rest,
+        if at_rest {
+            // A server before this one may have asked for it, and the ring rests until it is put together anew.
+            let unknown = || "the ring came to rest for a server that is gone".to_owned();
+            let reason = recovering.rest.take().unwrap_or_else(unknown);
+            self.halt(now, reason, None);
         }
     }
 

@@ -115,7 +115,7 @@ impl Shelf {
         all.into_values().collect()
     }
 
-    /// Writes a version.
+    /// Writes a version, or further layers of one.
     pub(crate) async fn write(
         &mut self,
         past: Past,
@@ -128,33 +128,64 @@ impl Shelf {
             .map(|(_, copy)| copy.len() as u64 + OVERHEAD_BYTES_MAX)
             .sum();
         self.make_room(bytes).await?;
+        let layers: Vec<LayerIndex> = copies.iter().map(|(layer, _)| *layer).collect();
+        let known = self.versions.iter().position(|shelved| {
+            let kept = &shelved.kept;
+            shelved.place == 0 && (kept.past, kept.version) == (past, version)
+        });
         let serials = self.versions.iter().map(|shelved| shelved.serial);
-        let serial = serials.max().unwrap_or_default() + 1;
+        let serial = match known {
+            Some(at) => self.versions[at].serial,
+            None => serials.max().unwrap_or_default() + 1,
+        };
         let name = name_of(serial, past, version);
-        let layers = copies.iter().map(|(layer, _)| *layer).collect();
-        let folder = &self.places[0].folder;
         let written = self.write_layers(&name, past, version, ring, copies).await;
         if let Err(error) = written {
             // A part of a version takes space, and others may have the rest.
-            folder.remove(&name).await.ok();
+            self.unwrite(&name, known, &layers).await;
             return Err(error);
         }
-        self.versions.push(Shelved {
-            place: 0,
-            name,
-            serial,
-            kept: Kept {
-                past,
-                version,
-                layers,
-                ring: ring.to_vec(),
-            },
-            bytes,
-        });
+        match known.and_then(|at| self.versions.get_mut(at)) {
+            Some(shelved) => {
+                shelved.kept.layers.extend(layers);
+                shelved.bytes += bytes;
+            }
+            None => self.versions.push(Shelved {
+                place: 0,
+                name,
+                serial,
+                kept: Kept {
+                    past,
+                    version,
+                    layers,
+                    ring: ring.to_vec(),
+                },
+                bytes,
+            }),
+        }
         self.about.step = version.0;
         self.about.when = seconds_since_1970();
         let about = serde_json::to_vec(&self.about).expect("it is plain data");
-        Ok(folder.write(ABOUT, vec![Arc::new(about)]).await?)
+        Ok(self.places[0]
+            .folder
+            .write(ABOUT, vec![Arc::new(about)])
+            .await?)
+    }
+
+    /// Removes what was written before the disk was full: of a version of which other layers are here only these.
+    async fn unwrite(&self, name: &str, known: Option<usize>, layers: &[LayerIndex]) {
+        let folder = &self.places[0].folder;
+        let Some(known) = known else {
+            folder.remove(name).await.ok();
+            return;
+        };
+        let Ok(inner) = folder.inner(name).await else {
+            return;
+        };
+        let held = &self.versions[known].kept.layers;
+        for layer in layers.iter().filter(|layer| !held.contains(layer)) {
+            inner.remove(&layer.0.to_string()).await.ok();
+        }
     }
 
     async fn write_layers(

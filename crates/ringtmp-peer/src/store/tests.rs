@@ -59,6 +59,7 @@ fn ring() -> Vec<Home> {
     vec![Home {
         name: "a phone".to_owned(),
         layers_end: 9,
+        third: None,
     }]
 }
 
@@ -249,6 +250,59 @@ async fn older_runs_make_room_and_where_none_is_left_it_is_full_and_nothing_half
     written.expect("there is room again");
     let versions: Vec<u32> = new.kept().iter().map(|kept| kept.version.0).collect();
     assert_eq!(versions, [2, 3]);
+}
+
+#[tokio::test]
+async fn further_layers_of_a_version_lie_with_the_first_and_stay_apart_where_writing_them_fails() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = open(&folder).await;
+    let (mut shelf_here, _) = shelf(&store).await;
+    let [first, second] = learning();
+    for layer in [first, second] {
+        let copies = vec![copy(layer, 3)];
+        let written = shelf_here.write(past(2), Version(5), &ring(), copies).await;
+        written.expect("written");
+    }
+    let layers = |kept: Vec<Kept>| -> Vec<Vec<LayerIndex>> {
+        kept.into_iter().map(|kept| kept.layers).collect()
+    };
+    let both = vec![[first, second].map(LayerIndex).to_vec()];
+    assert_eq!(layers(shelf_here.kept()), both);
+    drop(shelf_here);
+    let (mut again, problems) = shelf(&store).await;
+    assert_eq!((problems, layers(again.kept())), (Vec::new(), both.clone()));
+    let read = again.read(past(2), Version(5), LayerIndex(second)).await;
+    assert_eq!(read, Ok(copy(second, 3).1.to_vec()));
+    let versions = [(past(2), Version(5))];
+    again.forsake(&versions).await.expect("removed");
+    assert_eq!(again.kept(), []);
+    drop(again);
+    // The second cannot be written: a folder is in its place.
+    let written = with_a_version_of(&folder, &store, first).await;
+    let (mut again, _) = shelf(&store).await;
+    let in_the_way = written.join(second.to_string());
+    std::fs::create_dir(&in_the_way).expect("a folder");
+    std::fs::write(in_the_way.join("something"), "x").expect("a file");
+    let copies = vec![copy(second, 3)];
+    let failed = again.write(past(2), Version(6), &ring(), copies).await;
+    assert!(failed.is_err(), "{failed:?}");
+    let left = vec![vec![LayerIndex(first)]];
+    assert_eq!(layers(again.kept()), left);
+    drop(again);
+    let (again, _) = shelf(&store).await;
+    assert_eq!(layers(again.kept()), left);
+}
+
+/// Writes version 6 of this layer; where it lies.
+async fn with_a_version_of(folder: &TempDir, store: &Store, layer: u16) -> PathBuf {
+    let (mut shelf, _) = shelf(store).await;
+    let copies = vec![copy(layer, 3)];
+    let written = shelf.write(past(2), Version(6), &ring(), copies).await;
+    written.expect("written");
+    let places = std::fs::read_dir(folder.path().join(code(1).to_string()).join("1"));
+    let mut places = places.expect("the place").filter_map(Result::ok);
+    let version = places.find(|entry| entry.file_name().to_string_lossy().contains("-6-"));
+    version.expect("the version").path()
 }
 
 #[tokio::test]

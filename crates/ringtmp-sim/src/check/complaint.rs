@@ -117,6 +117,14 @@ pub enum Complaint {
         /// At most.
         bound: Duration,
     },
+    /// A ring that does nothing, though the room says that it trains.
+    #[error("the ring stands still: no step committed for {stood:?}; the bound is {bound:?}")]
+    StandsStill {
+        /// Since the last commit.
+        stood: Duration,
+        /// At most.
+        bound: Duration,
+    },
     /// A node that keeps its plan although the room has stopped the run.
     #[error("device {device} goes on with a run that was stopped")]
     GoesOn {

@@ -29,6 +29,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use transit::Transit;
 
+/// Until the first task of a plan is done: links and stages, copies that move, and disks take their time.
+const BEGINS_WITHIN: Duration = Duration::from_secs(600);
+
 /// Bytes that a frame may have beside its tensors, for the bound on a step's time.
 const HEADER_BYTES: u64 = 128;
 
@@ -63,9 +66,10 @@ pub(crate) fn compare(scenario: &Scenario, outcome: &Outcome) -> Result<(), Simu
 /// the step, of its evaluation, and those that run ahead of it) alone in the ring, each task at its longest jitter.
 pub fn step_bound(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Duration {
     let outline = &scenario.outline;
-    // A frame waits behind no more of a copy.
+    // A frame waits behind no more of copies: two pieces for the buddy, and one from every stage for a third disk.
+    let pieces = 2 + plan.thirds.len() as u64;
     let copies = if outline.replication.is_on() {
-        2 * u64::from(PIECE_BYTES_MAX) + 2 * HEADER_BYTES
+        pieces * (u64::from(PIECE_BYTES_MAX) + HEADER_BYTES)
     } else {
         0
     };
@@ -133,6 +137,8 @@ pub(crate) struct Watch {
     /// Stages that know the squares of their gradients, by step.
     squared: BTreeMap<u32, usize>,
     last_commit: Option<Time>,
+    /// When the plan was made.
+    began: Time,
     /// Until then something is wrong, and steps may take what they take.
     pub(crate) excused_until: Time,
     bound: Duration,
@@ -141,7 +147,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches the stages of a plan, held by the devices in `order`.
-    pub(crate) fn new(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Self {
+    pub(crate) fn new(now: Time, scenario: &Scenario, plan: &Plan, order: &[usize]) -> Self {
         let outline = &scenario.outline;
         let costs = scenario.problem().stages(order, &plan.cuts, &plan.codecs);
         let before = plan.limits.iter().map(|limits| Some(limits.credit));
@@ -173,6 +179,7 @@ impl Watch {
         let mut watch = Self {
             micro_batches: outline.micro_batches,
             steps: outline.steps,
+            began: now,
             clips_gradients: outline.schedule.clips_gradients,
             bound: step_bound(scenario, plan, order),
             stages: stages.map(stage).collect(),
@@ -379,6 +386,18 @@ impl Watch {
             self.complain(Complaint::Late {
                 step: step.0,
                 took,
+                bound: self.bound,
+            });
+        }
+    }
+
+    /// The room says that the ring trains: whether it does.
+    pub(crate) fn trains(&mut self, now: Time) {
+        let last = self.last_commit.unwrap_or(self.began + BEGINS_WITHIN);
+        let stood = now.since(last.max(self.excused_until));
+        if !self.stages.is_empty() && stood > self.bound {
+            self.complain(Complaint::StandsStill {
+                stood,
                 bound: self.bound,
             });
         }

@@ -96,14 +96,17 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         }
     }
 
-    /// No device keeps more of a layer than the stable version and the one under way.
+    /// No device keeps more of a layer than the stable version, the one under way, and one that is on its way to a third disk.
     fn check_vault(&mut self, at: usize) {
         let vault = &self.peers[at].vault;
+        let thirds = self.plan.as_ref().map(|(plan, _)| plan.thirds.len());
+        let most = 2 + usize::from(thirds.is_some_and(|thirds| thirds > 0));
         let mut versions: BTreeMap<LayerIndex, usize> = BTreeMap::new();
         for copy in vault.keys() {
             *versions.entry(copy.layer).or_default() += 1;
         }
-        if let Some((layer, versions)) = versions.into_iter().find(|(_, versions)| *versions > 2) {
+        if let Some((layer, versions)) = versions.into_iter().find(|(_, versions)| *versions > most)
+        {
             self.watch.complain(Complaint::TooManyCopies {
                 device: at,
                 layer: layer.0,

@@ -286,6 +286,9 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 continue;
             }
             self.happen(next.event);
+            if self.state == RoomState::Training && self.ring_lives() {
+                self.watch.trains(self.now);
+            }
             events += 1;
             let beats = self.now.since(Time::ZERO).as_secs_f64() * BEATS_PER_SECOND_MAX;
             let allowed = events_max + beats as u64 * self.peers.len() as u64;
@@ -294,6 +297,14 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             }
         }
         self.finish(events)
+    }
+
+    /// Whether all stages of the plan are there, and may be expected to do something.
+    fn ring_lives(&self) -> bool {
+        self.plan.as_ref().is_some_and(|(plan, order)| {
+            let mut stages = order.iter().zip(&plan.order);
+            stages.all(|(at, peer)| self.peers[*at].id == Some(*peer))
+        })
     }
 
     pub(crate) fn schedule(&mut self, after: Duration, event: Event<Load<C>>) {

@@ -163,7 +163,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
 
     /// The room has decided who does what.
     pub(super) fn planned(&mut self, plan: &Plan) {
-        let is_newer = |(old, _): &(Plan, Vec<usize>)| old.epoch < plan.epoch;
+        // A server that has forgotten everything counts from the start, until it hears of more.
+        let age = |plan: &Plan| (plan.epoch.incarnation, plan.epoch.number);
+        let is_newer = |(old, _): &(Plan, Vec<usize>)| age(old) < age(plan);
         if self.plan.as_ref().is_none_or(is_newer) {
             let device = |peer: &PeerId| self.index.get(peer).copied();
             let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
@@ -174,7 +176,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             self.dealt
                 .push((plan.first_step(), plan.sources.len() as u16));
             let excused_until = self.watch.excused_until;
-            self.watch = Watch::new(self.scenario, plan, &order);
+            self.watch = Watch::new(self.now, self.scenario, plan, &order);
             self.watch.excused_until = excused_until;
             if let Some(given_up) = given_up {
                 self.watch.complain(given_up);
