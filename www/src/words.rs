@@ -430,9 +430,7 @@ pub fn kept(steps: u32) -> String {
 /// While layers are missing.
 pub fn lacking(reason: &str) -> String {
     let begin = BUTTON_BEGIN_ANEW;
-    format!(
-        "Training goes on by itself once it is there: {reason}. {begin} gives up what was learnt."
-    )
+    format!("Training waits, and goes on by itself: {reason}. {begin} gives up what was learnt.")
 }
 
 /// While the ring is put together anew.

@@ -173,7 +173,7 @@ impl Room {
             }
             ClientMessage::Computes { executor, adapter } => self.computes(from, executor, adapter),
             ClientMessage::Profile { profile } => self.profile(now, from, profile),
-            ClientMessage::Pledge { memory_bytes } => self.pledge(from, memory_bytes),
+            ClientMessage::Pledge { memory_bytes } => self.pledge(now, from, memory_bytes),
             ClientMessage::Progress { epoch, points } => self.progress(from, epoch, points),
             ClientMessage::Clock { asked } => {
                 let answer = ServerMessage::Clock { asked, now };

@@ -236,6 +236,82 @@ fn whoever_presses_start_while_layers_are_missing_begins_anew_and_what_was_kept_
     assert!(stopped, "nothing is waited for: {welcomed:?}");
 }
 
+/// A ring of two, of which each device has memory for one half of the model; the first is lost. The epoch of what `1` is asked.
+fn half_is_lost() -> (Ring, Epoch) {
+    let mut server = Server::new(ServerLimits::default());
+    let mut run = run(2);
+    run.outline.replication = Replication::Every(2);
+    for layer in &mut run.outline.layers {
+        layer.parameters = 1_000_000;
+    }
+    let room = server.create(1, run).expect("a room");
+    let mut plan = None;
+    for connection in [10, 11] {
+        server.connect(connection);
+        let mut join = common::join(room, Role::Participant);
+        if let ClientMessage::Join { device, .. } = &mut join {
+            device.memory_bytes = Some(40_000_000);
+        }
+        let output = server.say(connection, &join);
+        plan = plan.or(prepared(&output));
+    }
+    let plan = plan.expect("a plan");
+    let mut ring = Ring { server, room, plan };
+    ring.ready(10..12);
+    let epoch = halted(&ring.leaves(10)).expect("a halt");
+    (ring, epoch)
+}
+
+#[test]
+fn those_who_cannot_hold_the_model_keep_what_they_have_until_somebody_comes_or_gives_more() {
+    for comes in [false, true] {
+        let (mut ring, epoch) = half_is_lost();
+        let output = ring.holds(11, epoch, &[(6, &[0, 1, 2, 3])]);
+        assert_eq!(prepared(&output), None);
+        let reason = lacking(&output).expect("it waits");
+        assert!(reason.contains("lacks 8.0 MB"), "{reason}");
+        let output = if comes {
+            ring.comes(12);
+            ring.server.say(12, &offer(Vec::new()))
+        } else {
+            let memory_bytes = Some(80_000_000);
+            ring.server.say(11, &ClientMessage::Pledge { memory_bytes })
+        };
+        let plan = prepared(&output).expect("it fits");
+        assert_eq!((plan.start, plan.kept), (Version(6), None));
+        assert_eq!(plan.stages(), 1 + usize::from(comes));
+    }
+}
+
+#[test]
+fn without_samples_the_others_wait_for_who_has_some() {
+    let mut server = Server::new(ServerLimits::default());
+    let mut run = run(2);
+    run.outline.replication = Replication::Every(2);
+    run.outline.source = ringtmp_core::schedule::DataSource::Every;
+    let room = server.create(1, run).expect("a room");
+    let enter = |server: &mut Server, connection, with| {
+        server.connect(connection);
+        let mut join = common::join(room, Role::Participant);
+        if let ClientMessage::Join { has_data, .. } = &mut join {
+            *has_data = with;
+        }
+        server.say(connection, &join)
+    };
+    enter(&mut server, 10, true);
+    let output = enter(&mut server, 11, false);
+    let plan = prepared(&output).expect("one of them has samples");
+    let mut ring = Ring { server, room, plan };
+    ring.ready(10..12);
+    let epoch = halted(&ring.leaves(10)).expect("a halt");
+    let reason = lacking(&ring.holds(11, epoch, &[(6, &[0, 1, 2, 3])]));
+    let reason = reason.expect("it waits");
+    assert!(reason.contains("samples"), "{reason}");
+    enter(&mut ring.server, 12, true);
+    let output = ring.server.say(12, &offer(Vec::new()));
+    assert_eq!(prepared(&output).expect("a source").start, Version(6));
+}
+
 #[test]
 fn nobody_is_waited_for_who_has_nothing_that_is_missing() {
     // Nothing was kept.

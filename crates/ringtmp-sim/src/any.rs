@@ -189,10 +189,11 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
 }
 
 /// Words of a room that stops because nobody, or nobody with samples, is left.
-const NOBODY_LEFT: [&str; 8] = [
+const NOBODY_LEFT: [&str; 9] = [
     "missing: waiting for",
     "keeps anything of this run",
     "lies with more devices than there are layers",
+    "fits no arrangement of these devices",
     "samples",
     "no device is left",
     "none of the devices answers",

@@ -311,7 +311,10 @@ fn every_planted_bug_is_caught_by_the_checker_that_it_is_for() {
                     Complaint::OverCredit { stage: 1, .. } | Complaint::Slot { stage: 1, .. }
                 ),
                 Bug::SharesSlot => matches!(complaint, Complaint::Slot { stage: 1, slot: 0 }),
-                Bug::Dawdles => matches!(complaint, Complaint::Late { .. }),
+                Bug::Dawdles => matches!(
+                    complaint,
+                    Complaint::Late { .. } | Complaint::StandsStill { .. }
+                ),
                 Bug::RepeatsSamples => matches!(
                     complaint,
                     Complaint::SamplesNotInTurn {

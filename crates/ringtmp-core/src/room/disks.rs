@@ -168,6 +168,13 @@ impl Room {
             kept,
         };
         self.start_if_measured(now);
+        self.resume_if_lacking(now);
+        self.look_at_disks();
+        self.show();
+    }
+
+    /// What a room waits for may be there.
+    pub(super) fn resume_if_lacking(&mut self, now: Time) {
         if matches!(self.state, RoomState::Lacking { .. }) {
             if self.disks.resumes() {
                 self.prepare_when_measured(now);
@@ -175,8 +182,6 @@ impl Room {
                 self.resume_if_all_answered(now);
             }
         }
-        self.look_at_disks();
-        self.show();
     }
 
     /// What is whole on the disks that are here may have changed.

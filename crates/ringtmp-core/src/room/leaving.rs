@@ -104,23 +104,23 @@ impl Room {
 
     /// The best plan for those who stay, and the newest version of which they hold every layer. Where those who leave hold a
     /// newer one, or nobody else is left, they stay for once.
-    pub(super) fn planned_from(&mut self, memory: &Holders) -> Option<Planned> {
+    pub(super) fn planned_from(&mut self, memory: &Holders) -> Result<Planned, String> {
         let only_leavers = self.participants().all(|member| member.leaving);
         self.recovering.leavers_stay = only_leavers;
         let plan = self.planned()?;
         let without = self.with_disks(plan, memory);
         if only_leavers || !self.members.iter().any(|member| member.leaving) {
-            return Some(without);
+            return Ok(without);
         }
         self.recovering.leavers_stay = true;
         let plan = self.planned()?;
         let with = self.with_disks(plan, memory);
         let version = |planned: &Planned| planned.as_ref().ok().map(|(_, found)| found.version);
         if version(&with) > version(&without) {
-            return Some(with);
+            return Ok(with);
         }
         self.recovering.leavers_stay = false;
-        Some(without)
+        Ok(without)
     }
 
     /// Who has layers under this plan that it had not under the one before.

@@ -161,9 +161,10 @@ impl Room {
         self.attend_to_leavers(now);
     }
 
-    pub(super) fn pledge(&mut self, from: PeerId, memory_bytes: Option<u64>) {
+    pub(super) fn pledge(&mut self, now: Time, from: PeerId, memory_bytes: Option<u64>) {
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
             member.device.memory_bytes = memory_bytes;
+            self.resume_if_lacking(now);
             self.show();
         }
     }

@@ -133,8 +133,9 @@ impl Room {
     /// Plans with what is known, and has the plan prepared, from the beginning of the run, or from what is kept of it.
     pub(super) fn prepare(&mut self, now: Time) {
         self.profiles_due = None;
-        let Some(plan) = self.planned() else {
-            return;
+        let plan = match self.planned() {
+            Ok(plan) => plan,
+            Err(reason) => return self.stop(reason),
         };
         let found = match self.disks.resumes() {
             false => Ok((plan, Found::default())),
@@ -152,26 +153,20 @@ impl Room {
         self.hand_out(now, plan, wait);
     }
 
-    /// The best plan for the participants there are; none if there are none, or they cannot do it, which stops the room.
-    pub(super) fn planned(&mut self) -> Option<Plan> {
+    /// The best plan for the participants there are; why there is none, where they cannot do it.
+    pub(super) fn planned(&self) -> Result<Plan, String> {
         let order: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
         if order.is_empty() {
-            return None;
+            return Err("no device is left".to_owned());
         }
         let problem = self.problem();
-        let arrangement = match partition::arrange_together(&problem) {
-            Ok(arrangement) => arrangement,
-            Err(no_fit) => {
-                self.stop(self.refusal(&no_fit));
-                return None;
-            }
-        };
+        let arrangement =
+            partition::arrange_together(&problem).map_err(|no_fit| self.refusal(&no_fit))?;
         let plan = self.plan_of(&order, &problem, arrangement);
         if plan.sources.is_empty() {
-            self.stop("none of the devices has samples to train on".to_owned());
-            return None;
+            return Err("none of the devices has samples to train on".to_owned());
         }
-        Some(plan)
+        Ok(plan)
     }
 
     /// A plan in which all of these have a stage, and as many others of this order as there are layers for: its cuts are even, since

@@ -299,13 +299,12 @@ impl Room {
             self.recovering.halt = Some(Halt { due: None, ..halt });
             return self.lack(reason);
         }
-        let Some(planned) = self.planned_from(&holders) else {
-            return;
-        };
+        // Those who are left may be too few for the model, or without samples: they keep what they hold, and others may come.
+        let planned = self.planned_from(&holders);
         let (plan, found) = match (planned, self.lacks(&holders)) {
-            (Ok(found), _) => found,
-            (Err(plan), None) => (*plan, Found::default()),
-            (Err(_), Some(reason)) => {
+            (Ok(Ok(found)), _) => found,
+            (Ok(Err(plan)), None) => (*plan, Found::default()),
+            (Ok(Err(_)), Some(reason)) | (Err(reason), _) => {
                 self.recovering.halt = Some(Halt { due: None, ..halt });
                 return self.lack(reason);
             }

@@ -113,7 +113,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 seconds,
                 reason,
             };
-            return Err(self.waits_in_vain().map_or(waits, wrong));
+            let for_layers = reason_is_about_layers(&waits);
+            let in_vain = self.waits_in_vain().filter(|_| for_layers);
+            return Err(in_vain.map_or(waits, wrong));
         }
         if let Some(stopped) = self.stopped_for_a_reason() {
             return Err(self.left_over().map_or(stopped, wrong));
@@ -192,4 +194,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     fn payloads(&self) -> usize {
         self.peers.iter().map(|peer| peer.payloads.len()).sum()
     }
+}
+
+/// And not about samples, or memory, that nobody who is left has.
+fn reason_is_about_layers(waits: &SimulationError) -> bool {
+    matches!(waits, SimulationError::Stopped { reason, .. } if reason.contains("missing"))
 }
