@@ -158,7 +158,7 @@ fn costs(model: &Model) -> Result<ModelCosts, String> {
             ..ModelTable::preset(&model.preset)
         },
         data: DataTable {
-            set: if is_text { "text:text" } else { "digits" }.to_owned(),
+            set: Some(if is_text { "text:text" } else { "digits" }.to_owned()),
             ..DataTable::default()
         },
         batch: 128,
