@@ -371,6 +371,7 @@ fn scenario(cell: &Cell, costs: &ModelCosts, devices: &[&DeviceProfile], steps: 
         jitter: JITTER,
         seed: cell.seed,
         limits: None,
+        keeps_every: None,
     }
 }
 
