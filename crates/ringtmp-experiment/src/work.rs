@@ -33,8 +33,8 @@ const CAPACITY_STEPS: u32 = 1;
 /// The largest width or depth that is tried: a run has no more layers.
 const GROWN_MAX: u32 = 1 << 13;
 
-/// Widths are multiples of it, so that heads divide them.
-const WIDTH_STEP: u32 = 16;
+/// Widths are multiples of it, so that heads of this width divide them.
+const WIDTH_STEP: u32 = 64;
 
 /// What a model costs, or why there is no such model.
 pub type Models<'a> = &'a dyn Fn(&Model) -> Result<ModelCosts, String>;

@@ -17,8 +17,11 @@ const CONTEXT: usize = 64;
 /// Characters that they tell apart.
 const VOCABULARY: usize = 65;
 
-/// Heads: they divide every width that is tried.
-const HEADS: usize = 4;
+/// The fewest heads.
+const HEADS_MIN: usize = 4;
+
+/// Of a head: the widths that are tried are multiples of it, and kernels take no head of more than 128.
+const HEAD_WIDTH: usize = 64;
 
 /// Hexadecimal digits of the program's digest that are told.
 const DIGEST_DIGITS: usize = 12;
@@ -148,11 +151,13 @@ fn work(
 fn costs(model: &Model) -> Result<ModelCosts, String> {
     let is_text = model.preset.starts_with("gpt");
     let sizes = |size: Option<u32>| size.map(|size| size as usize);
+    let width = sizes(model.width).unwrap_or(0);
+    let heads = is_text.then_some(HEADS_MIN.max(width / HEAD_WIDTH));
     let file = RunFile {
         model: ModelTable {
+            heads,
             depth: sizes(model.depth),
             width: sizes(model.width),
-            heads: is_text.then_some(HEADS),
             context: is_text.then_some(CONTEXT),
             vocabulary: is_text.then_some(VOCABULARY),
             ..ModelTable::preset(&model.preset)
