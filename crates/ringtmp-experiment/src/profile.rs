@@ -95,12 +95,11 @@ impl DeviceProfile {
     }
 }
 
-/// The links between devices. Their rate is that of the slower access link, divided by `flows`: how many streams in one direction
-/// share it.
-pub(crate) fn links(devices: &[&DeviceProfile], flows: f64) -> Hops {
+/// The links between devices: their rate is that of the slower access link.
+pub(crate) fn links(devices: &[&DeviceProfile]) -> Hops {
     let hop = |one: &DeviceProfile, other: &DeviceProfile| Hop {
         delay_seconds: one.delay_seconds + other.delay_seconds,
-        bytes_per_second: Some(one.bytes_per_second.min(other.bytes_per_second) / flows),
+        bytes_per_second: Some(one.bytes_per_second.min(other.bytes_per_second)),
     };
     let usual = devices.first().map_or(
         Hop {

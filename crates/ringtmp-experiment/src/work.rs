@@ -335,13 +335,6 @@ fn scenario(cell: &Cell, costs: &ModelCosts, devices: &[&DeviceProfile], steps: 
         Way::Ring(mode) => mode,
         Way::ParameterServer { .. } | Way::AllReduce => Mode::Sync,
     };
-    // A stage sends activations to one neighbour and gradients to the other over one access link, which the simulator of rings gives
-    // to each: half of the rate each is the worst that can be.
-    let flows = if cell.way.is_ring() && cell.peers > 2 {
-        2.0
-    } else {
-        1.0
-    };
     // An update is of an even part of the model, as in the simulator of teams.
     let part = costs.parameters() as f64 / f64::from(cell.peers.max(1));
     Scenario {
@@ -364,10 +357,11 @@ fn scenario(cell: &Cell, costs: &ModelCosts, devices: &[&DeviceProfile], steps: 
             .iter()
             .map(|device| device.spec(UPDATE_OPERATIONS * part))
             .collect(),
-        links: links(devices, flows),
+        links: links(devices),
         losses: Vec::new(),
         faults: Vec::new(),
         medium_bytes_per_second: None,
+        shares_access: true,
         jitter: JITTER,
         seed: cell.seed,
         limits: None,
