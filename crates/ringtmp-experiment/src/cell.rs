@@ -11,8 +11,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// Each device holds some layers.
+    /// Each device holds some layers, as a room has it: all devices take part but those that hold up the others.
     Ring(Mode),
+    /// The same, of those devices only with which the planner holds it fastest, links counted; the others idle.
+    FewRing(Mode),
     /// Workers hold whole models, servers update them.
     ParameterServer {
         /// Where the shards are.
@@ -27,7 +29,7 @@ pub enum Way {
 impl Way {
     /// Whether it is a ring.
     pub const fn is_ring(self) -> bool {
-        matches!(self, Self::Ring(_))
+        matches!(self, Self::Ring(_) | Self::FewRing(_))
     }
 
     /// Whether it is a parameter server.
@@ -38,7 +40,9 @@ impl Way {
     /// Whether its updates see the gradients of whole batches at the newest weights, so that its progress per sample is that of one process.
     pub const fn is_synchronous(self) -> bool {
         match self {
-            Self::Ring(mode) => matches!(mode, Mode::Sync | Mode::OneForwardOneBackward),
+            Self::Ring(mode) | Self::FewRing(mode) => {
+                matches!(mode, Mode::Sync | Mode::OneForwardOneBackward)
+            }
             Self::ParameterServer { tau, .. } => tau.is_synchronous(),
             Self::AllReduce => true,
         }
@@ -49,6 +53,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ring(mode) => write!(f, "ring {mode}"),
+            Self::FewRing(mode) => write!(f, "ring {mode}, few"),
             Self::ParameterServer { placement, tau } => {
                 write!(f, "PS {placement}, tau {tau}")
             }
@@ -124,6 +129,35 @@ pub enum Capacity {
     Width,
 }
 
+/// What happens to a device in the course of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Nothing.
+    None,
+    /// It dies unnoticed, forgets everything and is back after 5 s.
+    Away,
+    /// It dies unnoticed, for good.
+    Gone,
+    /// Devices die unnoticed at random, each once a minute in the mean, and are back after 5 s.
+    Random,
+}
+
+impl Trouble {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::None, Self::Away, Self::Gone, Self::Random];
+
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::None => "undisturbed",
+            Self::Away => "one away for 5 s",
+            Self::Gone => "one gone for good",
+            Self::Random => "each lost once a minute, back after 5 s",
+        }
+    }
+}
+
 /// What a cell does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -135,6 +169,18 @@ pub enum Kind {
     },
     /// The largest model.
     Capacity(Capacity),
+    /// A run whose devices keep copies of each other's layers, if they can, and what happens to them.
+    Resilience {
+        /// Updates.
+        steps: u32,
+        /// What happens.
+        trouble: Trouble,
+    },
+    /// A run with real gradients.
+    Progress {
+        /// Updates.
+        steps: u32,
+    },
 }
 
 /// One run.
@@ -212,8 +258,37 @@ pub struct Figures {
     pub core_seconds_per_sample: f64,
     /// Bytes that all devices sent, for each sample.
     pub bytes_per_sample: f64,
+    /// Devices that have a part in the run.
+    pub devices_used: f64,
+    /// The share of the whole run for which the device that computes most does.
+    pub busiest_device: f64,
+    /// The share of the whole run for which the access link that carries most does, in its busier direction.
+    pub busiest_link: f64,
+    /// Steps by which one worker was ahead of another, at most; of a ring 0.
+    pub drift: f64,
+    /// How often a ring was put together anew.
+    pub recoveries: f64,
+    /// Steps that were made again for that.
+    pub repeated: f64,
+    /// Seconds that the run took longer than the same one undisturbed.
+    pub seconds_lost: f64,
     /// What it takes.
     pub joules: Joules,
+}
+
+/// How good a model is on held-out samples, and what it took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Updates of the whole batch.
+    pub steps: f64,
+    /// Samples that it was trained on.
+    pub samples: f64,
+    /// Virtual seconds, evaluations counted.
+    pub seconds: f64,
+    /// Mean cross entropy.
+    pub loss: f64,
+    /// Share of right answers, 0 to 1.
+    pub accuracy: f64,
 }
 
 /// What came of a cell.
@@ -232,6 +307,11 @@ pub enum Outcome {
         refused: Model,
         /// Why.
         reason: String,
+    },
+    /// How a model learnt.
+    Learnt {
+        /// In their order.
+        points: Vec<Point>,
     },
     /// It cannot be done so.
     Refused {

@@ -3,12 +3,12 @@
 use crate::groups::Estimate;
 use std::fmt::Write;
 
-const WIDTH: f64 = 820.0;
+pub(crate) const WIDTH: f64 = 820.0;
 const LEFT_BARS: f64 = 200.0;
-const LEFT_LINES: f64 = 64.0;
-const RIGHT: f64 = 70.0;
-const ROW: f64 = 22.0;
-const LINES_HEIGHT: f64 = 360.0;
+pub(crate) const LEFT_LINES: f64 = 64.0;
+pub(crate) const RIGHT: f64 = 70.0;
+pub(crate) const ROW: f64 = 22.0;
+pub(crate) const LINES_HEIGHT: f64 = 360.0;
 
 /// Colours that the page has.
 pub(crate) const COLOURS: usize = 8;
@@ -259,7 +259,7 @@ impl Lines {
     }
 }
 
-fn open(title: &str, height: f64) -> String {
+pub(crate) fn open(title: &str, height: f64) -> String {
     let title = escaped(title);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n\
@@ -268,7 +268,7 @@ fn open(title: &str, height: f64) -> String {
 }
 
 /// Four a row.
-fn draw_legend(names: &[&str], left: f64, text: &mut String) {
+pub(crate) fn draw_legend(names: &[&str], left: f64, text: &mut String) {
     for (place, name) in names.iter().enumerate() {
         let per_row = if left > LEFT_LINES { 6 } else { 4 };
         let width = (WIDTH - left) / f64::from(per_row);
@@ -288,7 +288,7 @@ fn draw_legend(names: &[&str], left: f64, text: &mut String) {
 }
 
 /// The next of 1, 2 and 5 times a power of ten.
-fn round_step(step: f64) -> f64 {
+pub(crate) fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.max(1e-12).log10().floor());
     let rounds = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power);
     let found = rounds.into_iter().find(|round| *round >= step);

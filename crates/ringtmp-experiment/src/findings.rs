@@ -1,8 +1,8 @@
 //! Sentences that are computed from the data.
 
-use crate::cell::{Figures, Outcome, Way};
+use crate::cell::{Figures, Outcome, Trouble, Way};
 use crate::chart::short;
-use crate::groups::{Estimate, Group};
+use crate::groups::{Estimate, Group, Half};
 
 /// Which is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Family {
 
     fn of(way: Way) -> Self {
         match way {
-            Way::Ring(_) => Self::Ring,
+            Way::Ring(_) | Way::FewRing(_) => Self::Ring,
             Way::ParameterServer { .. } => Self::Server,
             Way::AllReduce => Self::AllReduce,
         }
@@ -70,26 +70,26 @@ impl Family {
     }
 }
 
-/// The best of each family that ran.
-struct Contest {
-    best: Vec<(Family, Way, Estimate)>,
+/// The best of each family that ran: chosen by the mean over some seeds, with its figures under the others.
+struct Contest<'a> {
+    best: Vec<(Family, &'a Group, Estimate)>,
 }
 
-impl Contest {
-    fn of<'a>(groups: impl Iterator<Item = &'a Group>, measure: &Measure) -> Self {
-        let mut best: Vec<(Family, Way, Estimate)> = Vec::new();
+impl<'a> Contest<'a> {
+    fn of(groups: impl Iterator<Item = &'a Group>, measure: &Measure) -> Self {
+        let mut chosen: Vec<(Family, &Group, f64)> = Vec::new();
         for group in groups {
-            let Some(value) = group.figure(measure.figure) else {
+            let Some(value) = group.figure_in(Half::Chooses, measure.figure) else {
                 continue;
             };
             let family = Family::of(group.cell.way);
-            let new = (family, group.cell.way, value);
-            match best.iter_mut().find(|(other, ..)| *other == family) {
-                None => best.push(new),
+            let new = (family, group, value.mean);
+            match chosen.iter_mut().find(|(other, ..)| *other == family) {
+                None => chosen.push(new),
                 Some(old) => {
                     let is_better = match measure.better {
-                        Better::Less => value.mean < old.2.mean,
-                        Better::More => value.mean > old.2.mean,
+                        Better::Less => value.mean < old.2,
+                        Better::More => value.mean > old.2,
                     };
                     if is_better {
                         *old = new;
@@ -97,12 +97,18 @@ impl Contest {
                 }
             }
         }
-        Self { best }
+        let told = |(family, group, _): (Family, &'a Group, f64)| {
+            let value = group.figure_in(Half::Tells, measure.figure)?;
+            Some((family, group, value))
+        };
+        Self {
+            best: chosen.into_iter().filter_map(told).collect(),
+        }
     }
 
     /// The family whose best beats those of all others; none where intervals overlap.
     fn winner(&self, measure: &Measure) -> Option<Family> {
-        let wins = |one: &&(Family, Way, Estimate)| {
+        let wins = |one: &&(Family, &Group, Estimate)| {
             let mut others = self.best.iter().filter(|other| other.0 != one.0);
             others.all(|other| measure.beats(one.2, other.2))
         };
@@ -131,7 +137,7 @@ fn contest(groups: &[&Group], measure: &Measure, which: impl Fn(Way) -> bool) ->
     let mut peers: Vec<u16> = groups.iter().map(|group| group.cell.peers).collect();
     peers.sort_unstable();
     peers.dedup();
-    let contests: Vec<(u16, Contest)> = peers
+    let contests: Vec<(u16, Contest<'_>)> = peers
         .iter()
         .map(|p| (*p, of(*p)))
         .filter(|(_, contest)| contest.best.len() > 1)
@@ -142,7 +148,7 @@ fn contest(groups: &[&Group], measure: &Measure, which: impl Fn(Way) -> bool) ->
     let told: Vec<String> = last
         .best
         .iter()
-        .map(|(_, way, value)| format!("{way} {}", measure.told(*value)))
+        .map(|(_, group, value)| format!("{} {}", group.cell.way, measure.told(*value)))
         .collect();
     let mut text = format!("at {most} devices {}; ", told.join(", "));
     text.push_str(&outcome(&contests, measure));
@@ -150,7 +156,7 @@ fn contest(groups: &[&Group], measure: &Measure, which: impl Fn(Way) -> bool) ->
 }
 
 /// Who wins at which numbers of devices.
-fn outcome(contests: &[(u16, Contest)], measure: &Measure) -> String {
+fn outcome(contests: &[(u16, Contest<'_>)], measure: &Measure) -> String {
     let at = |family: Option<Family>| {
         let won = contests
             .iter()
@@ -178,6 +184,174 @@ fn outcome(contests: &[(u16, Contest)], measure: &Measure) -> String {
         parts.push(format!("at {} {why}, so nobody wins", open.join(", ")));
     }
     format!("{}.", parts.join("; "))
+}
+
+/// From this share on a device or a link counts as what a run is bound by.
+const FULL: f64 = 0.8;
+
+/// What holds up the best of each family at the most devices, and what staleness did.
+pub(crate) fn causes(groups: &[&Group], measure: &Measure) -> String {
+    let most = groups.iter().map(|group| group.cell.peers).max();
+    let at = groups
+        .iter()
+        .filter(|group| Some(group.cell.peers) == most)
+        .copied();
+    let contest = Contest::of(at.clone(), measure);
+    let mut all: Vec<&Group> = contest.best.iter().map(|(_, group, _)| *group).collect();
+    // Rings of all devices, which are what rooms make, are always told of.
+    let rings = at
+        .clone()
+        .filter(|group| matches!(group.cell.way, Way::Ring(_)));
+    for ring in rings {
+        if !all.iter().any(|other| other.cell.way == ring.cell.way) {
+            all.push(ring);
+        }
+    }
+    let told: Vec<String> = all.into_iter().filter_map(cause).collect();
+    format!(
+        "What holds them up at {}: {}. {}",
+        most.unwrap_or(0),
+        told.join("; "),
+        staleness(at)
+    )
+}
+
+fn cause(group: &Group) -> Option<String> {
+    let of = |figure: fn(&Figures) -> f64| group.figure(figure).map(|value| value.mean);
+    let device = of(|figures| figures.busiest_device)?;
+    let link = of(|figures| figures.busiest_link)?;
+    let used = of(|figures| figures.devices_used)?;
+    let verdict = if link >= FULL && link >= device {
+        "that link is what bounds it"
+    } else if device >= FULL {
+        "that device is what bounds it"
+    } else {
+        "neither is full, so delays and waiting for each other bound it"
+    };
+    let parts = if (used - f64::from(group.cell.peers)).abs() < 0.5 {
+        String::new()
+    } else {
+        format!("with {} of {} devices ", short(used), group.cell.peers)
+    };
+    Some(format!(
+        "{} {parts}has its busiest device computing {:.0}% of the time and its busiest access link carrying bytes {:.0}%: {verdict}",
+        group.cell.way,
+        100.0 * device,
+        100.0 * link
+    ))
+}
+
+/// Whether parameter servers with more staleness differ at all, and why not.
+fn staleness<'a>(groups: impl Iterator<Item = &'a Group>) -> String {
+    let stale: Vec<&Group> = groups
+        .filter(|group| group.cell.way.is_server() && !group.cell.way.is_synchronous())
+        .filter(|group| group.refusals() == 0)
+        .collect();
+    let drift = |group: &&Group| group.figure(|figures| figures.drift).map(|d| d.mean);
+    let most = stale.iter().filter_map(drift).fold(0.0, f64::max);
+    let alike = |group: &&&Group| {
+        stale
+            .iter()
+            .any(|other| other.cell.way != group.cell.way && other.outcomes == group.outcomes)
+    };
+    let same = stale.iter().filter(alike).count();
+    if stale.is_empty() {
+        return String::new();
+    }
+    let why = if same > 0 {
+        ": with shares by speed and at most two pushes of a range under way nobody drifts as far as their tau, so these are one behaviour and not several results"
+    } else {
+        ""
+    };
+    format!(
+        "With staleness no worker was more than {} steps ahead of another (mean over seeds, the most of all settings); {same} of {} settings with tau above 0 have the very \
+         figures of another{why}.",
+        short(most),
+        stale.len()
+    )
+}
+
+/// Groups whose figures are what it took to reach an accuracy: seconds, and steps.
+pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
+    let outcome = |outcome: &Outcome| match outcome {
+        Outcome::Learnt { points } => {
+            let first = points.iter().find(|point| point.accuracy >= accuracy);
+            first.map_or_else(
+                || Outcome::Refused {
+                    reason: "it did not get there".to_owned(),
+                },
+                |point| {
+                    Outcome::Ran(Box::new(Figures {
+                        seconds: point.seconds,
+                        repeated: point.steps,
+                        ..Figures::default()
+                    }))
+                },
+            )
+        }
+        other => other.clone(),
+    };
+    let of = |group: &&Group| Group {
+        outcomes: group.outcomes.iter().map(outcome).collect(),
+        ..(*group).clone()
+    };
+    groups.iter().map(of).collect()
+}
+
+/// What one way loses in each trouble.
+pub(crate) fn resilience(all: &[(Trouble, &Group)]) -> String {
+    let mut told = Vec::new();
+    for (trouble, group) in all {
+        let way = group.cell.way;
+        let (runs, ended) = (group.outcomes.len(), group.refusals());
+        let of = |figure: fn(&Figures) -> f64| group.figure(figure);
+        let seconds =
+            |value: Estimate| format!("{} ± {} s", short(value.mean), short(value.half_width));
+        match (
+            trouble,
+            of(|f| f.seconds),
+            of(|f| f.seconds_lost),
+            of(|f| f.repeated),
+        ) {
+            (Trouble::None, Some(whole), ..) => {
+                told.push(format!("{way} takes {} undisturbed", seconds(whole)));
+            }
+            (_, _, Some(lost), Some(repeated)) => told.push(format!(
+                "{way}, {}: it loses {} and makes {} steps again{}",
+                trouble.words(),
+                seconds(lost),
+                short(repeated.mean),
+                if ended > 0 {
+                    format!(
+                        " (of the {} of {runs} runs that came to their end)",
+                        runs - ended
+                    )
+                } else {
+                    String::new()
+                }
+            )),
+            _ => {}
+        }
+    }
+    let cannot = |group: &&Group| group.refusals() == group.outcomes.len();
+    let mut refused: Vec<String> = all
+        .iter()
+        .map(|(_, group)| *group)
+        .filter(cannot)
+        .map(|group| group.cell.way.to_string())
+        .collect();
+    refused.dedup();
+    refused.sort();
+    refused.dedup();
+    let mut text = told.join("; ");
+    text.push('.');
+    if !refused.is_empty() {
+        text.push_str(&format!(
+            " {} cannot go on after a loss: here the ring wins because the others are not built for it yet, which says nothing of what they could be.",
+            refused.join(", ")
+        ));
+    }
+    text
 }
 
 /// Which way trains how large a model.

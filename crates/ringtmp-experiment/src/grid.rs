@@ -1,6 +1,6 @@
 //! Which cells an experiment has.
 
-use crate::cell::{Capacity, Cell, Kind, Model, Way};
+use crate::cell::{Capacity, Cell, Kind, Model, Trouble, Way};
 use crate::profile::MIXED;
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::schedule::Mode;
@@ -13,8 +13,12 @@ use std::fmt;
 pub enum Experiment {
     /// How much of its time does a worker not compute, and why?
     Idle,
+    /// What does a model learn, by samples and by seconds, with real gradients?
+    Progress,
     /// How does throughput grow with the devices?
     Scaling,
+    /// What does it cost when devices are lost?
+    Resilience,
     /// How large a model can be trained under a cap of memory?
     Capacity,
     /// What does a sample take in joules?
@@ -23,13 +27,22 @@ pub enum Experiment {
 
 impl Experiment {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Idle, Self::Scaling, Self::Capacity, Self::Energy];
+    pub const ALL: [Self; 6] = [
+        Self::Idle,
+        Self::Progress,
+        Self::Scaling,
+        Self::Resilience,
+        Self::Capacity,
+        Self::Energy,
+    ];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
+            Self::Progress => "progress",
             Self::Scaling => "scaling",
+            Self::Resilience => "resilience",
             Self::Capacity => "capacity",
             Self::Energy => "energy",
         }
@@ -49,7 +62,7 @@ pub struct Grid {
     pub peers: Vec<u16>,
     /// Numbers of peers of the deep model.
     pub peers_deep: Vec<u16>,
-    /// Peers of capacity and energy.
+    /// Peers of progress, resilience, capacity and energy.
     pub peers_fixed: u16,
     /// Kinds of devices of capacity and energy.
     pub profiles: Vec<String>,
@@ -63,6 +76,10 @@ pub struct Grid {
     pub seeds: u64,
     /// Steps of a run.
     pub steps: u32,
+    /// Steps of a run with real gradients.
+    pub steps_progress: u32,
+    /// Steps of a run in which devices are lost.
+    pub steps_resilience: u32,
 }
 
 /// Micro-batches of a step: at 8 devices each worker has 4.
@@ -83,6 +100,17 @@ const DEEP: [u32; 2] = [64, 128];
 /// What does not grow while the other does.
 const GROWN: [u32; 2] = [4, 256];
 
+/// Rings as rooms have them.
+const RINGS: [Way; 2] = [Way::Ring(Mode::Sync), Way::Ring(Mode::TwoVersions)];
+
+/// A parameter server without staleness.
+const fn bsp(placement: Placement) -> Way {
+    Way::ParameterServer {
+        placement,
+        tau: Staleness::Steps(0),
+    }
+}
+
 impl Grid {
     /// All of it, with so many seeds.
     pub fn full(seeds: u64) -> Self {
@@ -102,6 +130,8 @@ impl Grid {
             models: vec![Model::gpt(8, 128), Model::preset("cnn")],
             seeds,
             steps: 48,
+            steps_progress: 240,
+            steps_resilience: 96,
         }
     }
 
@@ -112,13 +142,19 @@ impl Grid {
             peers_deep: vec![8, 16, 32, 64, 128],
             profiles_idle: vec!["laptop-wifi".to_owned()],
             steps: 24,
+            steps_progress: 120,
+            steps_resilience: 48,
             ..full
         }
     }
 
-    /// Rings, parameter servers in all placements, all-reduce.
+    /// Rings of all devices and of few, parameter servers in all placements, all-reduce.
     fn ways(&self) -> Vec<Way> {
-        let mut ways = vec![Way::Ring(Mode::Sync), Way::Ring(Mode::TwoVersions)];
+        let mut ways = RINGS.to_vec();
+        ways.extend(RINGS.map(|way| match way {
+            Way::Ring(mode) => Way::FewRing(mode),
+            other => other,
+        }));
         for placement in Placement::ALL {
             let servers = self.taus.iter().map(|tau| Way::ParameterServer {
                 placement,
@@ -143,9 +179,53 @@ impl Grid {
                 cells.extend(self.deep());
                 cells
             }
+            Experiment::Progress => self.progress(),
+            Experiment::Resilience => self.resilience(),
             Experiment::Capacity => self.capacity(),
             Experiment::Energy => self.runs(&self.profiles, &[self.peers_fixed]),
         }
+    }
+
+    /// Few ways, as each computes for real.
+    fn progress(&self) -> Vec<Cell> {
+        let mut ways = RINGS.to_vec();
+        ways.extend([bsp(Placement::Single), bsp(Placement::Dedicated)]);
+        ways.extend(self.taus.iter().map(|tau| Way::ParameterServer {
+            placement: Placement::Colocated,
+            tau: *tau,
+        }));
+        ways.push(Way::AllReduce);
+        let steps = self.steps_progress;
+        self.each(Kind::Progress { steps }, &Model::preset("mlp"), &ways)
+    }
+
+    fn resilience(&self) -> Vec<Cell> {
+        let mut ways = RINGS.to_vec();
+        ways.extend(Placement::ALL.map(bsp));
+        ways.push(Way::AllReduce);
+        let steps = self.steps_resilience;
+        let cells = |trouble| {
+            let kind = Kind::Resilience { steps, trouble };
+            self.each(kind, &Model::gpt(GROWN[0], GROWN[1]), &ways)
+        };
+        Trouble::ALL.into_iter().flat_map(cells).collect()
+    }
+
+    /// Cells of one kind on the fixed number of laptops.
+    fn each(&self, kind: Kind, model: &Model, ways: &[Way]) -> Vec<Cell> {
+        let cells = ways.iter().flat_map(|way| {
+            (1..=self.seeds).map(|seed| Cell {
+                kind,
+                model: model.clone(),
+                way: *way,
+                profile: "laptop-wifi".to_owned(),
+                peers: self.peers_fixed,
+                micro_batches: MICRO_BATCHES,
+                micro_batch: MICRO_BATCH,
+                seed,
+            })
+        });
+        cells.collect()
     }
 
     fn runs(&self, profiles: &[String], peers: &[u16]) -> Vec<Cell> {
@@ -170,10 +250,6 @@ impl Grid {
     }
 
     fn deep(&self) -> Vec<Cell> {
-        let bsp = |placement| Way::ParameterServer {
-            placement,
-            tau: Staleness::Steps(0),
-        };
         let ways = [
             Way::Ring(Mode::Sync),
             Way::Ring(Mode::TwoVersions),
@@ -199,10 +275,6 @@ impl Grid {
     }
 
     fn capacity(&self) -> Vec<Cell> {
-        let bsp = |placement| Way::ParameterServer {
-            placement,
-            tau: Staleness::Steps(0),
-        };
         let ways = [
             Way::Ring(Mode::Sync),
             Way::Ring(Mode::TwoVersions),

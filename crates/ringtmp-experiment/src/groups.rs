@@ -68,6 +68,17 @@ pub struct Group {
     pub cell: Cell,
     /// All.
     pub outcomes: Vec<Outcome>,
+    /// Their seeds.
+    pub seeds: Vec<u64>,
+}
+
+/// Which seeds: what is chosen by some is told of the others, so that choosing does not flatter it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The even ones, by which the best of several ways is chosen.
+    Chooses,
+    /// The odd ones, of which it is told.
+    Tells,
 }
 
 impl Group {
@@ -75,16 +86,38 @@ impl Group {
     pub fn figure(&self, figure: impl Fn(&Figures) -> f64) -> Option<Estimate> {
         let ran = self.outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Ran(figures) => Some(figure(figures)),
-            Outcome::Grew { .. } | Outcome::Refused { .. } => None,
+            Outcome::Grew { .. } | Outcome::Learnt { .. } | Outcome::Refused { .. } => None,
         });
         Estimate::of(&ran.collect::<Vec<_>>())
+    }
+
+    /// One figure over half of the seeds; over all where one alone was run.
+    pub fn figure_in(&self, half: Half, figure: impl Fn(&Figures) -> f64) -> Option<Estimate> {
+        if self.seeds.len() < 2 {
+            return self.figure(figure);
+        }
+        let chooses = half == Half::Chooses;
+        let seeds = self.seeds.iter().zip(&self.outcomes);
+        let ran = seeds
+            .filter(|(seed, _)| seed.is_multiple_of(2) == chooses)
+            .filter_map(|(_, outcome)| match outcome {
+                Outcome::Ran(figures) => Some(figure(figures)),
+                Outcome::Grew { .. } | Outcome::Learnt { .. } | Outcome::Refused { .. } => None,
+            });
+        Estimate::of(&ran.collect::<Vec<_>>())
+    }
+
+    /// How often it was refused, or ended before its end.
+    pub fn refusals(&self) -> usize {
+        let refused = |outcome: &&Outcome| matches!(outcome, Outcome::Refused { .. });
+        self.outcomes.iter().filter(refused).count()
     }
 
     /// Why it was refused, if it was.
     pub fn refusal(&self) -> Option<&str> {
         self.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Refused { reason } => Some(reason.as_str()),
-            Outcome::Ran(_) | Outcome::Grew { .. } => None,
+            Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Learnt { .. } => None,
         })
     }
 }
@@ -102,10 +135,14 @@ pub(crate) fn groups(finished: &[Finished]) -> Vec<Group> {
             group.cell == cell
         };
         match groups.iter_mut().find(first) {
-            Some(group) => group.outcomes.push(one.outcome.clone()),
+            Some(group) => {
+                group.outcomes.push(one.outcome.clone());
+                group.seeds.push(one.cell.seed);
+            }
             None => groups.push(Group {
                 cell: one.cell.clone(),
                 outcomes: vec![one.outcome.clone()],
+                seeds: vec![one.cell.seed],
             }),
         }
     }

@@ -19,9 +19,11 @@
 
 mod cell;
 mod chart;
+mod curves;
 mod findings;
 mod grid;
 mod groups;
+mod learn;
 mod memory;
 mod profile;
 mod report;
@@ -31,9 +33,12 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-pub use cell::{Capacity, Cell, Figures, Joules, Kind, Model, ModelCosts, Outcome, Way};
+pub use cell::{
+    Capacity, Cell, Figures, Joules, Kind, Model, ModelCosts, Outcome, Point, Trouble, Way,
+};
 pub use grid::{Experiment, Grid};
-pub use groups::{Estimate, Group};
+pub use groups::{Estimate, Group, Half};
+pub use learn::{Held, Learner, Lesson};
 pub use profile::{DeviceProfile, PROFILES, ProfileError, Profiles};
 pub use report::{Provenance, write_report};
 pub use store::{Finished, Store, StoreError};

@@ -1,34 +1,38 @@
-//! What a device with a whole model has to hold at least. Rings are refused by the room; nobody refuses these yet, so the least that works is
-//! reckoned here, in their favour: buffers of the transport are left out.
+//! What a device with a whole model has to hold, by the very formula by which rings are refused (`StageCost::memory_bytes`: weights,
+//! gradients, the optimizer's memory, activations kept for the backward, inputs that wait), with the least that works, as for rings. A worker is a
+//! stage of all layers that works its share of the batch off one micro-batch after the other; a shard one of what it owns, without
+//! activations, where one range of each worker may wait. Buffers of the transport are in neither.
 
 use crate::cell::ModelCosts;
 use ringtmp_core::parameter_server::{
     Job, MemberIndex, RANGE_ELEMENTS_MAX, ShardIndex, WorkerIndex,
 };
+use ringtmp_core::schedule::{Limits, ScheduleSpec, StageCost};
 
-/// Of a number.
+/// Of a number, while it waits to be counted.
 const NUMBER_BYTES: u64 = 4;
 
-/// Numbers for each that is learnt, at a worker: the weight and its gradient.
-const WORKER_NUMBERS: u64 = 2;
-
-/// The same at a shard, beside what the optimizer remembers: the weight and the sum of gradients.
-const SHARD_NUMBERS: u64 = 2;
+/// One micro-batch at a time.
+const ONE: Limits = Limits {
+    credit: 1,
+    weights_pending: 1,
+    slots: 1,
+};
 
 /// The first member that lacks memory, if one does, in words.
 pub(crate) fn lacking(
     job: &Job,
     costs: &ModelCosts,
-    micro_batch: u32,
-    optimizer_numbers: u8,
+    sample_bytes: u64,
+    spec: &ScheduleSpec,
     given: impl Fn(MemberIndex) -> u64,
 ) -> Option<String> {
     let members = (0..job.layout.members).map(MemberIndex);
     let mut lacks = members.filter_map(|member| {
         let worker = job.layout.worker_at(member);
         let shard = job.layout.shard_at(member);
-        let needed = worker_bytes(worker, costs, micro_batch)
-            .saturating_add(shard_bytes(job, shard, optimizer_numbers));
+        let needed = worker_bytes(worker, costs, sample_bytes, spec)
+            .saturating_add(shard_bytes(job, shard, spec));
         let given = given(member);
         let what = match (worker, shard) {
             (Some(_), None) => "the whole model",
@@ -47,20 +51,33 @@ pub(crate) fn lacking(
     lacks.next()
 }
 
-/// Weights, gradients, and the activations of one micro-batch.
-fn worker_bytes(worker: Option<WorkerIndex>, costs: &ModelCosts, micro_batch: u32) -> u64 {
+/// As a stage of the whole model that leaves updates to others.
+fn worker_bytes(
+    worker: Option<WorkerIndex>,
+    costs: &ModelCosts,
+    sample_bytes: u64,
+    spec: &ScheduleSpec,
+) -> u64 {
     if worker.is_none() {
         return 0;
     }
+    let samples = u64::from(spec.micro_batch_samples);
     let stash: u64 = costs.layers.iter().map(|layer| layer.stash_bytes).sum();
-    let numbers = costs
-        .parameters()
-        .saturating_mul(NUMBER_BYTES * WORKER_NUMBERS);
-    numbers.saturating_add(stash.saturating_mul(micro_batch.into()))
+    let stage = StageCost {
+        parameters: costs.parameters(),
+        stash_bytes: stash.saturating_mul(samples),
+        input_bytes: sample_bytes.saturating_mul(samples),
+        ..StageCost::default()
+    };
+    let spec = ScheduleSpec {
+        optimizer_numbers: 0,
+        ..*spec
+    };
+    stage.memory_bytes(ONE, None, &spec, 1)
 }
 
-/// What it owns, with the optimizer's memory, and one push at a time.
-fn shard_bytes(job: &Job, shard: Option<ShardIndex>, optimizer_numbers: u8) -> u64 {
+/// As a stage of what it owns, with one range of each worker that waits.
+fn shard_bytes(job: &Job, shard: Option<ShardIndex>, spec: &ScheduleSpec) -> u64 {
     let Some(shard) = shard else {
         return 0;
     };
@@ -69,7 +86,11 @@ fn shard_bytes(job: &Job, shard: Option<ShardIndex>, optimizer_numbers: u8) -> u
         .filter(|range| range.shard == shard)
         .map(|range| u64::from(range.elements))
         .sum();
-    let numbers = SHARD_NUMBERS + u64::from(optimizer_numbers);
-    let push = owned.min(RANGE_ELEMENTS_MAX.into());
-    NUMBER_BYTES * (owned.saturating_mul(numbers) + push)
+    let workers = job.layout.workers.len() as u64;
+    let stage = StageCost {
+        parameters: owned,
+        input_bytes: NUMBER_BYTES * owned.min(RANGE_ELEMENTS_MAX.into()) * workers,
+        ..StageCost::default()
+    };
+    stage.memory_bytes(ONE, Some(1), spec, 1)
 }

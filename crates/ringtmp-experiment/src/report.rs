@@ -1,5 +1,6 @@
 //! The report: a page that needs nothing else, with the data beside it as CSV and JSON. The same cells make the same report.
 
+mod course;
 mod sections;
 mod table;
 
@@ -92,7 +93,7 @@ fn html(
          <p>Everything here is <b>simulated</b>: the program's own protocols run under virtual time on emulated devices and links, with the operations that \
          the layers of each model really take. Joules are <b>estimated</b>. Whiskers and ± are 95% intervals (Student's t) over {} seeds, which \
          draw how long tasks take; they say nothing of how well the model of devices fits yours. A way <i>wins</i> only where its interval lies clear of those of \
-         the best of the others. The best of a family is chosen after its figures are seen, which no interval accounts for and which favours the parameter server: it has twelve ways here, rings two, all-reduce one. Ways with staleness or two versions take more samples to get as far; throughput, idle time and joules per sample do not show that.</p>\n",
+         the best of the others. The best of a family is chosen by the even seeds and told with its figures of the odd ones, so that being one of many settings flatters none. Ways with staleness or two versions take more samples to get as far; throughput, idle time and joules per sample do not show that; <i>progress</i> does. A device's links share its access link, in rings as in teams.</p>\n",
         provenance.grid.seeds
     );
     for (experiment, cells) in experiments {

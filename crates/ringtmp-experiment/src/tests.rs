@@ -5,7 +5,7 @@ use crate::findings::{self, Better, Measure};
 use crate::groups::groups;
 use crate::{
     Estimate, Experiment, Figures, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles,
-    Provenance, Store, Way, Worker, write_report,
+    Provenance, Store, Trouble, Way, Worker, write_report,
 };
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::plan::LayerCost;
@@ -204,8 +204,9 @@ fn a_ring_holds_what_no_device_holds_alone() {
         }
     };
     let (ring, worker) = (largest(RING), largest(server(Placement::Single)));
-    // The server holds least: 256 MiB for layers of 4 MiB with the sum of their gradients and a momentum.
-    assert_eq!(worker, 21);
+    // The server holds least: 256 MiB for layers of 4 MiB with the sum of their gradients and a momentum, and for a range of each of
+    // three workers that waits.
+    assert_eq!(worker, 20);
     assert!(ring > 2 * worker, "{ring} layers in a ring of four");
 }
 
@@ -249,7 +250,7 @@ fn a_finding_is_computed_from_the_data() {
         ring.contains("the ring wins at 4; the parameter server wins at none"),
         "{ring}"
     );
-    assert!(ring.contains("ring sync 10.0% ± 0.9%"), "{ring}");
+    assert!(ring.contains("ring sync 9.7% ± 1.4%"), "{ring}");
     let ps = told(high, low);
     assert!(ps.contains("the parameter server wins at 4"), "{ps}");
     assert!(!ps.contains("the ring wins"), "{ps}");
@@ -258,6 +259,93 @@ fn a_finding_is_computed_from_the_data() {
         open.contains("at 4 intervals overlap, so nobody wins"),
         "{open}"
     );
+}
+
+#[test]
+fn the_best_of_a_family_is_chosen_by_other_seeds_than_it_is_told_of() {
+    let ring = made(RING, [0.2, 0.2, 0.21, 0.2, 0.2]);
+    // The best by all seeds together, but not by the even ones.
+    let seeming = made(server(Placement::Single), [0.01, 0.3, 0.01, 0.3, 0.01]);
+    let chosen = made(server(Placement::Colocated), [0.4, 0.1, 0.41, 0.1, 0.4]);
+    let groups = groups(&[ring, seeming, chosen].concat());
+    let told = findings::finding(&groups.iter().collect::<Vec<_>>(), &IDLE);
+    assert!(told.contains("PS colocated, tau 0 40.3%"), "{told}");
+    assert!(told.contains("the ring wins at 4"), "{told}");
+}
+
+#[test]
+fn causes_follow_from_how_full_links_and_devices_are() {
+    let cause = |busiest_device: f64, busiest_link: f64| {
+        let one = |seed| Finished {
+            digest: format!("{seed}"),
+            cell: Cell {
+                seed,
+                ..cell(RING, 4)
+            },
+            outcome: Outcome::Ran(Box::new(Figures {
+                busiest_device,
+                busiest_link,
+                devices_used: 4.0,
+                ..Figures::default()
+            })),
+        };
+        let groups = groups(&[one(1), one(2)]);
+        findings::causes(&groups.iter().collect::<Vec<_>>(), &IDLE)
+    };
+    let link = cause(0.01, 0.98);
+    assert!(link.contains("that link is what bounds it"), "{link}");
+    let device = cause(0.97, 0.5);
+    assert!(device.contains("that device is what bounds it"), "{device}");
+    let neither = cause(0.1, 0.1);
+    assert!(neither.contains("neither is full"), "{neither}");
+}
+
+#[test]
+fn a_ring_that_loses_a_device_tells_what_it_lost_and_a_team_is_refused() {
+    let mut worker = worker();
+    let mut troubled = |way, trouble| {
+        let cell = Cell {
+            kind: Kind::Resilience { steps: 24, trouble },
+            model: Model::gpt(6, 2048),
+            ..cell(way, 3)
+        };
+        worker.work(&cell).expect("an outcome")
+    };
+    let Outcome::Ran(gone) = troubled(RING, Trouble::Gone) else {
+        panic!("a ring goes on without one of three");
+    };
+    assert!(
+        gone.recoveries >= 1.0 && gone.seconds_lost > 0.0,
+        "{gone:?}"
+    );
+    let Outcome::Ran(whole) = troubled(RING, Trouble::None) else {
+        panic!("nothing happens");
+    };
+    assert!((gone.seconds - gone.seconds_lost - whole.seconds).abs() < 1e-6);
+    let Outcome::Refused { reason } = troubled(Way::AllReduce, Trouble::Away) else {
+        panic!("nobody can go on");
+    };
+    assert!(reason.contains("not replicated"), "{reason}");
+    assert!(matches!(
+        troubled(Way::AllReduce, Trouble::None),
+        Outcome::Ran(_)
+    ));
+}
+
+#[test]
+fn a_ring_of_few_leaves_out_who_costs_more_than_it_gains() {
+    let mut worker = worker();
+    let few = Cell {
+        profile: "phone-wifi".to_owned(),
+        ..cell(Way::FewRing(Mode::Sync), 3)
+    };
+    let Outcome::Ran(few) = worker.work(&few).expect("an outcome") else {
+        panic!("one phone holds it");
+    };
+    assert!((few.devices_used - 1.0).abs() < 1e-9, "{few:?}");
+    // The two that are left out idle all the time.
+    assert!((few.idle_spare - 2.0 / 3.0).abs() < 1e-9, "{few:?}");
+    assert!((few.bytes_per_sample).abs() < 1e-9, "{few:?}");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! `ringtmp experiment`.
 
+mod learner;
+
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use learner::Gradients;
 use ringtmp_energy::estimate::Coefficients;
 use ringtmp_experiment::{
     Experiment, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles, Provenance, Store,
@@ -30,8 +33,12 @@ const DIGEST_DIGITS: usize = 12;
 enum Which {
     /// How much of its time a worker does not compute, and why
     Idle,
+    /// What a model learns by samples and by seconds, with real gradients
+    Progress,
     /// Samples per second by number of devices
     Scaling,
+    /// What it costs when devices are lost
+    Resilience,
     /// The largest model under a cap of memory
     Capacity,
     /// Joules for each sample, estimated
@@ -53,8 +60,9 @@ pub(crate) struct ExperimentArguments {
     /// The folder for the report and for finished cells: the same command goes on where it was interrupted
     #[arg(long, value_name = "DIR", default_value = "report")]
     out: PathBuf,
-    /// So many seeds for each cell; intervals need at least two, and five are the least to report
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    /// So many seeds for each cell: the best of several settings is chosen by the even ones and told of the odd ones, so ten are the
+    /// least to report
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
 }
 
@@ -62,7 +70,9 @@ pub(crate) struct ExperimentArguments {
 pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
     let experiments = match arguments.which {
         Which::Idle => vec![Experiment::Idle],
+        Which::Progress => vec![Experiment::Progress],
         Which::Scaling => vec![Experiment::Scaling],
+        Which::Resilience => vec![Experiment::Resilience],
         Which::Capacity => vec![Experiment::Capacity],
         Which::Energy => vec![Experiment::Energy],
         Which::All => Experiment::ALL.to_vec(),
@@ -82,7 +92,7 @@ pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
         let unread = store.unread();
         eprintln!("{unread} line(s) of cells.jsonl are no cells and are done again");
     }
-    let mut worker = Worker::new(&costs, profiles.clone(), coefficients);
+    let mut worker = Worker::new(&costs, profiles.clone(), coefficients).with_learner(&Gradients);
     let mut done = Vec::new();
     for experiment in experiments {
         let cells = work(experiment, &grid, &mut worker, &mut store, &program, quiet)?;

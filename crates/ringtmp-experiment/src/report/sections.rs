@@ -1,5 +1,6 @@
 //! The sections of the page: a plot, the finding under it, the figures.
 
+use super::course;
 use super::table::table;
 use crate::cell::{Capacity, Kind, Outcome, Way};
 use crate::chart::{Bar, Bars, Lines, escaped, push, short};
@@ -7,6 +8,7 @@ use crate::findings::{self, Better, Measure};
 use crate::grid::Experiment;
 use crate::groups::Group;
 use ringtmp_core::parameter_server::{Placement, Staleness};
+use ringtmp_core::schedule::Mode;
 
 /// Estimates of two ways within this factor cannot be told apart: docs/energy.md says why.
 const ENERGY_FACTOR: f64 = 1.3;
@@ -48,6 +50,16 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             "The share of its time in which a device that computes gradients does not compute, in the middle third of the steps, by cause: waiting for others to compute (input), for \
              what is on its way (link), for a credit, for an update (weights), or having no part (spare). Devices that only serve are left out here and told in the finding.",
         ),
+        Experiment::Progress => (
+            "Progress, with real gradients",
+            "A perceptron learns to read digits. Every gradient is really computed; when it would have been is simulated. What a ring learns is computed in one process, whose weights a ring's are bit \
+             for bit where tensors are written in 32 bits; the 16 bits that its hops have here are left out. Teams compute as they are simulated, in 16 bits.",
+        ),
+        Experiment::Resilience => (
+            "Resilience",
+            "Seconds of the same run undisturbed and with devices that die unnoticed: one in the middle third of the run, which is back as a newcomer after 5 s, or is not; or every device, once a minute in the \
+             mean. Rings keep copies of their layers, as often as slows them by at most a twentieth.",
+        ),
         Experiment::Scaling => (
             "Scaling",
             "Samples per second of one run with the same batch on more devices, equal and mixed; then a model of 130 layers on up to a thousand.",
@@ -55,7 +67,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
         Experiment::Capacity => (
             "Capacity",
             "The largest transformer that is trained under a cap of memory for each device, by growing its depth or its width until it is refused. Rings are refused by the room; for the others \
-             the least that works is reckoned (weights, gradients, the optimizer's memory, the activations of one micro-batch).",
+             the same formula is asked with the least that works: weights, gradients, the optimizer's memory, activations (a worker works its share of the batch off one micro-batch after the other), and what waits. Nobody's transport buffers are counted.",
         ),
         Experiment::Energy => (
             "Energy, estimated",
@@ -68,6 +80,8 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
         match experiment {
             Experiment::Idle => idle(&part, page),
             Experiment::Scaling => scaling(&part, page),
+            Experiment::Progress => course::progress(&part, page),
+            Experiment::Resilience => course::resilience(&part, page),
             Experiment::Capacity => capacity(&part, page),
             Experiment::Energy => energy(&part, page),
         }
@@ -80,7 +94,9 @@ fn parts(groups: &[Group]) -> Vec<Vec<&Group>> {
     for group in groups {
         let same = |other: &Group| {
             let (one, other) = (&group.cell, &other.cell);
-            one.kind == other.kind && one.model == other.model && one.profile == other.profile
+            let resilience = |kind| matches!(kind, Kind::Resilience { .. });
+            let alike = one.kind == other.kind || resilience(one.kind) && resilience(other.kind);
+            alike && one.model == other.model && one.profile == other.profile
         };
         match parts.iter_mut().find(|part| same(part[0])) {
             Some(part) => part.push(group),
@@ -94,6 +110,7 @@ fn parts(groups: &[Group]) -> Vec<Vec<&Group>> {
 fn is_drawn(way: Way) -> bool {
     match way {
         Way::Ring(_) | Way::AllReduce => true,
+        Way::FewRing(mode) => mode == Mode::Sync,
         Way::ParameterServer { placement, tau } => {
             tau == Staleness::Steps(0)
                 || (tau == Staleness::Infinite && placement == Placement::Colocated)
@@ -123,7 +140,7 @@ fn lines(part: &[&Group], title: String, y: &'static str, measure: &Measure, log
     }
 }
 
-fn tell(finding: &str, page: &mut String) {
+pub(super) fn tell(finding: &str, page: &mut String) {
     push(
         page,
         format_args!("<p class=\"finding\">{}</p>\n", escaped(finding)),
@@ -165,9 +182,10 @@ fn idle(part: &[&Group], page: &mut String) {
     page.push_str(&lines(part, title, "workers' idle share", &IDLE, false).svg());
     let workers = findings::finding(part, &IDLE);
     let devices = findings::finding(part, &IDLE_DEVICES);
+    let causes = findings::causes(part, &IDLE);
     tell(
         &format!(
-            "Workers' idle time. {workers} With servers counted as devices that idle as well: {devices}"
+            "Workers' idle time. {workers} {causes} With servers counted as devices that idle as well: {devices}"
         ),
         page,
     );
@@ -178,7 +196,11 @@ fn scaling(part: &[&Group], page: &mut String) {
     let first = &part[0].cell;
     let title = format!("Throughput: {}, {}", first.model, first.profile);
     page.push_str(&lines(part, title, "samples/s, logarithmic", &THROUGHPUT, true).svg());
-    tell(&findings::finding(part, &THROUGHPUT), page);
+    let (finding, causes) = (
+        findings::finding(part, &THROUGHPUT),
+        findings::causes(part, &THROUGHPUT),
+    );
+    tell(&format!("{finding} {causes}"), page);
     page.push_str(&table(part, &THROUGHPUT));
 }
 
@@ -188,7 +210,7 @@ fn capacity(part: &[&Group], page: &mut String) {
         Kind::Capacity(Capacity::Width) => {
             format!("width, {} blocks", first.model.depth.unwrap_or(0))
         }
-        Kind::Capacity(Capacity::Depth) | Kind::Run { .. } => {
+        _ => {
             format!("depth, width {}", first.model.width.unwrap_or(0))
         }
     };
@@ -201,7 +223,7 @@ fn capacity(part: &[&Group], page: &mut String) {
                 (millions, format!("{} M ({model})", short(millions)))
             }
             Outcome::Refused { .. } => (0.0, "refused at once".to_owned()),
-            Outcome::Ran(_) => return None,
+            Outcome::Ran(_) | Outcome::Learnt { .. } => return None,
         };
         Some(Bar {
             name: group.cell.way.to_string(),
@@ -236,7 +258,7 @@ fn capacity(part: &[&Group], page: &mut String) {
             Some(Outcome::Refused { reason }) => {
                 ("none".to_owned(), String::new(), reason.as_str())
             }
-            Some(Outcome::Ran(_)) | None => continue,
+            Some(Outcome::Ran(_) | Outcome::Learnt { .. }) | None => continue,
         };
         push(
             page,

@@ -1,13 +1,13 @@
 //! Cells as text.
 
-use crate::cell::{Figures, Kind, Outcome};
+use crate::cell::{Figures, Kind, Outcome, Point, Trouble};
 use crate::chart::{escaped, push, short};
 use crate::findings::Measure;
 use crate::grid::Experiment;
 use crate::groups::Group;
 use crate::store::Finished;
 
-const COLUMNS: &str = "experiment,kind,model,way,profile,devices,seed,outcome,samples_per_second,seconds,idle_workers,idle_input,idle_link,idle_credit,idle_weights,idle_spare,idle_devices,core_seconds_per_sample,bytes_per_sample,estimated_joules_per_sample,estimated_joules_per_sample_low,estimated_joules_per_sample_high,largest_model,parameters,reason,digest\n";
+const COLUMNS: &str = "experiment,kind,model,way,profile,devices,seed,outcome,samples_per_second,seconds,idle_workers,idle_input,idle_link,idle_credit,idle_weights,idle_spare,idle_devices,core_seconds_per_sample,bytes_per_sample,devices_used,busiest_device,busiest_link,drift,recoveries,steps_repeated,seconds_lost,steps_learnt,loss,accuracy,estimated_joules_per_sample,estimated_joules_per_sample_low,estimated_joules_per_sample_high,largest_model,parameters,reason,digest\n";
 
 /// A line for each cell and seed.
 pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
@@ -18,6 +18,13 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
             let kind = match cell.kind {
                 Kind::Run { .. } => "run",
                 Kind::Capacity(_) => "capacity",
+                Kind::Progress { .. } => "progress",
+                Kind::Resilience { trouble, .. } => match trouble {
+                    Trouble::None => "undisturbed",
+                    Trouble::Away => "away",
+                    Trouble::Gone => "gone",
+                    Trouble::Random => "random",
+                },
             };
             push(
                 &mut text,
@@ -32,7 +39,10 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
             );
             match &one.outcome {
                 Outcome::Ran(figures) => {
-                    push(&mut text, format_args!("ran,{},,,,", numbers(figures)));
+                    push(
+                        &mut text,
+                        format_args!("ran,{},,,,", numbers(figures, Point::default())),
+                    );
                 }
                 Outcome::Grew {
                     model,
@@ -43,13 +53,24 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
                     &mut text,
                     format_args!(
                         "grew{}{model},{parameters},{},",
-                        ",".repeat(15),
+                        ",".repeat(25),
                         quoted(reason)
                     ),
                 ),
+                Outcome::Learnt { points } => {
+                    let last = points.last().copied().unwrap_or_default();
+                    let figures = Figures {
+                        seconds: last.seconds,
+                        ..Figures::default()
+                    };
+                    push(
+                        &mut text,
+                        format_args!("learnt,{},,,,", numbers(&figures, last)),
+                    );
+                }
                 Outcome::Refused { reason } => push(
                     &mut text,
-                    format_args!("refused{}{},", ",".repeat(17), quoted(reason)),
+                    format_args!("refused{}{},", ",".repeat(27), quoted(reason)),
                 ),
             }
             text.push_str(&one.digest);
@@ -59,7 +80,7 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
     text
 }
 
-fn numbers(figures: &Figures) -> String {
+fn numbers(figures: &Figures, learnt: Point) -> String {
     let joules = figures.joules;
     let all = [
         figures.throughput,
@@ -73,6 +94,16 @@ fn numbers(figures: &Figures) -> String {
         figures.idle_devices,
         figures.core_seconds_per_sample,
         figures.bytes_per_sample,
+        figures.devices_used,
+        figures.busiest_device,
+        figures.busiest_link,
+        figures.drift,
+        figures.recoveries,
+        figures.repeated,
+        figures.seconds_lost,
+        learnt.steps,
+        learnt.loss,
+        learnt.accuracy,
         joules.estimated_joules_per_sample,
         joules.estimated_joules_per_sample_low,
         joules.estimated_joules_per_sample_high,
@@ -135,7 +166,7 @@ fn cell(group: &Group, measure: &Measure) -> String {
 }
 
 /// Each reason once, with who was refused for it.
-fn refusals(groups: &[&Group], text: &mut String) {
+pub(super) fn refusals(groups: &[&Group], text: &mut String) {
     let mut told: Vec<(String, Vec<String>)> = Vec::new();
     for group in groups {
         let Some(reason) = group.refusal() else {
