@@ -181,6 +181,11 @@ pub enum Kind {
         /// Updates.
         steps: u32,
     },
+    /// A run of real peers, and the same one simulated.
+    Real {
+        /// Updates.
+        steps: u32,
+    },
 }
 
 /// One run.
@@ -276,6 +281,23 @@ pub struct Figures {
     pub joules: Joules,
 }
 
+/// A run of real peers beside the same one simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Samples per second, from the first task to the end of the last.
+    pub throughput: f64,
+    /// The same, simulated.
+    pub throughput_simulated: f64,
+    /// The share of that time in which the devices did not compute, their mean.
+    pub idle: f64,
+    /// The same, simulated.
+    pub idle_simulated: f64,
+    /// Samples for each CPU-second that this machine spent, starting and ending the peers included.
+    pub samples_per_cpu_second: f64,
+    /// By what share tasks took longer in sum than those of the devices that were imitated.
+    pub slower: f64,
+}
+
 /// How good a model is on held-out samples, and what it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
@@ -308,6 +330,8 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
+    /// Real peers, beside what the simulator says of them.
+    Real(Box<Compared>),
     /// How a model learnt.
     Learnt {
         /// In their order.

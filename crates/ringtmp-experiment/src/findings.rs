@@ -298,60 +298,64 @@ pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
     groups.iter().map(of).collect()
 }
 
-/// What one way loses in each trouble.
+/// What each way loses in each trouble.
 pub(crate) fn resilience(all: &[(Trouble, &Group)]) -> String {
-    let mut told = Vec::new();
-    for (trouble, group) in all {
-        let way = group.cell.way;
-        let (runs, ended) = (group.outcomes.len(), group.refusals());
-        let of = |figure: fn(&Figures) -> f64| group.figure(figure);
-        let seconds =
-            |value: Estimate| format!("{} ± {} s", short(value.mean), short(value.half_width));
-        match (
-            trouble,
-            of(|f| f.seconds),
-            of(|f| f.seconds_lost),
-            of(|f| f.repeated),
-        ) {
-            (Trouble::None, Some(whole), ..) => {
-                told.push(format!("{way} takes {} undisturbed", seconds(whole)));
-            }
-            (_, _, Some(lost), Some(repeated)) => told.push(format!(
-                "{way}, {}: it loses {} and makes {} steps again{}",
-                trouble.words(),
-                seconds(lost),
-                short(repeated.mean),
-                if ended > 0 {
-                    format!(
-                        " (of the {} of {runs} runs that came to their end)",
-                        runs - ended
-                    )
-                } else {
-                    String::new()
-                }
-            )),
-            _ => {}
+    let seconds =
+        |value: Estimate| format!("{} ± {} s", short(value.mean), short(value.half_width));
+    let undisturbed = all.iter().filter(|(trouble, _)| *trouble == Trouble::None);
+    let mut text = String::new();
+    let mut cannot = Vec::new();
+    for (_, whole) in undisturbed {
+        let way = whole.cell.way;
+        let troubles = all
+            .iter()
+            .filter(|(trouble, group)| *trouble != Trouble::None && group.cell.way == way);
+        let told: Vec<String> = troubles
+            .filter_map(|(trouble, group)| lost(*trouble, group))
+            .collect();
+        if told.is_empty() {
+            cannot.push(way.to_string());
         }
+        let takes = whole.figure(|figures| figures.seconds);
+        let takes = takes.map_or_else(
+            || "is refused".to_owned(),
+            |s| format!("takes {}", seconds(s)),
+        );
+        let told = if told.is_empty() {
+            "; a loss ends it".to_owned()
+        } else {
+            format!("; {}", told.join("; "))
+        };
+        text.push_str(&format!("{way} {takes} undisturbed{told}. "));
     }
-    let cannot = |group: &&Group| group.refusals() == group.outcomes.len();
-    let mut refused: Vec<String> = all
-        .iter()
-        .map(|(_, group)| *group)
-        .filter(cannot)
-        .map(|group| group.cell.way.to_string())
-        .collect();
-    refused.dedup();
-    refused.sort();
-    refused.dedup();
-    let mut text = told.join("; ");
-    text.push('.');
-    if !refused.is_empty() {
-        text.push_str(&format!(
-            " {} cannot go on after a loss: here the ring wins because the others are not built for it yet, which says nothing of what they could be.",
-            refused.join(", ")
-        ));
+    if !cannot.is_empty() {
+        text.push_str(
+            "Those that a loss ends begin again from their first step: they are not built for losses here yet, which says nothing of what they could be.",
+        );
     }
     text
+}
+
+/// What one way loses in one trouble; none where it cannot go on.
+fn lost(trouble: Trouble, group: &Group) -> Option<String> {
+    let (runs, ended) = (group.outcomes.len(), group.refusals());
+    let lost = group.figure(|figures| figures.seconds_lost)?;
+    let repeated = group.figure(|figures| figures.repeated)?;
+    let through = if ended > 0 {
+        format!(
+            " in the {} of {runs} runs that came to their end",
+            runs - ended
+        )
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "{}: {} ± {} s more, {} steps made again{through}",
+        trouble.words(),
+        short(lost.mean),
+        short(lost.half_width),
+        short(repeated.mean)
+    ))
 }
 
 /// Which way trains how large a model.
@@ -389,4 +393,33 @@ pub(crate) fn capacity(groups: &[&Group]) -> String {
         }
         _ => "Too little ran to compare.".to_owned(),
     }
+}
+
+/// By how much predictions may differ from what real peers do before it wants an explanation.
+const AGREES: f64 = 0.15;
+
+/// Whether real peers do what the simulator says: of each way samples per second and idle share, real and simulated.
+pub(crate) fn agreement(all: &[(String, Option<[f64; 2]>, Option<[f64; 2]>)]) -> String {
+    let mut told = Vec::new();
+    for (way, throughput, idle) in all {
+        let (Some([real, simulated]), Some([idle, idle_simulated])) = (throughput, idle) else {
+            told.push(format!("{way}: nothing to compare, all runs were refused"));
+            continue;
+        };
+        let differs = simulated / real - 1.0;
+        let verdict = if differs.abs() <= AGREES {
+            "agrees within 15%"
+        } else {
+            "does not agree within 15%"
+        };
+        told.push(format!(
+            "{way} makes {} samples/s, the simulator says {} ({:+.1}%), which {verdict}; idle {:.1}% against {:.1}%",
+            short(*real),
+            short(*simulated),
+            100.0 * differs,
+            100.0 * idle,
+            100.0 * idle_simulated
+        ));
+    }
+    format!("{}.", told.join(". "))
 }

@@ -23,11 +23,13 @@ pub enum Experiment {
     Capacity,
     /// What does a sample take in joules?
     Energy,
+    /// Does what real peers do agree with what the simulator says of them?
+    Real,
 }
 
 impl Experiment {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
+    /// All that are simulated.
+    pub const SIMULATED: [Self; 6] = [
         Self::Idle,
         Self::Progress,
         Self::Scaling,
@@ -45,6 +47,7 @@ impl Experiment {
             Self::Resilience => "resilience",
             Self::Capacity => "capacity",
             Self::Energy => "energy",
+            Self::Real => "real",
         }
     }
 }
@@ -100,6 +103,14 @@ const DEEP: [u32; 2] = [64, 128];
 /// What does not grow while the other does.
 const GROWN: [u32; 2] = [4, 256];
 
+/// Of real runs: they take their time.
+const SEEDS_REAL: u64 = 5;
+const STEPS_REAL: u32 = 5;
+const PEERS_REAL: u16 = 3;
+
+/// Divided evenly among the peers, and few, so that tasks can be long beside what disturbs them.
+const MICRO_BATCHES_REAL: u16 = 6;
+
 /// Rings as rooms have them.
 const RINGS: [Way; 2] = [Way::Ring(Mode::Sync), Way::Ring(Mode::TwoVersions)];
 
@@ -142,7 +153,7 @@ impl Grid {
             peers_deep: vec![8, 16, 32, 64, 128],
             profiles_idle: vec!["laptop-wifi".to_owned()],
             steps: 24,
-            steps_progress: 120,
+            steps_progress: 80,
             steps_resilience: 48,
             ..full
         }
@@ -182,6 +193,7 @@ impl Grid {
             Experiment::Progress => self.progress(),
             Experiment::Resilience => self.resilience(),
             Experiment::Capacity => self.capacity(),
+            Experiment::Real => self.real(),
             Experiment::Energy => self.runs(&self.profiles, &[self.peers_fixed]),
         }
     }
@@ -190,7 +202,10 @@ impl Grid {
     fn progress(&self) -> Vec<Cell> {
         let mut ways = RINGS.to_vec();
         ways.extend([bsp(Placement::Single), bsp(Placement::Dedicated)]);
-        ways.extend(self.taus.iter().map(|tau| Way::ParameterServer {
+        // Without staleness, and with the least and the most of it.
+        let (first, last) = (self.taus.get(..2), self.taus.last());
+        let taus = first.into_iter().flatten().chain(last);
+        ways.extend(taus.map(|tau| Way::ParameterServer {
             placement: Placement::Colocated,
             tau: *tau,
         }));
@@ -209,6 +224,28 @@ impl Grid {
             self.each(kind, &Model::gpt(GROWN[0], GROWN[1]), &ways)
         };
         Trouble::ALL.into_iter().flat_map(cells).collect()
+    }
+
+    /// A ring, a parameter server and all-reduce of three peers on this machine.
+    fn real(&self) -> Vec<Cell> {
+        let ways = [
+            Way::Ring(Mode::Sync),
+            bsp(Placement::Colocated),
+            Way::AllReduce,
+        ];
+        let cells = ways.iter().flat_map(|way| {
+            (1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+                kind: Kind::Real { steps: STEPS_REAL },
+                model: Model::preset("gpt-nano"),
+                way: *way,
+                profile: "paced on this machine".to_owned(),
+                peers: PEERS_REAL,
+                micro_batches: MICRO_BATCHES_REAL,
+                micro_batch: MICRO_BATCH,
+                seed,
+            })
+        });
+        cells.collect()
     }
 
     /// Cells of one kind on the fixed number of laptops.

@@ -86,7 +86,10 @@ impl Group {
     pub fn figure(&self, figure: impl Fn(&Figures) -> f64) -> Option<Estimate> {
         let ran = self.outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Ran(figures) => Some(figure(figures)),
-            Outcome::Grew { .. } | Outcome::Learnt { .. } | Outcome::Refused { .. } => None,
+            Outcome::Grew { .. }
+            | Outcome::Learnt { .. }
+            | Outcome::Real(_)
+            | Outcome::Refused { .. } => None,
         });
         Estimate::of(&ran.collect::<Vec<_>>())
     }
@@ -102,7 +105,10 @@ impl Group {
             .filter(|(seed, _)| seed.is_multiple_of(2) == chooses)
             .filter_map(|(_, outcome)| match outcome {
                 Outcome::Ran(figures) => Some(figure(figures)),
-                Outcome::Grew { .. } | Outcome::Learnt { .. } | Outcome::Refused { .. } => None,
+                Outcome::Grew { .. }
+                | Outcome::Learnt { .. }
+                | Outcome::Real(_)
+                | Outcome::Refused { .. } => None,
             });
         Estimate::of(&ran.collect::<Vec<_>>())
     }
@@ -117,7 +123,9 @@ impl Group {
     pub fn refusal(&self) -> Option<&str> {
         self.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Refused { reason } => Some(reason.as_str()),
-            Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Learnt { .. } => None,
+            Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Learnt { .. } | Outcome::Real(_) => {
+                None
+            }
         })
     }
 }

@@ -34,7 +34,8 @@ mod work;
 mod tests;
 
 pub use cell::{
-    Capacity, Cell, Figures, Joules, Kind, Model, ModelCosts, Outcome, Point, Trouble, Way,
+    Capacity, Cell, Compared, Figures, Joules, Kind, Model, ModelCosts, Outcome, Point, Trouble,
+    Way,
 };
 pub use grid::{Experiment, Grid};
 pub use groups::{Estimate, Group, Half};

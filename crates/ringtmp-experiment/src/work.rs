@@ -102,7 +102,10 @@ impl<'a> Worker<'a> {
     /// If its model or its devices are none.
     pub fn digest(&mut self, cell: &Cell, program: &str) -> Result<String, Failure> {
         let costs = self.known(&cell.model)?;
-        let devices = self.profiles.devices(&cell.profile, cell.peers.min(3))?;
+        let devices = match cell.kind {
+            Kind::Real { .. } => Vec::new(),
+            _ => self.profiles.devices(&cell.profile, cell.peers.min(3))?,
+        };
         let mut energy = Vec::new();
         for device in &devices {
             energy.push(self.coefficients.profile(&device.energy_profile)?);
@@ -140,6 +143,10 @@ impl<'a> Worker<'a> {
                 })
             }
             Kind::Progress { steps } => self.learns(cell, steps),
+            // Whoever has real peers does these.
+            Kind::Real { .. } => Ok(Outcome::Refused {
+                reason: "there are no real peers in a simulation".to_owned(),
+            }),
         }
     }
 

@@ -1,18 +1,21 @@
 //! `ringtmp experiment`.
 
 mod learner;
+mod real;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use learner::Gradients;
 use ringtmp_energy::estimate::Coefficients;
 use ringtmp_experiment::{
-    Experiment, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles, Provenance, Store,
-    Worker, write_report,
+    Cell, Experiment, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles, Provenance,
+    Store, Worker, write_report,
 };
 use ringtmp_peer::{DataTable, ModelTable, RunFile};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Tokens of a sample of the transformers.
 const CONTEXT: usize = 64;
@@ -43,7 +46,7 @@ enum Which {
     Capacity,
     /// Joules for each sample, estimated
     Energy,
-    /// All of these
+    /// All of these, and a ring, a parameter server and all-reduce of real peers beside what the simulator says of them
     All,
 }
 
@@ -51,9 +54,12 @@ enum Which {
 pub(crate) struct ExperimentArguments {
     /// Which question
     which: Which,
-    /// On emulated devices and links under virtual time; the only way there is yet
-    #[arg(long, required = true)]
+    /// Only on emulated devices and links under virtual time; without --real all but "all" are
+    #[arg(long, conflicts_with = "real")]
     simulated: bool,
+    /// Only three real peers on this machine, over WebRTC, beside the simulator: idle time and throughput, for "idle", "scaling" and "all"
+    #[arg(long)]
+    real: bool,
     /// A smaller grid, which takes minutes
     #[arg(long)]
     quick: bool,
@@ -68,15 +74,7 @@ pub(crate) struct ExperimentArguments {
 
 /// Does the cells that are not done yet, and writes the report.
 pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
-    let experiments = match arguments.which {
-        Which::Idle => vec![Experiment::Idle],
-        Which::Progress => vec![Experiment::Progress],
-        Which::Scaling => vec![Experiment::Scaling],
-        Which::Resilience => vec![Experiment::Resilience],
-        Which::Capacity => vec![Experiment::Capacity],
-        Which::Energy => vec![Experiment::Energy],
-        Which::All => Experiment::ALL.to_vec(),
-    };
+    let experiments = experiments(arguments)?;
     let grid = if arguments.quick {
         Grid::quick(arguments.seeds)
     } else {
@@ -92,10 +90,14 @@ pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
         let unread = store.unread();
         eprintln!("{unread} line(s) of cells.jsonl are no cells and are done again");
     }
-    let mut worker = Worker::new(&costs, profiles.clone(), coefficients).with_learner(&Gradients);
+    let tables = Tables {
+        profiles: profiles.clone(),
+        coefficients,
+    };
     let mut done = Vec::new();
     for experiment in experiments {
-        let cells = work(experiment, &grid, &mut worker, &mut store, &program, quiet)?;
+        let cells = grid.cells(experiment);
+        let cells = work(experiment, cells, &tables, &mut store, &program, quiet)?;
         done.push((experiment, cells));
     }
     let provenance = Provenance {
@@ -110,51 +112,142 @@ pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
     Ok(())
 }
 
+/// What was asked for.
+fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
+    let one = match arguments.which {
+        Which::Idle => Experiment::Idle,
+        Which::Progress => Experiment::Progress,
+        Which::Scaling => Experiment::Scaling,
+        Which::Resilience => Experiment::Resilience,
+        Which::Capacity => Experiment::Capacity,
+        Which::Energy => Experiment::Energy,
+        Which::All => {
+            let mut all = Experiment::SIMULATED.to_vec();
+            all.retain(|_| !arguments.real);
+            if !arguments.simulated {
+                all.push(Experiment::Real);
+            }
+            return Ok(all);
+        }
+    };
+    match (arguments.real, one) {
+        (false, one) => Ok(vec![one]),
+        (true, Experiment::Idle | Experiment::Scaling) => Ok(vec![Experiment::Real]),
+        (true, one) => bail!(
+            "{one} is not done with real peers yet: leave out --real, or say idle, scaling or all"
+        ),
+    }
+}
+
+/// What cells are worked off with.
+struct Tables {
+    profiles: Profiles,
+    coefficients: Coefficients,
+}
+
+impl Tables {
+    fn worker(&self) -> Worker<'static> {
+        let worker = Worker::new(&costs, self.profiles.clone(), self.coefficients.clone());
+        worker.with_learner(&Gradients)
+    }
+}
+
+/// Works off what is not done yet.
 fn work(
     experiment: Experiment,
-    grid: &Grid,
-    worker: &mut Worker<'_>,
+    cells: Vec<Cell>,
+    tables: &Tables,
     store: &mut Store,
     program: &str,
     quiet: bool,
 ) -> Result<Vec<Finished>> {
-    let cells = grid.cells(experiment);
-    let all = cells.len();
-    let (mut finished, mut kept, mut refused) = (Vec::new(), 0, 0);
-    for (number, cell) in cells.into_iter().enumerate() {
-        let digest = worker.digest(&cell, program)?;
-        if let Some(found) = store.get(&digest) {
-            kept += 1;
-            finished.push(found.clone());
-        } else {
-            let told = format!(
-                "{experiment} {} of {all}: {}, {}, {} x {}, seed {}",
-                number + 1,
-                cell.model,
-                cell.way,
-                cell.peers,
-                cell.profile,
-                cell.seed
-            );
-            if !quiet && cell.seed == 1 {
-                eprintln!("{told}");
-            }
-            let outcome = worker.work(&cell).with_context(|| told)?;
-            let cell = Finished {
-                digest,
-                cell,
-                outcome,
-            };
-            store.keep(cell.clone())?;
-            finished.push(cell);
+    let mut worker = tables.worker();
+    let names = cells.iter().map(|cell| worker.digest(cell, program));
+    let names: Vec<String> = names.collect::<Result<_, _>>()?;
+    let named = names.iter().cloned().zip(&cells);
+    let open: Vec<(String, &Cell)> = named
+        .filter(|(name, _)| store.get(name).is_none())
+        .collect();
+    let kept = cells.len() - open.len();
+    let mut unkept = BTreeMap::new();
+    let mut take = |name: &str, cell: &Cell, outcome: Outcome| -> Result<()> {
+        let finished = Finished {
+            digest: name.to_owned(),
+            cell: cell.clone(),
+            outcome,
+        };
+        // Real peers may have more luck the next time.
+        if experiment == Experiment::Real && matches!(finished.outcome, Outcome::Refused { .. }) {
+            unkept.insert(name.to_owned(), finished);
+            return Ok(());
         }
-        let last = finished.last();
-        refused += usize::from(last.is_some_and(|f| matches!(f.outcome, Outcome::Refused { .. })));
+        Ok(store.keep(finished)?)
+    };
+    if experiment == Experiment::Real {
+        for (name, cell) in &open {
+            tell(experiment, cell, quiet);
+            take(name, cell, real::run(cell)?)?;
+        }
+    } else {
+        simulate(experiment, &open, tables, quiet, &mut take)?;
     }
+    let found = |name: &String| store.get(name).or_else(|| unkept.get(name)).cloned();
+    let finished: Vec<Finished> = names.iter().filter_map(found).collect();
     if !quiet {
+        let refused = |one: &&Finished| matches!(one.outcome, Outcome::Refused { .. });
+        let refused = finished.iter().filter(refused).count();
+        let all = cells.len();
         eprintln!("{experiment}: {all} cells, {kept} of them done before, {refused} refused");
     }
     Ok(finished)
+}
+
+fn tell(experiment: Experiment, cell: &Cell, quiet: bool) {
+    if !quiet && cell.seed == 1 {
+        let Cell {
+            model,
+            way,
+            peers,
+            profile,
+            ..
+        } = cell;
+        eprintln!("{experiment}: {model}, {way}, {peers} x {profile}");
+    }
+}
+
+/// Works cells off on all cores, in their order but for who is done first.
+fn simulate(
+    experiment: Experiment,
+    open: &[(String, &Cell)],
+    tables: &Tables,
+    quiet: bool,
+    take: &mut impl FnMut(&str, &Cell, Outcome) -> Result<()>,
+) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let (done, outcomes) = std::sync::mpsc::sync_channel(cores);
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(open.len()) {
+            let (done, next) = (done.clone(), &next);
+            scope.spawn(move || {
+                let mut worker = tables.worker();
+                while let Some((name, cell)) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    tell(experiment, cell, quiet);
+                    let outcome = worker.work(cell);
+                    if done.send((name, *cell, outcome)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        // If a cell goes wrong, the others hear of it when they tell theirs.
+        for (name, cell, outcome) in outcomes {
+            let words = || format!("{experiment}: {cell:?}");
+            take(name, cell, outcome.with_context(words)?)?;
+        }
+        Ok(())
+    })
 }
 
 /// What a model's layers take, as its run file would have it.
@@ -205,8 +298,13 @@ fn command(arguments: &ExperimentArguments) -> String {
     let which = arguments.which.to_possible_value();
     let which = which.map_or_else(String::new, |value| value.get_name().to_owned());
     let quick = if arguments.quick { " --quick" } else { "" };
+    let only = match (arguments.simulated, arguments.real) {
+        (true, _) => " --simulated",
+        (false, true) => " --real",
+        (false, false) => "",
+    };
     format!(
-        "ringtmp experiment {which} --simulated{quick} --seeds {} --out {}",
+        "ringtmp experiment {which}{only}{quick} --seeds {} --out {}",
         arguments.seeds,
         shown(&arguments.out)
     )

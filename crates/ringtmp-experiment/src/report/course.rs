@@ -33,7 +33,9 @@ fn course(group: &Group) -> Vec<Point> {
         .iter()
         .filter_map(|outcome| match outcome {
             Outcome::Learnt { points } => Some(points),
-            Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Refused { .. } => None,
+            Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Real(_) | Outcome::Refused { .. } => {
+                None
+            }
         })
         .collect();
     let shortest = all.iter().map(|points| points.len()).min().unwrap_or(0);
@@ -98,6 +100,11 @@ pub(super) fn progress(part: &[&Group], page: &mut String) {
         ),
         page,
     );
+    learnt_table(part, &reached, page);
+}
+
+/// What each way took, and where it came to.
+fn learnt_table(part: &[&Group], reached: &[&Group], page: &mut String) {
     page.push_str(
         "<details><summary>Figures</summary><table><tr><th>way<th>steps to 80%<th>seconds to 80%<th>accuracy at the end<th>loss at the end</tr>\n",
     );
@@ -139,7 +146,9 @@ pub(super) fn resilience(part: &[&Group], page: &mut String) {
         .iter()
         .filter_map(|group| match group.cell.kind {
             Kind::Resilience { trouble, .. } => Some((trouble, *group)),
-            Kind::Run { .. } | Kind::Capacity(_) | Kind::Progress { .. } => None,
+            Kind::Run { .. } | Kind::Capacity(_) | Kind::Progress { .. } | Kind::Real { .. } => {
+                None
+            }
         })
         .collect();
     let bar = |(trouble, group): &(Trouble, &Group)| {

@@ -1,7 +1,7 @@
 //! The sections of the page: a plot, the finding under it, the figures.
 
-use super::course;
 use super::table::table;
+use super::{course, real};
 use crate::cell::{Capacity, Kind, Outcome, Way};
 use crate::chart::{Bar, Bars, Lines, escaped, push, short};
 use crate::findings::{self, Better, Measure};
@@ -69,6 +69,11 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             "The largest transformer that is trained under a cap of memory for each device, by growing its depth or its width until it is refused. Rings are refused by the room; for the others \
              the same formula is asked with the least that works: weights, gradients, the optimizer's memory, activations (a worker works its share of the batch off one micro-batch after the other), and what waits. Nobody's transport buffers are counted.",
         ),
+        Experiment::Real => (
+            "For real, beside the simulator",
+            "Three native peers in one process of this machine, over WebRTC, each as slow as a device of which this machine can be three at once; and the same run simulated. All of it is told, filling and \
+             draining too. A run in which tasks took longer in sum than they should have is refused: there this machine was what was measured.",
+        ),
         Experiment::Energy => (
             "Energy, estimated",
             "Estimated joules for each sample: idle watts of all devices (servers counted) times wall time, what busy cores add, and what bytes and packets add. Thin lines span the coefficients' \
@@ -84,6 +89,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             Experiment::Resilience => course::resilience(&part, page),
             Experiment::Capacity => capacity(&part, page),
             Experiment::Energy => energy(&part, page),
+            Experiment::Real => real::real(&part, page),
         }
     }
 }
@@ -223,7 +229,7 @@ fn capacity(part: &[&Group], page: &mut String) {
                 (millions, format!("{} M ({model})", short(millions)))
             }
             Outcome::Refused { .. } => (0.0, "refused at once".to_owned()),
-            Outcome::Ran(_) | Outcome::Learnt { .. } => return None,
+            Outcome::Ran(_) | Outcome::Learnt { .. } | Outcome::Real(_) => return None,
         };
         Some(Bar {
             name: group.cell.way.to_string(),
@@ -258,7 +264,7 @@ fn capacity(part: &[&Group], page: &mut String) {
             Some(Outcome::Refused { reason }) => {
                 ("none".to_owned(), String::new(), reason.as_str())
             }
-            Some(Outcome::Ran(_) | Outcome::Learnt { .. }) | None => continue,
+            Some(Outcome::Ran(_) | Outcome::Learnt { .. } | Outcome::Real(_)) | None => continue,
         };
         push(
             page,

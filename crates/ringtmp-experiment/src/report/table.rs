@@ -19,6 +19,7 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
                 Kind::Run { .. } => "run",
                 Kind::Capacity(_) => "capacity",
                 Kind::Progress { .. } => "progress",
+                Kind::Real { .. } => "real",
                 Kind::Resilience { trouble, .. } => match trouble {
                     Trouble::None => "undisturbed",
                     Trouble::Away => "away",
@@ -57,6 +58,17 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
                         quoted(reason)
                     ),
                 ),
+                Outcome::Real(compared) => {
+                    let figures = Figures {
+                        throughput: compared.throughput,
+                        idle: compared.idle,
+                        ..Figures::default()
+                    };
+                    push(
+                        &mut text,
+                        format_args!("real,{},,,,", numbers(&figures, Point::default())),
+                    );
+                }
                 Outcome::Learnt { points } => {
                     let last = points.last().copied().unwrap_or_default();
                     let figures = Figures {

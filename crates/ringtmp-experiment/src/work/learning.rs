@@ -12,7 +12,7 @@ use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::team::{TeamFault, team_job};
 
 /// Evaluations of a run.
-const EVALUATIONS: u32 = 20;
+const EVALUATIONS: u32 = 16;
 
 /// Who has no gradients.
 const NO_LEARNER: &str = "nothing here computes gradients";

@@ -14,7 +14,7 @@ use ringtmp_sim::Scenario;
 use ringtmp_sim::team::{TeamChoice, TeamOutcome, simulate_team, team_job};
 
 /// Held-out samples of an evaluation.
-const HELD_OUT: u32 = 500;
+const HELD_OUT: u32 = 300;
 
 /// On this machine's CPU.
 #[derive(Debug)]
