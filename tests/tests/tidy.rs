@@ -23,7 +23,7 @@ const LONG_FILES: [(&str, usize); 0] = [];
 const LONG_FUNCTIONS: [(&str, &str, usize); 0] = [];
 
 /// Which crates of the workspace a crate may depend on; what is not listed may not be there at all.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("ringtmp-core", &[]),
     ("ringtmp-compute", &[]),
     ("ringtmp-data", &[]),
@@ -39,12 +39,17 @@ const LAYERS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("ringtmp-sim", &["ringtmp-core"]),
+    (
+        "ringtmp-experiment",
+        &["ringtmp-core", "ringtmp-energy", "ringtmp-sim"],
+    ),
     ("signaling-server", &["ringtmp-core"]),
     (
         "ringtmp-cli",
         &[
             "ringtmp-core",
             "ringtmp-energy",
+            "ringtmp-experiment",
             "ringtmp-peer",
             "ringtmp-sim",
             "ringtmp-transport",

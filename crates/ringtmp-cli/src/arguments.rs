@@ -4,6 +4,7 @@ use crate::commands::bench::Bench;
 use crate::commands::curves::Curves;
 use crate::commands::doctor::Doctor;
 use crate::commands::energy::Energy;
+use crate::commands::experiment::ExperimentArguments;
 use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
 use crate::commands::predict::Predict;
@@ -103,6 +104,11 @@ Examples:
   ringtmp sim --run server.toml --peers 4 --rate 1e6 --log server.csv
   ringtmp trace ring.json";
 
+const EXPERIMENT_EXAMPLES: &str = "\
+Examples:
+  ringtmp experiment all --simulated --quick
+  ringtmp experiment idle --simulated --seeds 10 --out idle-report";
+
 const CURVES_EXAMPLES: &str = "\
 Examples:
   ringtmp curves sync=sync-1.csv,sync-2.csv 2bw=2bw-1.csv,2bw-2.csv
@@ -160,6 +166,9 @@ pub(crate) enum Command {
     /// Simulate a ring, a parameter server or all-reduce under virtual time, and tell how idle its devices are
     #[command(after_help = SIM_EXAMPLES)]
     Sim(Sim),
+    /// Compare ring, parameter server and all-reduce on emulated devices, and write a report
+    #[command(after_help = EXPERIMENT_EXAMPLES)]
+    Experiment(ExperimentArguments),
     /// Tell from traces how their peers spent their time
     Trace(Trace),
     /// Compare training runs by their logs: how many samples it takes one to get as far as another

@@ -57,6 +57,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Predict(predict) => Box::pin(commands::predict::run(predict)).await,
             Command::Bench(bench) => Box::pin(commands::bench::run(bench)).await,
             Command::Sim(sim) => commands::sim::run(&sim),
+            Command::Experiment(experiment) => commands::experiment::run(&experiment, quiet),
             Command::Curves(curves) => commands::curves::run(&curves),
             Command::Trace(trace) => commands::trace::run(&trace),
             Command::Idle(idle) => Box::pin(commands::idle::run(idle, quiet)).await,

@@ -76,6 +76,7 @@ pub fn random(seed: u64) -> Scenario {
             at_seconds: 10.0 * draws.unit().powi(3),
         });
     }
+    scenario.shares_access = draws.unit() < 0.3;
     scenario
 }
 

@@ -177,6 +177,9 @@ pub struct Scenario {
     pub keeps_every: Option<f64>,
     /// Bytes per second of the medium that stations share: a frame between two of them takes it up twice.
     pub medium_bytes_per_second: Option<f64>,
+    /// Whether all links of a device share its access link, which carries one frame at a time each way, at the rate of the link that the
+    /// frame goes by: as always in a team. Where they do not, each link of a ring has its rate to itself.
+    pub shares_access: bool,
     /// j: every task takes `1 + j (E - 1)` times its time, E exponential of mean 1.
     pub jitter: f64,
     /// Makes all draws.
@@ -242,6 +245,7 @@ impl Scenario {
             faults: Vec::new(),
             keeps_every: None,
             medium_bytes_per_second: None,
+            shares_access: false,
             jitter: 0.0,
             seed: 1,
             limits: None,

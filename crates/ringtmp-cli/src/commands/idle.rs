@@ -3,6 +3,8 @@
 
 mod predict;
 
+pub(crate) use predict::NATIVE_LINK;
+
 use super::serve::{self, Running};
 use super::sim::{percent, plain};
 use crate::arguments::Listen;

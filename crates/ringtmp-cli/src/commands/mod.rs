@@ -5,6 +5,7 @@ pub(crate) mod curves;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod energy;
+pub(crate) mod experiment;
 pub(crate) mod generate;
 pub(crate) mod guard;
 pub(crate) mod idle;

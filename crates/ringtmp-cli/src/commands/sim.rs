@@ -1,6 +1,7 @@
 //! `ringtmp sim`.
 
 mod real;
+pub(crate) use real::RealTeam;
 mod team;
 
 use crate::result::write_json;

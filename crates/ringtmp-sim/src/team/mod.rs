@@ -2,7 +2,7 @@
 //!
 //! Devices and links are those of a [`Scenario`]. A frame leaves by its sender's access link and comes in by its receiver's, each of
 //! which carries one frame at a time each way, at the rate of the link between the two: so a server has no more bandwidth than
-//! anybody else. (Links of a simulated ring have their rates to themselves, but a stage has two neighbours at most.)
+//! anybody else. A simulated ring has the same where its scenario says so ([`Scenario::shares_access`]).
 
 mod report;
 mod world;

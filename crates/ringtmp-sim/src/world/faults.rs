@@ -1,5 +1,6 @@
 //! What goes wrong.
 
+use super::links::Access;
 use super::peer::{Load, Peer};
 use super::{Event, World};
 use crate::check::Complaint;
@@ -29,6 +30,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             Event::ToServer(..)
             | Event::Breaks(_)
             | Event::Left(..)
+            | Event::Reaches(..)
             | Event::Fault(_)
             | Event::ServerTick
             | Event::Resumes(..)
@@ -165,6 +167,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let disk = std::mem::take(&mut self.peers[at].disk);
         self.peers[at] = Peer::default();
         self.peers[at].disk = disk;
+        self.access[at] = Access::default();
         // What was to happen at it does not; what it has sent arrives.
         self.heap
             .retain(|scheduled| !happens_at(&scheduled.0.event, at));
@@ -245,6 +248,7 @@ fn happens_at<L>(event: &Event<L>, device: usize) -> bool {
         | Event::LinkUp(at, ..)
         | Event::LinkLost(at, _)
         | Event::Done(at, _)
+        | Event::Reaches(_, at, ..)
         | Event::Arrives(_, at, _)
         | Event::Wake(at) => *at == device,
         Event::Left(from, _) => *from == device,

@@ -26,6 +26,8 @@ pub(crate) struct Parcel<L> {
     counts: bool,
     handed_over: Time,
     lane: Lane,
+    /// How often the link had lost everything when it left.
+    losses: u32,
 }
 
 /// One direction of a connection.
@@ -35,6 +37,16 @@ pub(crate) struct Link<T> {
     tensors: VecDeque<Parcel<T>>,
     leaving: Option<Parcel<T>>,
     pub(crate) bytes_sent: u64,
+    /// How often all that was on its way was lost.
+    losses: u32,
+}
+
+/// What all links of a device share, where they do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Access {
+    is_sending: bool,
+    /// When the way in is free.
+    receives_from: Time,
 }
 
 impl<T> Link<T> {
@@ -45,6 +57,7 @@ impl<T> Link<T> {
             tensors: VecDeque::new(),
             leaving: None,
             bytes_sent: 0,
+            losses: 0,
         }
     }
 
@@ -59,6 +72,14 @@ impl<T> Link<T> {
         self.control.clear();
         self.tensors.clear();
         self.leaving = None;
+        self.losses += 1;
+    }
+
+    /// Which frame is next: urgent ones first, of these whoever was handed over first.
+    fn next(&self) -> Option<(bool, Time)> {
+        let urgent = self.control.front().map(|parcel| (false, parcel));
+        let (waits, parcel) = urgent.or_else(|| Some((true, self.tensors.front()?)))?;
+        Some((waits, parcel.handed_over))
     }
 
     /// Begins to send what is next, if nothing is being sent: its bytes, and how long they take to leave.
@@ -193,6 +214,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             counts,
             handed_over: self.now,
             lane,
+            losses: 0,
         };
         if self.broken.contains_key(&(at, other)) {
             return;
@@ -222,6 +244,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     pub(super) fn begin_to_send(&mut self, from: usize, to: usize) {
+        if self.scenario.shares_access {
+            return self.begin_to_share(from);
+        }
         if self.is_silenced(from, to) {
             return;
         }
@@ -243,7 +268,50 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         }
     }
 
+    /// The next frame of any link takes up its sender's access link, if that is free.
+    fn begin_to_share(&mut self, from: usize) {
+        if self.access[from].is_sending {
+            return;
+        }
+        let links = self.links.range((from, 0)..=(from, usize::MAX));
+        let waiting = links
+            .filter(|((_, to), _)| !self.is_silenced(from, *to))
+            .filter_map(|((_, to), link)| Some((link.next()?, *to)));
+        let Some((_, to)) = waiting.min() else { return };
+        let begun = self.links.get_mut(&(from, to)).and_then(Link::begin);
+        let (Some((_, takes)), Some(link)) = (begun, self.links.get_mut(&(from, to))) else {
+            return;
+        };
+        let delay = Duration::from_secs_f64(link.spec.delay_seconds);
+        let losses = link.losses;
+        let Some(mut parcel) = link.leaving.take() else {
+            return;
+        };
+        parcel.losses = losses;
+        self.access[from].is_sending = true;
+        self.schedule(takes, Event::Left(from, to));
+        self.schedule(delay, Event::Reaches(from, to, takes, parcel));
+    }
+
+    /// A frame takes up its receiver's access link once that is free, and is there when its last bytes are.
+    pub(super) fn reaches(
+        &mut self,
+        from: usize,
+        to: usize,
+        takes: Duration,
+        parcel: Parcel<Load<C>>,
+    ) {
+        let access = &mut self.access[to];
+        access.receives_from = access.receives_from.max(self.now) + takes;
+        let after = access.receives_from.since(self.now);
+        self.schedule(after, Event::Arrives(from, to, parcel));
+    }
+
     pub(super) fn left(&mut self, from: usize, to: usize) {
+        if self.scenario.shares_access {
+            self.access[from].is_sending = false;
+            return self.begin_to_share(from);
+        }
         let Some(link) = self.links.get_mut(&(from, to)) else {
             return;
         };
@@ -255,7 +323,10 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     pub(super) fn arrives(&mut self, from: usize, to: usize, parcel: Parcel<Load<C>>) {
-        let lost = self.broken.contains_key(&(from, to));
+        let link = self.links.get(&(from, to));
+        let was_cut =
+            self.scenario.shares_access && link.is_some_and(|link| link.losses != parcel.losses);
+        let lost = was_cut || self.broken.contains_key(&(from, to));
         if lost || self.peers[to].id != Some(parcel.to) {
             return;
         }

@@ -1,5 +1,7 @@
 //! Virtual time: the heap of events, the peers, the server and the links between them.
 
+#[cfg(test)]
+mod access_tests;
 mod copies;
 mod disks;
 mod ending;
@@ -14,7 +16,7 @@ use crate::compute::Compute;
 use crate::random::Draws;
 use crate::scenario::{FaultKind, Scenario};
 pub use ending::{Outcome, SimulationError, StageUse};
-use links::{Link, Parcel};
+use links::{Access, Link, Parcel};
 #[cfg(test)]
 pub(crate) use peer::Worked;
 use peer::{Load, Peer};
@@ -56,6 +58,8 @@ pub(crate) enum Event<L> {
     Done(usize, Box<Input>),
     /// The last byte of a frame has left.
     Left(usize, usize),
+    /// The first bytes of a frame, which takes so long, reach its receiver's access link.
+    Reaches(usize, usize, Duration, Parcel<L>),
     /// A frame arrives.
     Arrives(usize, usize, Parcel<L>),
     /// A peer wanted to be woken.
@@ -141,6 +145,7 @@ pub(crate) struct World<'a, C: Compute, B> {
     peers: Vec<Peer<C>>,
     index: BTreeMap<PeerId, usize>,
     links: BTreeMap<(usize, usize), Link<Load<C>>>,
+    access: Vec<Access>,
     asked: Vec<(Epoch, usize, usize)>,
     /// Connections that broke, both ways, and when they can be made again, if ever.
     broken: BTreeMap<(usize, usize), Option<Time>>,
@@ -215,6 +220,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             peers: (0..n).map(|_| Peer::default()).collect(),
             index: BTreeMap::new(),
             links: BTreeMap::new(),
+            access: vec![Access::default(); n],
             asked: Vec::new(),
             broken: BTreeMap::new(),
             silenced: BTreeMap::new(),
@@ -331,6 +337,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Event::Breaks(between) => self.breaks(between),
             Event::Done(at, input) => self.done(at, *input),
             Event::Left(from, to) => self.left(from, to),
+            Event::Reaches(from, to, takes, parcel) => self.reaches(from, to, takes, parcel),
             Event::Arrives(from, to, parcel) => self.arrives(from, to, parcel),
             Event::Wake(at) => {
                 self.peers[at].wakes = None;

@@ -10,7 +10,7 @@ use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::{DeviceSpec, Hop, Hops, Scenario};
 
 /// What links are like within a machine whose devices compute meanwhile: between native peers, and where a tab is at an end.
-const NATIVE_LINK: Hop = Hop {
+pub(crate) const NATIVE_LINK: Hop = Hop {
     delay_seconds: 0.001,
     bytes_per_second: Some(40e6),
 };

@@ -117,12 +117,12 @@ fn scenario(sim: &Sim, run: &Run) -> Scenario {
 }
 
 /// What all members compute with.
-struct RealTeam {
+pub(crate) struct RealTeam {
     bench: Workbench,
 }
 
 impl RealTeam {
-    fn new(run: &Run, job: &Job) -> Result<Self> {
+    pub(crate) fn new(run: &Run, job: &Job) -> Result<Self> {
         let bench = async {
             let data = open_data(run, &DataPlace::Disk).await?;
             let executor = Executor::open(ExecutorChoice::Cpu).await?;

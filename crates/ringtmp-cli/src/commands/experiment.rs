@@ -1,0 +1,326 @@
+//! `ringtmp experiment`.
+
+mod learner;
+mod real;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use learner::Gradients;
+use ringtmp_energy::estimate::Coefficients;
+use ringtmp_experiment::{
+    Cell, Experiment, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles, Provenance,
+    Store, Worker, write_report,
+};
+use ringtmp_peer::{DataTable, ModelTable, RunFile};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Tokens of a sample of the transformers.
+const CONTEXT: usize = 64;
+
+/// Characters that they tell apart.
+const VOCABULARY: usize = 65;
+
+/// The fewest heads.
+const HEADS_MIN: usize = 4;
+
+/// Of a head: the widths that are tried are multiples of it, and kernels take no head of more than 128.
+const HEAD_WIDTH: usize = 64;
+
+/// Hexadecimal digits of the program's digest that are told.
+const DIGEST_DIGITS: usize = 12;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// How much of its time a worker does not compute, and why
+    Idle,
+    /// What a model learns by samples and by seconds, with real gradients
+    Progress,
+    /// Samples per second by number of devices
+    Scaling,
+    /// What it costs when devices are lost
+    Resilience,
+    /// The largest model under a cap of memory
+    Capacity,
+    /// Joules for each sample, estimated
+    Energy,
+    /// All of these, and a ring, a parameter server and all-reduce of real peers beside what the simulator says of them
+    All,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExperimentArguments {
+    /// Which question
+    which: Which,
+    /// Only on emulated devices and links under virtual time; without --real all but "all" are
+    #[arg(long, conflicts_with = "real")]
+    simulated: bool,
+    /// Only three real peers on this machine, over WebRTC, beside the simulator: idle time and throughput, for "idle", "scaling" and "all"
+    #[arg(long)]
+    real: bool,
+    /// A smaller grid, which takes minutes
+    #[arg(long)]
+    quick: bool,
+    /// The folder for the report and for finished cells: the same command goes on where it was interrupted
+    #[arg(long, value_name = "DIR", default_value = "report")]
+    out: PathBuf,
+    /// So many seeds for each cell: the best of several settings is chosen by the even ones and told of the odd ones, so ten are the
+    /// least to report
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: u64,
+}
+
+/// Does the cells that are not done yet, and writes the report.
+pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
+    let experiments = experiments(arguments)?;
+    let grid = if arguments.quick {
+        Grid::quick(arguments.seeds)
+    } else {
+        Grid::full(arguments.seeds)
+    };
+    let profiles = Profiles::parse(PROFILES)?;
+    let coefficients = Coefficients::embedded()?;
+    let program = program()?;
+    let out = &arguments.out;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let mut store = Store::open(&out.join("cells.jsonl"))?;
+    if store.unread() > 0 {
+        let unread = store.unread();
+        eprintln!("{unread} line(s) of cells.jsonl are no cells and are done again");
+    }
+    let tables = Tables {
+        profiles: profiles.clone(),
+        coefficients,
+    };
+    let mut done = Vec::new();
+    for experiment in experiments {
+        let cells = grid.cells(experiment);
+        let cells = work(experiment, cells, &tables, &mut store, &program, quiet)?;
+        done.push((experiment, cells));
+    }
+    let provenance = Provenance {
+        command: command(arguments),
+        program,
+        machine: machine(),
+        grid,
+    };
+    write_report(out, &done, &provenance, &profiles)
+        .with_context(|| format!("cannot write the report to {}", out.display()))?;
+    println!("{}", out.join("index.html").display());
+    Ok(())
+}
+
+/// What was asked for.
+fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
+    let one = match arguments.which {
+        Which::Idle => Experiment::Idle,
+        Which::Progress => Experiment::Progress,
+        Which::Scaling => Experiment::Scaling,
+        Which::Resilience => Experiment::Resilience,
+        Which::Capacity => Experiment::Capacity,
+        Which::Energy => Experiment::Energy,
+        Which::All => {
+            let mut all = Experiment::SIMULATED.to_vec();
+            all.retain(|_| !arguments.real);
+            if !arguments.simulated {
+                all.push(Experiment::Real);
+            }
+            return Ok(all);
+        }
+    };
+    match (arguments.real, one) {
+        (false, one) => Ok(vec![one]),
+        (true, Experiment::Idle | Experiment::Scaling) => Ok(vec![Experiment::Real]),
+        (true, one) => bail!(
+            "{one} is not done with real peers yet: leave out --real, or say idle, scaling or all"
+        ),
+    }
+}
+
+/// What cells are worked off with.
+struct Tables {
+    profiles: Profiles,
+    coefficients: Coefficients,
+}
+
+impl Tables {
+    fn worker(&self) -> Worker<'static> {
+        let worker = Worker::new(&costs, self.profiles.clone(), self.coefficients.clone());
+        worker.with_learner(&Gradients)
+    }
+}
+
+/// Works off what is not done yet.
+fn work(
+    experiment: Experiment,
+    cells: Vec<Cell>,
+    tables: &Tables,
+    store: &mut Store,
+    program: &str,
+    quiet: bool,
+) -> Result<Vec<Finished>> {
+    let mut worker = tables.worker();
+    let names = cells.iter().map(|cell| worker.digest(cell, program));
+    let names: Vec<String> = names.collect::<Result<_, _>>()?;
+    let named = names.iter().cloned().zip(&cells);
+    let open: Vec<(String, &Cell)> = named
+        .filter(|(name, _)| store.get(name).is_none())
+        .collect();
+    let kept = cells.len() - open.len();
+    let mut unkept = BTreeMap::new();
+    let mut take = |name: &str, cell: &Cell, outcome: Outcome| -> Result<()> {
+        let finished = Finished {
+            digest: name.to_owned(),
+            cell: cell.clone(),
+            outcome,
+        };
+        // Real peers may have more luck the next time.
+        if experiment == Experiment::Real && matches!(finished.outcome, Outcome::Refused { .. }) {
+            unkept.insert(name.to_owned(), finished);
+            return Ok(());
+        }
+        Ok(store.keep(finished)?)
+    };
+    if experiment == Experiment::Real {
+        for (name, cell) in &open {
+            tell(experiment, cell, quiet);
+            take(name, cell, real::run(cell)?)?;
+        }
+    } else {
+        simulate(experiment, &open, tables, quiet, &mut take)?;
+    }
+    let found = |name: &String| store.get(name).or_else(|| unkept.get(name)).cloned();
+    let finished: Vec<Finished> = names.iter().filter_map(found).collect();
+    if !quiet {
+        let refused = |one: &&Finished| matches!(one.outcome, Outcome::Refused { .. });
+        let refused = finished.iter().filter(refused).count();
+        let all = cells.len();
+        eprintln!("{experiment}: {all} cells, {kept} of them done before, {refused} refused");
+    }
+    Ok(finished)
+}
+
+fn tell(experiment: Experiment, cell: &Cell, quiet: bool) {
+    if !quiet && cell.seed == 1 {
+        let Cell {
+            model,
+            way,
+            peers,
+            profile,
+            ..
+        } = cell;
+        eprintln!("{experiment}: {model}, {way}, {peers} x {profile}");
+    }
+}
+
+/// Works cells off on all cores, in their order but for who is done first.
+fn simulate(
+    experiment: Experiment,
+    open: &[(String, &Cell)],
+    tables: &Tables,
+    quiet: bool,
+    take: &mut impl FnMut(&str, &Cell, Outcome) -> Result<()>,
+) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let (done, outcomes) = std::sync::mpsc::sync_channel(cores);
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(open.len()) {
+            let (done, next) = (done.clone(), &next);
+            scope.spawn(move || {
+                let mut worker = tables.worker();
+                while let Some((name, cell)) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    tell(experiment, cell, quiet);
+                    let outcome = worker.work(cell);
+                    if done.send((name, *cell, outcome)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(done);
+        // If a cell goes wrong, the others hear of it when they tell theirs.
+        for (name, cell, outcome) in outcomes {
+            let words = || format!("{experiment}: {cell:?}");
+            take(name, cell, outcome.with_context(words)?)?;
+        }
+        Ok(())
+    })
+}
+
+/// What a model's layers take, as its run file would have it.
+fn costs(model: &Model) -> Result<ModelCosts, String> {
+    let is_text = model.preset.starts_with("gpt");
+    let sizes = |size: Option<u32>| size.map(|size| size as usize);
+    let width = sizes(model.width).unwrap_or(0);
+    let heads = is_text.then_some(HEADS_MIN.max(width / HEAD_WIDTH));
+    let file = RunFile {
+        model: ModelTable {
+            heads,
+            depth: sizes(model.depth),
+            width: sizes(model.width),
+            context: is_text.then_some(CONTEXT),
+            vocabulary: is_text.then_some(VOCABULARY),
+            ..ModelTable::preset(&model.preset)
+        },
+        data: DataTable {
+            set: Some(if is_text { "text:text" } else { "digits" }.to_owned()),
+            ..DataTable::default()
+        },
+        batch: 128,
+        micro_batch: 4,
+        ..RunFile::default()
+    };
+    let run = file.check().map_err(|error| error.to_string())?;
+    let outline = run.descriptor().outline;
+    Ok(ModelCosts {
+        layers: outline.layers,
+        sample_bytes: outline.sample_bytes,
+    })
+}
+
+/// The version, and a digest of the very program: cells of another one are done again.
+fn program() -> Result<String> {
+    let path = std::env::current_exe().context("cannot tell which program this is")?;
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let digest = Sha256::digest(&bytes);
+    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let Some(digits) = digits.get(..DIGEST_DIGITS) else {
+        bail!("a digest has {DIGEST_DIGITS} digits");
+    };
+    Ok(format!("{} ({digits})", env!("CARGO_PKG_VERSION")))
+}
+
+/// The command that makes the same report, defaults written out.
+fn command(arguments: &ExperimentArguments) -> String {
+    let which = arguments.which.to_possible_value();
+    let which = which.map_or_else(String::new, |value| value.get_name().to_owned());
+    let quick = if arguments.quick { " --quick" } else { "" };
+    let only = match (arguments.simulated, arguments.real) {
+        (true, _) => " --simulated",
+        (false, true) => " --real",
+        (false, false) => "",
+    };
+    format!(
+        "ringtmp experiment {which}{only}{quick} --seeds {} --out {}",
+        arguments.seeds,
+        shown(&arguments.out)
+    )
+}
+
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.contains(char::is_whitespace) {
+        format!("{text:?}")
+    } else {
+        text
+    }
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("{system} on {architecture} with {cores} cores")
+}

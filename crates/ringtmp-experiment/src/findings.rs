@@ -1,0 +1,425 @@
+//! Sentences that are computed from the data.
+
+use crate::cell::{Figures, Outcome, Trouble, Way};
+use crate::chart::short;
+use crate::groups::{Estimate, Group, Half};
+
+/// Which is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    Less,
+    More,
+}
+
+/// What is compared.
+#[derive(Clone, Copy)]
+pub(crate) struct Measure {
+    pub(crate) figure: fn(&Figures) -> f64,
+    pub(crate) better: Better,
+    /// What it is, with its unit: `samples/s`.
+    pub(crate) unit: &'static str,
+    pub(crate) percent: bool,
+    /// Means have to differ by this factor to be called different, whatever the seeds say; 1 where only the seeds matter.
+    pub(crate) factor: f64,
+}
+
+impl Measure {
+    pub(crate) fn told(&self, value: Estimate) -> String {
+        if self.percent {
+            let [mean, half] = [value.mean, value.half_width].map(|share| 100.0 * share);
+            format!("{mean:.1}% ± {half:.1}%")
+        } else {
+            let (mean, half) = (short(value.mean), short(value.half_width));
+            format!("{mean} ± {half} {}", self.unit)
+        }
+    }
+
+    /// Whether one is better than the other beyond the intervals of both.
+    fn beats(&self, one: Estimate, other: Estimate) -> bool {
+        match self.better {
+            Better::Less => one.high() < other.low() && one.mean * self.factor <= other.mean,
+            Better::More => one.low() > other.high() && one.mean >= other.mean * self.factor,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Ring,
+    Server,
+    AllReduce,
+}
+
+impl Family {
+    const ALL: [Self; 3] = [Self::Ring, Self::Server, Self::AllReduce];
+
+    fn of(way: Way) -> Self {
+        match way {
+            Way::Ring(_) | Way::FewRing(_) => Self::Ring,
+            Way::ParameterServer { .. } => Self::Server,
+            Way::AllReduce => Self::AllReduce,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Ring => "the ring",
+            Self::Server => "the parameter server",
+            Self::AllReduce => "all-reduce",
+        }
+    }
+}
+
+/// The best of each family that ran: chosen by the mean over some seeds, with its figures under the others.
+struct Contest<'a> {
+    best: Vec<(Family, &'a Group, Estimate)>,
+}
+
+impl<'a> Contest<'a> {
+    fn of(groups: impl Iterator<Item = &'a Group>, measure: &Measure) -> Self {
+        let mut chosen: Vec<(Family, &Group, f64)> = Vec::new();
+        for group in groups {
+            let Some(value) = group.figure_in(Half::Chooses, measure.figure) else {
+                continue;
+            };
+            let family = Family::of(group.cell.way);
+            let new = (family, group, value.mean);
+            match chosen.iter_mut().find(|(other, ..)| *other == family) {
+                None => chosen.push(new),
+                Some(old) => {
+                    let is_better = match measure.better {
+                        Better::Less => value.mean < old.2,
+                        Better::More => value.mean > old.2,
+                    };
+                    if is_better {
+                        *old = new;
+                    }
+                }
+            }
+        }
+        let told = |(family, group, _): (Family, &'a Group, f64)| {
+            let value = group.figure_in(Half::Tells, measure.figure)?;
+            Some((family, group, value))
+        };
+        Self {
+            best: chosen.into_iter().filter_map(told).collect(),
+        }
+    }
+
+    /// The family whose best beats those of all others; none where intervals overlap.
+    fn winner(&self, measure: &Measure) -> Option<Family> {
+        let wins = |one: &&(Family, &Group, Estimate)| {
+            let mut others = self.best.iter().filter(|other| other.0 != one.0);
+            others.all(|other| measure.beats(one.2, other.2))
+        };
+        let found = self.best.iter().find(wins).map(|(family, ..)| *family);
+        found.filter(|_| self.best.len() > 1)
+    }
+}
+
+/// What groups over numbers of devices show: who wins where, and the figures at the most devices. All groups are of one model and one kind
+/// of device.
+pub(crate) fn finding(groups: &[&Group], measure: &Measure) -> String {
+    let any = contest(groups, measure, |_| true);
+    let synchronous = contest(groups, measure, Way::is_synchronous);
+    format!(
+        "Over all ways: {any} Over ways whose progress per sample is that of one process (no staleness): {synchronous}"
+    )
+}
+
+fn contest(groups: &[&Group], measure: &Measure, which: impl Fn(Way) -> bool) -> String {
+    let of = |peers: u16| {
+        let at = groups
+            .iter()
+            .filter(|g| g.cell.peers == peers && which(g.cell.way));
+        Contest::of(at.copied(), measure)
+    };
+    let mut peers: Vec<u16> = groups.iter().map(|group| group.cell.peers).collect();
+    peers.sort_unstable();
+    peers.dedup();
+    let contests: Vec<(u16, Contest<'_>)> = peers
+        .iter()
+        .map(|p| (*p, of(*p)))
+        .filter(|(_, contest)| contest.best.len() > 1)
+        .collect();
+    let Some((most, last)) = contests.last() else {
+        return "there is nothing to compare.".to_owned();
+    };
+    let told: Vec<String> = last
+        .best
+        .iter()
+        .map(|(_, group, value)| format!("{} {}", group.cell.way, measure.told(*value)))
+        .collect();
+    let mut text = format!("at {most} devices {}; ", told.join(", "));
+    text.push_str(&outcome(&contests, measure));
+    text
+}
+
+/// Who wins at which numbers of devices.
+fn outcome(contests: &[(u16, Contest<'_>)], measure: &Measure) -> String {
+    let at = |family: Option<Family>| {
+        let won = contests
+            .iter()
+            .filter(|(_, contest)| contest.winner(measure) == family);
+        won.map(|(peers, _)| peers.to_string()).collect::<Vec<_>>()
+    };
+    let mut parts = Vec::new();
+    for family in Family::ALL {
+        let won = at(Some(family));
+        if won.is_empty() {
+            if family == Family::Server {
+                parts.push("the parameter server wins at none".to_owned());
+            }
+        } else {
+            parts.push(format!("{} wins at {}", family.words(), won.join(", ")));
+        }
+    }
+    let open = at(None);
+    if !open.is_empty() {
+        let why = if measure.factor > 1.0 {
+            "the best are too close to call"
+        } else {
+            "intervals overlap"
+        };
+        parts.push(format!("at {} {why}, so nobody wins", open.join(", ")));
+    }
+    format!("{}.", parts.join("; "))
+}
+
+/// From this share on a device or a link counts as what a run is bound by.
+const FULL: f64 = 0.8;
+
+/// What holds up the best of each family at the most devices, and what staleness did.
+pub(crate) fn causes(groups: &[&Group], measure: &Measure) -> String {
+    let most = groups.iter().map(|group| group.cell.peers).max();
+    let at = groups
+        .iter()
+        .filter(|group| Some(group.cell.peers) == most)
+        .copied();
+    let contest = Contest::of(at.clone(), measure);
+    let mut all: Vec<&Group> = contest.best.iter().map(|(_, group, _)| *group).collect();
+    // Rings of all devices, which are what rooms make, are always told of.
+    let rings = at
+        .clone()
+        .filter(|group| matches!(group.cell.way, Way::Ring(_)));
+    for ring in rings {
+        if !all.iter().any(|other| other.cell.way == ring.cell.way) {
+            all.push(ring);
+        }
+    }
+    let told: Vec<String> = all.into_iter().filter_map(cause).collect();
+    format!(
+        "What holds them up at {}: {}. {}",
+        most.unwrap_or(0),
+        told.join("; "),
+        staleness(at)
+    )
+}
+
+fn cause(group: &Group) -> Option<String> {
+    let of = |figure: fn(&Figures) -> f64| group.figure(figure).map(|value| value.mean);
+    let device = of(|figures| figures.busiest_device)?;
+    let link = of(|figures| figures.busiest_link)?;
+    let used = of(|figures| figures.devices_used)?;
+    let verdict = if link >= FULL && link >= device {
+        "that link is what bounds it"
+    } else if device >= FULL {
+        "that device is what bounds it"
+    } else {
+        "neither is full, so delays and waiting for each other bound it"
+    };
+    let parts = if (used - f64::from(group.cell.peers)).abs() < 0.5 {
+        String::new()
+    } else {
+        format!("with {} of {} devices ", short(used), group.cell.peers)
+    };
+    Some(format!(
+        "{} {parts}has its busiest device computing {:.0}% of the time and its busiest access link carrying bytes {:.0}%: {verdict}",
+        group.cell.way,
+        100.0 * device,
+        100.0 * link
+    ))
+}
+
+/// Whether parameter servers with more staleness differ at all, and why not.
+fn staleness<'a>(groups: impl Iterator<Item = &'a Group>) -> String {
+    let stale: Vec<&Group> = groups
+        .filter(|group| group.cell.way.is_server() && !group.cell.way.is_synchronous())
+        .filter(|group| group.refusals() == 0)
+        .collect();
+    let drift = |group: &&Group| group.figure(|figures| figures.drift).map(|d| d.mean);
+    let most = stale.iter().filter_map(drift).fold(0.0, f64::max);
+    let alike = |group: &&&Group| {
+        stale
+            .iter()
+            .any(|other| other.cell.way != group.cell.way && other.outcomes == group.outcomes)
+    };
+    let same = stale.iter().filter(alike).count();
+    if stale.is_empty() {
+        return String::new();
+    }
+    let why = if same > 0 {
+        ": with shares by speed and at most two pushes of a range under way nobody drifts as far as their tau, so these are one behaviour and not several results"
+    } else {
+        ""
+    };
+    format!(
+        "With staleness no worker was more than {} steps ahead of another (mean over seeds, the most of all settings); {same} of {} settings with tau above 0 have the very \
+         figures of another{why}.",
+        short(most),
+        stale.len()
+    )
+}
+
+/// Groups whose figures are what it took to reach an accuracy: seconds, and steps.
+pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
+    let outcome = |outcome: &Outcome| match outcome {
+        Outcome::Learnt { points } => {
+            let first = points.iter().find(|point| point.accuracy >= accuracy);
+            first.map_or_else(
+                || Outcome::Refused {
+                    reason: "it did not get there".to_owned(),
+                },
+                |point| {
+                    Outcome::Ran(Box::new(Figures {
+                        seconds: point.seconds,
+                        repeated: point.steps,
+                        ..Figures::default()
+                    }))
+                },
+            )
+        }
+        other => other.clone(),
+    };
+    let of = |group: &&Group| Group {
+        outcomes: group.outcomes.iter().map(outcome).collect(),
+        ..(*group).clone()
+    };
+    groups.iter().map(of).collect()
+}
+
+/// What each way loses in each trouble.
+pub(crate) fn resilience(all: &[(Trouble, &Group)]) -> String {
+    let seconds =
+        |value: Estimate| format!("{} ± {} s", short(value.mean), short(value.half_width));
+    let undisturbed = all.iter().filter(|(trouble, _)| *trouble == Trouble::None);
+    let mut text = String::new();
+    let mut cannot = Vec::new();
+    for (_, whole) in undisturbed {
+        let way = whole.cell.way;
+        let troubles = all
+            .iter()
+            .filter(|(trouble, group)| *trouble != Trouble::None && group.cell.way == way);
+        let told: Vec<String> = troubles
+            .filter_map(|(trouble, group)| lost(*trouble, group))
+            .collect();
+        if told.is_empty() {
+            cannot.push(way.to_string());
+        }
+        let takes = whole.figure(|figures| figures.seconds);
+        let takes = takes.map_or_else(
+            || "is refused".to_owned(),
+            |s| format!("takes {}", seconds(s)),
+        );
+        let told = if told.is_empty() {
+            "; a loss ends it".to_owned()
+        } else {
+            format!("; {}", told.join("; "))
+        };
+        text.push_str(&format!("{way} {takes} undisturbed{told}. "));
+    }
+    if !cannot.is_empty() {
+        text.push_str(
+            "Those that a loss ends begin again from their first step: they are not built for losses here yet, which says nothing of what they could be.",
+        );
+    }
+    text
+}
+
+/// What one way loses in one trouble; none where it cannot go on.
+fn lost(trouble: Trouble, group: &Group) -> Option<String> {
+    let (runs, ended) = (group.outcomes.len(), group.refusals());
+    let lost = group.figure(|figures| figures.seconds_lost)?;
+    let repeated = group.figure(|figures| figures.repeated)?;
+    let through = if ended > 0 {
+        format!(
+            " in the {} of {runs} runs that came to their end",
+            runs - ended
+        )
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "{}: {} ± {} s more, {} steps made again{through}",
+        trouble.words(),
+        short(lost.mean),
+        short(lost.half_width),
+        short(repeated.mean)
+    ))
+}
+
+/// Which way trains how large a model.
+pub(crate) fn capacity(groups: &[&Group]) -> String {
+    let grew = |group: &&Group| {
+        let first = group.outcomes.first()?;
+        let Outcome::Grew { parameters, .. } = first else {
+            return None;
+        };
+        Some((group.cell.way, *parameters))
+    };
+    let mut all: Vec<(Way, u64)> = groups.iter().filter_map(grew).collect();
+    all.sort_by_key(|(_, parameters)| std::cmp::Reverse(*parameters));
+    let best = |is: fn(Way) -> bool| all.iter().find(|(way, _)| is(*way));
+    let ring = best(Way::is_ring);
+    let other = best(|way| !way.is_ring());
+    match (ring, other) {
+        (Some((ring, ours)), Some((other, theirs))) => {
+            let millions = |parameters: u64| short(parameters as f64 / 1e6);
+            let factor = short(*ours as f64 / (*theirs).max(1) as f64);
+            let who = if ours > theirs {
+                format!(
+                    "the ring trains {factor} times as much, and the parameter server wins nowhere"
+                )
+            } else if Way::is_server(*other) && theirs > ours {
+                "the parameter server trains more and wins".to_owned()
+            } else {
+                "the ring does not train more".to_owned()
+            };
+            format!(
+                "The largest model of {ring} has {} million parameters, that of {other} {} million: {who}.",
+                millions(*ours),
+                millions(*theirs)
+            )
+        }
+        _ => "Too little ran to compare.".to_owned(),
+    }
+}
+
+/// By how much predictions may differ from what real peers do before it wants an explanation.
+const AGREES: f64 = 0.15;
+
+/// Whether real peers do what the simulator says: of each way samples per second and idle share, real and simulated.
+pub(crate) fn agreement(all: &[(String, Option<[f64; 2]>, Option<[f64; 2]>)]) -> String {
+    let mut told = Vec::new();
+    for (way, throughput, idle) in all {
+        let (Some([real, simulated]), Some([idle, idle_simulated])) = (throughput, idle) else {
+            told.push(format!("{way}: nothing to compare, all runs were refused"));
+            continue;
+        };
+        let differs = simulated / real - 1.0;
+        let verdict = if differs.abs() <= AGREES {
+            "agrees within 15%"
+        } else {
+            "does not agree within 15%"
+        };
+        told.push(format!(
+            "{way} makes {} samples/s, the simulator says {} ({:+.1}%), which {verdict}; idle {:.1}% against {:.1}%",
+            short(*real),
+            short(*simulated),
+            100.0 * differs,
+            100.0 * idle,
+            100.0 * idle_simulated
+        ));
+    }
+    format!("{}.", told.join(". "))
+}

@@ -1,0 +1,105 @@
+//! The section of real peers.
+
+use super::sections::tell;
+use super::table::refusals;
+use crate::cell::{Compared, Outcome};
+use crate::chart::{Bar, Bars, escaped, push, short};
+use crate::findings;
+use crate::groups::{Estimate, Group};
+
+/// One figure over the seeds.
+fn figure(group: &Group, figure: impl Fn(&Compared) -> f64) -> Option<Estimate> {
+    let real = group.outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Real(compared) => Some(figure(compared)),
+        Outcome::Ran(_)
+        | Outcome::Grew { .. }
+        | Outcome::Learnt { .. }
+        | Outcome::Refused { .. } => None,
+    });
+    Estimate::of(&real.collect::<Vec<_>>())
+}
+
+pub(super) fn real(part: &[&Group], page: &mut String) {
+    let first = &part[0].cell;
+    let bars = part.iter().flat_map(|group| {
+        let bar = |name: String, value: Option<Estimate>| {
+            let value = value?;
+            Some(Bar {
+                name,
+                parts: vec![value.mean],
+                interval: Some((value.low(), value.high())),
+                label: format!("{:.1}%", 100.0 * value.mean),
+            })
+        };
+        let way = group.cell.way;
+        [
+            bar(format!("{way}"), figure(group, |c| c.idle)),
+            bar(
+                "the same, simulated".to_owned(),
+                figure(group, |c| c.idle_simulated),
+            ),
+        ]
+    });
+    let bars = Bars {
+        title: format!(
+            "Idle share, for real and simulated: {}, {} peers",
+            first.model, first.peers
+        ),
+        kinds: vec!["idle"],
+        bars: bars.flatten().collect(),
+        most: None,
+    };
+    page.push_str(&bars.svg());
+    let compared = part.iter().map(|group| {
+        let of = |which: fn(&Compared) -> f64| figure(group, which).map(|value| value.mean);
+        let both = |real: fn(&Compared) -> f64, simulated: fn(&Compared) -> f64| {
+            Some([of(real)?, of(simulated)?])
+        };
+        (
+            group.cell.way.to_string(),
+            both(|c| c.throughput, |c| c.throughput_simulated),
+            both(|c| c.idle, |c| c.idle_simulated),
+        )
+    });
+    tell(&findings::agreement(&compared.collect::<Vec<_>>()), page);
+    page.push_str(
+        "<details open><summary>Figures, and what was refused</summary><table><tr><th>way<th>samples/s<th>simulated<th>idle<th>simulated<th>samples per CPU-second</tr>\n",
+    );
+    for group in part {
+        let plain = |which: fn(&Compared) -> f64| {
+            let value = figure(group, which);
+            value.map_or_else(
+                || "refused".to_owned(),
+                |v| format!("{}&nbsp;±&nbsp;{}", short(v.mean), short(v.half_width)),
+            )
+        };
+        let share = |which: fn(&Compared) -> f64| {
+            let value = figure(group, which);
+            value.map_or_else(
+                || "refused".to_owned(),
+                |v| {
+                    format!(
+                        "{:.1}&nbsp;±&nbsp;{:.1}&nbsp;%",
+                        100.0 * v.mean,
+                        100.0 * v.half_width
+                    )
+                },
+            )
+        };
+        push(
+            page,
+            format_args!(
+                "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>\n",
+                escaped(&group.cell.way.to_string()),
+                plain(|c| c.throughput),
+                plain(|c| c.throughput_simulated),
+                share(|c| c.idle),
+                share(|c| c.idle_simulated),
+                plain(|c| c.samples_per_cpu_second)
+            ),
+        );
+    }
+    page.push_str("</table>");
+    refusals(part, page);
+    page.push_str("</details>\n");
+}

@@ -1,0 +1,96 @@
+//! Runs with real gradients.
+
+use super::{Failure, Worker, choice, scenario};
+use crate::cell::{Cell, ModelCosts, Outcome, Point, Way};
+use crate::learn::{Lesson, of_ring, of_team};
+use crate::profile::DeviceProfile;
+use ringtmp_core::parameter_server::UPDATE_OPERATIONS;
+use ringtmp_core::schedule::Mode;
+use ringtmp_core::signal::RunOutline;
+use ringtmp_sim::Scenario;
+use ringtmp_sim::check::simulate_checked;
+use ringtmp_sim::team::{TeamFault, team_job};
+
+/// Evaluations of a run.
+const EVALUATIONS: u32 = 16;
+
+/// Who has no gradients.
+const NO_LEARNER: &str = "nothing here computes gradients";
+
+impl Worker<'_> {
+    /// How a model learns.
+    pub(super) fn learns(&self, cell: &Cell, steps: u32) -> Result<Outcome, Failure> {
+        let refused = |reason: String| Ok(Outcome::Refused { reason });
+        let Some(learner) = self.learner else {
+            return refused(NO_LEARNER.to_owned());
+        };
+        let lesson = Lesson {
+            preset: cell.model.preset.clone(),
+            steps,
+            batch: u32::from(cell.micro_batches) * cell.micro_batch,
+            micro_batch: cell.micro_batch,
+            evaluate_every: (steps / EVALUATIONS).max(1),
+            seed: cell.seed,
+        };
+        let outline = match learner.outline(&lesson) {
+            Ok(outline) => outline,
+            Err(reason) => return refused(reason),
+        };
+        let devices = self.profiles.devices(&cell.profile, cell.peers)?;
+        let scenario = lesson_scenario(cell, outline, &devices, steps);
+        let batch = f64::from(lesson.batch);
+        let broken = |error: String| Failure::Broken(error);
+        let points: Result<Vec<Point>, Failure> = match (choice(cell.way), cell.way) {
+            (Some(choice), _) => {
+                match team_job(&scenario, choice) {
+                    Ok(_) => {}
+                    Err(error @ (TeamFault::Scenario(_) | TeamFault::Layout(_))) => {
+                        return refused(error.to_string());
+                    }
+                    Err(error) => return Err(broken(error.to_string())),
+                }
+                let outcome = learner.team(&lesson, &scenario, choice).map_err(broken)?;
+                Ok(of_team(&outcome, batch))
+            }
+            (None, Way::Ring(mode)) => {
+                let outcome = simulate_checked(&scenario);
+                let outcome = outcome.map_err(|error| broken(error.to_string()))?;
+                let held = learner.ring(&lesson, mode).map_err(broken)?;
+                Ok(of_ring(&held, &outcome.trace, batch))
+            }
+            (None, _) => return refused("only rings of all devices learn here".to_owned()),
+        };
+        Ok(Outcome::Learnt { points: points? })
+    }
+}
+
+/// The devices of the cell, with the run that is learnt.
+fn lesson_scenario(
+    cell: &Cell,
+    outline: RunOutline,
+    devices: &[&DeviceProfile],
+    steps: u32,
+) -> Scenario {
+    let costs = ModelCosts {
+        layers: outline.layers.clone(),
+        sample_bytes: outline.sample_bytes,
+    };
+    let usual = scenario(cell, &costs, devices, steps);
+    let mode = match cell.way {
+        Way::Ring(mode) | Way::FewRing(mode) => mode,
+        Way::ParameterServer { .. } | Way::AllReduce => Mode::Sync,
+    };
+    let part = UPDATE_OPERATIONS * costs.parameters() as f64 / devices.len().max(1) as f64;
+    let mut schedule = outline.schedule;
+    schedule.mode = mode;
+    Scenario {
+        outline: RunOutline {
+            evaluate_every: outline.evaluate_every,
+            evaluation_micro_batches: outline.evaluation_micro_batches,
+            schedule,
+            ..usual.outline
+        },
+        devices: devices.iter().map(|device| device.spec(part)).collect(),
+        ..usual
+    }
+}
