@@ -7,6 +7,7 @@
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::profile::Planning;
+use ringtmp_core::signal::Form;
 use ringtmp_peer::{Command, DataSource, View};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,8 @@ pub struct Start {
     pub memory_bytes: Option<u64>,
     /// Bytes per second of the Wi-Fi that it shares with others.
     pub medium_bytes_per_second: Option<f64>,
+    /// What this device looks like to people, as far as the browser tells.
+    pub form: Option<Form>,
 }
 
 /// Which room.
@@ -187,6 +190,7 @@ mod tests {
             keep: true,
             memory_bytes: Some(500_000_000),
             medium_bytes_per_second: None,
+            form: Some(Form::Phone),
         };
         let json = serde_json::to_string(&start).expect("it is plain data");
         assert_eq!(

@@ -16,7 +16,7 @@ use crate::{format, timeline, words};
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::plan::{Plan, SpareReason};
 use ringtmp_core::signal::{
-    Device, DeviceKind, ExecutorKind, MemberStatus, MemberView, Role, RoomState, RoomView,
+    Device, DeviceKind, ExecutorKind, Form, MemberStatus, MemberView, Role, RoomState, RoomView,
 };
 use ringtmp_peer::{LinkState, RunSummary, ServerState, View};
 
@@ -255,6 +255,14 @@ pub struct MemberLine {
     pub mine: bool,
     /// Tab or program, GPU or CPU, adapter.
     pub device: String,
+    /// GPU or CPU, and the memory that it gives.
+    pub power: String,
+    /// What it looks like, where it said so.
+    pub form: Option<Form>,
+    /// Whether it is a program and no browser.
+    pub native: bool,
+    /// While it trains how busy it has been in the last second, where it has told; otherwise its status.
+    pub doing: String,
     /// Which layers, as a range.
     pub layers: String,
     /// Which layers, in words; may be empty.
@@ -303,6 +311,10 @@ fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine 
         name: device_name(&member.device).to_owned(),
         mine: view.me == Some(member.peer),
         device: device_words(&member.device),
+        power: power_words(&member.device),
+        form: member.device.form,
+        native: member.device.kind == DeviceKind::Native,
+        doing: doing(room, member, status),
         layers,
         layers_detail,
         status,
@@ -332,10 +344,7 @@ fn device_words(device: &Device) -> String {
         DeviceKind::Tab => words::KIND_TAB,
         DeviceKind::Native => words::KIND_NATIVE,
     };
-    let executor = match device.executor {
-        ExecutorKind::Gpu => words::EXECUTOR_GPU,
-        ExecutorKind::Cpu => words::EXECUTOR_CPU,
-    };
+    let executor = executor_word(device);
     let memory = device.memory_bytes.map(format::bytes);
     let memory = memory.map_or_else(String::new, |bytes| words::gives(&bytes));
     let parts = [kind, executor, device.adapter.trim(), &memory];
@@ -344,6 +353,29 @@ fn device_words(device: &Device) -> String {
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join(" · ")
+}
+
+const fn executor_word(device: &Device) -> &'static str {
+    match device.executor {
+        ExecutorKind::Gpu => words::EXECUTOR_GPU,
+        ExecutorKind::Cpu => words::EXECUTOR_CPU,
+    }
+}
+
+fn power_words(device: &Device) -> String {
+    let executor = executor_word(device);
+    let memory = device.memory_bytes.map(format::bytes);
+    memory.map_or_else(
+        || executor.to_owned(),
+        |bytes| format!("{executor} · {bytes}"),
+    )
+}
+
+fn doing(room: &RoomView, member: &MemberView, status: &str) -> String {
+    let trains = room.state == RoomState::Training && member.status == MemberStatus::Training;
+    let report = member.report.as_ref().filter(|_| trains);
+    let busy = report.map(|report| words::busy(&format::percent_whole(report.shares.busy)));
+    busy.unwrap_or_else(|| status.to_owned())
 }
 
 /// The layers of a member: as a range, and in words.
@@ -439,3 +471,5 @@ fn finished(room: &RoomView) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::view as tests_view;

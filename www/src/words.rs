@@ -122,6 +122,9 @@ pub const NUMBER_NONE: &str = "–";
 
 pub const RING_TITLE: &str = "The ring";
 pub const RING_CLOSING: &str = "closing link";
+pub const MOTION_ACTIVATIONS: &str = "activations";
+pub const MOTION_GRADIENTS: &str = "gradients";
+pub const MOTION_LIVE: &str = "as fast as it was";
 pub const CENTRE_STEP: &str = "step";
 
 pub const CURVE_LOSS: &str = "Loss";
@@ -279,6 +282,38 @@ pub fn layer_range(first: u32, last: u32) -> String {
         format!("layer {first}")
     } else {
         format!("layers {first}–{last}")
+    }
+}
+
+/// While it computes.
+pub fn busy(share: &str) -> String {
+    format!("{share} busy")
+}
+
+/// A rate.
+pub fn per_second(bytes: &str) -> String {
+    format!("{bytes}/s")
+}
+
+/// Outside the ring.
+pub fn one_spare(name: &str) -> String {
+    format!("spare: {name}")
+}
+
+pub fn spares(count: usize) -> String {
+    format!("{count} spares")
+}
+
+pub fn watching(count: usize) -> String {
+    format!("{count} watching")
+}
+
+/// By how much what is shown is slowed down.
+pub fn slower(times: f64) -> String {
+    match times {
+        times if times < 1.05 => MOTION_LIVE.to_owned(),
+        times if times < 10.0 => format!("{times:.1} times slower than it was"),
+        times => format!("{times:.0} times slower than it was"),
     }
 }
 

@@ -111,6 +111,7 @@ async fn run(
             keep: start.keep.then(|| Keep::at(messages::KEPT_FOLDER)),
             memory_bytes: Some(start.memory_bytes.unwrap_or_else(usual_pledge)),
             medium_bytes_per_second: start.medium_bytes_per_second,
+            form: start.form,
             ..ringtmp_peer::Own::default()
         },
     };

@@ -381,6 +381,21 @@ pub struct Device {
     pub adapter: String,
     /// Bytes that its stage may take; none where nobody said.
     pub memory_bytes: Option<u64>,
+    /// What it looks like to people; none where nobody said.
+    #[serde(default)]
+    pub form: Option<Form>,
+}
+
+/// What a device looks like to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Held in a hand.
+    Phone,
+    /// Used with fingers, and larger than a hand.
+    Tablet,
+    /// With a keyboard or a mouse.
+    Computer,
 }
 
 impl Device {

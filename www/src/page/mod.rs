@@ -11,6 +11,7 @@ mod form;
 mod hooks;
 mod kept;
 mod members;
+mod motion;
 mod notices;
 mod numbers;
 mod own_device;
@@ -25,6 +26,7 @@ use crate::address::{Address, Place};
 use crate::messages::{Failure, FromWorker};
 use crate::rate::Meter;
 use crate::shown::{self, Ending, Phase, Progress};
+use crate::traffic::Traffic;
 use crate::words;
 use dom::{Dom, clear, set_attribute, set_text};
 use js_sys::{Function, Reflect};
@@ -91,6 +93,8 @@ struct State {
     samples: Meter,
     /// Counts bytes on all links.
     bytes: Meter,
+    /// Counts bytes on each link.
+    traffic: Traffic,
     /// The last trace that was asked for.
     trace: Option<String>,
 }
@@ -300,6 +304,7 @@ impl App {
         }
         if let Some(room) = &view.room {
             state.bytes.observe(seconds, shown::bytes_sent(room));
+            state.traffic.observe(seconds, room);
             self.name_room_in_address(room.code);
         }
         state.view = Some(view);
@@ -405,6 +410,7 @@ impl App {
                 samples: rate(&state.samples),
                 bytes: rate(&state.bytes),
             },
+            traffic: &state.traffic,
             device: self.own_device(phase, view),
             url: url.as_deref(),
         })?;

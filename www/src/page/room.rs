@@ -13,8 +13,10 @@ use super::ring::Ring;
 use super::share::Share;
 use super::timeline::Timeline;
 use crate::pledge::changeable;
+use crate::replay::Replay;
 use crate::ring::RingDrawing;
 use crate::shown::{self, Care, Ending, OwnDevice, Phase, Progress};
+use crate::traffic::Traffic;
 use crate::{format, words};
 use ringtmp_core::plan::Plan;
 use ringtmp_peer::{Command, Notice, View};
@@ -49,6 +51,8 @@ pub(super) struct Content<'a> {
     /// Notices of the page's own.
     pub(super) own_notices: &'a [Notice],
     pub(super) figures: Figures,
+    /// What travels on each link.
+    pub(super) traffic: &'a Traffic,
     /// What is known of this device.
     pub(super) device: OwnDevice,
     /// The link to the room.
@@ -76,7 +80,7 @@ impl Room {
         let controls = Controls::new(dom, &story, window, Rc::clone(&act))?;
         let care = CareNotes::new(dom, &story, Rc::clone(&act))?;
         let pledge = Pledge::new(dom, &story, Rc::clone(&act))?;
-        let ring = Ring::new(dom, &top)?;
+        let ring = Ring::new(dom, &top, window)?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let timeline = Timeline::new(dom, &details, save_trace)?;
@@ -110,6 +114,7 @@ impl Room {
             ending,
             own_notices,
             figures,
+            traffic,
             device,
             url,
         } = content;
@@ -136,8 +141,8 @@ impl Room {
         let lines = shown::member_lines(view);
         self.members.update(&lines)?;
         let centre = centre(phase, &figures.progress, view);
-        let drawing = RingDrawing::new(view, &lines, self.ring.is_narrow());
-        self.ring.update(drawing, centre)?;
+        let drawing = RingDrawing::new(view, &lines, traffic, self.ring.is_narrow());
+        self.ring.update(drawing, centre, Replay::new(view))?;
         self.timeline.update(view)?;
         self.curves
             .update(&view.points, figures.progress.of, phase == Phase::Training)

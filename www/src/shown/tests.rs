@@ -11,6 +11,7 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
         executor: ExecutorKind::Cpu,
         adapter: "wasm".to_owned(),
         memory_bytes: None,
+        form: None,
     };
     MemberView {
         peer: PeerId(peer),
@@ -25,7 +26,7 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
 }
 
 /// Three members: 2 then 1 in the ring of three layers, and 3, which watches. We are 1.
-fn view() -> View {
+pub(crate) fn view() -> View {
     let plan = Plan {
         order: vec![PeerId(2), PeerId(1)],
         cuts: vec![0, 1, 3],

@@ -28,6 +28,7 @@ fn member(id: u64, kind: DeviceKind, name: &str, bytes: &[(u64, u64)]) -> Member
             executor,
             adapter: "a processor".to_owned(),
             memory_bytes: None,
+            form: None,
         },
         status: MemberStatus::Training,
         links: bytes.iter().map(link).collect(),

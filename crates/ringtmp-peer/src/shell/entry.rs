@@ -16,7 +16,7 @@ use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
 use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Point, Role, RunDescriptor,
+    ClientMessage, Device, DeviceKind, ExecutorKind, Form, PROTOCOL_VERSION, Point, Role, RunDescriptor,
     ServerMessage,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
@@ -66,6 +66,8 @@ pub struct Own {
     pub keep: Option<Keep>,
     /// Bytes per second of the medium (a Wi-Fi) that it shares with all others that name one, if that is known.
     pub medium_bytes_per_second: Option<f64>,
+    /// What the device looks like to people, if that is known.
+    pub form: Option<Form>,
 }
 
 impl Own {
@@ -139,7 +141,7 @@ pub async fn run(
         Err(error) => {
             let mut progress = Progress::new(
                 setup.role,
-                device(&setup.name, None, setup.own.memory_bytes),
+                device(&setup.name, None, &setup.own),
             );
             progress.server(ServerState::Lost {
                 reason: error.to_string(),
@@ -167,7 +169,7 @@ pub async fn run_over(
 ) -> Result<(), PeerError> {
     let mut progress = Progress::new(
         setup.role,
-        device(&setup.name, None, setup.own.memory_bytes),
+        device(&setup.name, None, &setup.own),
     );
     progress.tell_points(setup.own.points.take());
     progress.server(ServerState::Connected);
@@ -184,7 +186,7 @@ pub async fn run_over(
     result
 }
 
-fn device(name: &str, executor: Option<&Executor>, memory_bytes: Option<u64>) -> Device {
+fn device(name: &str, executor: Option<&Executor>, own: &Own) -> Device {
     let kind = if cfg!(target_arch = "wasm32") {
         DeviceKind::Tab
     } else {
@@ -200,7 +202,8 @@ fn device(name: &str, executor: Option<&Executor>, memory_bytes: Option<u64>) ->
         name: name.to_owned(),
         executor: computes,
         adapter,
-        memory_bytes,
+        memory_bytes: own.memory_bytes,
+        form: own.form,
     }
 }
 
@@ -214,7 +217,7 @@ async fn enter(
         Role::Participant => Some(open_executor(setup.executor, progress).await?),
         Role::Spectator => None,
     };
-    let device = device(&setup.name, executor.as_ref(), setup.own.memory_bytes);
+    let device = device(&setup.name, executor.as_ref(), &setup.own);
     progress.set_device(device.clone());
     let room = room(&mut signalling, setup.entry, setup.own.keep.as_ref()).await?;
     let has_data = setup.role == Role::Participant && setup.own.samples != OwnSamples::None;
