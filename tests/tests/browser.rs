@@ -11,6 +11,8 @@ mod late;
 mod lost;
 #[path = "browser/network.rs"]
 mod network;
+#[path = "browser/stage.rs"]
+mod stage;
 #[path = "browser/timeline.rs"]
 mod timeline;
 

@@ -88,6 +88,8 @@ pub struct RateLabel {
     pub at: (f64, f64),
     /// `start`, `middle` or `end`.
     pub anchor: &'static str,
+    /// Whether it is the closing link, whose name stands before what travels on it, the one way there is.
+    pub closing: bool,
     /// With the clock; of the closing link its name.
     pub forward: String,
     /// Against it; may be empty.
@@ -381,7 +383,10 @@ fn rate_labels(
         } else {
             (rate(from, to), rate(to, from))
         };
-        circle.rate_label(i, forward, back)
+        RateLabel {
+            closing,
+            ..circle.rate_label(i, forward, back)
+        }
     };
     let labels = (0..count).map(label);
     labels.filter(|label| !label.forward.is_empty()).collect()

@@ -260,6 +260,7 @@ impl Circle {
         RateLabel {
             at: (x, y + lift),
             anchor: anchor(angle),
+            closing: false,
             forward,
             back,
         }

@@ -180,10 +180,21 @@ impl Canvas {
 
     fn draw_rate(&self, rate: &RateLabel) -> Result<(), JsValue> {
         let (x, y) = rate.at;
-        for (class, text, y) in [("rate", &rate.forward, y), ("rate back", &rate.back, y + LINE)] {
-            if !text.is_empty() {
-                write(&self.dom, &self.rates, text, class, (x, y), rate.anchor)?;
+        let named = rate.closing;
+        for (class, mark, text, y) in [
+            ("activation", "● ", &rate.forward, y),
+            ("gradient", "◆ ", &rate.back, y + LINE),
+        ] {
+            if text.is_empty() {
+                continue;
             }
+            let place = (x, y);
+            let line = write(&self.dom, &self.rates, "", "rate", place, rate.anchor)?;
+            if !named {
+                let mark_of = self.dom.svg(&line, "tspan", &[("class", class)])?;
+                set_text(&mark_of, mark);
+            }
+            set_text(&self.dom.svg(&line, "tspan", &[])?, text);
         }
         Ok(())
     }

@@ -16,6 +16,9 @@ const WALK_MS: f64 = 700.0;
 /// The smallest disc with a picture of its device in it.
 const ICON_RADIUS_MIN: f64 = 27.0;
 
+/// A disc below this has a smaller number.
+const SMALL_RADIUS: f64 = 18.0;
+
 pub(super) struct Discs {
     dom: Dom,
     place: Element,
@@ -245,7 +248,12 @@ impl Standing {
             let place = format!("translate(0 {:.1})", -disc.radius * 0.42);
             dom.svg(&self.group, "path", &[("class", "icon"), ("d", icon), ("transform", &place)])?;
         }
-        write(dom, &self.group, &disc.number, "number", (0.0, shift), "middle")?;
+        let class = if disc.radius < SMALL_RADIUS {
+            "number small"
+        } else {
+            "number"
+        };
+        write(dom, &self.group, &disc.number, class, (0.0, shift), "middle")?;
         if let Some(label) = &disc.label {
             let turn = format!("rotate({:.2})", label.turn);
             let texts = dom.svg(&self.group, "g", &[("transform", &turn)])?;
