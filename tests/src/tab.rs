@@ -230,7 +230,8 @@ impl Tab {
     /// What the browser says.
     pub async fn still(&self, still: bool) -> Result<()> {
         let value = if still { "reduce" } else { "no-preference" };
-        let features = json!({ "features": [{ "name": "prefers-reduced-motion", "value": value }] });
+        let features =
+            json!({ "features": [{ "name": "prefers-reduced-motion", "value": value }] });
         self.devtools("Emulation.setEmulatedMedia", features).await
     }
 

@@ -153,7 +153,9 @@ impl Replay {
                 (mark.0, start, start + microseconds(mark.2))
             };
             let spans: Vec<_> = line.marks.iter().map(span).collect();
-            spans.into_iter().filter(move |(_, start, end)| *end > from && *start < until)
+            spans
+                .into_iter()
+                .filter(move |(_, start, end)| *end > from && *start < until)
         };
         let tasks = |line: &Option<&Timeline>| {
             let task = |(activity, start, end)| {
@@ -163,7 +165,10 @@ impl Replay {
                     ends: seconds(end),
                 })
             };
-            line.iter().flat_map(|line| spans(line)).filter_map(task).collect()
+            line.iter()
+                .flat_map(|line| spans(line))
+                .filter_map(task)
+                .collect()
         };
         let count = timelines.len();
         let arrived = timelines.iter().enumerate().flat_map(|(i, line)| {
@@ -171,9 +176,17 @@ impl Replay {
                 let (link, back) = way(activity, i, count)?;
                 let begins = seconds(start);
                 let ends = seconds(end).max(begins + SEEN_SECONDS_MIN);
-                Some(Travel { link, back, begins, ends })
+                Some(Travel {
+                    link,
+                    back,
+                    begins,
+                    ends,
+                })
             };
-            line.iter().flat_map(|line| spans(line)).filter_map(travel).collect::<Vec<_>>()
+            line.iter()
+                .flat_map(|line| spans(line))
+                .filter_map(travel)
+                .collect::<Vec<_>>()
         });
         Some(Self {
             until,
@@ -209,7 +222,10 @@ impl Replay {
 
 fn timeline(room: &RoomView, peer: PeerId) -> Option<&Timeline> {
     let mut members = room.members.iter();
-    let report = members.find(|member| member.peer == peer)?.report.as_ref()?;
+    let report = members
+        .find(|member| member.peer == peer)?
+        .report
+        .as_ref()?;
     Some(&report.timeline).filter(|timeline| !timeline.marks.is_empty())
 }
 
@@ -262,7 +278,10 @@ mod tests {
         let replay = Replay::of_ring(&[Some(&head), Some(&tail)]).expect("both have told");
         assert!((replay.slower - 10.0).abs() < 1e-9);
         let at = |seconds: f64| {
-            let dots: Vec<_> = replay.dots(seconds).map(|dot| (dot.link, dot.back)).collect();
+            let dots: Vec<_> = replay
+                .dots(seconds)
+                .map(|dot| (dot.link, dot.back))
+                .collect();
             (replay.doing(0, seconds), replay.doing(1, seconds), dots)
         };
         assert_eq!(at(0.1), (Some(Doing::Forward), None, vec![]));
@@ -290,8 +309,16 @@ mod tests {
 
     #[test]
     fn samples_cross_the_closing_link_and_the_silent_hold_nobody_back() {
-        let head = timeline(9000, 1_000_000, vec![Mark(Activity::Samples, 500_000, 400_000, 0)]);
-        let silent = timeline(2000, 1_000_000, vec![Mark(Activity::Forward, 500_000, 1000, 0)]);
+        let head = timeline(
+            9000,
+            1_000_000,
+            vec![Mark(Activity::Samples, 500_000, 400_000, 0)],
+        );
+        let silent = timeline(
+            2000,
+            1_000_000,
+            vec![Mark(Activity::Forward, 500_000, 1000, 0)],
+        );
         let replay = Replay::of_ring(&[Some(&head), None, Some(&silent)]).expect("one speaks");
         assert_eq!(replay.until, Time::from_micros(9_000_000));
         let dots: Vec<_> = replay.dots(0.6).collect();

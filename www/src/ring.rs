@@ -378,7 +378,11 @@ fn rate_labels(
         let closing = i + 1 == count;
         let (forward, back) = if closing {
             // Two devices have one connection, whose bytes stand beside the other arc.
-            let rate = if count > 2 { rate(from, to) } else { String::new() };
+            let rate = if count > 2 {
+                rate(from, to)
+            } else {
+                String::new()
+            };
             (words::RING_CLOSING.to_owned(), rate)
         } else {
             (rate(from, to), rate(to, from))

@@ -161,7 +161,11 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
         },
         Phase::Finished => finished(room),
         Phase::Stopped => match &room.state {
-            RoomState::Stopped { reason } => words::stopped(reason.trim_end_matches('.')),
+            RoomState::Stopped { reason } => {
+                let stopped = words::stopped(reason.trim_end_matches('.'));
+                let result = finished(room);
+                [stopped, result].join(" ").trim_end().to_owned()
+            }
             _ => String::new(),
         },
         Phase::Refused | Phase::Broken => String::new(),
@@ -253,6 +257,12 @@ pub struct MemberLine {
     pub name: String,
     /// Whether it is this device.
     pub mine: bool,
+    /// Whether it has opened the room.
+    pub host: bool,
+    /// Whether this device may send it away.
+    pub may_kick: bool,
+    /// Whether this device may rename it.
+    pub may_rename: bool,
     /// Tab or program, GPU or CPU, adapter.
     pub device: String,
     /// GPU or CPU, and the memory that it gives.
@@ -305,11 +315,16 @@ fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine 
         .map(|report| timeline::idle_words(report))
         .unwrap_or_default();
     let link = view.links.iter().find(|link| link.peer == member.peer);
+    let mine = view.me == Some(member.peer);
+    let we_host = room.host.is_some() && room.host == view.me;
     MemberLine {
         peer: member.peer,
         number: stage_number(room, member.peer),
         name: device_name(&member.device).to_owned(),
-        mine: view.me == Some(member.peer),
+        mine,
+        host: room.host == Some(member.peer),
+        may_kick: we_host && !mine,
+        may_rename: we_host || mine,
         device: device_words(&member.device),
         power: power_words(&member.device),
         form: member.device.form,

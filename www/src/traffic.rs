@@ -47,8 +47,14 @@ mod tests {
         let (one, two) = (PeerId(1), PeerId(2));
         let mut traffic = Traffic::default();
         for second in 0..3 {
-            room.members[0].links = vec![LinkTraffic { to: two, bytes: 100 * second }];
-            room.members[1].links = vec![LinkTraffic { to: one, bytes: 7 * second }];
+            room.members[0].links = vec![LinkTraffic {
+                to: two,
+                bytes: 100 * second,
+            }];
+            room.members[1].links = vec![LinkTraffic {
+                to: one,
+                bytes: 7 * second,
+            }];
             traffic.observe(second as f64, room);
         }
         assert_eq!(traffic.per_second(one, two), Some(100.0));

@@ -139,6 +139,12 @@ pub const COLUMN_LAYERS: &str = "Layers";
 pub const COLUMN_TIME: &str = "Its time";
 pub const COLUMN_STATUS: &str = "Status";
 pub const COLUMN_LINKS: &str = "Links";
+pub const HOST: &str = "host";
+pub const BUTTON_KICK: &str = "Send away";
+pub const BUTTON_RENAME: &str = "Rename";
+pub const BUTTON_CANCEL: &str = "Cancel";
+pub const RENAME_TITLE: &str = "A name that everybody sees";
+pub const KICKED_ADVICE: &str = "Ask them before you come back.";
 pub const THIS_DEVICE: &str = "this device";
 pub const KIND_TAB: &str = "browser tab";
 pub const KIND_NATIVE: &str = "program";
@@ -283,6 +289,16 @@ pub fn layer_range(first: u32, last: u32) -> String {
     } else {
         format!("layers {first}–{last}")
     }
+}
+
+/// Before a device is sent away.
+pub fn kick_title(name: &str) -> String {
+    format!("Send {name} away? The others take over its layers.")
+}
+
+/// Of a button, for those who do not see beside whom it stands.
+pub fn of_device(button: &str, name: &str) -> String {
+    format!("{button}: {name}")
 }
 
 /// While it computes.

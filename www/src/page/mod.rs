@@ -5,10 +5,12 @@ mod battery;
 mod care;
 mod controls;
 mod curves;
+mod dialog;
 mod dom;
 mod draw;
 mod form;
 mod hooks;
+mod hosting;
 mod kept;
 mod members;
 mod motion;
@@ -306,6 +308,9 @@ impl App {
             state.bytes.observe(seconds, shown::bytes_sent(room));
             state.traffic.observe(seconds, room);
             self.name_room_in_address(room.code);
+        }
+        if state.view.as_ref().map(|view| view.host_token) != Some(view.host_token) {
+            hosting::keep(&self.window, &view);
         }
         state.view = Some(view);
     }

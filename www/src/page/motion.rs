@@ -49,9 +49,7 @@ impl Motion {
 
     /// Asks for frames until what moves says that it is done.
     pub(super) fn wake(&self, moves: &Rc<impl Moves + 'static>) -> Result<(), JsValue> {
-        let frame = self
-            .frame
-            .get_or_init(|| self.frames(Rc::downgrade(moves)));
+        let frame = self.frame.get_or_init(|| self.frames(Rc::downgrade(moves)));
         if !self.asked.replace(true) {
             self.window.request_animation_frame(frame)?;
         }

@@ -119,7 +119,8 @@ impl Moves for Moving {
             // Held at its end until the next begins.
             Some(Running { replay, .. }) => {
                 let seconds = seconds.clamp(0.0, replay.seconds() - 1e-3);
-                self.canvas.show_moment(|place| replay.doing(place, seconds), replay.dots(seconds))?;
+                self.canvas
+                    .show_moment(|place| replay.doing(place, seconds), replay.dots(seconds))?;
             }
             None => self.canvas.show_moment(|_| None, std::iter::empty())?,
         }

@@ -85,8 +85,8 @@ impl Room {
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let timeline = Timeline::new(dom, &details, save_trace)?;
         let curves = Curves::new(dom, &details, window)?;
-        let draw = Draw::new(dom, &details, act)?;
-        let members = Members::new(dom, &details)?;
+        let draw = Draw::new(dom, &details, Rc::clone(&act))?;
+        let members = Members::new(dom, &details, act)?;
         let of_room = [numbers_place, details];
         Ok(Self {
             headline,

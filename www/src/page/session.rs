@@ -1,5 +1,6 @@
 //! The page's end of the worker: starts it, gives it the port of the connections, passes commands on.
 
+use super::hosting;
 use crate::address::Address;
 use crate::messages::{Channels, Entry, FromWorker, Start, TRACE};
 use crate::words;
@@ -51,6 +52,7 @@ impl Session {
             memory_bytes: address.memory_bytes,
             medium_bytes_per_second: address.medium_bytes_per_second,
             form: form(window),
+            host_token: hosting::token(window, &address.place),
         };
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);

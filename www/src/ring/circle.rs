@@ -51,7 +51,11 @@ impl Road {
     /// The place of what has gone so large a share of its way: to the successor, or back.
     pub fn at(&self, share: f64, back: bool) -> (f64, f64) {
         let share = share.clamp(0.0, 1.0);
-        let (share, lane) = if back { (1.0 - share, -LANE) } else { (share, LANE) };
+        let (share, lane) = if back {
+            (1.0 - share, -LANE)
+        } else {
+            (share, LANE)
+        };
         let angle = self.from + (self.to - self.from) * share;
         let radius = self.radius + lane;
         let (x, y) = self.centre;
@@ -287,5 +291,7 @@ fn anchor(angle: f64) -> &'static str {
 
 fn shortened(lines: Vec<String>, characters: usize) -> Vec<String> {
     let lines = lines.iter();
-    lines.map(|line| format::shorten(line, characters)).collect()
+    lines
+        .map(|line| format::shorten(line, characters))
+        .collect()
 }

@@ -100,7 +100,9 @@ pub(super) fn of(
 
 fn text(kind: Bystanders, lines: &[&MemberLine]) -> String {
     match (kind, lines) {
-        (Bystanders::Spares, [one]) => words::one_spare(&format::shorten(&one.name, NAME_CHARS_MAX)),
+        (Bystanders::Spares, [one]) => {
+            words::one_spare(&format::shorten(&one.name, NAME_CHARS_MAX))
+        }
         (Bystanders::Spares, many) => words::spares(many.len()),
         (Bystanders::Watchers, many) => words::watching(many.len()),
     }

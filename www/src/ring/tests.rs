@@ -34,6 +34,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         code: "0123456789abcdef".parse().expect("a code"),
         state: RoomState::Training,
         members: members.collect(),
+        host: None,
         plan: planned.then_some(Plan {
             order,
             cuts,
@@ -64,6 +65,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         points: Vec::new(),
         links: Vec::new(),
         fresh: Vec::new(),
+        host_token: None,
         notices: Vec::new(),
     }
 }
@@ -221,7 +223,10 @@ fn labels_stay_within_the_drawing_and_lie_on_no_device() {
                 for other in &drawing.discs {
                     let nearest = (other.at.0.clamp(from, to), other.at.1.clamp(top, bottom));
                     let distance = (nearest.0 - other.at.0).hypot(nearest.1 - other.at.1);
-                    assert!(distance >= other.radius - 1e-9, "{disc:?} lies on {other:?}");
+                    assert!(
+                        distance >= other.radius - 1e-9,
+                        "{disc:?} lies on {other:?}"
+                    );
                 }
             }
         }
@@ -263,7 +268,10 @@ fn activations_go_clockwise_outside_gradients_back_inside_and_the_closing_link_h
     let (cx, cy) = drawing.centre;
     let far = |(x, y): (f64, f64)| (x - cx).hypot(y - cy);
     let (start, end) = (road.at(0.0, false), road.at(1.0, false));
-    assert!(start.0 < end.0 && start.1 < end.1, "from the top to the right");
+    assert!(
+        start.0 < end.0 && start.1 < end.1,
+        "from the top to the right"
+    );
     assert!(far(start) > far(road.at(0.0, true)));
     let near = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).hypot(a.1 - b.1) < 11.0;
     assert!(near(road.at(0.0, true), end) && near(road.at(1.0, true), start));
@@ -289,7 +297,10 @@ fn rates_are_those_that_devices_report_and_two_devices_have_one_connection() {
     let labels = |view: &View| {
         let lines = crate::shown::member_lines(view);
         let drawing = RingDrawing::new(view, &lines, &traffic, false);
-        let texts = drawing.rates.into_iter().map(|rate| (rate.forward, rate.back));
+        let texts = drawing
+            .rates
+            .into_iter()
+            .map(|rate| (rate.forward, rate.back));
         texts.collect::<Vec<_>>()
     };
     let text = |text: &str| text.to_owned();
@@ -340,7 +351,8 @@ fn whoever_holds_no_layers_stands_outside_spares_apart_from_watchers() {
         let lowest = lowest.fold(0.0, f64::max);
         for group in &drawing.outside {
             for (x, y) in group.discs.iter().chain([&group.text_at]) {
-                let inside = (0.0..drawing.size.0).contains(x) && (lowest..drawing.size.1).contains(y);
+                let inside =
+                    (0.0..drawing.size.0).contains(x) && (lowest..drawing.size.1).contains(y);
                 assert!(inside, "{group:?}");
             }
         }

@@ -64,6 +64,7 @@ pub(crate) fn view() -> View {
             code: "0123456789abcdef".parse().expect("a code"),
             state: RoomState::Training,
             members,
+            host: None,
             plan: Some(plan),
             result: None,
             recoveries: Vec::new(),
@@ -95,6 +96,7 @@ pub(crate) fn view() -> View {
             received: 20,
         }],
         fresh: Vec::new(),
+        host_token: None,
         notices: vec![
             notice(NoticeLevel::Information, "first", ""),
             notice(NoticeLevel::Warning, "second", ""),

@@ -87,6 +87,7 @@ pub(crate) fn training() -> View {
             code: RoomCode::from_random([0; 10]),
             state: RoomState::Training,
             members,
+            host: None,
             plan: Some(plan),
             result: None,
             recoveries: Vec::new(),
@@ -101,6 +102,7 @@ pub(crate) fn training() -> View {
         ],
         links: Vec::new(),
         fresh: Vec::new(),
+        host_token: None,
         notices: Vec::new(),
     }
 }

@@ -14,10 +14,10 @@ use crate::view::{Command, NoticeLevel, ServerState, View};
 use crate::workshop::{Circumstances, OwnSamples, Workshop};
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
-use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::ids::{MemberToken, PeerId, RoomCode};
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, Form, PROTOCOL_VERSION, Point, Role, RunDescriptor,
-    ServerMessage,
+    ClientMessage, Device, DeviceKind, ExecutorKind, Form, PROTOCOL_VERSION, Point, Role,
+    RunDescriptor, ServerMessage,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
 use ringtmp_transport::{Connector, Signalling};
@@ -68,6 +68,8 @@ pub struct Own {
     pub medium_bytes_per_second: Option<f64>,
     /// What the device looks like to people, if that is known.
     pub form: Option<Form>,
+    /// If its user has opened the room before: what shows that.
+    pub host_token: Option<MemberToken>,
 }
 
 impl Own {
@@ -139,10 +141,7 @@ pub async fn run(
     let signalling = match Signalling::connect(&setup.server).await {
         Ok(signalling) => signalling,
         Err(error) => {
-            let mut progress = Progress::new(
-                setup.role,
-                device(&setup.name, None, &setup.own),
-            );
+            let mut progress = Progress::new(setup.role, device(&setup.name, None, &setup.own));
             progress.server(ServerState::Lost {
                 reason: error.to_string(),
                 comes_back: false,
@@ -167,10 +166,7 @@ pub async fn run_over(
     commands: mpsc::Receiver<Command>,
     mut publish: impl FnMut(View),
 ) -> Result<(), PeerError> {
-    let mut progress = Progress::new(
-        setup.role,
-        device(&setup.name, None, &setup.own),
-    );
+    let mut progress = Progress::new(setup.role, device(&setup.name, None, &setup.own));
     progress.tell_points(setup.own.points.take());
     progress.server(ServerState::Connected);
     publish(progress.take());
@@ -229,6 +225,9 @@ async fn enter(
         has_data,
     })?;
     let welcome = next_message(&mut signalling).await?;
+    if let Some(token) = setup.own.host_token {
+        signalling.send(&ClientMessage::Claim { token })?;
+    }
     let (me, run, id) = match &welcome {
         ServerMessage::Welcome {
             peer, run, room, ..
@@ -366,6 +365,8 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Answers { .. } => "answers",
         ServerMessage::Clock { .. } => "clock",
         ServerMessage::Progress { .. } => "progress",
+        ServerMessage::Host { .. } => "host",
+        ServerMessage::Kicked { .. } => "kicked",
         ServerMessage::Released => "released",
         ServerMessage::Refused { .. } => "refused",
     };

@@ -73,11 +73,15 @@ impl Canvas {
         if before == Some(&drawing) {
             return Ok(());
         }
-        if before.is_none_or(|before| (before.size, before.centre) != (drawing.size, drawing.centre)) {
+        if before
+            .is_none_or(|before| (before.size, before.centre) != (drawing.size, drawing.centre))
+        {
             self.lay_out(&drawing)?;
         }
         set_attribute(&self.svg, "aria-label", &drawing.summary)?;
-        if before.is_none_or(|before| (&before.segments, &before.links) != (&drawing.segments, &drawing.links)) {
+        if before.is_none_or(|before| {
+            (&before.segments, &before.links) != (&drawing.segments, &drawing.links)
+        }) {
             self.draw_shapes(&drawing)?;
         }
         if before.is_none_or(|before| before.rates != drawing.rates) {
@@ -92,7 +96,8 @@ impl Canvas {
                 self.draw_outside(group)?;
             }
         }
-        self.discs.update(&drawing.discs, moves && before.is_some())?;
+        self.discs
+            .update(&drawing.discs, moves && before.is_some())?;
         *shown = Some(drawing);
         Ok(())
     }
@@ -127,7 +132,11 @@ impl Canvas {
                 dots.push(self.dom.svg(&self.dots_place, "path", &[])?);
             }
             let (x, y) = link.road.at(dot.share, dot.back);
-            let (class, shape) = if dot.back { ("dot gradient", DIAMOND) } else { ("dot activation", CIRCLE) };
+            let (class, shape) = if dot.back {
+                ("dot gradient", DIAMOND)
+            } else {
+                ("dot activation", CIRCLE)
+            };
             let element = &dots[used];
             set_attribute(element, "class", class)?;
             set_attribute(element, "d", shape)?;
@@ -155,7 +164,11 @@ impl Canvas {
     fn draw_shapes(&self, drawing: &RingDrawing) -> Result<(), JsValue> {
         clear(&self.shapes);
         for segment in &drawing.segments {
-            let class = if segment.mine { "segment mine" } else { "segment" };
+            let class = if segment.mine {
+                "segment mine"
+            } else {
+                "segment"
+            };
             let path = self.path(&self.shapes, class, &segment.path)?;
             title(&self.dom, &path, &segment.title)?;
         }
@@ -202,10 +215,22 @@ impl Canvas {
     fn draw_outside(&self, group: &Outside) -> Result<(), JsValue> {
         for (x, y) in &group.discs {
             let class = format!("bystander {}", group.kind.key());
-            let place = [("class", &*class), ("cx", &length(*x)), ("cy", &length(*y)), ("r", "8")];
+            let place = [
+                ("class", &*class),
+                ("cx", &length(*x)),
+                ("cy", &length(*y)),
+                ("r", "8"),
+            ];
             self.dom.svg(&self.outside, "circle", &place)?;
         }
-        write(&self.dom, &self.outside, &group.text, "rate", group.text_at, "start")?;
+        write(
+            &self.dom,
+            &self.outside,
+            &group.text,
+            "rate",
+            group.text_at,
+            "start",
+        )?;
         Ok(())
     }
 

@@ -52,7 +52,9 @@ struct Walk {
 impl Walk {
     /// How far it is at `now`: place and visibility.
     fn at(&self, now: f64) -> (f64, f64, f64) {
-        let share = self.since.map_or(0.0, |since| ((now - since) / WALK_MS).clamp(0.0, 1.0));
+        let share = self
+            .since
+            .map_or(0.0, |since| ((now - since) / WALK_MS).clamp(0.0, 1.0));
         // Fast at first, gently to its end.
         let share = 1.0 - (1.0 - share).powi(3);
         let between = |from: f64, to: f64| from + (to - from) * share;
@@ -145,7 +147,11 @@ impl Standing {
     fn new(dom: &Dom, place: &Element, disc: &Disc, moves: bool) -> Result<Self, JsValue> {
         let group = dom.svg(place, "g", &[])?;
         let badge = dom.svg(&group, "g", &[("class", "badge")])?;
-        let letter = dom.svg(&badge, "text", &[("dy", "0.35em"), ("text-anchor", "middle")])?;
+        let letter = dom.svg(
+            &badge,
+            "text",
+            &[("dy", "0.35em"), ("text-anchor", "middle")],
+        )?;
         let at = (disc.at.0, disc.at.1, 1.0);
         let from = match moves {
             true => (disc.from.0, disc.from.1, 0.0),
@@ -240,20 +246,39 @@ impl Standing {
         clear(&self.group);
         title(dom, &self.group, &disc.title)?;
         let radius = length(disc.radius);
-        dom.svg(&self.group, "circle", &[("class", "halo"), ("r", &length(disc.radius + 5.0))])?;
+        dom.svg(
+            &self.group,
+            "circle",
+            &[("class", "halo"), ("r", &length(disc.radius + 5.0))],
+        )?;
         dom.svg(&self.group, "circle", &[("class", "face"), ("r", &radius)])?;
         let icon = icon(disc).filter(|_| disc.radius >= ICON_RADIUS_MIN);
-        let shift = if icon.is_some() { disc.radius * 0.28 } else { 0.0 };
+        let shift = if icon.is_some() {
+            disc.radius * 0.28
+        } else {
+            0.0
+        };
         if let Some(icon) = icon {
             let place = format!("translate(0 {:.1})", -disc.radius * 0.42);
-            dom.svg(&self.group, "path", &[("class", "icon"), ("d", icon), ("transform", &place)])?;
+            dom.svg(
+                &self.group,
+                "path",
+                &[("class", "icon"), ("d", icon), ("transform", &place)],
+            )?;
         }
         let class = if disc.radius < SMALL_RADIUS {
             "number small"
         } else {
             "number"
         };
-        write(dom, &self.group, &disc.number, class, (0.0, shift), "middle")?;
+        write(
+            dom,
+            &self.group,
+            &disc.number,
+            class,
+            (0.0, shift),
+            "middle",
+        )?;
         if let Some(label) = &disc.label {
             let turn = format!("rotate({:.2})", label.turn);
             let texts = dom.svg(&self.group, "g", &[("transform", &turn)])?;
@@ -268,8 +293,10 @@ impl Standing {
         let size = length((disc.radius * 0.36).max(8.0));
         dom.svg(&self.badge, "circle", &[("r", &size)])?;
         self.badge.append_child(&self.letter)?;
-        self.badge
-            .set_attribute("transform", &format!("translate({corner:.1} {:.1})", -corner))?;
+        self.badge.set_attribute(
+            "transform",
+            &format!("translate({corner:.1} {:.1})", -corner),
+        )?;
         self.group.append_child(&self.badge)?;
         Ok(())
     }
