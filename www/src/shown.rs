@@ -139,14 +139,7 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
         Phase::WarmingUp => words::WARMING_UP_DETAIL.to_owned(),
         Phase::Training => {
             let stages = room.plan.as_ref().map_or(0, Plan::stages);
-            let training = words::training(stages, own_part(view, room).as_deref());
-            // What lies with one device alone is not safe.
-            let safe = room.stable.filter(|_| stages > 1);
-            let safe = safe
-                .map(|version| words::safe(version.0))
-                .unwrap_or_default();
-            let kept = room.kept.map(|version| words::kept(version.0));
-            format!("{training}{safe}{}", kept.unwrap_or_default())
+            words::training(stages, own_part(view, room).as_deref())
         }
         Phase::Paused => words::PAUSED_DETAIL.to_owned(),
         Phase::Reconfiguring => match &room.state {
@@ -171,6 +164,22 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
         Phase::Refused | Phase::Broken => String::new(),
         Phase::Left => words::LEFT_DETAIL.to_owned(),
     }
+}
+
+/// How much of what was learnt a loss would not take, while there is something to lose. It changes with every step, and so is
+/// no part of the sentence, which is read out.
+pub fn safety(phase: Phase, view: Option<&View>) -> String {
+    let room = view.and_then(|view| view.room.as_ref());
+    let Some(room) = room.filter(|_| phase == Phase::Training) else {
+        return String::new();
+    };
+    // What lies with one device alone is not safe.
+    let stages = room.plan.as_ref().map_or(0, Plan::stages);
+    let safe = room.stable.filter(|_| stages > 1);
+    let safe = safe.map(|version| words::safe(version.0));
+    let kept = room.kept.map(|version| words::kept(version.0));
+    let sentences: Vec<String> = safe.into_iter().chain(kept).collect();
+    sentences.join(" ")
 }
 
 /// The run in a line.

@@ -71,6 +71,7 @@ pub const DRAW_AFTER: &str = "The run is over. Train again to draw digits for it
 pub const DRAW_NO_SOURCE: &str = "In this run another device draws the samples. In a room where every device trains on its own, this one would take drawings too.";
 
 pub const SHARE_TITLE: &str = "Open this link on the next device";
+pub const PROJECTOR: &str = "Show on a projector";
 pub const SHARE_COPY: &str = "Copy link";
 pub const SHARE_COPIED: &str = "Copied";
 pub const SHARE_COPY_BY_HAND: &str = "Selected: copy it";
@@ -173,6 +174,7 @@ pub const LAYERS_UNPLANNED: &str = "not dealt yet";
 pub const LINK_CONNECTING: &str = "link to this device is being made";
 pub const LINK_OPEN: &str = "linked with this device";
 
+pub const NOTICES: &str = "What happened";
 pub const LEVEL_INFORMATION: &str = "Note";
 pub const LEVEL_WARNING: &str = "Warning";
 pub const LEVEL_ERROR: &str = "Error";
@@ -456,8 +458,8 @@ pub fn draw_used(label: u32, step: u32) -> String {
 /// Behind a sentence: what a loss would not take.
 pub fn safe(steps: u32) -> String {
     match steps {
-        1 => " The first step is safe: it lies with two devices.".to_owned(),
-        steps => format!(" {steps} steps are safe: they lie with two devices."),
+        1 => "The first step is safe: it lies with two devices.".to_owned(),
+        steps => format!("{steps} steps are safe: they lie with two devices."),
     }
 }
 
@@ -474,7 +476,7 @@ pub fn kept_problem(reason: &str) -> String {
 /// What lies on disks as well.
 pub fn kept(steps: u32) -> String {
     format!(
-        " Step {steps} is kept on their disks: should all of them be closed, it can be gone on from."
+        "Step {steps} is kept on their disks: should all of them be closed, it can be gone on from."
     )
 }
 

@@ -17,6 +17,13 @@ const SIZES: [(&str, u32, u32, f64); 4] = [
     ("beamer", 1280, 720, 1.0),
 ];
 
+const LAPTOP: Look = Look {
+    width: 1280,
+    height: 900,
+    scale: 1.0,
+    dark: false,
+};
+
 /// Keeps pictures of the page in the folder `RINGTMP_LOOK`, for whoever wants to look at them.
 pub(super) async fn pictures(tab: &Tab, name: &str) -> Result<()> {
     let Some(folder) = std::env::var_os("RINGTMP_LOOK").map(PathBuf::from) else {
@@ -37,13 +44,7 @@ pub(super) async fn pictures(tab: &Tab, name: &str) -> Result<()> {
             fs::write(path, tab.screenshot().await?)?;
         }
     }
-    tab.look(Look {
-        width: 1280,
-        height: 900,
-        scale: 1.0,
-        dark: false,
-    })
-    .await
+    tab.look(LAPTOP).await
 }
 
 pub(super) fn trains(view: &View) -> bool {
@@ -104,6 +105,7 @@ async fn tensors_move_on_the_ring_and_nothing_does_where_that_is_not_wanted() ->
     let watcher = others
         .tab(&theatre.url(&format!("/r/{room}?watch&name=screen")))
         .await?;
+    watcher.look(LAPTOP).await?;
     watcher.wait_for(RUN_MAX, "training", trains).await?;
     watcher.execute(WATCH).await?;
     reports(&watcher, 5).await?;

@@ -18,13 +18,14 @@ mod notices;
 mod numbers;
 mod own_device;
 mod pledge;
+mod projector;
 mod ring;
 mod room;
 mod session;
 mod share;
 mod timeline;
 
-use crate::address::{Address, Place};
+use crate::address::{Address, Place, ViewKind};
 use crate::messages::{Failure, FromWorker};
 use crate::rate::Meter;
 use crate::shown::{self, Ending, Phase, Progress};
@@ -225,7 +226,14 @@ impl App {
         self.watch_over_start()
     }
 
+    fn is_projector(&self) -> bool {
+        self.address.borrow().view == ViewKind::Projector
+    }
+
     fn show_room(self: &Rc<Self>) -> Result<(), JsValue> {
+        if self.is_projector() {
+            projector::dress(self.dom.document())?;
+        }
         let app = Rc::downgrade(self);
         let act = move |command| {
             if let Some(app) = app.upgrade() {
@@ -243,6 +251,7 @@ impl App {
             &self.dom,
             &self.main,
             &self.window,
+            self.is_projector(),
             Rc::new(act),
             save_trace,
         )?;
@@ -357,6 +366,9 @@ impl App {
 
     /// The first ending counts.
     fn end(&self, ending: Ending) {
+        if self.is_projector() && ending != Ending::Left {
+            projector::try_again(&self.window);
+        }
         self.state.borrow_mut().ending.get_or_insert(ending);
         self.render();
         // Not while its own listener runs: it is freed with the session.

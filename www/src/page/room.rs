@@ -28,6 +28,7 @@ use web_sys::{Element, HtmlElement, Window};
 pub(super) struct Room {
     headline: Element,
     sentence: Element,
+    safety: Element,
     run: HtmlElement,
     notices: Notices,
     numbers: Numbers,
@@ -64,6 +65,7 @@ impl Room {
         dom: &Dom,
         parent: &Element,
         window: &Window,
+        projector: bool,
         act: Rc<dyn Fn(Command)>,
         save_trace: impl Fn() + 'static,
     ) -> Result<Self, JsValue> {
@@ -73,6 +75,7 @@ impl Room {
         state.set_attribute("role", "status")?;
         let headline = dom.text(&state, "h1", "", words::JOINING)?;
         let sentence = dom.text(&state, "p", "sentence", "")?;
+        let safety = dom.text(&story, "p", "safety", "")?;
         let run = dom.typed(&story, "p", "run")?;
         let notices = Notices::new(dom, &story)?;
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
@@ -84,13 +87,14 @@ impl Room {
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let timeline = Timeline::new(dom, &details, save_trace)?;
-        let curves = Curves::new(dom, &details, window)?;
+        let curves = Curves::new(dom, &details, window, projector)?;
         let draw = Draw::new(dom, &details, Rc::clone(&act))?;
         let members = Members::new(dom, &details, act)?;
         let of_room = [numbers_place, details];
         Ok(Self {
             headline,
             sentence,
+            safety,
             run,
             notices,
             numbers,
@@ -121,6 +125,7 @@ impl Room {
         let phase = Phase::of(view, ending);
         set_text(&self.headline, phase.headline());
         set_text(&self.sentence, &shown::sentence(phase, view));
+        set_text(&self.safety, &shown::safety(phase, view));
         let run = view.and_then(|view| view.run.as_ref());
         show(&self.run, run.is_some());
         set_text(&self.run, &run.map_or_else(String::new, shown::run_line));

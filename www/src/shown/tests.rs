@@ -276,7 +276,7 @@ fn notices_put_what_is_worst_and_newest_first() {
 fn what_lies_twice_is_called_safe_and_what_lies_with_one_device_is_not() {
     let mut view = view();
     room(&mut view).stable = Some(Version(12));
-    let says = |view: &View| sentence(Phase::Training, Some(view));
+    let says = |view: &View| safety(Phase::Training, Some(view));
     assert!(says(&view).ends_with("12 steps are safe: they lie with two devices."));
     let plan = room(&mut view).plan.as_mut().expect("a plan");
     plan.order.truncate(1);
