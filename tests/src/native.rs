@@ -22,7 +22,16 @@ impl NativePeer {
     ///
     /// What keeps a thread from starting.
     pub fn join(server: &str, room: RoomCode) -> Result<Self> {
-        Self::start(server, Entry::Join(room), Role::Participant)
+        Self::join_as(server, room, "a native peer")
+    }
+
+    /// Joins a room likewise, under this name.
+    ///
+    /// # Errors
+    ///
+    /// What keeps a thread from starting.
+    pub fn join_as(server: &str, room: RoomCode, name: &str) -> Result<Self> {
+        Self::start(server, Entry::Join(room), Role::Participant, name)
     }
 
     /// Opens a room for a run, and watches it.
@@ -31,10 +40,11 @@ impl NativePeer {
     ///
     /// What keeps a thread from starting.
     pub fn open(server: &str, run: RunFile) -> Result<Self> {
-        Self::start(server, Entry::Create(run), Role::Spectator)
+        Self::start(server, Entry::Create(run), Role::Spectator, "a native peer")
     }
 
-    fn start(server: &str, entry: Entry, role: Role) -> Result<Self> {
+    fn start(server: &str, entry: Entry, role: Role, name: &str) -> Result<Self> {
+        let name = name.to_owned();
         let (commands, wishes) = mpsc::channel(1);
         let (publish, views) = tokio::sync::watch::channel(None);
         let server = server.trim_end_matches('/').to_owned();
@@ -47,7 +57,7 @@ impl NativePeer {
                     server,
                     entry,
                     role,
-                    name: "a native peer".to_owned(),
+                    name,
                     executor: ExecutorChoice::Cpu,
                     connector: ringtmp_transport::native::connector().into(),
                     weights: None,

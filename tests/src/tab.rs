@@ -223,6 +223,18 @@ impl Tab {
         self.devtools("Emulation.setEmulatedMedia", features).await
     }
 
+    /// As for somebody who prefers that nothing moves, or not. Chromium only.
+    ///
+    /// # Errors
+    ///
+    /// What the browser says.
+    pub async fn still(&self, still: bool) -> Result<()> {
+        let value = if still { "reduce" } else { "no-preference" };
+        let features =
+            json!({ "features": [{ "name": "prefers-reduced-motion", "value": value }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await
+    }
+
     /// From the next page on: used with a finger, as a phone, and running a script before anything else. Chromium only.
     ///
     /// # Errors

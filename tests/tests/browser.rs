@@ -1,8 +1,12 @@
 //! Rings of real browser tabs. Each test opens the built page in browsers of its own, as people would, and watches what
 //! the page shows. Run by `cargo xtask test browser`, which builds the page first.
 
+#[path = "browser/axe.rs"]
+mod axe;
 #[path = "browser/care.rs"]
 mod care;
+#[path = "browser/hosting.rs"]
+mod hosting;
 #[path = "browser/kept.rs"]
 mod kept;
 #[path = "browser/late.rs"]
@@ -11,6 +15,8 @@ mod late;
 mod lost;
 #[path = "browser/network.rs"]
 mod network;
+#[path = "browser/stage.rs"]
+mod stage;
 #[path = "browser/timeline.rs"]
 mod timeline;
 

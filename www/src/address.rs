@@ -22,8 +22,10 @@ pub struct Address {
     pub channels: Channels,
     /// `signalling=any|websocket|events`
     pub signalling: Signalling,
-    /// `watch`
+    /// `watch`; a projector does nothing else
     pub watch: bool,
+    /// `view=page|projector`
+    pub view: ViewKind,
     /// `pace=...`: be as slow as a device of so many operations per second
     pub pace: Option<f64>,
     /// `keep=no`: keep nothing in this browser's storage
@@ -36,6 +38,16 @@ pub struct Address {
     pub run: RunWish,
     /// What could not be understood, in words.
     pub problems: Vec<String>,
+}
+
+/// For whom a room is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ViewKind {
+    /// For one person, with all there is to press.
+    #[default]
+    Page,
+    /// For a room full of people: large, without anything to press.
+    Projector,
 }
 
 /// Where an address leads.
@@ -66,6 +78,7 @@ impl Address {
             channels: Channels::default(),
             signalling: Signalling::default(),
             watch: false,
+            view: ViewKind::default(),
             pace: None,
             keep: true,
             memory_bytes: None,
@@ -115,7 +128,9 @@ impl Address {
             Signalling::Websocket => query.push("signalling=websocket".to_owned()),
             Signalling::Events => query.push("signalling=events".to_owned()),
         }
-        if self.watch {
+        if self.view == ViewKind::Projector {
+            query.push("view=projector".to_owned());
+        } else if self.watch {
             query.push("watch".to_owned());
         }
         if !self.keep {
@@ -142,6 +157,14 @@ impl Address {
         match name {
             "create" if self.place == Place::Home && is_on(value) => self.place = Place::Create,
             "watch" => self.watch = is_on(value),
+            "view" => match value {
+                "page" => self.view = ViewKind::Page,
+                "projector" => {
+                    self.view = ViewKind::Projector;
+                    self.watch = true;
+                }
+                _ => self.problem(name, value, "page or projector"),
+            },
             "keep" => self.keep = is_on(value),
             "name" => self.name = readable_name(value),
             "preset" => self.run.preset = Some(value.to_owned()),
@@ -300,6 +323,19 @@ mod tests {
         );
         assert_eq!(address.name.as_deref(), Some("Ada's phone"));
         assert_eq!(address.problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_projector_only_watches_and_stays_one_after_a_reload() {
+        let path = format!("/r/{CODE}");
+        let address = read(&path, &[("view", "projector")]);
+        assert!(address.watch && address.view == ViewKind::Projector);
+        assert_eq!(
+            address.to_path_and_query(),
+            format!("{path}?view=projector")
+        );
+        let unreadable = read(&path, &[("view", "cinema")]);
+        assert_eq!(unreadable.problems.len(), 1);
     }
 
     #[test]

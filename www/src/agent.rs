@@ -1,5 +1,7 @@
 //! A name for this device, from what its browser says of itself.
 
+use ringtmp_core::signal::Form;
+
 /// Browsers, the more particular before those whose names they also carry.
 const BROWSERS: [(&str, &str); 8] = [
     ("Edg", "Edge"),
@@ -34,6 +36,18 @@ pub fn device_name(user_agent: &str) -> String {
     crate::words::device_name(find(&BROWSERS), find(&SYSTEMS))
 }
 
+/// The shorter side, in CSS pixels, from which a device that is used with fingers is larger than a hand: where Android draws this line.
+const TABLET_PIXELS_MIN: i32 = 600;
+
+/// What a device looks like that is mostly used with fingers, or not, and has a screen with so short a side.
+pub const fn form(with_fingers: bool, shorter_side: i32) -> Form {
+    match (with_fingers, shorter_side < TABLET_PIXELS_MIN) {
+        (false, _) => Form::Computer,
+        (true, true) => Form::Phone,
+        (true, false) => Form::Tablet,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +80,12 @@ mod tests {
         for (user_agent, name) in cases {
             assert_eq!(device_name(user_agent), name);
         }
+    }
+
+    #[test]
+    fn what_is_used_with_fingers_is_a_phone_or_a_tablet_by_its_size() {
+        assert_eq!(form(true, 390), Form::Phone);
+        assert_eq!(form(true, 600), Form::Tablet);
+        assert_eq!(form(false, 390), Form::Computer);
     }
 }

@@ -67,6 +67,11 @@ pub fn percent(share: f32) -> String {
     }
 }
 
+/// A share of one as a percentage without digits behind the point: `97%`.
+pub fn percent_whole(share: f64) -> String {
+    format!("{:.0}%", share.clamp(0.0, 1.0) * 100.0)
+}
+
 /// A duration: `0.8 s`, `38 s`, `2 min 05 s`, `1 h 02 min`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {

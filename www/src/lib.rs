@@ -6,8 +6,8 @@
 //! [`messages`] is what the halves say to each other.
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
-//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`mod@format`] and [`rate`]
-//! deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`battery`] when it runs low, [`kept`] what it keeps, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
+//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`replay`] what moves in them, [`mod@format`], [`rate`] and
+//! [`traffic`] deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`battery`] when it runs low, [`kept`] what it keeps, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
 
 pub mod address;
 pub mod agent;
@@ -20,10 +20,12 @@ pub mod messages;
 pub mod pledge;
 pub mod qr;
 pub mod rate;
+pub mod replay;
 pub mod ring;
 pub mod shown;
 pub mod timeline;
 pub mod trace;
+pub mod traffic;
 pub mod words;
 
 #[cfg(target_arch = "wasm32")]

@@ -5,8 +5,9 @@
 //! page sends [`Command`]s and the worker sends [`FromWorker`] messages, the last of which is [`FromWorker::Ended`].
 
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::ids::{MemberToken, RoomCode};
 use ringtmp_core::profile::Planning;
+use ringtmp_core::signal::Form;
 use ringtmp_peer::{Command, DataSource, View};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,11 @@ pub struct Start {
     pub memory_bytes: Option<u64>,
     /// Bytes per second of the Wi-Fi that it shares with others.
     pub medium_bytes_per_second: Option<f64>,
+    /// What this device looks like to people, as far as the browser tells.
+    pub form: Option<Form>,
+    /// If this page has opened the room before: what shows that.
+    #[serde(default)]
+    pub host_token: Option<MemberToken>,
 }
 
 /// Which room.
@@ -187,6 +193,8 @@ mod tests {
             keep: true,
             memory_bytes: Some(500_000_000),
             medium_bytes_per_second: None,
+            form: Some(Form::Phone),
+            host_token: Some(MemberToken(7)),
         };
         let json = serde_json::to_string(&start).expect("it is plain data");
         assert_eq!(

@@ -16,7 +16,7 @@ use crate::{format, timeline, words};
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::plan::{Plan, SpareReason};
 use ringtmp_core::signal::{
-    Device, DeviceKind, ExecutorKind, MemberStatus, MemberView, Role, RoomState, RoomView,
+    Device, DeviceKind, ExecutorKind, Form, MemberStatus, MemberView, Role, RoomState, RoomView,
 };
 use ringtmp_peer::{LinkState, RunSummary, ServerState, View};
 
@@ -139,14 +139,7 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
         Phase::WarmingUp => words::WARMING_UP_DETAIL.to_owned(),
         Phase::Training => {
             let stages = room.plan.as_ref().map_or(0, Plan::stages);
-            let training = words::training(stages, own_part(view, room).as_deref());
-            // What lies with one device alone is not safe.
-            let safe = room.stable.filter(|_| stages > 1);
-            let safe = safe
-                .map(|version| words::safe(version.0))
-                .unwrap_or_default();
-            let kept = room.kept.map(|version| words::kept(version.0));
-            format!("{training}{safe}{}", kept.unwrap_or_default())
+            words::training(stages, own_part(view, room).as_deref())
         }
         Phase::Paused => words::PAUSED_DETAIL.to_owned(),
         Phase::Reconfiguring => match &room.state {
@@ -161,12 +154,32 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
         },
         Phase::Finished => finished(room),
         Phase::Stopped => match &room.state {
-            RoomState::Stopped { reason } => words::stopped(reason.trim_end_matches('.')),
+            RoomState::Stopped { reason } => {
+                let stopped = words::stopped(reason.trim_end_matches('.'));
+                let result = finished(room);
+                [stopped, result].join(" ").trim_end().to_owned()
+            }
             _ => String::new(),
         },
         Phase::Refused | Phase::Broken => String::new(),
         Phase::Left => words::LEFT_DETAIL.to_owned(),
     }
+}
+
+/// How much of what was learnt a loss would not take, while there is something to lose. It changes with every step, and so is
+/// no part of the sentence, which is read out.
+pub fn safety(phase: Phase, view: Option<&View>) -> String {
+    let room = view.and_then(|view| view.room.as_ref());
+    let Some(room) = room.filter(|_| phase == Phase::Training) else {
+        return String::new();
+    };
+    // What lies with one device alone is not safe.
+    let stages = room.plan.as_ref().map_or(0, Plan::stages);
+    let safe = room.stable.filter(|_| stages > 1);
+    let safe = safe.map(|version| words::safe(version.0));
+    let kept = room.kept.map(|version| words::kept(version.0));
+    let sentences: Vec<String> = safe.into_iter().chain(kept).collect();
+    sentences.join(" ")
 }
 
 /// The run in a line.
@@ -253,8 +266,22 @@ pub struct MemberLine {
     pub name: String,
     /// Whether it is this device.
     pub mine: bool,
+    /// Whether it has opened the room.
+    pub host: bool,
+    /// Whether this device may send it away.
+    pub may_kick: bool,
+    /// Whether this device may rename it.
+    pub may_rename: bool,
     /// Tab or program, GPU or CPU, adapter.
     pub device: String,
+    /// GPU or CPU, and the memory that it gives.
+    pub power: String,
+    /// What it looks like, where it said so.
+    pub form: Option<Form>,
+    /// Whether it is a program and no browser.
+    pub native: bool,
+    /// While it trains how busy it has been in the last second, where it has told; otherwise its status.
+    pub doing: String,
     /// Which layers, as a range.
     pub layers: String,
     /// Which layers, in words; may be empty.
@@ -297,12 +324,21 @@ fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine 
         .map(|report| timeline::idle_words(report))
         .unwrap_or_default();
     let link = view.links.iter().find(|link| link.peer == member.peer);
+    let mine = view.me == Some(member.peer);
+    let we_host = room.host.is_some() && room.host == view.me;
     MemberLine {
         peer: member.peer,
         number: stage_number(room, member.peer),
         name: device_name(&member.device).to_owned(),
-        mine: view.me == Some(member.peer),
+        mine,
+        host: room.host == Some(member.peer),
+        may_kick: we_host && !mine,
+        may_rename: we_host || mine,
         device: device_words(&member.device),
+        power: power_words(&member.device),
+        form: member.device.form,
+        native: member.device.kind == DeviceKind::Native,
+        doing: doing(room, member, status),
         layers,
         layers_detail,
         status,
@@ -332,10 +368,7 @@ fn device_words(device: &Device) -> String {
         DeviceKind::Tab => words::KIND_TAB,
         DeviceKind::Native => words::KIND_NATIVE,
     };
-    let executor = match device.executor {
-        ExecutorKind::Gpu => words::EXECUTOR_GPU,
-        ExecutorKind::Cpu => words::EXECUTOR_CPU,
-    };
+    let executor = executor_word(device);
     let memory = device.memory_bytes.map(format::bytes);
     let memory = memory.map_or_else(String::new, |bytes| words::gives(&bytes));
     let parts = [kind, executor, device.adapter.trim(), &memory];
@@ -344,6 +377,29 @@ fn device_words(device: &Device) -> String {
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join(" · ")
+}
+
+const fn executor_word(device: &Device) -> &'static str {
+    match device.executor {
+        ExecutorKind::Gpu => words::EXECUTOR_GPU,
+        ExecutorKind::Cpu => words::EXECUTOR_CPU,
+    }
+}
+
+fn power_words(device: &Device) -> String {
+    let executor = executor_word(device);
+    let memory = device.memory_bytes.map(format::bytes);
+    memory.map_or_else(
+        || executor.to_owned(),
+        |bytes| format!("{executor} · {bytes}"),
+    )
+}
+
+fn doing(room: &RoomView, member: &MemberView, status: &str) -> String {
+    let trains = room.state == RoomState::Training && member.status == MemberStatus::Training;
+    let report = member.report.as_ref().filter(|_| trains);
+    let busy = report.map(|report| words::busy(&format::percent_whole(report.shares.busy)));
+    busy.unwrap_or_else(|| status.to_owned())
 }
 
 /// The layers of a member: as a range, and in words.
@@ -439,3 +495,5 @@ fn finished(room: &RoomView) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::view as tests_view;

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// Timelines that end this much before the newest belong to devices that have fallen silent.
-const SILENT_AFTER: Duration = Duration::from_millis(2_500);
+pub(crate) const SILENT_AFTER: Duration = Duration::from_millis(2_500);
 
 /// A task is drawn at least so wide on average, in pixels: the stretch of time is cut so that it is.
 const TASK_WIDTH: f64 = 9.0;
@@ -119,13 +119,13 @@ impl TimelineDrawing {
 }
 
 /// When the task began that is the `count`th from the last before `until`.
-fn nth_task_before(timeline: &Timeline, until: Time, count: usize) -> Option<Time> {
+pub(crate) fn nth_task_before(timeline: &Timeline, until: Time, count: usize) -> Option<Time> {
     let begin = |mark: &Mark| timeline.until - microseconds(mark.1);
     let tasks = timeline.marks.iter().rev().filter(|mark| mark.0.is_task());
     tasks.map(begin).filter(|begin| *begin < until).nth(count)
 }
 
-fn microseconds(us: u32) -> Duration {
+pub(crate) fn microseconds(us: u32) -> Duration {
     Duration::from_micros(u64::from(us))
 }
 

@@ -71,6 +71,7 @@ pub const DRAW_AFTER: &str = "The run is over. Train again to draw digits for it
 pub const DRAW_NO_SOURCE: &str = "In this run another device draws the samples. In a room where every device trains on its own, this one would take drawings too.";
 
 pub const SHARE_TITLE: &str = "Open this link on the next device";
+pub const PROJECTOR: &str = "Show on a projector";
 pub const SHARE_COPY: &str = "Copy link";
 pub const SHARE_COPIED: &str = "Copied";
 pub const SHARE_COPY_BY_HAND: &str = "Selected: copy it";
@@ -122,6 +123,9 @@ pub const NUMBER_NONE: &str = "–";
 
 pub const RING_TITLE: &str = "The ring";
 pub const RING_CLOSING: &str = "closing link";
+pub const MOTION_ACTIVATIONS: &str = "activations";
+pub const MOTION_GRADIENTS: &str = "gradients";
+pub const MOTION_LIVE: &str = "as fast as it was";
 pub const CENTRE_STEP: &str = "step";
 
 pub const CURVE_LOSS: &str = "Loss";
@@ -136,6 +140,12 @@ pub const COLUMN_LAYERS: &str = "Layers";
 pub const COLUMN_TIME: &str = "Its time";
 pub const COLUMN_STATUS: &str = "Status";
 pub const COLUMN_LINKS: &str = "Links";
+pub const HOST: &str = "host";
+pub const BUTTON_KICK: &str = "Send away";
+pub const BUTTON_RENAME: &str = "Rename";
+pub const BUTTON_CANCEL: &str = "Cancel";
+pub const RENAME_TITLE: &str = "A name that everybody sees";
+pub const KICKED_ADVICE: &str = "Ask them before you come back.";
 pub const THIS_DEVICE: &str = "this device";
 pub const KIND_TAB: &str = "browser tab";
 pub const KIND_NATIVE: &str = "program";
@@ -164,6 +174,7 @@ pub const LAYERS_UNPLANNED: &str = "not dealt yet";
 pub const LINK_CONNECTING: &str = "link to this device is being made";
 pub const LINK_OPEN: &str = "linked with this device";
 
+pub const NOTICES: &str = "What happened";
 pub const LEVEL_INFORMATION: &str = "Note";
 pub const LEVEL_WARNING: &str = "Warning";
 pub const LEVEL_ERROR: &str = "Error";
@@ -279,6 +290,48 @@ pub fn layer_range(first: u32, last: u32) -> String {
         format!("layer {first}")
     } else {
         format!("layers {first}–{last}")
+    }
+}
+
+/// Before a device is sent away.
+pub fn kick_title(name: &str) -> String {
+    format!("Send {name} away? The others take over its layers.")
+}
+
+/// Of a button, for those who do not see beside whom it stands.
+pub fn of_device(button: &str, name: &str) -> String {
+    format!("{button}: {name}")
+}
+
+/// While it computes.
+pub fn busy(share: &str) -> String {
+    format!("{share} busy")
+}
+
+/// A rate.
+pub fn per_second(bytes: &str) -> String {
+    format!("{bytes}/s")
+}
+
+/// Outside the ring.
+pub fn one_spare(name: &str) -> String {
+    format!("spare: {name}")
+}
+
+pub fn spares(count: usize) -> String {
+    format!("{count} spares")
+}
+
+pub fn watching(count: usize) -> String {
+    format!("{count} watching")
+}
+
+/// By how much what is shown is slowed down.
+pub fn slower(times: f64) -> String {
+    match times {
+        times if times < 1.05 => MOTION_LIVE.to_owned(),
+        times if times < 10.0 => format!("{times:.1} times slower than it was"),
+        times => format!("{times:.0} times slower than it was"),
     }
 }
 
@@ -405,8 +458,8 @@ pub fn draw_used(label: u32, step: u32) -> String {
 /// Behind a sentence: what a loss would not take.
 pub fn safe(steps: u32) -> String {
     match steps {
-        1 => " The first step is safe: it lies with two devices.".to_owned(),
-        steps => format!(" {steps} steps are safe: they lie with two devices."),
+        1 => "The first step is safe: it lies with two devices.".to_owned(),
+        steps => format!("{steps} steps are safe: they lie with two devices."),
     }
 }
 
@@ -423,7 +476,7 @@ pub fn kept_problem(reason: &str) -> String {
 /// What lies on disks as well.
 pub fn kept(steps: u32) -> String {
     format!(
-        " Step {steps} is kept on their disks: should all of them be closed, it can be gone on from."
+        "Step {steps} is kept on their disks: should all of them be closed, it can be gone on from."
     )
 }
 

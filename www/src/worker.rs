@@ -111,6 +111,8 @@ async fn run(
             keep: start.keep.then(|| Keep::at(messages::KEPT_FOLDER)),
             memory_bytes: Some(start.memory_bytes.unwrap_or_else(usual_pledge)),
             medium_bytes_per_second: start.medium_bytes_per_second,
+            form: start.form,
+            host_token: start.host_token,
             ..ringtmp_peer::Own::default()
         },
     };
@@ -135,6 +137,7 @@ fn usual_pledge() -> u64 {
 const fn advice(error: &PeerError) -> &'static str {
     match error {
         PeerError::Refused(_) => words::REFUSED_ADVICE,
+        PeerError::Kicked(_) => words::KICKED_ADVICE,
         PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE,
         PeerError::Compute(_) => words::COMPUTE_ADVICE,
         PeerError::RunFile(_) | PeerError::Store(_) => "",

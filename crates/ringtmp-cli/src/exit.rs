@@ -46,7 +46,12 @@ fn code(error: &anyhow::Error) -> u8 {
         (Some(Failure::Missing(_)), _, _) | (_, _, Some(_)) => 5,
         (
             _,
-            Some(PeerError::Refused(_) | PeerError::Signalling(_) | PeerError::Unexpected(_)),
+            Some(
+                PeerError::Refused(_)
+                | PeerError::Signalling(_)
+                | PeerError::Unexpected(_)
+                | PeerError::Kicked(_),
+            ),
             _,
         ) => 3,
         (

@@ -16,6 +16,8 @@ pub use interface::{ConnectionId, Limits, LobbyInput, LobbyOutput, Statistics};
 #[derive(Debug)]
 struct Connection {
     membership: Option<(RoomCode, PeerId)>,
+    /// The room that was created over it.
+    opened: Option<RoomCode>,
     /// Messages it may still send now.
     tokens: f64,
     tokens_at: Time,
@@ -108,6 +110,7 @@ impl Lobby {
         let tokens = f64::from(self.limits.messages_burst);
         let fresh = Connection {
             membership: None,
+            opened: None,
             tokens,
             tokens_at: now,
             closing: false,
@@ -202,7 +205,12 @@ impl Lobby {
         }
         let bytes: [u8; 10] = std::array::from_fn(|i| entropy[i]);
         let code = RoomCode::from_random(bytes);
-        self.open(now, Room::new(code, run, self.incarnation, now), code);
+        let mut room = Room::new(code, run, self.incarnation, now);
+        room.belongs_to(host_token(entropy));
+        self.open(now, room, code);
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.opened = Some(code);
+        }
         self.output.push_back(LobbyOutput::Send {
             connection,
             message: ServerMessage::Created { room: code },
@@ -308,7 +316,12 @@ impl Lobby {
         if let Some(state) = self.connections.get_mut(&connection) {
             state.membership = Some((code, peer));
         }
+        let opened = self.connections.get(&connection);
+        let opened = opened.is_some_and(|state| state.opened == Some(code));
         admit(&mut entry.room, peer, MemberToken(token));
+        if opened {
+            entry.room.is_host(peer);
+        }
         self.drain(code);
     }
 
@@ -410,6 +423,12 @@ impl Connection {
         }
         enough
     }
+}
+
+/// A token of the six random bytes of which no room code is made: over 100,000 years of guesses at the rate that is let through.
+fn host_token(entropy: [u8; 16]) -> MemberToken {
+    let bytes: [u8; 8] = std::array::from_fn(|i| entropy.get(10 + i).copied().unwrap_or(0));
+    MemberToken(u64::from_le_bytes(bytes))
 }
 
 /// Two numbers of 16 random bytes.

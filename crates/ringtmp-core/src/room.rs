@@ -11,12 +11,13 @@
 //!
 //! Where a run is replicated, a member that is lost does not stop it: see `room::recovery`.
 //!
-//! Anybody in the room may start, pause, resume and stop the run: who has the code is trusted with it.
+//! Who opened the room is its host and alone may start, pause, resume and stop the run, and send others away; see `room::hosting`.
 
 mod absence;
 mod disks;
 mod faults;
 mod growing;
+mod hosting;
 mod leaving;
 mod members;
 mod planning;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 pub use absence::AWAY_WAIT_MAX;
 use disks::Disks;
+use hosting::Host;
 use members::Member;
 pub use planning::PROFILE_WAIT_MAX;
 pub use rebuilding::REBUILD_WAIT_MAX;
@@ -86,6 +88,7 @@ pub struct Room {
     last_return: Time,
     incarnation: u32,
     disks: Disks,
+    host: Host,
 }
 
 impl Room {
@@ -96,6 +99,7 @@ impl Room {
             code,
             run,
             disks,
+            host: Host::default(),
             created: now,
             state: RoomState::Waiting,
             members: Vec::new(),
@@ -138,6 +142,10 @@ impl Room {
         let Some(message) = self.keep_for_later(from, message) else {
             return;
         };
+        if let Err(refusal) = self.check_host(from, &message) {
+            let refused = ServerMessage::Refused { refusal };
+            return self.output.push_back((from, refused));
+        }
         match message {
             ClientMessage::Create { .. }
             | ClientMessage::Join { .. }
@@ -163,9 +171,13 @@ impl Room {
             ClientMessage::Stop => {
                 let lacking = matches!(self.state, RoomState::Lacking { .. });
                 if self.running() || lacking || self.profiles_due.is_some() {
+                    self.result = self.result_so_far(now);
                     self.stop("stopped on purpose".to_owned());
                 }
             }
+            ClientMessage::Claim { .. } => self.is_host(from),
+            ClientMessage::Kick { peer } => self.kick(now, from, peer),
+            ClientMessage::Rename { peer, name } => self.rename(peer, &name),
             ClientMessage::Leave => self.leave(now, from),
             ClientMessage::HandOn => self.hand_on(from),
             ClientMessage::Stumbled { epoch, reason } => {
@@ -401,17 +413,30 @@ impl Room {
                 .flatten()
                 .cloned()
                 .collect();
-            self.result = Some(RunResult {
-                steps: self.run.outline.steps,
-                loss_first: self.curve.loss_first(),
-                loss_last: self.curve.loss_last(),
-                test_accuracy: self.curve.accuracy_last(),
-                seconds: now.since(self.created).as_secs_f64(),
-                digests,
-            });
+            let steps = self.run.outline.steps;
+            self.result = Some(self.result_after(now, steps, digests));
             self.state = RoomState::Finished;
         }
         self.show();
+    }
+
+    fn result_after(&self, now: Time, steps: u32, digests: Vec<LayerDigest>) -> RunResult {
+        RunResult {
+            steps,
+            loss_first: self.curve.loss_first(),
+            loss_last: self.curve.loss_last(),
+            test_accuracy: self.curve.accuracy_last(),
+            seconds: now.since(self.created).as_secs_f64(),
+            digests,
+        }
+    }
+
+    /// What a run comes to that is ended before its last step; none before the first.
+    fn result_so_far(&self, now: Time) -> Option<RunResult> {
+        let points = self.curve.points();
+        let steps = points.iter().filter(|point| point.loss.is_some());
+        let last = steps.map(|point| point.step).max()?;
+        Some(self.result_after(now, last.saturating_add(1), Vec::new()))
     }
 
     fn show(&mut self) {

@@ -1,10 +1,12 @@
 //! What peers and the signalling server say to each other, as JSON text over a socket. No tensor ever travels here.
 
+mod device;
 mod recovery;
 mod refusal;
 mod returning;
 mod view;
 
+pub use device::{Device, DeviceKind, ExecutorKind, Form, Role};
 pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken};
 pub use refusal::Refusal;
 pub use returning::{Phase, Returning, Standing};
@@ -77,6 +79,23 @@ pub enum ClientMessage {
         to: PeerId,
         /// The message.
         signal: Signal,
+    },
+    /// It was this device's user who opened the room: the host. Who has just opened it need not say so.
+    Claim {
+        /// What [`ServerMessage::Host`] told.
+        token: MemberToken,
+    },
+    /// Send a member away. For the host.
+    Kick {
+        /// Whom.
+        peer: PeerId,
+    },
+    /// Give a member another name: oneself, or, for the host, anybody.
+    Rename {
+        /// Whom.
+        peer: PeerId,
+        /// A name for people, cut to [`Device::TEXT_CHARS_MAX`]; not blank.
+        name: String,
     },
     /// Start the run with the members there are.
     Start,
@@ -289,6 +308,16 @@ pub enum ServerMessage {
         /// Oldest first.
         points: Vec<Point>,
     },
+    /// You are the host. For nobody else.
+    Host {
+        /// What shows it after a reload.
+        token: MemberToken,
+    },
+    /// The host has sent you away. You are no member now.
+    Kicked {
+        /// Who the host is, in words for the user.
+        by: String,
+    },
     /// The answer to [`ClientMessage::HandOn`]: nobody needs you any more. You are no member now.
     Released,
     /// No. The server closes the socket after a refusal to create or to join.
@@ -335,62 +364,6 @@ impl Signal {
             | Self::Answer { epoch, .. }
             | Self::Candidate { epoch, .. } => *epoch,
         }
-    }
-}
-
-/// Train or watch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Computes when the plan gives it layers.
-    Participant,
-    /// Only watches.
-    Spectator,
-}
-
-/// What kind of process a peer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceKind {
-    /// A browser tab.
-    Tab,
-    /// A native process.
-    Native,
-}
-
-/// What computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExecutorKind {
-    /// WGSL compute shaders.
-    Gpu,
-    /// The CPU.
-    Cpu,
-}
-
-/// A device as it introduces itself. Texts are cut to [`Device::TEXT_CHARS_MAX`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Device {
-    /// Tab or native process.
-    pub kind: DeviceKind,
-    /// A name for people, such as "Chromium on Linux".
-    pub name: String,
-    /// What computes.
-    pub executor: ExecutorKind,
-    /// The adapter or processor, as far as it is known.
-    pub adapter: String,
-    /// Bytes that its stage may take; none where nobody said.
-    pub memory_bytes: Option<u64>,
-}
-
-impl Device {
-    /// The longest name or adapter that is kept.
-    pub const TEXT_CHARS_MAX: usize = 80;
-
-    /// A text of a stranger's, as it may be shown.
-    pub(crate) fn clipped_text(text: &str) -> String {
-        let shown = text.chars().filter(|c| !c.is_control());
-        shown.take(Self::TEXT_CHARS_MAX).collect()
     }
 }
 

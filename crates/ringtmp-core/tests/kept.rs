@@ -826,6 +826,7 @@ fn a_run_that_is_over_is_kept_no_longer() {
         code: this_past().room,
         state: RoomState::Finished,
         members: Vec::new(),
+        host: None,
         plan: None,
         result: None,
         recoveries: Vec::new(),

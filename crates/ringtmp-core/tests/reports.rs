@@ -33,6 +33,7 @@ fn room() -> Room {
             executor: ExecutorKind::Cpu,
             adapter: String::new(),
             memory_bytes: None,
+            form: None,
         };
         room.join(Time::ZERO, peer, MemberToken(0), role, device, true);
     }

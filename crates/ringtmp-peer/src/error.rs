@@ -21,6 +21,9 @@ pub enum PeerError {
     /// The server answered something else than was asked.
     #[error("the server answered \"{0}\" to something else: it is broken, or no RingTMP server")]
     Unexpected(&'static str),
+    /// The host of the room wants it no more.
+    #[error("{0}, who opened the room, has sent this device away")]
+    Kicked(String),
     /// What was kept of the run cannot be had.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -32,6 +32,7 @@ impl Progress {
             points: Vec::new(),
             links: Vec::new(),
             fresh: Vec::new(),
+            host_token: None,
             notices: Vec::new(),
         };
         Self {
@@ -113,10 +114,12 @@ impl Progress {
                 }
                 self.view.room = Some((**room).clone());
             }
+            ServerMessage::Host { token } => self.view.host_token = Some(*token),
             ServerMessage::Refused { refusal } => {
                 self.notice(NoticeLevel::Error, refusal.to_string(), "");
             }
             ServerMessage::Created { .. }
+            | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Signal { .. }
             | ServerMessage::Prepare { .. }

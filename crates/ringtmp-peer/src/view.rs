@@ -1,6 +1,6 @@
 //! What a page or a terminal shows: one value, made anew a few times a second, small enough to be posted as JSON.
 
-use ringtmp_core::ids::PeerId;
+use ringtmp_core::ids::{MemberToken, PeerId};
 use ringtmp_core::signal::{Device, Point, Role, RoomView};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ pub struct View {
     pub fresh: Vec<FreshSample>,
     /// Things said to the user, oldest first.
     pub notices: Vec<Notice>,
+    /// If this device opened the room: what shows that after a reload.
+    #[serde(default)]
+    pub host_token: Option<MemberToken>,
 }
 
 /// A sample that the user made.
@@ -172,6 +175,18 @@ pub enum Command {
     Resume,
     /// End the run; everybody stays in the room.
     Stop,
+    /// Send a device away. For the host of the room.
+    Kick {
+        /// Which.
+        peer: PeerId,
+    },
+    /// Give a device another name: this one, or, for the host, any.
+    Rename {
+        /// Which.
+        peer: PeerId,
+        /// The name.
+        name: String,
+    },
     /// Give this much memory from the next plan on.
     Pledge {
         /// Bytes; none for not saying.

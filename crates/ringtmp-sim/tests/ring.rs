@@ -49,6 +49,7 @@ fn device(name: &str) -> Device {
         executor: ExecutorKind::Cpu,
         adapter: String::new(),
         memory_bytes: None,
+        form: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`setup`] finds or installs the tools, [`page`] builds the tab's files into `dist/www`, [`stages`] is the test suite.
 
 mod apt;
+mod axe;
 mod browsers;
 mod page;
 mod process;

@@ -3,7 +3,7 @@
 
 use crate::process::{cargo, root, run};
 use crate::wasm_toolchain::{self, WasmToolchain};
-use crate::{apt, browsers};
+use crate::{apt, axe, browsers};
 use anyhow::{Result, bail};
 use std::fmt;
 use std::path::PathBuf;
@@ -116,6 +116,9 @@ impl Tools {
                 eprintln!("{error}: the tests with Firefox will be skipped");
             }
             self.geckodriver = browsers::geckodriver(&tools_folder());
+        }
+        if let Err(error) = axe::fetch() {
+            eprintln!("{error}: the test of accessibility will be skipped");
         }
         Ok(())
     }

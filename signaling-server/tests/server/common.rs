@@ -285,6 +285,7 @@ pub(crate) fn device() -> Device {
         executor: ExecutorKind::Cpu,
         adapter: "none".to_owned(),
         memory_bytes: None,
+        form: None,
     }
 }
 

@@ -1,17 +1,19 @@
 //! The two curves.
 
-use super::dom::{Dom, clear, set_text};
+use super::dom::{Dom, clear, set_text, show};
 use crate::curves::{Curve, Palette, Quantity};
 use crate::{format, words};
 use ringtmp_core::signal::Point;
 use std::cell::{Cell, RefCell};
 use wasm_bindgen::prelude::*;
-use web_sys::{Element, Window};
+use web_sys::{Element, HtmlElement, Window};
 
 /// Milliseconds between two drawings of a curve while it grows.
 pub(super) const REDRAW_MS: i32 = 250;
 /// The height of a curve in pixels.
 const HEIGHT: u32 = 200;
+/// How many times as large a curve is shown to many.
+const ENLARGED: u32 = 2;
 
 /// The curves of loss and accuracy.
 pub(super) struct Curves {
@@ -19,18 +21,35 @@ pub(super) struct Curves {
     figures: [Figure; 2],
     /// When the last drawing was made, in milliseconds.
     drawn_at: Cell<f64>,
+    /// Whether curves are for the last row of a hall: as high as there is room, with large letters, and one alone.
+    large: bool,
 }
 
+/// The one curve that is shown where there is room for one: what people understand, once there are two points of it.
+fn alone(curves: &[Curve; 2]) -> Quantity {
+    let tells = |curve: &&Curve| curve.points.len() >= 2 || curve.quantity == Quantity::Loss;
+    let telling = curves.iter().rev().find(tells);
+    telling.map_or(Quantity::Loss, |curve| curve.quantity)
+}
+
+type Drawn = (Curve, (u32, u32), Palette);
+
 struct Figure {
+    figure: HtmlElement,
     quantity: Quantity,
     plot: Element,
     summary: Element,
-    /// What is drawn, at which width, in which colours.
-    drawn: RefCell<Option<(Curve, u32, Palette)>>,
+    /// What is drawn, at which size, in which colours.
+    drawn: RefCell<Option<Drawn>>,
 }
 
 impl Curves {
-    pub(super) fn new(dom: &Dom, parent: &Element, window: &Window) -> Result<Self, JsValue> {
+    pub(super) fn new(
+        dom: &Dom,
+        parent: &Element,
+        window: &Window,
+        large: bool,
+    ) -> Result<Self, JsValue> {
         let section = dom.child(parent, "div", "curves")?;
         let figures = [
             Figure::new(dom, &section, Quantity::Loss)?,
@@ -40,6 +59,7 @@ impl Curves {
             window: window.clone(),
             figures,
             drawn_at: Cell::new(f64::NEG_INFINITY),
+            large,
         })
     }
 
@@ -61,8 +81,16 @@ impl Curves {
             return Ok(true);
         }
         self.drawn_at.set(now);
-        for figure in &self.figures {
-            figure.update(Curve::new(figure.quantity, points, steps), palette)?;
+        let curves = self.figures.each_ref();
+        let curves = curves.map(|figure| Curve::new(figure.quantity, points, steps));
+        let shown = curves
+            .each_ref()
+            .map(|curve| !self.large || alone(&curves) == curve.quantity);
+        for ((figure, curve), shown) in self.figures.iter().zip(curves).zip(shown) {
+            show(&figure.figure, shown);
+            if shown {
+                figure.update(curve, palette, self.large)?;
+            }
         }
         Ok(false)
     }
@@ -92,7 +120,7 @@ impl Figure {
             Quantity::Loss => (words::CURVE_LOSS, words::CURVE_EMPTY),
             Quantity::Accuracy => (words::CURVE_ACCURACY, words::CURVE_EMPTY_ACCURACY),
         };
-        let figure = dom.child(parent, "figure", "curve")?;
+        let figure: HtmlElement = dom.typed(parent, "figure", "curve")?;
         let caption = dom.child(&figure, "figcaption", "")?;
         dom.text(&caption, "h2", "", name)?;
         let summary = dom.child(&caption, "p", "visually-hidden")?;
@@ -100,6 +128,7 @@ impl Figure {
         plot.set_attribute("aria-hidden", "true")?;
         dom.text(&plot, "p", "empty", empty)?;
         Ok(Self {
+            figure,
             quantity,
             plot,
             summary,
@@ -107,14 +136,20 @@ impl Figure {
         })
     }
 
-    fn update(&self, curve: Curve, palette: Palette) -> Result<(), JsValue> {
-        let width = u32::try_from(self.plot.client_width()).unwrap_or(0);
-        let wanted = Some((curve, width, palette));
+    fn update(&self, curve: Curve, palette: Palette, large: bool) -> Result<(), JsValue> {
+        let pixels = |length: i32| u32::try_from(length).unwrap_or(0);
+        let (width, height) = (self.plot.client_width(), self.plot.client_height());
+        let size = match large {
+            false => (pixels(width), HEIGHT),
+            // Drawn small and shown large, letters and all.
+            true => (pixels(width) / ENLARGED, pixels(height) / ENLARGED),
+        };
+        let wanted = Some((curve, size, palette));
         if *self.drawn.borrow() == wanted {
             return Ok(());
         }
-        if let Some((curve, width, palette)) = &wanted
-            && let Some(svg) = curve.draw((*width, HEIGHT), palette)
+        if let Some((curve, size, palette)) = &wanted
+            && let Some(svg) = curve.draw(*size, palette)
         {
             clear(&self.plot);
             // Made here from numbers alone.

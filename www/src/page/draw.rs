@@ -60,7 +60,7 @@ impl Draw {
         let train = button(&row, "primary", words::DRAW_TRAIN)?;
         let clear = button(&row, "", words::DRAW_CLEAR)?;
         let fates = dom.child(&side, "ul", "fates")?;
-        fates.set_attribute("role", "status")?;
+        fates.set_attribute("aria-live", "polite")?;
         let card = Rc::new(Card {
             dom: dom.clone(),
             section: section.dyn_into()?,

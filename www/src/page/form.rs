@@ -49,7 +49,7 @@ pub(super) fn show(
     }
 
     let emblem = dom.child(&purpose, "div", "emblem")?;
-    Canvas::new(dom, &emblem)?.draw(RingDrawing::emblem(EMBLEM.0, EMBLEM.1))?;
+    Canvas::new(dom, &emblem)?.draw(RingDrawing::emblem(EMBLEM.0, EMBLEM.1), false)?;
 
     let form = dom.child(&home, "form", "panel")?;
     dom.text(&form, "h2", "", words::FORM_TITLE)?;

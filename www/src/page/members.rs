@@ -1,10 +1,13 @@
 //! The table of devices.
 
-use super::dom::{Dom, clear, set_attribute, set_text, show};
+use super::dialog::Dialog;
+use super::dom::{Dom, clear, listen, set_attribute, set_text, show};
 use crate::shown::MemberLine;
 use crate::words;
 use ringtmp_core::ids::PeerId;
+use ringtmp_peer::Command;
 use std::cell::RefCell;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{Element, HtmlElement};
 
@@ -15,7 +18,11 @@ pub(super) struct Members {
     body: Element,
     empty: HtmlElement,
     rows: RefCell<Vec<Row>>,
+    act: Act,
+    dialog: Dialog,
 }
+
+type Act = Rc<dyn Fn(Command)>;
 
 struct Row {
     peer: PeerId,
@@ -31,10 +38,13 @@ struct Row {
     status: Element,
     links: Element,
     links_shown: RefCell<Vec<String>>,
+    host: HtmlElement,
+    rename: HtmlElement,
+    kick: HtmlElement,
 }
 
 impl Members {
-    pub(super) fn new(dom: &Dom, parent: &Element) -> Result<Self, JsValue> {
+    pub(super) fn new(dom: &Dom, parent: &Element, act: Act) -> Result<Self, JsValue> {
         let section = dom.section(parent, "members", words::MEMBERS_TITLE)?;
         // Style sheets lay the table out anew on phones; its roles are named so that it stays a table for screen readers.
         let table: HtmlElement = dom.typed(&section, "table", "")?;
@@ -65,6 +75,8 @@ impl Members {
             body,
             empty,
             rows: RefCell::default(),
+            act,
+            dialog: Dialog::new(dom, parent)?,
         })
     }
 
@@ -87,7 +99,7 @@ impl Members {
                     self.insert(&mut rows, i, row)?;
                 }
                 None => {
-                    let row = Row::new(&self.dom, line.peer)?;
+                    let row = Row::new(&self.dom, line.peer, &self.act, &self.dialog)?;
                     self.insert(&mut rows, i, row)?;
                 }
             }
@@ -105,7 +117,7 @@ impl Members {
 }
 
 impl Row {
-    fn new(dom: &Dom, peer: PeerId) -> Result<Self, JsValue> {
+    fn new(dom: &Dom, peer: PeerId, act: &Act, dialog: &Dialog) -> Result<Self, JsValue> {
         let row = dom.element("tr", "member")?;
         row.set_attribute("role", "row")?;
         row.set_attribute("data-peer", &peer.to_string())?;
@@ -122,7 +134,9 @@ impl Row {
         let mine: HtmlElement = dom
             .text(&title, "span", "mine", words::THIS_DEVICE)?
             .dyn_into()?;
+        let host: HtmlElement = dom.text(&title, "span", "mine", words::HOST)?.dyn_into()?;
         let device = dom.child(&who, "div", "detail")?;
+        let [rename, kick] = buttons(dom, &who, (peer, &name), act, dialog)?;
         let layers_cell = cell("layers")?;
         let layers = dom.child(&layers_cell, "div", "")?;
         let layers_detail = dom.child(&layers_cell, "div", "detail")?;
@@ -146,6 +160,9 @@ impl Row {
             status,
             links,
             links_shown,
+            host,
+            rename,
+            kick,
         })
     }
 
@@ -158,6 +175,14 @@ impl Row {
         );
         set_text(&self.name, &line.name);
         show(&self.mine, line.mine);
+        show(&self.host, line.host);
+        for (button, text, shown) in [
+            (&self.rename, words::BUTTON_RENAME, line.may_rename),
+            (&self.kick, words::BUTTON_KICK, line.may_kick),
+        ] {
+            show(button, shown);
+            set_attribute(button, "aria-label", &words::of_device(text, &line.name))?;
+        }
         set_text(&self.device, &line.device);
         set_text(&self.layers, &line.layers);
         set_text(&self.layers_detail, &line.layers_detail);
@@ -180,4 +205,42 @@ impl Row {
         }
         Ok(())
     }
+}
+
+/// What renames a device and what sends it away.
+fn buttons(
+    dom: &Dom,
+    parent: &Element,
+    (peer, name): (PeerId, &Element),
+    act: &Act,
+    dialog: &Dialog,
+) -> Result<[HtmlElement; 2], JsValue> {
+    let row = dom.child(parent, "div", "of-member")?;
+    let button = |text: &str| {
+        let button: HtmlElement = dom.text(&row, "button", "quiet", text)?.dyn_into()?;
+        button.set_attribute("type", "button")?;
+        show(&button, false);
+        Ok::<_, JsValue>(button)
+    };
+    let (rename, kick) = (button(words::BUTTON_RENAME)?, button(words::BUTTON_KICK)?);
+    let now = |name: &Element| name.text_content().unwrap_or_default();
+    let (act_on, ask, named) = (Rc::clone(act), dialog.clone(), name.clone());
+    listen(&rename, "click", move |_| {
+        let act = Rc::clone(&act_on);
+        let rename = move |name| act(Command::Rename { peer, name });
+        let (title, button) = (words::RENAME_TITLE, words::BUTTON_RENAME);
+        if let Err(error) = ask.ask(title, &now(&named), button, rename) {
+            wasm_bindgen::throw_val(error);
+        }
+    })?;
+    let (act_on, ask, named) = (Rc::clone(act), dialog.clone(), name.clone());
+    listen(&kick, "click", move |_| {
+        let act = Rc::clone(&act_on);
+        let kick = move || act(Command::Kick { peer });
+        let title = words::kick_title(&now(&named));
+        if let Err(error) = ask.confirm(&title, words::BUTTON_KICK, kick) {
+            wasm_bindgen::throw_val(error);
+        }
+    })?;
+    Ok([rename, kick])
 }

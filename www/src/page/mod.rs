@@ -5,26 +5,31 @@ mod battery;
 mod care;
 mod controls;
 mod curves;
+mod dialog;
 mod dom;
 mod draw;
 mod form;
 mod hooks;
+mod hosting;
 mod kept;
 mod members;
+mod motion;
 mod notices;
 mod numbers;
 mod own_device;
 mod pledge;
+mod projector;
 mod ring;
 mod room;
 mod session;
 mod share;
 mod timeline;
 
-use crate::address::{Address, Place};
+use crate::address::{Address, Place, ViewKind};
 use crate::messages::{Failure, FromWorker};
 use crate::rate::Meter;
 use crate::shown::{self, Ending, Phase, Progress};
+use crate::traffic::Traffic;
 use crate::words;
 use dom::{Dom, clear, set_attribute, set_text};
 use js_sys::{Function, Reflect};
@@ -91,6 +96,8 @@ struct State {
     samples: Meter,
     /// Counts bytes on all links.
     bytes: Meter,
+    /// Counts bytes on each link.
+    traffic: Traffic,
     /// The last trace that was asked for.
     trace: Option<String>,
 }
@@ -219,7 +226,14 @@ impl App {
         self.watch_over_start()
     }
 
+    fn is_projector(&self) -> bool {
+        self.address.borrow().view == ViewKind::Projector
+    }
+
     fn show_room(self: &Rc<Self>) -> Result<(), JsValue> {
+        if self.is_projector() {
+            projector::dress(self.dom.document())?;
+        }
         let app = Rc::downgrade(self);
         let act = move |command| {
             if let Some(app) = app.upgrade() {
@@ -237,6 +251,7 @@ impl App {
             &self.dom,
             &self.main,
             &self.window,
+            self.is_projector(),
             Rc::new(act),
             save_trace,
         )?;
@@ -300,7 +315,11 @@ impl App {
         }
         if let Some(room) = &view.room {
             state.bytes.observe(seconds, shown::bytes_sent(room));
+            state.traffic.observe(seconds, room);
             self.name_room_in_address(room.code);
+        }
+        if state.view.as_ref().map(|view| view.host_token) != Some(view.host_token) {
+            hosting::keep(&self.window, &view);
         }
         state.view = Some(view);
     }
@@ -347,6 +366,9 @@ impl App {
 
     /// The first ending counts.
     fn end(&self, ending: Ending) {
+        if self.is_projector() && ending != Ending::Left {
+            projector::try_again(&self.window);
+        }
         self.state.borrow_mut().ending.get_or_insert(ending);
         self.render();
         // Not while its own listener runs: it is freed with the session.
@@ -405,6 +427,7 @@ impl App {
                 samples: rate(&state.samples),
                 bytes: rate(&state.bytes),
             },
+            traffic: &state.traffic,
             device: self.own_device(phase, view),
             url: url.as_deref(),
         })?;

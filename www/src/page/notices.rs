@@ -1,24 +1,26 @@
 //! What is said to the user.
 
-use super::dom::{Dom, clear, show};
+use super::dom::{Dom, show};
 use crate::{format, words};
 use ringtmp_peer::{Notice, NoticeLevel};
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
-use web_sys::HtmlElement;
+use web_sys::{Element, HtmlElement};
 
-/// The list of notices, read out when one is added.
+/// The list of notices, read out when one is added: only that one, and not what stood there before.
 pub(super) struct Notices {
     dom: Dom,
     list: HtmlElement,
-    shown: RefCell<Vec<Notice>>,
+    shown: RefCell<Vec<(Notice, Element)>>,
 }
 
 impl Notices {
     pub(super) fn new(dom: &Dom, parent: &HtmlElement) -> Result<Self, JsValue> {
         let list: HtmlElement = dom.typed(parent, "ul", "notices")?;
-        list.set_attribute("role", "log")?;
+        // A list that is a log is no list to a screen reader; the attribute alone leaves it one.
         list.set_attribute("aria-live", "polite")?;
+        list.set_attribute("aria-relevant", "additions")?;
+        list.set_attribute("aria-label", words::NOTICES)?;
         show(&list, false);
         Ok(Self {
             dom: dom.clone(),
@@ -28,29 +30,52 @@ impl Notices {
     }
 
     pub(super) fn update(&self, notices: Vec<Notice>) -> Result<(), JsValue> {
-        if *self.shown.borrow() == notices {
+        let mut shown = self.shown.borrow_mut();
+        if shown.iter().map(|(notice, _)| notice).eq(&notices) {
             return Ok(());
         }
-        clear(&self.list);
         show(&self.list, !notices.is_empty());
-        for notice in &notices {
-            let (key, level) = match notice.level {
-                NoticeLevel::Information => ("information", words::LEVEL_INFORMATION),
-                NoticeLevel::Warning => ("warning", words::LEVEL_WARNING),
-                NoticeLevel::Error => ("error", words::LEVEL_ERROR),
+        let mut before = std::mem::take(&mut *shown);
+        for notice in notices {
+            let same = before.iter().position(|(other, _)| *other == notice);
+            let item = match same {
+                Some(at) => before.remove(at).1,
+                None => self.item(&notice)?,
             };
-            let item = self.dom.child(&self.list, "li", "notice")?;
-            item.set_attribute("data-level", key)?;
-            self.dom.text(&item, "span", "level", level)?;
-            let body = self.dom.child(&item, "p", "")?;
-            self.dom
-                .text(&body, "strong", "", &format::sentence(&notice.text))?;
-            if !notice.advice.is_empty() {
-                self.dom
-                    .text(&body, "span", "", &format!(" {}", notice.advice))?;
+            shown.push((notice, item));
+        }
+        for (_, item) in before {
+            item.remove();
+        }
+        // Only what is not in its place is moved.
+        let mut place = self.list.first_element_child();
+        for (_, item) in shown.iter() {
+            if place.as_ref() == Some(item) {
+                place = item.next_element_sibling();
+            } else {
+                let next = place.as_ref().map(AsRef::as_ref);
+                self.list.insert_before(item, next)?;
             }
         }
-        *self.shown.borrow_mut() = notices;
         Ok(())
+    }
+
+    fn item(&self, notice: &Notice) -> Result<Element, JsValue> {
+        let (key, level) = match notice.level {
+            NoticeLevel::Information => ("information", words::LEVEL_INFORMATION),
+            NoticeLevel::Warning => ("warning", words::LEVEL_WARNING),
+            NoticeLevel::Error => ("error", words::LEVEL_ERROR),
+        };
+        let item = self.dom.element("li", "notice")?;
+        item.set_attribute("data-level", key)?;
+        self.dom.text(&item, "span", "level", level)?;
+        let body = self.dom.child(&item, "p", "")?;
+        self.dom
+            .text(&body, "strong", "", &format::sentence(&notice.text))?;
+        if !notice.advice.is_empty() {
+            self.dom
+                .text(&body, "span", "", &format!(" {}", notice.advice))?;
+        }
+        Ok(item)
     }
 }

@@ -38,10 +38,10 @@ impl Numbers {
         };
         Ok(Self {
             step: number(words::NUMBER_STEP, "step")?,
-            loss: number(words::NUMBER_LOSS, "")?,
-            accuracy: number(words::NUMBER_ACCURACY, "")?,
-            samples: number(words::NUMBER_SAMPLES, "")?,
-            bytes: number(words::NUMBER_BYTES, "")?,
+            loss: number(words::NUMBER_LOSS, "loss")?,
+            accuracy: number(words::NUMBER_ACCURACY, "accuracy")?,
+            samples: number(words::NUMBER_SAMPLES, "samples")?,
+            bytes: number(words::NUMBER_BYTES, "bytes")?,
             bar,
         })
     }

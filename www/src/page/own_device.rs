@@ -44,7 +44,8 @@ impl App {
         let Some(own) = self.own.get() else {
             return OwnDevice::default();
         };
-        own.awake.want(takes_part(phase, view));
+        own.awake
+            .want(takes_part(phase, view) || self.is_projector());
         OwnDevice {
             battery: own.battery.get(),
             has_touch: own.has_touch,

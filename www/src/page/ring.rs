@@ -1,26 +1,69 @@
-//! Carries out a [`RingDrawing`].
+//! Carries out a [`RingDrawing`], and lets a [`Replay`] move on it.
 
-use super::dom::{Dom, clear, set_text};
-use crate::ring::{Disc, LINE, RingDrawing};
+mod canvas;
+mod discs;
+
+pub(super) use canvas::Canvas;
+
+use super::dom::{Dom, set_text, show};
+use super::motion::{Motion, Moves};
+use crate::replay::Replay;
+use crate::ring::RingDrawing;
 use crate::words;
 use std::cell::RefCell;
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::Element;
+use web_sys::{Element, HtmlElement, Window};
 
 /// The width, in pixels, under which names are left to the table.
 const NARROW_PIXELS: i32 = 430;
 
+/// Seconds after which a replay that no other follows is no longer shown.
+const REPLAY_SECONDS_MAX: f64 = 2.5;
+
 /// The drawing of the ring.
 pub(super) struct Ring {
     section: Element,
+    motion: Motion,
+    moving: Rc<Moving>,
+    legend: HtmlElement,
+    speed: Element,
+}
+
+/// What moves: the canvas, and the replay that runs on it.
+struct Moving {
     canvas: Canvas,
+    replay: RefCell<Option<Running>>,
+}
+
+struct Running {
+    replay: Replay,
+    since: f64,
 }
 
 impl Ring {
-    pub(super) fn new(dom: &Dom, parent: &Element) -> Result<Self, JsValue> {
+    pub(super) fn new(dom: &Dom, parent: &Element, window: &Window) -> Result<Self, JsValue> {
         let section = dom.section(parent, "ring", words::RING_TITLE)?;
         let canvas = Canvas::new(dom, &section)?;
-        Ok(Self { section, canvas })
+        let legend: HtmlElement = dom.typed(&section, "p", "motion")?;
+        for (class, text) in [
+            ("activation", words::MOTION_ACTIVATIONS),
+            ("gradient", words::MOTION_GRADIENTS),
+        ] {
+            let item = dom.child(&legend, "span", "kind")?;
+            dom.child(&item, "span", &format!("dot {class}"))?;
+            dom.text(&item, "span", "", text)?;
+        }
+        let speed = dom.child(&legend, "span", "speed")?;
+        show(&legend, false);
+        let replay = RefCell::default();
+        Ok(Self {
+            section,
+            motion: Motion::new(window)?,
+            moving: Rc::new(Moving { canvas, replay }),
+            legend,
+            speed,
+        })
     }
 
     /// Whether there is too little width for names. An element that is not laid out yet counts as wide.
@@ -28,141 +71,59 @@ impl Ring {
         (1..NARROW_PIXELS).contains(&self.section.client_width())
     }
 
-    /// Shows a drawing, with three lines of text in its middle.
-    pub(super) fn update(&self, drawing: RingDrawing, centre: [String; 3]) -> Result<(), JsValue> {
-        self.canvas.draw(drawing)?;
-        for (line, text) in self.canvas.centre.iter().zip(centre) {
-            set_text(line, &text);
-        }
-        Ok(())
-    }
-}
-
-/// Where a ring is drawn.
-pub(super) struct Canvas {
-    dom: Dom,
-    svg: Element,
-    shapes: Element,
-    /// The lines in the middle. They change with every step, the shapes hardly ever.
-    centre: [Element; 3],
-    shown: RefCell<Option<RingDrawing>>,
-}
-
-impl Canvas {
-    pub(super) fn new(dom: &Dom, parent: &Element) -> Result<Self, JsValue> {
-        let svg = dom.svg(parent, "svg", &[("role", "img")])?;
-        let shapes = dom.svg(&svg, "g", &[])?;
-        let line = |class: &str| {
-            let attributes = [
-                ("class", class),
-                ("dy", "0.35em"),
-                ("text-anchor", "middle"),
-            ];
-            dom.svg(&svg, "text", &attributes)
-        };
-        let centre = [
-            line("centre above")?,
-            line("centre large")?,
-            line("centre below")?,
-        ];
-        Ok(Self {
-            dom: dom.clone(),
-            svg,
-            shapes,
-            centre,
-            shown: RefCell::default(),
-        })
-    }
-
-    /// Draws, unless it is drawn already.
-    pub(super) fn draw(&self, drawing: RingDrawing) -> Result<(), JsValue> {
-        if self.shown.borrow().as_ref() == Some(&drawing) {
-            return Ok(());
-        }
-        let (width, height) = drawing.size;
-        clear(&self.shapes);
-        self.svg
-            .set_attribute("viewBox", &format!("0 0 {width} {height}"))?;
-        self.svg.set_attribute("aria-label", &drawing.summary)?;
-        for (line, shift) in self.centre.iter().zip([-26.0, 2.0, 28.0]) {
-            line.set_attribute("x", &length(width / 2.0))?;
-            line.set_attribute("y", &length(height / 2.0 + shift))?;
-        }
-        for segment in &drawing.segments {
-            let class = if segment.mine {
-                "segment mine"
-            } else {
-                "segment"
-            };
-            let path = self.path(&self.shapes, class, &segment.path)?;
-            self.title(&path, &segment.title)?;
-        }
-        for link in &drawing.links {
-            let closing = if link.closing { " closing" } else { "" };
-            let group = self.group(&format!("link {}{closing}", link.state.key()))?;
-            self.title(&group, &link.title)?;
-            self.path(&group, "arc", &link.path)?;
-            self.path(&group, "arrow", &link.arrow)?;
-        }
-        for disc in &drawing.discs {
-            self.draw_disc(disc)?;
-        }
-        *self.shown.borrow_mut() = Some(drawing);
-        Ok(())
-    }
-
-    fn draw_disc(&self, disc: &Disc) -> Result<(), JsValue> {
-        let mine = if disc.mine { " mine" } else { "" };
-        let group = self.group(&format!("disc {}{mine}", disc.status))?;
-        self.title(&group, &disc.title)?;
-        let ((x, y), radius) = (disc.at, length(disc.radius));
-        let place = [("cx", &*length(x)), ("cy", &*length(y)), ("r", &*radius)];
-        self.dom.svg(&group, "circle", &place)?;
-        self.write(&group, &disc.number, "number", (x, y), "middle")?;
-        if let Some(label) = &disc.label {
-            let (x, y) = label.at;
-            self.write(&group, &label.name, "name", (x, y), label.anchor)?;
-            self.write(&group, &label.layers, "layers", (x, y + LINE), label.anchor)?;
-        }
-        Ok(())
-    }
-
-    fn group(&self, class: &str) -> Result<Element, JsValue> {
-        self.dom.svg(&self.shapes, "g", &[("class", class)])
-    }
-
-    fn path(&self, parent: &Element, class: &str, path: &str) -> Result<Element, JsValue> {
-        self.dom
-            .svg(parent, "path", &[("class", class), ("d", path)])
-    }
-
-    fn write(
+    /// Shows a drawing, with three lines of text in its middle, and what moved lately.
+    pub(super) fn update(
         &self,
-        parent: &Element,
-        text: &str,
-        class: &str,
-        (x, y): (f64, f64),
-        anchor: &str,
+        drawing: RingDrawing,
+        centre: [String; 3],
+        replay: Option<Replay>,
     ) -> Result<(), JsValue> {
-        let attributes = [
-            ("class", class),
-            ("x", &*length(x)),
-            ("y", &*length(y)),
-            ("dy", "0.35em"),
-            ("text-anchor", anchor),
-        ];
-        set_text(&self.dom.svg(parent, "text", &attributes)?, text);
-        Ok(())
-    }
-
-    /// What the pointer reads when it rests on a shape.
-    fn title(&self, shape: &Element, text: &str) -> Result<(), JsValue> {
-        set_text(&self.dom.svg(shape, "title", &[])?, text);
-        Ok(())
+        let moves = self.motion.is_on();
+        let canvas = &self.moving.canvas;
+        canvas.draw(drawing, moves)?;
+        canvas.write_centre(centre);
+        let replay = replay.filter(|_| moves);
+        show(&self.legend, replay.is_some());
+        if let Some(replay) = &replay {
+            set_text(&self.speed, &words::slower(replay.slower));
+        }
+        self.moving.play(replay, self.motion.now());
+        if moves {
+            self.motion.wake(&self.moving)
+        } else {
+            canvas.settle()
+        }
     }
 }
 
-/// A length in units of the drawing.
-fn length(value: f64) -> String {
-    format!("{value:.2}")
+impl Moving {
+    /// Begins a replay, unless it runs already.
+    fn play(&self, replay: Option<Replay>, now: f64) {
+        let mut running = self.replay.borrow_mut();
+        let runs = running.as_ref().map(|running| running.replay.until);
+        if runs != replay.as_ref().map(|replay| replay.until) {
+            *running = replay.map(|replay| Running { replay, since: now });
+        }
+    }
+}
+
+impl Moves for Moving {
+    fn frame(&self, now: f64) -> Result<bool, JsValue> {
+        let walks = self.canvas.walk(now)?;
+        let running = self.replay.borrow();
+        let seconds = running
+            .as_ref()
+            .map_or(f64::INFINITY, |running| (now - running.since) / 1000.0);
+        let playing = running.as_ref().filter(|_| seconds < REPLAY_SECONDS_MAX);
+        match playing {
+            // Held at its end until the next begins.
+            Some(Running { replay, .. }) => {
+                let seconds = seconds.clamp(0.0, replay.seconds() - 1e-3);
+                self.canvas
+                    .show_moment(|place| replay.doing(place, seconds), replay.dots(seconds))?;
+            }
+            None => self.canvas.show_moment(|_| None, std::iter::empty())?,
+        }
+        Ok(walks || playing.is_some())
+    }
 }

@@ -13,8 +13,10 @@ use super::ring::Ring;
 use super::share::Share;
 use super::timeline::Timeline;
 use crate::pledge::changeable;
+use crate::replay::Replay;
 use crate::ring::RingDrawing;
 use crate::shown::{self, Care, Ending, OwnDevice, Phase, Progress};
+use crate::traffic::Traffic;
 use crate::{format, words};
 use ringtmp_core::plan::Plan;
 use ringtmp_peer::{Command, Notice, View};
@@ -26,6 +28,7 @@ use web_sys::{Element, HtmlElement, Window};
 pub(super) struct Room {
     headline: Element,
     sentence: Element,
+    safety: Element,
     run: HtmlElement,
     notices: Notices,
     numbers: Numbers,
@@ -49,6 +52,8 @@ pub(super) struct Content<'a> {
     /// Notices of the page's own.
     pub(super) own_notices: &'a [Notice],
     pub(super) figures: Figures,
+    /// What travels on each link.
+    pub(super) traffic: &'a Traffic,
     /// What is known of this device.
     pub(super) device: OwnDevice,
     /// The link to the room.
@@ -60,6 +65,7 @@ impl Room {
         dom: &Dom,
         parent: &Element,
         window: &Window,
+        projector: bool,
         act: Rc<dyn Fn(Command)>,
         save_trace: impl Fn() + 'static,
     ) -> Result<Self, JsValue> {
@@ -69,6 +75,7 @@ impl Room {
         state.set_attribute("role", "status")?;
         let headline = dom.text(&state, "h1", "", words::JOINING)?;
         let sentence = dom.text(&state, "p", "sentence", "")?;
+        let safety = dom.text(&story, "p", "safety", "")?;
         let run = dom.typed(&story, "p", "run")?;
         let notices = Notices::new(dom, &story)?;
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
@@ -76,17 +83,18 @@ impl Room {
         let controls = Controls::new(dom, &story, window, Rc::clone(&act))?;
         let care = CareNotes::new(dom, &story, Rc::clone(&act))?;
         let pledge = Pledge::new(dom, &story, Rc::clone(&act))?;
-        let ring = Ring::new(dom, &top)?;
+        let ring = Ring::new(dom, &top, window)?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let timeline = Timeline::new(dom, &details, save_trace)?;
-        let curves = Curves::new(dom, &details, window)?;
-        let draw = Draw::new(dom, &details, act)?;
-        let members = Members::new(dom, &details)?;
+        let curves = Curves::new(dom, &details, window, projector)?;
+        let draw = Draw::new(dom, &details, Rc::clone(&act))?;
+        let members = Members::new(dom, &details, act)?;
         let of_room = [numbers_place, details];
         Ok(Self {
             headline,
             sentence,
+            safety,
             run,
             notices,
             numbers,
@@ -110,12 +118,14 @@ impl Room {
             ending,
             own_notices,
             figures,
+            traffic,
             device,
             url,
         } = content;
         let phase = Phase::of(view, ending);
         set_text(&self.headline, phase.headline());
         set_text(&self.sentence, &shown::sentence(phase, view));
+        set_text(&self.safety, &shown::safety(phase, view));
         let run = view.and_then(|view| view.run.as_ref());
         show(&self.run, run.is_some());
         set_text(&self.run, &run.map_or_else(String::new, shown::run_line));
@@ -136,8 +146,8 @@ impl Room {
         let lines = shown::member_lines(view);
         self.members.update(&lines)?;
         let centre = centre(phase, &figures.progress, view);
-        let drawing = RingDrawing::new(view, &lines, self.ring.is_narrow());
-        self.ring.update(drawing, centre)?;
+        let drawing = RingDrawing::new(view, &lines, traffic, self.ring.is_narrow());
+        self.ring.update(drawing, centre, Replay::new(view))?;
         self.timeline.update(view)?;
         self.curves
             .update(&view.points, figures.progress.of, phase == Phase::Training)

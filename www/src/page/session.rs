@@ -1,9 +1,11 @@
 //! The page's end of the worker: starts it, gives it the port of the connections, passes commands on.
 
+use super::hosting;
 use crate::address::Address;
 use crate::messages::{Channels, Entry, FromWorker, Start, TRACE};
 use crate::words;
 use js_sys::Array;
+use ringtmp_core::signal::Form;
 use ringtmp_peer::Command;
 use ringtmp_transport::browser::page::{ChannelMode, Connections};
 use std::cell::RefCell;
@@ -49,6 +51,8 @@ impl Session {
             keep: address.keep,
             memory_bytes: address.memory_bytes,
             medium_bytes_per_second: address.medium_bytes_per_second,
+            form: form(window),
+            host_token: hosting::token(window, &address.place),
         };
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
@@ -143,6 +147,14 @@ fn read(event: &JsValue) -> Result<FromWorker, String> {
         .dyn_ref::<MessageEvent>()
         .and_then(|event| event.data().as_string());
     serde_json::from_str(&json.unwrap_or_default()).map_err(|error| error.to_string())
+}
+
+/// What this device looks like; nothing where the browser does not tell how it is used.
+fn form(window: &Window) -> Option<Form> {
+    let coarse = window.match_media("(pointer: coarse)").ok()??.matches();
+    let screen = window.screen().ok()?;
+    let (width, height) = (screen.width().ok()?, screen.height().ok()?);
+    Some(crate::agent::form(coarse, width.min(height)))
 }
 
 fn own_name(window: &Window) -> Result<String, JsValue> {

@@ -20,6 +20,10 @@ struct Card {
     button: Element,
     code: HtmlElement,
     hint: Element,
+    /// The link as text, for those who cannot scan it.
+    address: Element,
+    /// Leads to the view for many.
+    projector: Element,
     /// The page's own origin, which the link begins with.
     origin: String,
     /// Where other devices find the page; none where they do not.
@@ -54,6 +58,9 @@ impl Share {
         button.set_attribute("type", "button")?;
         button.set_attribute("aria-live", "polite")?;
         let hint = dom.child(&section, "p", "hint")?;
+        let address = dom.child(&section, "p", "address")?;
+        let projector = dom.text(&section, "a", "button", words::PROJECTOR)?;
+        projector.set_attribute("target", "_blank")?;
         show(&section, false);
         let (owned_window, input, label) = (window.clone(), link.clone(), button.clone());
         listen(&button, "click", move |_| {
@@ -74,6 +81,8 @@ impl Share {
             button,
             code,
             hint,
+            address,
+            projector,
             origin,
             reach: RefCell::new(reach),
             url: RefCell::default(),
@@ -124,6 +133,9 @@ impl Card {
             Some(reach) => format!("{}{path}", reach.origin),
             None => url.to_owned(),
         };
+        set_text(&self.address, &link);
+        self.projector
+            .set_attribute("href", &format!("{path}?view=projector"))?;
         if self.link.value() != link {
             self.link.set_value(&link);
             set_text(&self.button, words::SHARE_COPY);

@@ -38,24 +38,28 @@ impl Phase {
         let participants = view
             .and_then(|view| view.room.as_ref())
             .map_or(0, participants);
+        let governs = view.is_some_and(governs);
         let is_here = !matches!(self, Self::Refused | Self::Broken | Self::Left);
         let is_on = matches!(self, Self::Training | Self::Paused | Self::Reconfiguring);
         let hands_on = is_on && view.is_some_and(has_neighbours);
         let leaves = is_on && own_status(view) == Some(MemberStatus::Leaving);
         Controls {
-            start: self == Self::Waiting && participants > 0,
-            start_again: matches!(self, Self::Finished | Self::Stopped) && participants > 0,
-            begin_anew: self == Self::Lacking && participants > 0,
-            pause: self == Self::Training,
-            resume: self == Self::Paused,
-            stop: matches!(
-                self,
-                Self::WarmingUp
-                    | Self::Training
-                    | Self::Paused
-                    | Self::Reconfiguring
-                    | Self::Lacking
-            ),
+            start: governs && self == Self::Waiting && participants > 0,
+            start_again: governs
+                && matches!(self, Self::Finished | Self::Stopped)
+                && participants > 0,
+            begin_anew: governs && self == Self::Lacking && participants > 0,
+            pause: governs && self == Self::Training,
+            resume: governs && self == Self::Paused,
+            stop: governs
+                && matches!(
+                    self,
+                    Self::WarmingUp
+                        | Self::Training
+                        | Self::Paused
+                        | Self::Reconfiguring
+                        | Self::Lacking
+                ),
             leave: is_here && !hands_on && !leaves,
             hand_on: hands_on && !leaves,
             leave_now: is_here && leaves,
@@ -66,6 +70,12 @@ impl Phase {
             ),
         }
     }
+}
+
+/// Whether this device may start, pause and stop the run: as the host, or because there is none.
+fn governs(view: &View) -> bool {
+    let host = view.room.as_ref().and_then(|room| room.host);
+    host.is_none_or(|host| Some(host) == view.me)
 }
 
 /// What this device does.

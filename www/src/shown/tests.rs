@@ -11,6 +11,7 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
         executor: ExecutorKind::Cpu,
         adapter: "wasm".to_owned(),
         memory_bytes: None,
+        form: None,
     };
     MemberView {
         peer: PeerId(peer),
@@ -25,7 +26,7 @@ fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
 }
 
 /// Three members: 2 then 1 in the ring of three layers, and 3, which watches. We are 1.
-fn view() -> View {
+pub(crate) fn view() -> View {
     let plan = Plan {
         order: vec![PeerId(2), PeerId(1)],
         cuts: vec![0, 1, 3],
@@ -63,6 +64,7 @@ fn view() -> View {
             code: "0123456789abcdef".parse().expect("a code"),
             state: RoomState::Training,
             members,
+            host: None,
             plan: Some(plan),
             result: None,
             recoveries: Vec::new(),
@@ -94,6 +96,7 @@ fn view() -> View {
             received: 20,
         }],
         fresh: Vec::new(),
+        host_token: None,
         notices: vec![
             notice(NoticeLevel::Information, "first", ""),
             notice(NoticeLevel::Warning, "second", ""),
@@ -273,7 +276,7 @@ fn notices_put_what_is_worst_and_newest_first() {
 fn what_lies_twice_is_called_safe_and_what_lies_with_one_device_is_not() {
     let mut view = view();
     room(&mut view).stable = Some(Version(12));
-    let says = |view: &View| sentence(Phase::Training, Some(view));
+    let says = |view: &View| safety(Phase::Training, Some(view));
     assert!(says(&view).ends_with("12 steps are safe: they lie with two devices."));
     let plan = room(&mut view).plan.as_mut().expect("a plan");
     plan.order.truncate(1);

@@ -28,6 +28,7 @@ fn member(id: u64, kind: DeviceKind, name: &str, bytes: &[(u64, u64)]) -> Member
             executor,
             adapter: "a processor".to_owned(),
             memory_bytes: None,
+            form: None,
         },
         status: MemberStatus::Training,
         links: bytes.iter().map(link).collect(),
@@ -86,6 +87,7 @@ pub(crate) fn training() -> View {
             code: RoomCode::from_random([0; 10]),
             state: RoomState::Training,
             members,
+            host: None,
             plan: Some(plan),
             result: None,
             recoveries: Vec::new(),
@@ -100,6 +102,7 @@ pub(crate) fn training() -> View {
         ],
         links: Vec::new(),
         fresh: Vec::new(),
+        host_token: None,
         notices: Vec::new(),
     }
 }

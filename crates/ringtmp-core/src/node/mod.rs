@@ -312,6 +312,8 @@ impl Node {
                 self.output.push_back(Output::Event(Event::Points(points)));
             }
             ServerMessage::Created { .. }
+            | ServerMessage::Host { .. }
+            | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Refused { .. } => {}
         }

@@ -138,6 +138,11 @@ impl Room {
 
     /// A member is gone, on purpose or not.
     pub fn leave(&mut self, now: Time, peer: PeerId) {
+        self.gone(now, peer, "left the ring");
+    }
+
+    /// A member is gone, and in which way, as the others are told.
+    pub(super) fn gone(&mut self, now: Time, peer: PeerId, how: &str) {
         let Some(index) = self.members.iter().position(|member| member.peer == peer) else {
             return;
         };
@@ -150,7 +155,7 @@ impl Room {
                 let layers = usize::from(layers.start.0)..usize::from(layers.end.0);
                 let layers = layers_in_words(&layers);
                 let name = member.device.name;
-                self.lost(now, format!("{name} left the ring, and with it {layers}"));
+                self.lost(now, format!("{name} {how}, and with it {layers}"));
             }
             _ => {
                 self.start_if_measured(now);

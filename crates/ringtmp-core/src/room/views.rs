@@ -14,6 +14,7 @@ impl Room {
                 .iter()
                 .map(|member| self.member_view(member))
                 .collect(),
+            host: self.host.here(&self.members),
             plan: self.plan.clone(),
             result: self.result.clone(),
             recoveries: self.recovering.told(),

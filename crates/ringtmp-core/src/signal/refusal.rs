@@ -38,6 +38,15 @@ pub enum Refusal {
         /// The peer's version.
         theirs: u16,
     },
+    /// Something that only the host may do.
+    #[error("only {host}, who opened the room, may do that")]
+    OnlyHost {
+        /// Its name.
+        host: String,
+    },
+    /// Something that only the host may do, who is not here.
+    #[error("only who opened the room may do that, and is not here")]
+    NoHost,
     /// Too many messages.
     #[error("too many messages in a short time; the server closed the connection")]
     TooFast,

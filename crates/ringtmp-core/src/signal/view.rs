@@ -46,6 +46,9 @@ pub struct RoomView {
     pub state: RoomState,
     /// Members in the order they came.
     pub members: Vec<MemberView>,
+    /// The member that opened it, while it is there: it alone may start, pause and stop. Without one everybody may.
+    #[serde(default)]
+    pub host: Option<PeerId>,
     /// The plan in force or being prepared.
     pub plan: Option<Plan>,
     /// The result, once finished.

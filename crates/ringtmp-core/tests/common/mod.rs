@@ -56,6 +56,7 @@ pub(crate) fn device() -> Device {
         executor: ExecutorKind::Gpu,
         adapter: "x".repeat(500),
         memory_bytes: None,
+        form: None,
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn training(
         code,
         state: RoomState::Waiting,
         members: Vec::new(),
+        host: None,
         plan: None,
         result: None,
         recoveries: Vec::new(),

@@ -14,10 +14,10 @@ use crate::view::{Command, NoticeLevel, ServerState, View};
 use crate::workshop::{Circumstances, OwnSamples, Workshop};
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
-use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::ids::{MemberToken, PeerId, RoomCode};
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, PROTOCOL_VERSION, Point, Role, RunDescriptor,
-    ServerMessage,
+    ClientMessage, Device, DeviceKind, ExecutorKind, Form, PROTOCOL_VERSION, Point, Role,
+    RunDescriptor, ServerMessage,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
 use ringtmp_transport::{Connector, Signalling};
@@ -66,6 +66,10 @@ pub struct Own {
     pub keep: Option<Keep>,
     /// Bytes per second of the medium (a Wi-Fi) that it shares with all others that name one, if that is known.
     pub medium_bytes_per_second: Option<f64>,
+    /// What the device looks like to people, if that is known.
+    pub form: Option<Form>,
+    /// If its user has opened the room before: what shows that.
+    pub host_token: Option<MemberToken>,
 }
 
 impl Own {
@@ -137,10 +141,7 @@ pub async fn run(
     let signalling = match Signalling::connect(&setup.server).await {
         Ok(signalling) => signalling,
         Err(error) => {
-            let mut progress = Progress::new(
-                setup.role,
-                device(&setup.name, None, setup.own.memory_bytes),
-            );
+            let mut progress = Progress::new(setup.role, device(&setup.name, None, &setup.own));
             progress.server(ServerState::Lost {
                 reason: error.to_string(),
                 comes_back: false,
@@ -165,10 +166,7 @@ pub async fn run_over(
     commands: mpsc::Receiver<Command>,
     mut publish: impl FnMut(View),
 ) -> Result<(), PeerError> {
-    let mut progress = Progress::new(
-        setup.role,
-        device(&setup.name, None, setup.own.memory_bytes),
-    );
+    let mut progress = Progress::new(setup.role, device(&setup.name, None, &setup.own));
     progress.tell_points(setup.own.points.take());
     progress.server(ServerState::Connected);
     publish(progress.take());
@@ -184,7 +182,7 @@ pub async fn run_over(
     result
 }
 
-fn device(name: &str, executor: Option<&Executor>, memory_bytes: Option<u64>) -> Device {
+fn device(name: &str, executor: Option<&Executor>, own: &Own) -> Device {
     let kind = if cfg!(target_arch = "wasm32") {
         DeviceKind::Tab
     } else {
@@ -200,7 +198,8 @@ fn device(name: &str, executor: Option<&Executor>, memory_bytes: Option<u64>) ->
         name: name.to_owned(),
         executor: computes,
         adapter,
-        memory_bytes,
+        memory_bytes: own.memory_bytes,
+        form: own.form,
     }
 }
 
@@ -214,7 +213,7 @@ async fn enter(
         Role::Participant => Some(open_executor(setup.executor, progress).await?),
         Role::Spectator => None,
     };
-    let device = device(&setup.name, executor.as_ref(), setup.own.memory_bytes);
+    let device = device(&setup.name, executor.as_ref(), &setup.own);
     progress.set_device(device.clone());
     let room = room(&mut signalling, setup.entry, setup.own.keep.as_ref()).await?;
     let has_data = setup.role == Role::Participant && setup.own.samples != OwnSamples::None;
@@ -226,6 +225,9 @@ async fn enter(
         has_data,
     })?;
     let welcome = next_message(&mut signalling).await?;
+    if let Some(token) = setup.own.host_token {
+        signalling.send(&ClientMessage::Claim { token })?;
+    }
     let (me, run, id) = match &welcome {
         ServerMessage::Welcome {
             peer, run, room, ..
@@ -363,6 +365,8 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Answers { .. } => "answers",
         ServerMessage::Clock { .. } => "clock",
         ServerMessage::Progress { .. } => "progress",
+        ServerMessage::Host { .. } => "host",
+        ServerMessage::Kicked { .. } => "kicked",
         ServerMessage::Released => "released",
         ServerMessage::Refused { .. } => "refused",
     };

@@ -28,6 +28,7 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 pub(crate) use links::{LinkEvent, Links};
+use parting::{ask, is_released, sent_away};
 use record::Record;
 use returning::{Door, WayBack};
 use ringtmp_compute::Executor;
@@ -152,7 +153,13 @@ impl Shell {
                     self.leave();
                     return Ok(());
                 }
-                Happening::Server(message) => self.server_said(*message, progress),
+                Happening::Server(message) => {
+                    if let Some(by) = sent_away(&message) {
+                        self.leave();
+                        return Err(PeerError::Kicked(by));
+                    }
+                    self.server_said(*message, progress)
+                }
                 Happening::Knocked(signalling) => {
                     self.knock(*signalling, progress);
                     None
@@ -466,26 +473,5 @@ impl Shell {
         let report = self.node.plan().map(|_| self.record.due());
         let due = [wake, view, report].into_iter().flatten().min();
         due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()))
-    }
-}
-
-/// Whether the room can do without this peer, which wanted to leave.
-fn is_released(message: &Result<ServerMessage, SignallingError>) -> bool {
-    matches!(message, Ok(ServerMessage::Released))
-}
-
-/// What the room is asked for by a command, if it is the room that is asked.
-fn ask(command: &Command) -> Option<ClientMessage> {
-    match command {
-        Command::Start => Some(ClientMessage::Start),
-        Command::HandOn => Some(ClientMessage::HandOn),
-        Command::Pause => Some(ClientMessage::Pause),
-        Command::Resume => Some(ClientMessage::Resume),
-        Command::Stop => Some(ClientMessage::Stop),
-        Command::Pledge { memory_bytes } => Some(ClientMessage::Pledge {
-            memory_bytes: *memory_bytes,
-        }),
-        Command::Leave => Some(ClientMessage::Leave),
-        Command::TrainOn { .. } | Command::LoseGpu => None,
     }
 }

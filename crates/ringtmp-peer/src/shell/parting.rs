@@ -6,7 +6,8 @@ use crate::view::{Command, NoticeLevel};
 use ringtmp_compute::{Executor, ExecutorKind as Computes};
 use ringtmp_core::ids::Epoch;
 use ringtmp_core::node::Input;
-use ringtmp_core::signal::{ClientMessage, ExecutorKind};
+use ringtmp_core::signal::{ClientMessage, ExecutorKind, ServerMessage};
+use ringtmp_transport::SignallingError;
 
 impl Shell {
     /// What a command changes here, whatever the room makes of it.
@@ -19,7 +20,12 @@ impl Shell {
                     executor.lose();
                 }
             }
-            Command::Start
+            Command::Rename { peer, name } if *peer == self.record.me() => {
+                self.door.device.name.clone_from(name);
+            }
+            Command::Rename { .. }
+            | Command::Kick { .. }
+            | Command::Start
             | Command::Pause
             | Command::Resume
             | Command::Stop
@@ -80,5 +86,39 @@ impl Shell {
             executor: kind,
             adapter,
         })
+    }
+}
+
+/// Whether the room can do without this peer, which wanted to leave.
+pub(super) fn is_released(message: &Result<ServerMessage, SignallingError>) -> bool {
+    matches!(message, Ok(ServerMessage::Released))
+}
+
+/// By whom this peer was sent away, if it was.
+pub(super) fn sent_away(message: &Result<ServerMessage, SignallingError>) -> Option<String> {
+    match message {
+        Ok(ServerMessage::Kicked { by }) => Some(by.clone()),
+        _ => None,
+    }
+}
+
+/// What the room is asked for by a command, if it is the room that is asked.
+pub(super) fn ask(command: &Command) -> Option<ClientMessage> {
+    match command {
+        Command::Start => Some(ClientMessage::Start),
+        Command::HandOn => Some(ClientMessage::HandOn),
+        Command::Pause => Some(ClientMessage::Pause),
+        Command::Resume => Some(ClientMessage::Resume),
+        Command::Stop => Some(ClientMessage::Stop),
+        Command::Pledge { memory_bytes } => Some(ClientMessage::Pledge {
+            memory_bytes: *memory_bytes,
+        }),
+        Command::Leave => Some(ClientMessage::Leave),
+        Command::Kick { peer } => Some(ClientMessage::Kick { peer: *peer }),
+        Command::Rename { peer, name } => Some(ClientMessage::Rename {
+            peer: *peer,
+            name: name.clone(),
+        }),
+        Command::TrainOn { .. } | Command::LoseGpu => None,
     }
 }

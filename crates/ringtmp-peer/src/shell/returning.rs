@@ -182,6 +182,8 @@ impl Shell {
             Refusal::NoSuchRoom { .. }
             | Refusal::RoomFull { .. }
             | Refusal::ServerFull { .. }
+            | Refusal::OnlyHost { .. }
+            | Refusal::NoHost
             | Refusal::TooFast
             | Refusal::TooLong { .. }
             | Refusal::Malformed { .. }

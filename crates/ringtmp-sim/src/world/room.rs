@@ -104,6 +104,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | ServerMessage::AreYouThere { .. }
             | ServerMessage::Answers { .. }
             | ServerMessage::Welcome { .. }
+            | ServerMessage::Host { .. }
+            | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Signal { .. }
             | ServerMessage::Commit { .. }

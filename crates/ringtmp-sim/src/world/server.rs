@@ -110,6 +110,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             executor: ExecutorKind::Cpu,
             adapter: String::new(),
             memory_bytes: self.scenario.devices[i].memory_bytes,
+            form: None,
         }
     }
 

@@ -1,0 +1,92 @@
+//! Accessibility, as far as axe-core can tell: contrast (WCAG AA), names, roles, landmarks. `cargo xtask setup` fetches it.
+
+use super::stage::trains;
+use super::{JOIN_MAX, RUN_MAX, ring};
+use anyhow::{Result, ensure};
+use ringtmp_peer::View;
+use ringtmp_tests::{BrowserKind, Look, Tab, Theatre, repository};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// The version and digest of what is run.
+const FILE: &str = "target/tools/axe-core-4.14.1.min.js";
+const SHA256: &str = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c";
+
+/// What is checked: all that WCAG 2.2 asks for at levels A and AA, and what axe's authors hold to be good practice.
+const TAGS: &str = r#"["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]"#;
+
+/// axe-core; nothing, aloud, where it is not.
+fn axe() -> Result<Option<String>> {
+    let Ok(script) = std::fs::read_to_string(repository().join(FILE)) else {
+        eprintln!("SKIP: {FILE} is missing; `cargo xtask setup` fetches it where there is npm");
+        return Ok(None);
+    };
+    let digest = Sha256::digest(script.as_bytes());
+    let digest = digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    ensure!(digest == SHA256, "{FILE} is not what it was: {digest}");
+    Ok(Some(script))
+}
+
+/// Everything that axe finds fault with, on a phone and on a laptop, light and dark.
+async fn check(tab: &Tab, axe: &str, name: &str) -> Result<()> {
+    for (width, dark) in [(360, false), (1280, false), (1280, true)] {
+        tab.look(Look {
+            width,
+            height: 900,
+            scale: 1.0,
+            dark,
+        })
+        .await?;
+        tab.execute(&format!("if (!globalThis.axe) {{ {axe} }}"))
+            .await?;
+        let found = tab
+            .execute(&format!(
+                "return axe.run(document, {{ runOnly: {TAGS}, resultTypes: ['violations'] }}).then(result =>
+                    result.violations.flatMap(fault => fault.nodes.map(node =>
+                        `${{fault.id}}: ${{node.html.slice(0, 160)}} ${{node.failureSummary.slice(0, 200)}}`)))"
+            ))
+            .await?;
+        let faults: Vec<String> = serde_json::from_value(found)?;
+        ensure!(
+            faults.is_empty(),
+            "{name}, {width} wide, dark {dark}:\n{}",
+            faults.join("\n")
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn axe_finds_no_fault_with_any_view_of_the_page() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let Some(axe) = axe()? else { return Ok(()) };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let first = browser.tab(&theatre.url("/")).await?;
+    first.wait_for_text(JOIN_MAX, "Create room").await?;
+    check(&first, &axe, "the first page").await?;
+
+    let settings = "executor=cpu&steps=100000&pace=4e8";
+    let (tabs, room) = ring(&theatre, &[&browser], settings, 1).await?;
+    tabs[0]
+        .wait_for_text(JOIN_MAX, "Training starts with one more")
+        .await?;
+    check(&tabs[0], &axe, "a room that waits").await?;
+    let second = theatre.url(&format!("/r/{room}?executor=cpu"));
+    let second = browser.tab(&second).await?;
+    let curve = |view: &View| trains(view) && view.points.len() > 10;
+    tabs[0].wait_for(RUN_MAX, "a curve", curve).await?;
+    check(&tabs[0], &axe, "the host's page").await?;
+    let hall = browser
+        .tab(&theatre.url(&format!("/r/{room}?view=projector")))
+        .await?;
+    hall.wait_for(RUN_MAX, "a curve", curve).await?;
+    check(&hall, &axe, "the projector's view").await?;
+    tabs[0].press("Stop").await?;
+    second.wait_for_text(JOIN_MAX, "stopped on purpose").await?;
+    check(&second, &axe, "a guest's page after the end").await
+}

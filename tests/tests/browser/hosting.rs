@@ -1,0 +1,195 @@
+//! What only the host of a room may do, on real pages; and the view for a room full of people.
+
+use super::stage::{pictures, trains};
+use super::{JOIN_MAX, RUN_MAX, ring, view};
+use anyhow::{Context, Result, ensure};
+use ringtmp_core::signal::RoomState;
+use ringtmp_peer::{NoticeLevel, View};
+use ringtmp_tests::{BrowserKind, Look, Tab, Theatre};
+
+/// Texts of the buttons that can be pressed.
+async fn buttons(tab: &Tab) -> Result<Vec<String>> {
+    let seen = "return [...document.querySelectorAll('button')]
+        .filter(button => button.offsetParent !== null).map(button => button.textContent)";
+    Ok(serde_json::from_value(tab.execute(seen).await?)?)
+}
+
+/// Presses a button in the row of a device, and answers the question that it asks: with a text, or with yes.
+async fn of_device(tab: &Tab, name: &str, button: &str, text: Option<&str>) -> Result<()> {
+    let text = text.map_or("null".to_owned(), |text| format!("{text:?}"));
+    let script = format!(
+        "const row = [...document.querySelectorAll('tr.member')]
+            .find(row => row.querySelector('.name').textContent === {name:?});
+        [...row.querySelectorAll('button')].find(button => button.textContent === {button:?}).click();
+        const dialog = document.querySelector('dialog[open]');
+        if ({text} !== null) dialog.querySelector('input').value = {text};
+        dialog.querySelector('.primary').click();
+        return document.querySelector('dialog[open]') === null"
+    );
+    ensure!(
+        tab.execute(&script).await? == true,
+        "the question is answered"
+    );
+    Ok(())
+}
+
+fn names(view: &View) -> Vec<String> {
+    let members = view.room.iter().flat_map(|room| &room.members);
+    members.map(|member| member.device.name.clone()).collect()
+}
+
+#[tokio::test]
+async fn the_host_governs_its_room_also_after_a_reload_and_a_guest_cannot() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let settings = "executor=cpu&steps=100000&pace=4e8";
+    let (mut tabs, room) = ring(&theatre, &[&browser; 2], settings, 1).await?;
+    let third = theatre.url(&format!("/r/{room}?executor=cpu&name=third"));
+    tabs.push(browser.tab(&third).await?);
+    let [host, guest, third] = &tabs[..] else {
+        anyhow::bail!("three tabs");
+    };
+    host.wait_for(RUN_MAX, "training", trains).await?;
+    guest.wait_for(RUN_MAX, "training", trains).await?;
+
+    // A guest has no buttons for what it may not do, and is refused by name if it asks all the same.
+    let seen = buttons(guest).await?;
+    for text in ["Pause", "Stop", "Send away"] {
+        ensure!(!seen.contains(&text.to_owned()), "{text} is in {seen:?}");
+    }
+    ensure!(
+        seen.iter().filter(|text| *text == "Rename").count() == 1,
+        "{seen:?}"
+    );
+    guest
+        .execute(r#"ringtmp.command('{"command":"stop"}')"#)
+        .await?;
+    let refused = |view: &View| {
+        let mut errors = view
+            .notices
+            .iter()
+            .filter(|notice| notice.level == NoticeLevel::Error);
+        errors.any(|notice| notice.text.contains("who opened the room, may do that"))
+    };
+    let told = guest.wait_for(JOIN_MAX, "a refusal", refused).await?;
+    ensure!(trains(&told), "the run goes on");
+
+    // Names are for everybody.
+    of_device(host, "third", "Rename", Some("bench 3")).await?;
+    let renamed = |view: &View| names(view).contains(&"bench 3".to_owned());
+    guest.wait_for(JOIN_MAX, "another name", renamed).await?;
+
+    // Who is sent away is told why, and does not come back by itself.
+    of_device(host, "bench 3", "Send away", None).await?;
+    third
+        .wait_for_text(JOIN_MAX, "who opened the room, has sent this device away")
+        .await?;
+    let two = |view: &View| names(view).len() == 2 && trains(view);
+    host.wait_for(RUN_MAX, "a ring of two", two).await?;
+    ensure!(third.state().await? == "broken");
+    pictures(third, "sent-away").await?;
+
+    // After a reload the same tab is the host again.
+    host.execute("location.reload()").await?;
+    let governs = |view: &View| {
+        let room = view.room.as_ref();
+        room.is_some_and(|room| room.host.is_some() && room.host == view.me) && trains(view)
+    };
+    host.wait_for(RUN_MAX, "the host again", governs).await?;
+    let seen = buttons(host).await?;
+    ensure!(seen.contains(&"Stop".to_owned()), "{seen:?}");
+    host.press("Stop").await?;
+    let stopped = host.wait_for_text(JOIN_MAX, "stopped on purpose").await?;
+    ensure!(
+        stopped.contains(" steps"),
+        "the result so far is told: {stopped}"
+    );
+    let done = |view: &View| {
+        let room = view.room.as_ref();
+        let steps = room
+            .and_then(|room| room.result.as_ref())
+            .map(|result| result.steps);
+        (
+            room.map(|room| room.state.clone()),
+            steps,
+            view.points.len(),
+        )
+    };
+    let (state, steps, points) = done(&view(guest).await?);
+    ensure!(
+        matches!(state, Some(RoomState::Stopped { .. })),
+        "{state:?}"
+    );
+    ensure!(steps > Some(0), "{steps:?}");
+    // It really stops: nobody makes another step.
+    guest
+        .execute("return new Promise(done => setTimeout(done, 1500))")
+        .await?;
+    ensure!(done(&view(guest).await?).2 == points, "no point is added");
+    Ok(())
+}
+
+/// What sticks out of the window, and the height of the smallest of the three large numbers, in shares of the window's.
+const FITS: &str = "
+    const shown = [...document.querySelectorAll('h1, dd, .ring svg, .code svg, .plot svg')]
+        .filter(element => element.checkVisibility());
+    const out = shown.filter(element => {
+        const box = element.getBoundingClientRect();
+        return box.right > innerWidth + 1 || box.bottom > innerHeight + 1 || box.left < -1 || box.top < -1;
+    });
+    const numbers = [...document.querySelectorAll('dd')].filter(element => element.checkVisibility());
+    const heights = numbers.map(element => parseFloat(getComputedStyle(element).fontSize) / innerHeight);
+    return [shown.length, out.map(element => element.outerHTML.slice(0, 80)).join(), numbers.length, Math.min(...heights)]";
+
+#[tokio::test]
+async fn a_projector_shows_ring_curve_numbers_and_code_on_one_screen_and_nothing_to_press()
+-> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let settings = "executor=cpu&steps=100000&pace=4e8";
+    let (tabs, room) = ring(&theatre, &[&browser; 3], settings, 0).await?;
+    let others = theatre.browser(BrowserKind::Chromium).await?;
+    let screen = others.tab("about:blank").await?;
+    for (width, height) in [(1920, 1080), (1280, 720)] {
+        let look = Look {
+            width,
+            height,
+            scale: 1.0,
+            dark: false,
+        };
+        screen.look(look).await?;
+        screen
+            .goto(&theatre.url(&format!("/r/{room}?view=projector&name=hall")))
+            .await?;
+        let curve = |view: &View| trains(view) && view.points.len() > 10;
+        screen.wait_for(RUN_MAX, "a curve", curve).await?;
+        screen.wait_for_text(JOIN_MAX, "slower than it was").await?;
+        if let Some(folder) = std::env::var_os("RINGTMP_LOOK") {
+            let path = std::path::Path::new(&folder).join(format!("projector-{width}.png"));
+            std::fs::write(path, screen.screenshot().await?)?;
+        }
+        let fits = screen.execute(FITS).await?;
+        ensure!(fits[0].as_u64() >= Some(7) && fits[1] == "", "{fits}");
+        ensure!(fits[2] == 3 && fits[3].as_f64() > Some(0.08), "{fits}");
+        let seen = buttons(&screen).await?;
+        ensure!(seen.is_empty(), "{seen:?}");
+        let dark = "return getComputedStyle(document.body).backgroundColor";
+        let dark = screen.execute(dark).await?;
+        ensure!(
+            dark == "rgb(13, 17, 20)",
+            "dark though the system is light: {dark}"
+        );
+    }
+    ensure!(view(&screen).await?.device.name == "hall");
+    // It follows by itself.
+    tabs[0].press("Stop").await?;
+    screen.wait_for_text(JOIN_MAX, "stopped on purpose").await?;
+    let context = screen.text().await?;
+    ensure!(!context.contains("Train again"), "{context}");
+    tabs.first().context("a tab")?;
+    Ok(())
+}
