@@ -185,6 +185,34 @@ fn a_link_that_is_lost_again_and_again_costs_one_of_its_ends_its_place() {
 }
 
 #[test]
+fn of_a_link_that_is_lost_again_the_end_that_answers_stays() {
+    // Whichever of the two reports it, and is silent or not.
+    for (reports, silent) in [(10, 11), (11, 10), (11, 11)] {
+        let mut server = Server::new(ServerLimits::default());
+        let mut plan = training(&mut server);
+        let silent_peer = plan.order[silent as usize - 10];
+        for time in 0..2 {
+            let lost = ClientMessage::LinkLost {
+                epoch: plan.epoch,
+                peer: plan.order[if reports == 10 { 1 } else { 0 }],
+                reason: "nothing was heard".to_owned(),
+            };
+            let (epoch, _) = halted(&server.say(reports, &lost)).expect("a halt");
+            let mut next = None;
+            for connection in (10..13).filter(|other| time == 0 || *other != silent) {
+                let held = holds(epoch, plan.epoch, 2, &[(2, &[0, 1, 2, 3])]);
+                next = next.or(prepared(&server.say(connection, &held)));
+            }
+            server.now = server.now + HALT_WAIT_MAX;
+            next = next.or(prepared(&server.input(LobbyInput::Tick)));
+            plan = next.expect("a plan");
+        }
+        assert_eq!(plan.stages(), 2);
+        assert!(!plan.order.contains(&silent_peer), "{reports} {silent}");
+    }
+}
+
+#[test]
 fn who_comes_while_training_goes_on_is_taken_in_at_rest() {
     let mut server = Server::new(ServerLimits::default());
     let (code, plan) = training_in(&mut server);

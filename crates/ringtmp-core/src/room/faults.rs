@@ -3,6 +3,7 @@
 use super::recovery::LINK_LOSSES_MAX;
 use super::{REASON_CHARS_MAX, Room, WARM_UP_MAX};
 use crate::ids::{Epoch, PeerId};
+use crate::signal::RoomState;
 use crate::time::Time;
 
 impl Room {
@@ -90,7 +91,24 @@ impl Room {
         if *losses < LINK_LOSSES_MAX {
             return self.halt(now, reason, Some(to));
         }
-        self.cut_out(now, self.worse_linked(ends), reason);
+        self.halt_unlinked(now, reason, to, ends);
+    }
+
+    /// Does without the worse linked of two members, unless one of them is gone by now: then it was that one.
+    pub(super) fn separate(&mut self, ends: [PeerId; 2]) {
+        let there = |peer: &PeerId| self.participants().any(|member| member.peer == *peer);
+        if !ends.iter().all(there) {
+            return;
+        }
+        let worse = self.worse_linked(ends);
+        let reason = match &self.state {
+            RoomState::Reconfiguring { reason } => reason.clone(),
+            _ => "a link was lost again and again".to_owned(),
+        };
+        let mut members = self.members.iter_mut();
+        if let Some(member) = members.find(|member| member.peer == worse) {
+            member.cut_out = Some(reason);
+        }
     }
 
     /// Of two members, that with more lost links; of equals, the one that came later.

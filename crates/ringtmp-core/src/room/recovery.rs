@@ -48,6 +48,8 @@ struct Halt {
     /// None once nobody is waited for any more who could answer.
     due: Option<Time>,
     accused: Option<PeerId>,
+    /// The ends of a link that is lost again and again: without one of them, should both be there.
+    unlinked: Option<[PeerId; 2]>,
     answers: BTreeMap<PeerId, Holding>,
 }
 
@@ -211,6 +213,7 @@ impl Room {
             began: now,
             due: Some(now + HALT_WAIT_MAX),
             accused,
+            unlinked: None,
             answers: BTreeMap::new(),
         });
         self.epoch = self.next_epoch();
@@ -279,11 +282,28 @@ impl Room {
         self.resume_if_all_answered(now);
     }
 
+    /// The link between these was lost too often: as [`Room::halt`], and without one of them if both answer.
+    pub(super) fn halt_unlinked(
+        &mut self,
+        now: Time,
+        reason: String,
+        accused: PeerId,
+        ends: [PeerId; 2],
+    ) {
+        self.halt(now, reason, Some(accused));
+        if let Some(halt) = &mut self.recovering.halt {
+            halt.unlinked = Some(ends);
+        }
+    }
+
     /// Goes on with those who have answered, from the newest version of which they hold every layer.
     fn resume(&mut self, now: Time) {
-        let Some(halt) = self.recovering.halt.take() else {
+        let Some(mut halt) = self.recovering.halt.take() else {
             return;
         };
+        if let Some(ends) = halt.unlinked.take() {
+            self.separate(ends);
+        }
         let reached = halt.answers.values().map(|holding| holding.updates.0).max();
         // Who has obeyed a plan of another past holds copies of that.
         let mut answers = halt.answers.clone();
