@@ -63,7 +63,7 @@ impl Bars {
             let y = top + ROW * row as f64;
             bar.draw(y, scale, &mut text);
         }
-        text.push_str("</svg>\n");
+        text.push_str("</svg></figure>\n");
         text
     }
 }
@@ -190,7 +190,7 @@ impl Lines {
                 );
             }
         }
-        text.push_str("</svg>\n");
+        text.push_str("</svg></figure>\n");
         text
     }
 
@@ -262,7 +262,7 @@ impl Lines {
 pub(crate) fn open(title: &str, height: f64) -> String {
     let title = escaped(title);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n\
+        "<figure><svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\">\n\
          <text class=\"title\" x=\"8\" y=\"18\">{title}</text>\n"
     )
 }

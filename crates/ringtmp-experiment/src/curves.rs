@@ -80,7 +80,7 @@ impl Curves {
                 ),
             );
         }
-        text.push_str("</svg>\n");
+        text.push_str("</svg></figure>\n");
         text
     }
 }

@@ -123,7 +123,7 @@ pub(crate) fn finding(groups: &[&Group], measure: &Measure) -> String {
     let any = contest(groups, measure, |_| true);
     let synchronous = contest(groups, measure, Way::is_synchronous);
     format!(
-        "Over all ways: {any} Over ways whose progress per sample is that of one process (no staleness): {synchronous}"
+        "Over all ways: {any}\nOver ways whose progress per sample is that of one process (no staleness): {synchronous}"
     )
 }
 
@@ -209,7 +209,7 @@ pub(crate) fn causes(groups: &[&Group], measure: &Measure) -> String {
     }
     let told: Vec<String> = all.into_iter().filter_map(cause).collect();
     format!(
-        "What holds them up at {}: {}. {}",
+        "What holds them up at {}: {}.\n{}",
         most.unwrap_or(0),
         told.join("; "),
         staleness(at)
@@ -326,7 +326,7 @@ pub(crate) fn resilience(all: &[(Trouble, &Group)]) -> String {
         } else {
             format!("; {}", told.join("; "))
         };
-        text.push_str(&format!("{way} {takes} undisturbed{told}. "));
+        text.push_str(&format!("{way} {takes} undisturbed{told}.\n"));
     }
     if !cannot.is_empty() {
         text.push_str(
@@ -398,10 +398,24 @@ pub(crate) fn capacity(groups: &[&Group]) -> String {
 /// By how much predictions may differ from what real peers do before it wants an explanation.
 const AGREES: f64 = 0.15;
 
-/// Whether real peers do what the simulator says: of each way samples per second and idle share, real and simulated.
-pub(crate) fn agreement(all: &[(String, Option<[f64; 2]>, Option<[f64; 2]>)]) -> String {
+/// What real peers of one way did, and what the simulator says of them; none where all runs were refused.
+pub(crate) struct Pair {
+    pub(crate) way: String,
+    /// Samples per second, real and simulated.
+    pub(crate) throughput: Option<[f64; 2]>,
+    /// Idle shares, real and simulated.
+    pub(crate) idle: Option<[f64; 2]>,
+}
+
+/// Whether real peers do what the simulator says.
+pub(crate) fn agreement(all: &[Pair]) -> String {
     let mut told = Vec::new();
-    for (way, throughput, idle) in all {
+    for Pair {
+        way,
+        throughput,
+        idle,
+    } in all
+    {
         let (Some([real, simulated]), Some([idle, idle_simulated])) = (throughput, idle) else {
             told.push(format!("{way}: nothing to compare, all runs were refused"));
             continue;
@@ -421,5 +435,5 @@ pub(crate) fn agreement(all: &[(String, Option<[f64; 2]>, Option<[f64; 2]>)]) ->
             100.0 * idle_simulated
         ));
     }
-    format!("{}.", told.join(". "))
+    format!("{}.", told.join(".\n"))
 }

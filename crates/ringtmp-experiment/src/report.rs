@@ -120,7 +120,7 @@ fn html(
 fn devices(profiles: &Profiles, page: &mut String) {
     page.push_str(
         "<h2>Devices</h2>\n<p><i>mixed</i> takes a laptop, a phone and a Raspberry Pi in turn. A hop has the delays of both its ends and the rate of the slower one.</p>\n\
-         <table><tr><th>name<th>operations/s<th>cores<th>memory<th>delay<th>bytes/s<th>basis and source</tr>\n",
+         <div class=\"wide\"><table><tr><th>name<th>operations/s<th>cores<th>memory<th>delay<th>bytes/s<th>basis and source</tr>\n",
     );
     for (name, profile) in &profiles.0 {
         push(
@@ -137,5 +137,5 @@ fn devices(profiles: &Profiles, page: &mut String) {
             ),
         );
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
 }

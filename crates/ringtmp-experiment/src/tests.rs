@@ -349,6 +349,25 @@ fn a_ring_of_few_leaves_out_who_costs_more_than_it_gains() {
 }
 
 #[test]
+fn agreement_with_real_peers_is_computed_and_a_refusal_told() {
+    let pair = |simulated: f64| findings::Pair {
+        way: RING.to_string(),
+        throughput: Some([10.0, simulated]),
+        idle: Some([0.2, 0.1]),
+    };
+    let close = findings::agreement(&[pair(11.4)]);
+    assert!(close.contains("(+14.0%), which agrees"), "{close}");
+    let far = findings::agreement(&[pair(8.4)]);
+    assert!(far.contains("(-16.0%), which does not agree"), "{far}");
+    let refused = findings::Pair {
+        throughput: None,
+        ..pair(1.0)
+    };
+    let refused = findings::agreement(&[refused]);
+    assert!(refused.contains("all runs were refused"), "{refused}");
+}
+
+#[test]
 fn an_interval_is_that_of_student() {
     let estimate = Estimate::of(&[1.0, 2.0, 3.0, 4.0, 5.0]).expect("values");
     assert_eq!((estimate.mean, estimate.seeds), (3.0, 5));

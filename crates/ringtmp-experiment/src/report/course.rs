@@ -95,7 +95,7 @@ pub(super) fn progress(part: &[&Group], page: &mut String) {
     let samples = u32::from(first.micro_batches) * first.micro_batch;
     tell(
         &format!(
-            "Progress per step (of {samples} samples), to {:.0}% held out. {steps} Progress per second. {seconds}",
+            "Progress per step (of {samples} samples), to {:.0}% held out. {steps}\nProgress per second. {seconds}",
             100.0 * ACCURACY
         ),
         page,

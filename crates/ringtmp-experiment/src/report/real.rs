@@ -55,11 +55,11 @@ pub(super) fn real(part: &[&Group], page: &mut String) {
         let both = |real: fn(&Compared) -> f64, simulated: fn(&Compared) -> f64| {
             Some([of(real)?, of(simulated)?])
         };
-        (
-            group.cell.way.to_string(),
-            both(|c| c.throughput, |c| c.throughput_simulated),
-            both(|c| c.idle, |c| c.idle_simulated),
-        )
+        findings::Pair {
+            way: group.cell.way.to_string(),
+            throughput: both(|c| c.throughput, |c| c.throughput_simulated),
+            idle: both(|c| c.idle, |c| c.idle_simulated),
+        }
     });
     tell(&findings::agreement(&compared.collect::<Vec<_>>()), page);
     page.push_str(

@@ -146,11 +146,13 @@ fn lines(part: &[&Group], title: String, y: &'static str, measure: &Measure, log
     }
 }
 
+/// A finding, a paragraph for each of its lines.
 pub(super) fn tell(finding: &str, page: &mut String) {
-    push(
-        page,
-        format_args!("<p class=\"finding\">{}</p>\n", escaped(finding)),
-    );
+    page.push_str("<div class=\"finding\">\n");
+    for line in finding.lines().filter(|line| !line.is_empty()) {
+        push(page, format_args!("<p>{}</p>\n", escaped(line)));
+    }
+    page.push_str("</div>\n");
 }
 
 fn idle(part: &[&Group], page: &mut String) {
@@ -191,7 +193,7 @@ fn idle(part: &[&Group], page: &mut String) {
     let causes = findings::causes(part, &IDLE);
     tell(
         &format!(
-            "Workers' idle time. {workers} {causes} With servers counted as devices that idle as well: {devices}"
+            "Workers' idle time. {workers}\nWith servers counted as devices that idle as well. {devices}\n{causes}"
         ),
         page,
     );
@@ -206,7 +208,7 @@ fn scaling(part: &[&Group], page: &mut String) {
         findings::finding(part, &THROUGHPUT),
         findings::causes(part, &THROUGHPUT),
     );
-    tell(&format!("{finding} {causes}"), page);
+    tell(&format!("{finding}\n{causes}"), page);
     page.push_str(&table(part, &THROUGHPUT));
 }
 
@@ -310,7 +312,7 @@ fn energy(part: &[&Group], page: &mut String) {
     let finding = findings::finding(part, &JOULES);
     tell(
         &format!(
-            "Estimated, with intervals over seeds; a way wins only if it also takes {ENERGY_FACTOR} times less, since estimates closer than that cannot be told apart. {finding}"
+            "Estimated, with intervals over seeds; a way wins only if it also takes {ENERGY_FACTOR} times less, since estimates closer than that cannot be told apart.\n{finding}"
         ),
         page,
     );
