@@ -26,11 +26,20 @@ fn costs(model: &Model) -> Result<ModelCosts, String> {
         output_bytes: 4 * u64::from(width),
         stash_bytes: 8 * u64::from(width),
     };
+    let mut layers = vec![layer; depth as usize];
+    if model.preset == UNEVEN {
+        // Much crosses every second hop, and little the others.
+        for layer in layers.iter_mut().step_by(2) {
+            layer.output_bytes = 1_000_000;
+        }
+    }
     Ok(ModelCosts {
-        layers: vec![layer; depth as usize],
+        layers,
         sample_bytes: 64,
     })
 }
+
+const UNEVEN: &str = "uneven";
 
 fn worker() -> Worker<'static> {
     let profiles = Profiles::parse(PROFILES).expect("the table");
@@ -330,6 +339,23 @@ fn a_ring_that_loses_a_device_tells_what_it_lost_and_a_team_is_refused() {
         troubled(Way::AllReduce, Trouble::None),
         Outcome::Ran(_)
     ));
+}
+
+#[test]
+fn no_link_carries_bytes_for_more_than_all_of_the_time() {
+    let uneven = Cell {
+        model: Model {
+            preset: UNEVEN.to_owned(),
+            ..Model::gpt(4, 64)
+        },
+        ..cell(RING, 4)
+    };
+    let Outcome::Ran(figures) = worker().work(&uneven).expect("an outcome") else {
+        panic!("a ring of four");
+    };
+    // One hop is full in either direction but while the ring fills and drains.
+    let full = figures.busiest_link;
+    assert!((0.6..=1.0).contains(&full), "{full}");
 }
 
 #[test]

@@ -263,30 +263,12 @@ impl Spent {
     }
 }
 
-/// Bytes that each device sent and received: what a stage sends its neighbours receive, and all but little goes either way, so each gets
-/// half of it; at the ends everything goes to the one neighbour.
+/// Bytes that each device sent and received. A gradient is as long as the activation that it answers, so that a stage receives from each
+/// neighbour what it sends it.
 fn ring_moved(devices: usize, outcome: &RingOutcome) -> Vec<[f64; 2]> {
     let mut moved = vec![[0.0; 2]; devices];
-    let last = outcome.order.len().saturating_sub(1);
-    let sent = |stage: usize| {
-        let used = outcome.stages.get(stage);
-        used.map_or(0.0, |used| used.bytes_sent as f64)
-    };
-    let part = |stage: usize| {
-        if stage == 0 || stage == last {
-            1.0
-        } else {
-            0.5
-        }
-    };
-    for (stage, device) in outcome.order.iter().enumerate() {
-        let before = stage.checked_sub(1).map_or(0.0, |s| sent(s) * part(s));
-        let after = if stage < last {
-            sent(stage + 1) * part(stage + 1)
-        } else {
-            0.0
-        };
-        moved[*device] = [sent(stage), before + after];
+    for (device, used) in outcome.order.iter().zip(&outcome.stages) {
+        moved[*device] = [used.bytes_sent as f64; 2];
     }
     moved
 }
