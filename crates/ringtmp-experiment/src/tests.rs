@@ -348,6 +348,7 @@ fn no_link_carries_bytes_for_more_than_all_of_the_time() {
             preset: UNEVEN.to_owned(),
             ..Model::gpt(4, 64)
         },
+        micro_batches: 64,
         ..cell(RING, 4)
     };
     let Outcome::Ran(figures) = worker().work(&uneven).expect("an outcome") else {
@@ -355,7 +356,7 @@ fn no_link_carries_bytes_for_more_than_all_of_the_time() {
     };
     // One hop is full in either direction but while the ring fills and drains.
     let full = figures.busiest_link;
-    assert!((0.6..=1.0).contains(&full), "{full}");
+    assert!((0.8..=1.0).contains(&full), "{full}");
 }
 
 #[test]
