@@ -62,6 +62,11 @@ pub(super) fn real(part: &[&Group], page: &mut String) {
         }
     });
     tell(&findings::agreement(&compared.collect::<Vec<_>>()), page);
+    figures_table(part, page);
+}
+
+/// All figures, and what was refused.
+fn figures_table(part: &[&Group], page: &mut String) {
     page.push_str(
         "<details open><summary>Figures, and what was refused</summary><table><tr><th>way<th>samples/s<th>simulated<th>idle<th>simulated<th>samples per CPU-second</tr>\n",
     );

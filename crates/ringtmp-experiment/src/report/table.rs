@@ -15,18 +15,7 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
     for (experiment, cells) in experiments {
         for one in cells {
             let cell = &one.cell;
-            let kind = match cell.kind {
-                Kind::Run { .. } => "run",
-                Kind::Capacity(_) => "capacity",
-                Kind::Progress { .. } => "progress",
-                Kind::Real { .. } => "real",
-                Kind::Resilience { trouble, .. } => match trouble {
-                    Trouble::None => "undisturbed",
-                    Trouble::Away => "away",
-                    Trouble::Gone => "gone",
-                    Trouble::Random => "random",
-                },
-            };
+            let kind = kind(cell.kind);
             push(
                 &mut text,
                 format_args!(
@@ -90,6 +79,21 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
         }
     }
     text
+}
+
+const fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Run { .. } => "run",
+        Kind::Capacity(_) => "capacity",
+        Kind::Progress { .. } => "progress",
+        Kind::Real { .. } => "real",
+        Kind::Resilience { trouble, .. } => match trouble {
+            Trouble::None => "undisturbed",
+            Trouble::Away => "away",
+            Trouble::Gone => "gone",
+            Trouble::Random => "random",
+        },
+    }
 }
 
 fn numbers(figures: &Figures, learnt: Point) -> String {
