@@ -1,6 +1,6 @@
 //! Sentences that are computed from the data.
 
-use crate::cell::{Figures, Outcome, Trouble, Way};
+use crate::cell::{Figures, Outcome, Point, Trouble, Way};
 use crate::chart::short;
 use crate::groups::{Estimate, Group, Half};
 
@@ -271,29 +271,30 @@ fn staleness<'a>(groups: impl Iterator<Item = &'a Group>) -> String {
     )
 }
 
-/// Groups whose figures are what it took to reach an accuracy: seconds, and steps.
+/// Groups whose figures are what it took to reach an accuracy: seconds, and steps. A way of which one run did not get there has none: the
+/// mean of those that did would flatter it.
 pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
-    let outcome = |outcome: &Outcome| match outcome {
-        Outcome::Learnt { points } => {
-            let first = points.iter().find(|point| point.accuracy >= accuracy);
-            first.map_or_else(
-                || Outcome::Refused {
-                    reason: "it did not get there".to_owned(),
-                },
-                |point| {
-                    Outcome::Ran(Box::new(Figures {
-                        seconds: point.seconds,
-                        repeated: point.steps,
-                        ..Figures::default()
-                    }))
-                },
-            )
-        }
-        other => other.clone(),
+    let first = |outcome: &Outcome| match outcome {
+        Outcome::Learnt { points } => points.iter().find(|p| p.accuracy >= accuracy).copied(),
+        Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Real(_) | Outcome::Refused { .. } => None,
     };
-    let of = |group: &&Group| Group {
-        outcomes: group.outcomes.iter().map(outcome).collect(),
-        ..(*group).clone()
+    let of = |group: &&Group| {
+        let all: Vec<Option<Point>> = group.outcomes.iter().map(first).collect();
+        let there = all.iter().flatten().count();
+        let outcome = |point: &Option<Point>| match point {
+            Some(point) if there == all.len() => Outcome::Ran(Box::new(Figures {
+                seconds: point.seconds,
+                repeated: point.steps,
+                ..Figures::default()
+            })),
+            Some(_) | None => Outcome::Refused {
+                reason: format!("{there} of {} runs got there", all.len()),
+            },
+        };
+        Group {
+            outcomes: all.iter().map(outcome).collect(),
+            ..(*group).clone()
+        }
     };
     groups.iter().map(of).collect()
 }

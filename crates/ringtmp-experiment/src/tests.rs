@@ -4,8 +4,8 @@ use crate::cell::{Capacity, Cell, Kind};
 use crate::findings::{self, Better, Measure};
 use crate::groups::groups;
 use crate::{
-    Estimate, Experiment, Figures, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles,
-    Provenance, Store, Trouble, Way, Worker, write_report,
+    Estimate, Experiment, Figures, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Point,
+    Profiles, Provenance, Store, Trouble, Way, Worker, write_report,
 };
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::plan::LayerCost;
@@ -373,6 +373,35 @@ fn a_ring_of_few_leaves_out_who_costs_more_than_it_gains() {
     // The two that are left out idle all the time.
     assert!((few.idle_spare - 2.0 / 3.0).abs() < 1e-9, "{few:?}");
     assert!((few.bytes_per_sample).abs() < 1e-9, "{few:?}");
+}
+
+#[test]
+fn a_way_of_which_one_run_does_not_get_there_is_not_told_by_the_others() {
+    let learnt = |seed, accuracy| Finished {
+        digest: format!("{seed}"),
+        cell: Cell {
+            seed,
+            ..cell(RING, 4)
+        },
+        outcome: Outcome::Learnt {
+            points: vec![Point {
+                seconds: 2.0,
+                steps: 5.0,
+                accuracy,
+                ..Point::default()
+            }],
+        },
+    };
+    let seconds = |accuracies: [f64; 2]| {
+        let cells = [learnt(1, accuracies[0]), learnt(2, accuracies[1])];
+        let groups = groups(&cells);
+        let reached = findings::reached(&groups.iter().collect::<Vec<_>>(), 0.7);
+        let told = reached[0].refusal().map(str::to_owned);
+        (reached[0].figure(|f| f.seconds).map(|s| s.mean), told)
+    };
+    assert_eq!(seconds([0.7, 0.9]), (Some(2.0), None));
+    let refused = "1 of 2 runs got there".to_owned();
+    assert_eq!(seconds([0.6, 0.9]), (None, Some(refused)));
 }
 
 #[test]
