@@ -150,7 +150,7 @@ impl Grid {
     pub fn quick(seeds: u64) -> Self {
         let full = Self::full(seeds);
         Self {
-            peers_deep: vec![8, 16, 32, 64, 128],
+            peers_deep: vec![8, 32, 64, 128],
             profiles_idle: vec!["laptop-wifi".to_owned()],
             steps: 24,
             steps_progress: 80,
