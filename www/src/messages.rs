@@ -4,6 +4,7 @@
 //! over which connections travel. (A data channel can only be handed to a worker that runs.) From then on the
 //! page sends [`Command`]s and the worker sends [`FromWorker`] messages, the last of which is [`FromWorker::Ended`].
 
+use crate::words::Language;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{MemberToken, RoomCode};
 use ringtmp_core::profile::Planning;
@@ -37,6 +38,9 @@ pub struct Start {
     pub medium_bytes_per_second: Option<f64>,
     /// What this device looks like to people, as far as the browser tells.
     pub form: Option<Form>,
+    /// The language of what the worker says.
+    #[serde(default)]
+    pub language: Language,
     /// If this page has opened the room before: what shows that.
     #[serde(default)]
     pub host_token: Option<MemberToken>,
@@ -194,6 +198,7 @@ mod tests {
             memory_bytes: Some(500_000_000),
             medium_bytes_per_second: None,
             form: Some(Form::Phone),
+            language: Language::German,
             host_token: Some(MemberToken(7)),
         };
         let json = serde_json::to_string(&start).expect("it is plain data");

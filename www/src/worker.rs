@@ -29,7 +29,10 @@ pub fn start_worker() -> Result<(), JsValue> {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string();
         console::error_1(&text.as_str().into());
-        report_failure(&words::worker_failed(&text), words::WORKER_FAILED_ADVICE);
+        report_failure(
+            &words::worker_failed(&text),
+            words::WORKER_FAILED_ADVICE.now(),
+        );
     }));
     let commands: RefCell<Option<mpsc::Sender<Command>>> = RefCell::new(None);
     let trace = Rc::new(RefCell::new(RecentTrace::default()));
@@ -38,13 +41,17 @@ pub fn start_worker() -> Result<(), JsValue> {
         match commands.as_mut() {
             None => match read_start(&event.data()) {
                 Some((start, port)) => {
+                    words::speak(start.language);
                     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
                     *commands = Some(sender);
                     let (traced, batches) = mpsc::channel(TRACED_MAX);
                     spawn_local(keep_trace(Rc::clone(&trace), batches));
                     spawn_local(run(start, port, receiver, traced));
                 }
-                None => report_failure(words::START_UNREADABLE, words::WORKER_FAILED_ADVICE),
+                None => report_failure(
+                    words::START_UNREADABLE.now(),
+                    words::WORKER_FAILED_ADVICE.now(),
+                ),
             },
             Some(sender) => {
                 let text = event.data().as_string().unwrap_or_default();
@@ -134,12 +141,12 @@ fn usual_pledge() -> u64 {
 }
 
 /// What the user can do about an error that does not say it itself.
-const fn advice(error: &PeerError) -> &'static str {
+fn advice(error: &PeerError) -> &'static str {
     match error {
-        PeerError::Refused(_) => words::REFUSED_ADVICE,
-        PeerError::Kicked(_) => words::KICKED_ADVICE,
-        PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE,
-        PeerError::Compute(_) => words::COMPUTE_ADVICE,
+        PeerError::Refused(_) => words::REFUSED_ADVICE.now(),
+        PeerError::Kicked(_) => words::KICKED_ADVICE.now(),
+        PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE.now(),
+        PeerError::Compute(_) => words::COMPUTE_ADVICE.now(),
         PeerError::RunFile(_) | PeerError::Store(_) => "",
     }
 }

@@ -12,6 +12,7 @@ mod form;
 mod hooks;
 mod hosting;
 mod kept;
+mod language;
 mod members;
 mod motion;
 mod notices;
@@ -58,9 +59,11 @@ pub fn start_page() -> Result<(), JsValue> {
     let location = window.location();
     let query = UrlSearchParams::new_with_str(&location.search()?)?;
     let address = Address::read(&location.pathname()?, pairs(&query));
+    language::begin(&window, address.language)?;
     let app = Rc::new(App::new(window, address)?);
     app.publish_hooks()?;
     app.listen()?;
+    app.offer_languages()?;
     app.open()
 }
 
@@ -70,6 +73,8 @@ struct App {
     body: HtmlElement,
     main: Element,
     server: Element,
+    /// Changes the language.
+    switch: Element,
     dom: Dom,
     address: RefCell<Address>,
     state: RefCell<State>,
@@ -115,9 +120,12 @@ impl App {
             .ok_or_else(|| JsError::new("index.html has no #app"))?;
         let dom = Dom::new(document);
         let top = dom.child(&root, "header", "top")?;
-        let home = dom.text(&top, "a", "wordmark", words::PRODUCT)?;
+        let home = dom.text(&top, "a", "wordmark", words::PRODUCT.now())?;
         home.set_attribute("href", "/")?;
-        let server = dom.child(&top, "span", "server")?;
+        let side = dom.child(&top, "div", "side")?;
+        let server = dom.child(&side, "span", "server")?;
+        let switch = dom.text(&side, "button", "quiet", "")?;
+        switch.set_attribute("type", "button")?;
         server.set_attribute("data-server", "none")?;
         let main = dom.child(&root, "main", "")?;
         let own_notices = address
@@ -125,7 +133,7 @@ impl App {
             .iter()
             .map(|problem| shown::notice(NoticeLevel::Warning, problem, ""));
         let insecure = (!window.is_secure_context()).then(|| {
-            let (text, advice) = (words::INSECURE, words::INSECURE_ADVICE);
+            let (text, advice) = (words::INSECURE.now(), words::INSECURE_ADVICE.now());
             shown::notice(NoticeLevel::Warning, text, advice)
         });
         let state = State {
@@ -137,6 +145,7 @@ impl App {
             body,
             main,
             server,
+            switch,
             dom,
             address: RefCell::new(address),
             state: RefCell::new(state),
@@ -161,7 +170,7 @@ impl App {
                 let text = words::room_unreadable(&reason);
                 self.end(Ending::Failed(Failure {
                     text,
-                    advice: words::REFUSED_ADVICE.to_owned(),
+                    advice: words::REFUSED_ADVICE.now().to_owned(),
                 }));
                 Ok(())
             }
@@ -268,8 +277,8 @@ impl App {
             if !app.state.borrow().awake {
                 let notice = shown::notice(
                     NoticeLevel::Warning,
-                    words::UNANSWERED,
-                    words::WORKER_FAILED_ADVICE,
+                    words::UNANSWERED.now(),
+                    words::WORKER_FAILED_ADVICE.now(),
                 );
                 app.state.borrow_mut().own_notices.push(notice);
                 app.render();
@@ -291,7 +300,7 @@ impl App {
                 state.awake = true;
                 state
                     .own_notices
-                    .retain(|notice| notice.text != words::UNANSWERED);
+                    .retain(|notice| notice.text != words::UNANSWERED.now());
             }
             FromWorker::View { view } => self.take_view(*view),
             FromWorker::Trace { json } => return self.save_trace(json),
@@ -360,7 +369,7 @@ impl App {
         let text = words::worker_failed(detail);
         self.end(Ending::Failed(Failure {
             text,
-            advice: words::WORKER_FAILED_ADVICE.to_owned(),
+            advice: words::WORKER_FAILED_ADVICE.now().to_owned(),
         }));
     }
 
@@ -437,12 +446,12 @@ impl App {
         set_attribute(&self.body, "data-state", phase.key())?;
         let (key, text) = match view.map(|view| &view.server) {
             None => ("none", ""),
-            Some(ServerState::Connecting) => ("connecting", words::SERVER_CONNECTING),
-            Some(ServerState::Connected) => ("connected", words::SERVER_CONNECTED),
+            Some(ServerState::Connecting) => ("connecting", words::SERVER_CONNECTING.now()),
+            Some(ServerState::Connected) => ("connected", words::SERVER_CONNECTED.now()),
             Some(ServerState::Lost {
                 comes_back: true, ..
-            }) => ("lost", words::SERVER_AWAY),
-            Some(ServerState::Lost { .. }) => ("lost", words::SERVER_LOST),
+            }) => ("lost", words::SERVER_AWAY.now()),
+            Some(ServerState::Lost { .. }) => ("lost", words::SERVER_LOST.now()),
         };
         set_attribute(
             &self.server,

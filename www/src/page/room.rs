@@ -73,7 +73,7 @@ impl Room {
         let story: HtmlElement = dom.typed(&top, "div", "story")?;
         let state = dom.child(&story, "div", "state")?;
         state.set_attribute("role", "status")?;
-        let headline = dom.text(&state, "h1", "", words::JOINING)?;
+        let headline = dom.text(&state, "h1", "", words::JOINING.now())?;
         let sentence = dom.text(&state, "p", "sentence", "")?;
         let safety = dom.text(&story, "p", "safety", "")?;
         let run = dom.typed(&story, "p", "run")?;
@@ -168,7 +168,7 @@ fn centre(phase: Phase, progress: &Progress, view: &View) -> [String; 3] {
     }
     let count = |value: u32| format::count(u64::from(value));
     [
-        words::CENTRE_STEP.to_owned(),
+        words::CENTRE_STEP.now().to_owned(),
         count(progress.done),
         words::centre_of(&count(progress.of)),
     ]

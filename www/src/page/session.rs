@@ -52,6 +52,7 @@ impl Session {
             memory_bytes: address.memory_bytes,
             medium_bytes_per_second: address.medium_bytes_per_second,
             form: form(window),
+            language: words::spoken(),
             host_token: hosting::token(window, &address.place),
         };
         let options = WorkerOptions::new();
@@ -82,7 +83,7 @@ impl Session {
                 .map(ErrorEvent::message)
                 .filter(|text| !text.is_empty());
             report(Report::Broken(
-                said.unwrap_or_else(|| words::WORKER_NOT_LOADED.to_owned()),
+                said.unwrap_or_else(|| words::WORKER_NOT_LOADED.now().to_owned()),
             ));
         });
         worker.set_onmessage(Some(hear.as_ref().unchecked_ref()));

@@ -195,9 +195,13 @@ fn the_table_follows_the_ring_and_then_names_the_others() {
     assert_eq!(lines[1].layers_detail, "relu, linear 3 → 2 · 8 parameters");
     assert_eq!(
         lines[0].links,
-        ["1.23 MB to device 2", "1.92 kB a sample", words::LINK_OPEN]
+        [
+            "1.23 MB to device 2",
+            "1.92 kB a sample",
+            words::LINK_OPEN.now()
+        ]
     );
-    assert_eq!(lines[2].layers, words::LAYERS_WATCHING);
+    assert_eq!(lines[2].layers, words::LAYERS_WATCHING.now());
     assert_eq!(
         lines.iter().map(|line| line.mine).collect::<Vec<_>>(),
         [false, true, false]
@@ -331,7 +335,7 @@ fn who_holds_layers_leaves_by_handing_them_on_and_may_still_leave_at_once() {
     assert_eq!(controls(Phase::Training, &view), [false, false, true]);
     assert_eq!(
         sentence(Phase::Training, Some(&view)),
-        words::LEAVING_DETAIL
+        words::LEAVING_DETAIL.now()
     );
 }
 
@@ -347,7 +351,7 @@ fn a_low_battery_is_spoken_of_while_there_is_something_to_save_and_the_lock_to_w
     let low = care(Phase::Training, device(0.12, false, true));
     assert!(low.battery.is_some_and(|text| text.contains("at 12%")));
     assert!(low.may_hand_on && low.may_pause);
-    assert_eq!(low.screen, Some(words::SCREEN_NOT_KEPT));
+    assert_eq!(low.screen, Some(words::SCREEN_NOT_KEPT.now()));
     for (phase, device) in [
         (Phase::Training, device(0.12, true, false)),
         (Phase::Training, device(0.9, false, false)),
