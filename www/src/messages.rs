@@ -160,6 +160,10 @@ pub enum FromWorker {
 /// What the page says instead of a command when it wants the trace of this device.
 pub const TRACE: &str = "trace";
 
+/// What the page says instead of a command when it wants the layers that this device has trained. The answer is no text but bytes,
+/// as safetensors; none where it has trained none to the end.
+pub const LAYERS: &str = "layers";
+
 /// Why a peer has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -7,8 +7,8 @@ mod links;
 mod news;
 
 pub use care::{Care, OwnDevice, takes_part};
-pub use controls::Controls;
 use controls::own_status;
+pub use controls::{Controls, layers_file};
 pub use news::{notice, notices};
 
 use crate::messages::Failure;

@@ -8,7 +8,9 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use js_sys::{Array, Reflect, global};
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{Command, ExecutorChoice, Keep, PeerError, RunFile, Setup, Traced, View};
+use ringtmp_peer::{
+    Command, ExecutorChoice, Keep, Parameter, PeerError, RunFile, Setup, Traced, View,
+};
 use ringtmp_transport::browser;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,6 +38,7 @@ pub fn start_worker() -> Result<(), JsValue> {
     }));
     let commands: RefCell<Option<mpsc::Sender<Command>>> = RefCell::new(None);
     let trace = Rc::new(RefCell::new(RecentTrace::default()));
+    let layers: Layers = Rc::default();
     let listen = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
         let mut commands = commands.borrow_mut();
         match commands.as_mut() {
@@ -46,7 +49,9 @@ pub fn start_worker() -> Result<(), JsValue> {
                     *commands = Some(sender);
                     let (traced, batches) = mpsc::channel(TRACED_MAX);
                     spawn_local(keep_trace(Rc::clone(&trace), batches));
-                    spawn_local(run(start, port, receiver, traced));
+                    let (weights, trained) = mpsc::channel(1);
+                    spawn_local(keep_layers(Rc::clone(&layers), trained));
+                    spawn_local(run(start, port, receiver, traced, weights));
                 }
                 None => report_failure(
                     words::START_UNREADABLE.now(),
@@ -58,6 +63,8 @@ pub fn start_worker() -> Result<(), JsValue> {
                 if text == messages::TRACE {
                     let json = trace.borrow().to_json();
                     report(&FromWorker::Trace { json });
+                } else if text == messages::LAYERS {
+                    report_layers(&layers.borrow());
                 } else if let Ok(command) = messages::read_command(&text) {
                     // Full: a button pressed sixteen times faster than it can be obeyed. Closed: the peer has ended.
                     let _ = sender.try_send(command);
@@ -86,11 +93,34 @@ async fn keep_trace(trace: Rc<RefCell<RecentTrace>>, mut batches: mpsc::Receiver
     }
 }
 
+/// The layers that this device has trained to the end of a run.
+type Layers = Rc<RefCell<Vec<Parameter>>>;
+
+/// Keeps those of the latest run.
+async fn keep_layers(layers: Layers, mut trained: mpsc::Receiver<Vec<Parameter>>) {
+    while let Some(parameters) = trained.next().await {
+        *layers.borrow_mut() = parameters;
+    }
+}
+
+/// Posts them to the page, where there are any.
+fn report_layers(layers: &[Parameter]) {
+    if layers.is_empty() {
+        return;
+    }
+    let bytes = ringtmp_peer::to_safetensors(layers);
+    if let Ok(scope) = global().dyn_into::<DedicatedWorkerGlobalScope>() {
+        // Posting fails only when the page is gone, and with it whoever asked.
+        drop(scope.post_message(&js_sys::Uint8Array::from(&bytes[..])));
+    }
+}
+
 async fn run(
     start: Start,
     port: MessagePort,
     commands: mpsc::Receiver<Command>,
     traced: mpsc::Sender<Traced>,
+    weights: mpsc::Sender<Vec<Parameter>>,
 ) {
     let setup = Setup {
         server: start.signalling.address(&start.server),
@@ -111,7 +141,7 @@ async fn run(
             Executor::Cpu => ExecutorChoice::Cpu,
         },
         connector: browser::connector(port).into(),
-        weights: None,
+        weights: Some(weights),
         own: ringtmp_peer::Own {
             traced: Some(traced),
             operations_per_second: start.pace,

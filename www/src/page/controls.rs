@@ -19,6 +19,7 @@ pub(super) struct Controls {
     leave: HtmlElement,
     hand_on: HtmlElement,
     leave_now: HtmlElement,
+    save: HtmlElement,
     reload: HtmlElement,
     home: HtmlElement,
 }
@@ -30,6 +31,7 @@ impl Controls {
         parent: &Element,
         window: &Window,
         act: Rc<dyn Fn(Command)>,
+        save_layers: Box<dyn Fn()>,
     ) -> Result<Self, JsValue> {
         let row = dom.child(parent, "div", "controls")?;
         let button = |text: &str, class: &str, command: Command| {
@@ -48,6 +50,11 @@ impl Controls {
         let leave = button(words::BUTTON_LEAVE.now(), "", Command::Leave)?;
         let hand_on = button(words::BUTTON_LEAVE.now(), "", Command::HandOn)?;
         let leave_now = button(words::BUTTON_LEAVE_NOW.now(), "", Command::Leave)?;
+        let save: HtmlElement = dom
+            .text(&row, "button", "", words::BUTTON_SAVE.now())?
+            .dyn_into()?;
+        save.set_attribute("type", "button")?;
+        listen(&save, "click", move |_| save_layers())?;
         let reload: HtmlElement = dom
             .text(&row, "button", "primary", words::BUTTON_RELOAD.now())?
             .dyn_into()?;
@@ -71,6 +78,7 @@ impl Controls {
             leave,
             hand_on,
             leave_now,
+            save,
             reload,
             home,
         })
@@ -86,6 +94,7 @@ impl Controls {
         show(&self.leave, controls.leave);
         show(&self.hand_on, controls.hand_on);
         show(&self.leave_now, controls.leave_now);
+        show(&self.save, controls.save);
         show(&self.reload, controls.again);
         show(&self.home, controls.another);
     }

@@ -22,6 +22,7 @@ mod pledge;
 mod projector;
 mod ring;
 mod room;
+mod saving;
 mod session;
 mod share;
 mod timeline;
@@ -58,7 +59,7 @@ pub fn start_page() -> Result<(), JsValue> {
     }));
     let location = window.location();
     let query = UrlSearchParams::new_with_str(&location.search()?)?;
-    let address = Address::read(&location.pathname()?, pairs(&query));
+    let address = Address::read(&location.pathname()?, session::pairs(&query));
     language::begin(&window, address.language)?;
     let app = Rc::new(App::new(window, address)?);
     app.publish_hooks()?;
@@ -224,6 +225,7 @@ impl App {
             let Some(app) = app.upgrade() else { return };
             match report {
                 Report::Said(message) => app.hear(message),
+                Report::Layers(bytes) => app.save_layers(&bytes),
                 Report::Broken(detail) => app.broken(&detail),
             }
         });
@@ -249,20 +251,13 @@ impl App {
                 app.command(&command);
             }
         };
-        let app = Rc::downgrade(self);
-        let save_trace = move || {
-            if let Some(app) = app.upgrade() {
-                app.trace_wanted.set(true);
-                app.ask_trace();
-            }
-        };
         let room = Room::new(
             &self.dom,
             &self.main,
             &self.window,
             self.is_projector(),
             Rc::new(act),
-            save_trace,
+            self.savers(),
         )?;
         *self.room.borrow_mut() = Some(room);
         self.render();
@@ -331,23 +326,6 @@ impl App {
             hosting::keep(&self.window, &view);
         }
         state.view = Some(view);
-    }
-
-    /// Gives the trace to who asked for it: a program, or the user as a file.
-    fn save_trace(&self, json: String) {
-        if self.trace_wanted.replace(false)
-            && let Err(error) = dom::download(self.dom.document(), "ringtmp-trace.json", &json)
-        {
-            wasm_bindgen::throw_val(error);
-        }
-        self.state.borrow_mut().trace = Some(json);
-    }
-
-    fn ask_trace(&self) {
-        if let Some(session) = &*self.session.borrow() {
-            // A worker that cannot be posted to has ended, and says so itself.
-            let _ = session.ask_trace();
-        }
     }
 
     /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
@@ -512,18 +490,4 @@ impl App {
             }
         })
     }
-}
-
-/// The pairs of a query.
-fn pairs(query: &UrlSearchParams) -> Vec<(String, String)> {
-    let entries = js_sys::try_iter(query).ok().flatten();
-    let pair = |entry: JsValue| {
-        let entry = entry.dyn_into::<js_sys::Array>().ok()?;
-        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
-    };
-    entries
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| pair(entry.ok()?))
-        .collect()
 }

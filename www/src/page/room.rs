@@ -10,6 +10,7 @@ use super::notices::Notices;
 use super::numbers::{Figures, Numbers};
 use super::pledge::Pledge;
 use super::ring::Ring;
+use super::saving::Savers;
 use super::share::Share;
 use super::timeline::Timeline;
 use crate::pledge::changeable;
@@ -67,7 +68,7 @@ impl Room {
         window: &Window,
         projector: bool,
         act: Rc<dyn Fn(Command)>,
-        save_trace: impl Fn() + 'static,
+        savers: Savers,
     ) -> Result<Self, JsValue> {
         let top: HtmlElement = dom.typed(parent, "div", "room")?;
         let story: HtmlElement = dom.typed(&top, "div", "story")?;
@@ -80,13 +81,13 @@ impl Room {
         let notices = Notices::new(dom, &story)?;
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
-        let controls = Controls::new(dom, &story, window, Rc::clone(&act))?;
+        let controls = Controls::new(dom, &story, window, Rc::clone(&act), savers.layers)?;
         let care = CareNotes::new(dom, &story, Rc::clone(&act))?;
         let pledge = Pledge::new(dom, &story, Rc::clone(&act))?;
         let ring = Ring::new(dom, &top, window)?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
-        let timeline = Timeline::new(dom, &details, save_trace)?;
+        let timeline = Timeline::new(dom, &details, savers.trace)?;
         let curves = Curves::new(dom, &details, window, projector)?;
         let draw = Draw::new(dom, &details, Rc::clone(&act))?;
         let members = Members::new(dom, &details, act)?;

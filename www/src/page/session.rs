@@ -2,9 +2,9 @@
 
 use super::hosting;
 use crate::address::Address;
-use crate::messages::{Channels, Entry, FromWorker, Start, TRACE};
+use crate::messages::{Channels, Entry, FromWorker, LAYERS, Start, TRACE};
 use crate::words;
-use js_sys::Array;
+use js_sys::{Array, Uint8Array};
 use ringtmp_core::signal::Form;
 use ringtmp_peer::Command;
 use ringtmp_transport::browser::page::{ChannelMode, Connections};
@@ -28,6 +28,8 @@ pub(super) struct Session {
 pub(super) enum Report {
     /// The worker says something.
     Said(FromWorker),
+    /// The layers that this device has trained, as safetensors.
+    Layers(Uint8Array),
     /// The worker is broken, in words.
     Broken(String),
 }
@@ -66,6 +68,9 @@ impl Session {
             let (worker, connections, report) =
                 (worker.clone(), Rc::clone(&connections), Rc::clone(&report));
             Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
+                if let Some(bytes) = layers(&event) {
+                    return report(Report::Layers(bytes));
+                }
                 let message = read(&event);
                 if let Ok(FromWorker::Awake) = message {
                     match connect(&worker, &start, channels) {
@@ -109,6 +114,11 @@ impl Session {
         self.worker.post_message(&TRACE.into())
     }
 
+    /// Asks for the layers that this device has trained, which come as [`Report::Layers`].
+    pub(super) fn ask_layers(&self) -> Result<(), JsValue> {
+        self.worker.post_message(&LAYERS.into())
+    }
+
     /// How data channels reach the worker: what was asked for, or what the browser has shown to be possible.
     pub(super) fn channels(&self) -> Channels {
         match self.connections.borrow().as_ref().map(Connections::mode) {
@@ -143,6 +153,11 @@ fn connect(worker: &Worker, start: &Start, channels: Channels) -> Result<Connect
     Ok(connections)
 }
 
+/// The layers of this device, if that is what the worker sends.
+fn layers(event: &JsValue) -> Option<Uint8Array> {
+    event.dyn_ref::<MessageEvent>()?.data().dyn_into().ok()
+}
+
 fn read(event: &JsValue) -> Result<FromWorker, String> {
     let json = event
         .dyn_ref::<MessageEvent>()
@@ -168,4 +183,18 @@ pub(super) fn describe(error: &JsValue) -> String {
         Some(error) => String::from(error.message()),
         None => error.as_string().unwrap_or_else(|| format!("{error:?}")),
     }
+}
+
+/// The pairs of a query.
+pub(super) fn pairs(query: &web_sys::UrlSearchParams) -> Vec<(String, String)> {
+    let entries = js_sys::try_iter(query).ok().flatten();
+    let pair = |entry: JsValue| {
+        let entry = entry.dyn_into::<js_sys::Array>().ok()?;
+        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
+    };
+    entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| pair(entry.ok()?))
+        .collect()
 }

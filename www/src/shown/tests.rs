@@ -387,3 +387,37 @@ fn a_run_that_has_ended_can_be_started_again_by_whoever_is_there() {
         .retain(|member| member.role == Role::Spectator);
     assert!(!Phase::Finished.controls(Some(&view)).start_again);
 }
+
+#[test]
+fn a_file_of_layers_says_which_they_are_and_a_visitor_governs_nothing() {
+    let mut view = view();
+    assert_eq!(
+        layers_file(&view).as_deref(),
+        Some("mlp-layers-2-to-3-of-3.safetensors")
+    );
+    assert!(Phase::Finished.controls(Some(&view)).save);
+    assert!(!Phase::Training.controls(Some(&view)).save);
+    room(&mut view).plan.as_mut().expect("a plan").order = vec![PeerId(1)];
+    room(&mut view).plan.as_mut().expect("a plan").cuts = vec![0, 3];
+    assert_eq!(layers_file(&view).as_deref(), Some("mlp.safetensors"));
+    view.run.as_mut().expect("a run").name = "../../etc".to_owned();
+    assert_eq!(layers_file(&view).as_deref(), Some("model.safetensors"));
+    view.me = Some(PeerId(3));
+    assert_eq!(layers_file(&view), None);
+
+    room(&mut view).host = Some(PeerId(1));
+    let controls = Phase::Training.controls(Some(&view));
+    assert!(!controls.pause && !controls.stop && controls.leave);
+    assert!(!Phase::Finished.controls(Some(&view)).start_again);
+    view.me = Some(PeerId(1));
+    let lines = member_lines(&view);
+    let may = |line: &MemberLine| (line.host, line.may_kick, line.may_rename);
+    let own = lines.iter().find(|line| line.mine).expect("it is there");
+    assert_eq!(may(own), (true, false, true));
+    assert!(
+        lines
+            .iter()
+            .filter(|line| !line.mine)
+            .all(|line| may(line) == (false, true, true))
+    );
+}

@@ -104,6 +104,9 @@ texts! {
     BUTTON_PAUSE_ALL:
         "Pause for all",
         "Pause für alle";
+    BUTTON_SAVE:
+        "Save my layers",
+        "Meine Schichten speichern";
     BUTTON_RELOAD:
         "Try again",
         "Noch einmal versuchen";
