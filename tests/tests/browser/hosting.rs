@@ -1,11 +1,14 @@
 //! What only the host of a room may do, on real pages; and the view for a room full of people.
 
 use super::stage::{pictures, trains};
-use super::{JOIN_MAX, RUN_MAX, ring, view};
+use super::{JOIN_MAX, RUN_MAX, ring, train, view};
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use ringtmp_compute::ModelSpec;
 use ringtmp_core::signal::RoomState;
-use ringtmp_peer::{NoticeLevel, View};
+use ringtmp_peer::{NoticeLevel, View, from_safetensors};
 use ringtmp_tests::{BrowserKind, Look, Tab, Theatre};
+use sha2::{Digest, Sha256};
 
 /// Texts of the buttons that can be pressed.
 async fn buttons(tab: &Tab) -> Result<Vec<String>> {
@@ -236,5 +239,47 @@ async fn the_language_is_the_browsers_or_chosen_and_changes_without_leaving_the_
     other.wait_for_text(JOIN_MAX, "Raum öffnen").await?;
     let third = browser.tab(&theatre.url("/")).await?;
     third.wait_for_text(JOIN_MAX, "Raum öffnen").await?;
+    Ok(())
+}
+
+/// Presses the button that saves layers, and gives the file that the page makes in base 64, behind its name.
+const SAVE: &str = "
+    const make = URL.createObjectURL, click = HTMLAnchorElement.prototype.click;
+    return new Promise(done => {
+        let file;
+        URL.createObjectURL = blob => { file = blob; return make.call(URL, blob); };
+        HTMLAnchorElement.prototype.click = function () {
+            const name = this.download, reader = new FileReader();
+            reader.onload = () => done([name, reader.result.split(',')[1]]);
+            reader.readAsDataURL(file);
+        };
+        [...document.querySelectorAll('button')].find(button => button.textContent === 'Save my layers').click();
+    })";
+
+#[tokio::test]
+async fn a_tab_saves_the_layers_that_it_has_trained() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let (tabs, _) = ring(&theatre, &[&browser], "executor=cpu", 0).await?;
+    let result = train(&tabs).await?;
+    let saved = tabs[0].execute(SAVE).await?;
+    let [name, file]: [String; 2] = serde_json::from_value(saved)?;
+    ensure!(name == "mlp.safetensors", "{name}");
+    let bytes = base64::engine::general_purpose::STANDARD.decode(file)?;
+    let parameters = from_safetensors(&bytes, &ModelSpec::preset("mlp")?)?;
+    let mut first = Sha256::new();
+    for parameter in &parameters[..2] {
+        for value in &parameter.values {
+            first.update(value.to_le_bytes());
+        }
+    }
+    let digest = first.finalize();
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    ensure!(
+        digest == result.digests[0].sha256,
+        "the weights that the run ended with"
+    );
     Ok(())
 }

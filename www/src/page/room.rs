@@ -148,7 +148,8 @@ impl Room {
         self.members.update(&lines)?;
         let centre = centre(phase, &figures.progress, view);
         let drawing = RingDrawing::new(view, &lines, traffic, self.ring.is_narrow());
-        self.ring.update(drawing, centre, Replay::new(view))?;
+        let replay = Replay::new(view).filter(|_| phase == Phase::Training);
+        self.ring.update(drawing, centre, replay)?;
         self.timeline.update(view)?;
         self.curves
             .update(&view.points, figures.progress.of, phase == Phase::Training)
