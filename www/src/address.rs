@@ -176,8 +176,6 @@ impl Address {
             },
             "keep" => self.keep = is_on(value),
             "name" => self.name = readable_name(value),
-            "preset" => self.run.preset = Some(value.to_owned()),
-            "data" => self.run.data = Some(value.to_owned()),
             "executor" => match value {
                 "auto" => self.executor = Executor::Auto,
                 "gpu" => self.executor = Executor::Gpu,
@@ -209,6 +207,15 @@ impl Address {
                 }
                 _ => self.problem(name, value, "bytes per second, such as 6.75e6"),
             },
+            _ => self.take_of_run(name, value),
+        }
+    }
+
+    /// Takes what is said of the run.
+    fn take_of_run(&mut self, name: &str, value: &str) {
+        match name {
+            "preset" => self.run.preset = Some(value.to_owned()),
+            "data" => self.run.data = Some(value.to_owned()),
             "steps" => match value.parse() {
                 Ok(steps) if steps > 0 => self.run.steps = Some(steps),
                 _ => self.problem(name, value, "a number from 1"),

@@ -95,32 +95,9 @@ impl Fields {
         if !chosen.is_empty() {
             data.push((chosen, chosen));
         }
-        let executors = [
-            ("auto", words::FORM_EXECUTOR_AUTO.now()),
-            ("gpu", words::FORM_EXECUTOR_GPU.now()),
-            ("cpu", words::FORM_EXECUTOR_CPU.now()),
-        ];
-        let executor = match address.executor {
-            Executor::Auto => "auto",
-            Executor::Gpu => "gpu",
-            Executor::Cpu => "cpu",
-        };
         let data = select(dom, form, ("data", words::FORM_DATA.now()), &data, chosen)?;
-        let sources = [
-            ("one", words::FORM_SOURCE_ONE.now()),
-            ("every", words::FORM_SOURCE_EVERY.now()),
-        ];
-        let chosen = match address.run.source.unwrap_or(run.data.source) {
-            DataSource::One => "one",
-            DataSource::Every => "every",
-        };
-        let source = select(
-            dom,
-            form,
-            ("source", words::FORM_SOURCE.now()),
-            &sources,
-            chosen,
-        )?;
+        let chosen = address.run.source.unwrap_or(run.data.source);
+        let source = source_field(dom, form, chosen)?;
         let steps = address.run.steps.unwrap_or(run.steps);
         let steps = number(
             dom,
@@ -140,13 +117,7 @@ impl Fields {
         dom.text(form, "p", "hint", words::FORM_PEERS_HINT.now())?
             .set_id("hint-peers");
         peers.set_attribute("aria-describedby", "hint-peers")?;
-        let executor = select(
-            dom,
-            form,
-            ("executor", words::FORM_EXECUTOR.now()),
-            &executors,
-            executor,
-        )?;
+        let executor = executor_field(dom, form, address.executor)?;
         Ok(Self {
             model,
             data,
@@ -181,6 +152,44 @@ impl Fields {
             },
         }
     }
+}
+
+/// Whose samples are trained on.
+fn source_field(
+    dom: &Dom,
+    form: &Element,
+    chosen: DataSource,
+) -> Result<HtmlSelectElement, JsValue> {
+    let sources = [
+        ("one", words::FORM_SOURCE_ONE.now()),
+        ("every", words::FORM_SOURCE_EVERY.now()),
+    ];
+    let chosen = match chosen {
+        DataSource::One => "one",
+        DataSource::Every => "every",
+    };
+    let label = words::FORM_SOURCE.now();
+    select(dom, form, ("source", label), &sources, chosen)
+}
+
+/// What is to compute.
+fn executor_field(
+    dom: &Dom,
+    form: &Element,
+    chosen: Executor,
+) -> Result<HtmlSelectElement, JsValue> {
+    let executors = [
+        ("auto", words::FORM_EXECUTOR_AUTO.now()),
+        ("gpu", words::FORM_EXECUTOR_GPU.now()),
+        ("cpu", words::FORM_EXECUTOR_CPU.now()),
+    ];
+    let chosen = match chosen {
+        Executor::Auto => "auto",
+        Executor::Gpu => "gpu",
+        Executor::Cpu => "cpu",
+    };
+    let label = words::FORM_EXECUTOR.now();
+    select(dom, form, ("executor", label), &executors, chosen)
 }
 
 /// A labelled field; returns the element that holds its control.
