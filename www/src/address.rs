@@ -1,7 +1,7 @@
 //! What the address of the page asks for.
 
 use crate::messages::{Channels, Entry, Executor, RunWish, Signalling};
-use crate::words;
+use crate::words::{self, Language};
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::profile::Planning;
 use ringtmp_peer::DataSource;
@@ -28,6 +28,8 @@ pub struct Address {
     pub view: ViewKind,
     /// `pace=...`: be as slow as a device of so many operations per second
     pub pace: Option<f64>,
+    /// `lang=en|de`
+    pub language: Option<Language>,
     /// `keep=no`: keep nothing in this browser's storage
     pub keep: bool,
     /// `memory=...`: bytes that this device gives
@@ -79,6 +81,7 @@ impl Address {
             signalling: Signalling::default(),
             watch: false,
             view: ViewKind::default(),
+            language: None,
             pace: None,
             keep: true,
             memory_bytes: None,
@@ -133,6 +136,8 @@ impl Address {
         } else if self.watch {
             query.push("watch".to_owned());
         }
+        let language = self.language.map(Language::tag);
+        query.extend(language.map(|tag| format!("lang={tag}")));
         if !self.keep {
             query.push("keep=no".to_owned());
         }
@@ -165,10 +170,12 @@ impl Address {
                 }
                 _ => self.problem(name, value, "page or projector"),
             },
+            "lang" => match Language::of_tag(value) {
+                Some(language) => self.language = Some(language),
+                None => self.problem(name, value, "en or de"),
+            },
             "keep" => self.keep = is_on(value),
             "name" => self.name = readable_name(value),
-            "preset" => self.run.preset = Some(value.to_owned()),
-            "data" => self.run.data = Some(value.to_owned()),
             "executor" => match value {
                 "auto" => self.executor = Executor::Auto,
                 "gpu" => self.executor = Executor::Gpu,
@@ -200,6 +207,15 @@ impl Address {
                 }
                 _ => self.problem(name, value, "bytes per second, such as 6.75e6"),
             },
+            _ => self.take_of_run(name, value),
+        }
+    }
+
+    /// Takes what is said of the run.
+    fn take_of_run(&mut self, name: &str, value: &str) {
+        match name {
+            "preset" => self.run.preset = Some(value.to_owned()),
+            "data" => self.run.data = Some(value.to_owned()),
             "steps" => match value.parse() {
                 Ok(steps) if steps > 0 => self.run.steps = Some(steps),
                 _ => self.problem(name, value, "a number from 1"),
@@ -334,8 +350,10 @@ mod tests {
             address.to_path_and_query(),
             format!("{path}?view=projector")
         );
-        let unreadable = read(&path, &[("view", "cinema")]);
-        assert_eq!(unreadable.problems.len(), 1);
+        let unreadable = read(&path, &[("view", "cinema"), ("lang", "xx")]);
+        assert_eq!(unreadable.problems.len(), 2);
+        let german = read(&path, &[("lang", "de")]);
+        assert_eq!(german.to_path_and_query(), format!("{path}?lang=de"));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Readiness {
             return Self::Never;
         }
         if view.role == Role::Spectator {
-            return Self::NotNow(words::DRAW_WATCHING);
+            return Self::NotNow(words::DRAW_WATCHING.now());
         }
         match phase {
             Phase::Training => {}
@@ -102,10 +102,10 @@ impl Readiness {
             | Phase::WarmingUp
             | Phase::Reconfiguring
             | Phase::Lacking => {
-                return Self::NotNow(words::DRAW_BEFORE);
+                return Self::NotNow(words::DRAW_BEFORE.now());
             }
-            Phase::Paused => return Self::NotNow(words::DRAW_PAUSED),
-            Phase::Finished | Phase::Stopped => return Self::NotNow(words::DRAW_AFTER),
+            Phase::Paused => return Self::NotNow(words::DRAW_PAUSED.now()),
+            Phase::Finished | Phase::Stopped => return Self::NotNow(words::DRAW_AFTER.now()),
             Phase::Refused | Phase::Broken | Phase::Left => return Self::Never,
         }
         let plan = view.room.as_ref().and_then(|room| room.plan.as_ref());
@@ -115,7 +115,7 @@ impl Readiness {
             .and_then(|(plan, stage)| plan.source_of(stage));
         match source {
             Some(_) => Self::Ready,
-            None => Self::NotNow(words::DRAW_NO_SOURCE),
+            None => Self::NotNow(words::DRAW_NO_SOURCE.now()),
         }
     }
 }

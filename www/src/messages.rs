@@ -4,6 +4,7 @@
 //! over which connections travel. (A data channel can only be handed to a worker that runs.) From then on the
 //! page sends [`Command`]s and the worker sends [`FromWorker`] messages, the last of which is [`FromWorker::Ended`].
 
+use crate::words::Language;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{MemberToken, RoomCode};
 use ringtmp_core::profile::Planning;
@@ -37,6 +38,9 @@ pub struct Start {
     pub medium_bytes_per_second: Option<f64>,
     /// What this device looks like to people, as far as the browser tells.
     pub form: Option<Form>,
+    /// The language of what the worker says.
+    #[serde(default)]
+    pub language: Language,
     /// If this page has opened the room before: what shows that.
     #[serde(default)]
     pub host_token: Option<MemberToken>,
@@ -156,6 +160,10 @@ pub enum FromWorker {
 /// What the page says instead of a command when it wants the trace of this device.
 pub const TRACE: &str = "trace";
 
+/// What the page says instead of a command when it wants the layers that this device has trained. The answer is no text but bytes,
+/// as safetensors; none where it has trained none to the end.
+pub const LAYERS: &str = "layers";
+
 /// Why a peer has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -194,6 +202,7 @@ mod tests {
             memory_bytes: Some(500_000_000),
             medium_bytes_per_second: None,
             form: Some(Form::Phone),
+            language: Language::German,
             host_token: Some(MemberToken(7)),
         };
         let json = serde_json::to_string(&start).expect("it is plain data");

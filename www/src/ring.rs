@@ -383,7 +383,7 @@ fn rate_labels(
             } else {
                 String::new()
             };
-            (words::RING_CLOSING.to_owned(), rate)
+            (words::RING_CLOSING.now().to_owned(), rate)
         } else {
             (rate(from, to), rate(to, from))
         };
@@ -427,7 +427,7 @@ fn arc_state(view: &View, from: &MemberLine, to: &MemberLine) -> ArcState {
 fn arc_title(from: &MemberLine, to: &MemberLine, closing: bool) -> String {
     let route = format!("{} → {}", from.name, to.name);
     if closing {
-        format!("{route} · {}", words::RING_CLOSING)
+        format!("{route} · {}", words::RING_CLOSING.now())
     } else {
         route
     }

@@ -7,8 +7,8 @@ mod links;
 mod news;
 
 pub use care::{Care, OwnDevice, takes_part};
-pub use controls::Controls;
 use controls::own_status;
+pub use controls::{Controls, layers_file};
 pub use news::{notice, notices};
 
 use crate::messages::Failure;
@@ -99,20 +99,20 @@ impl Phase {
     }
 
     /// Its name for people.
-    pub const fn headline(self) -> &'static str {
+    pub fn headline(self) -> &'static str {
         match self {
-            Self::Joining => words::JOINING,
-            Self::Waiting => words::WAITING,
-            Self::WarmingUp => words::WARMING_UP,
-            Self::Training => words::TRAINING,
-            Self::Paused => words::PAUSED,
-            Self::Reconfiguring => words::RECONFIGURING,
-            Self::Lacking => words::LACKING,
-            Self::Finished => words::FINISHED,
-            Self::Stopped => words::STOPPED,
-            Self::Refused => words::REFUSED,
-            Self::Broken => words::BROKEN,
-            Self::Left => words::LEFT,
+            Self::Joining => words::JOINING.now(),
+            Self::Waiting => words::WAITING.now(),
+            Self::WarmingUp => words::WARMING_UP.now(),
+            Self::Training => words::TRAINING.now(),
+            Self::Paused => words::PAUSED.now(),
+            Self::Reconfiguring => words::RECONFIGURING.now(),
+            Self::Lacking => words::LACKING.now(),
+            Self::Finished => words::FINISHED.now(),
+            Self::Stopped => words::STOPPED.now(),
+            Self::Refused => words::REFUSED.now(),
+            Self::Broken => words::BROKEN.now(),
+            Self::Left => words::LEFT.now(),
         }
     }
 }
@@ -121,27 +121,27 @@ impl Phase {
 pub fn sentence(phase: Phase, view: Option<&View>) -> String {
     let Some((view, room)) = view.and_then(|view| Some((view, view.room.as_ref()?))) else {
         return match (phase, view.map(|view| &view.server)) {
-            (Phase::Joining, None) => words::JOINING_STARTING.to_owned(),
-            (Phase::Joining, Some(ServerState::Connected)) => words::JOINING_ROOM.to_owned(),
-            (Phase::Joining, Some(_)) => words::JOINING_SERVER.to_owned(),
-            (Phase::Left, _) => words::LEFT_DETAIL.to_owned(),
+            (Phase::Joining, None) => words::JOINING_STARTING.now().to_owned(),
+            (Phase::Joining, Some(ServerState::Connected)) => words::JOINING_ROOM.now().to_owned(),
+            (Phase::Joining, Some(_)) => words::JOINING_SERVER.now().to_owned(),
+            (Phase::Left, _) => words::LEFT_DETAIL.now().to_owned(),
             _ => String::new(),
         };
     };
     let leaves = own_status(Some(view)) == Some(MemberStatus::Leaving);
     match phase {
-        Phase::Training | Phase::Paused if leaves => words::LEAVING_DETAIL.to_owned(),
-        Phase::Joining => words::JOINING_ROOM.to_owned(),
+        Phase::Training | Phase::Paused if leaves => words::LEAVING_DETAIL.now().to_owned(),
+        Phase::Joining => words::JOINING_ROOM.now().to_owned(),
         Phase::Waiting => {
             let wanted = view.run.as_ref().map_or(0, |run| run.start_at_peers);
             words::waiting(participants(room), usize::from(wanted))
         }
-        Phase::WarmingUp => words::WARMING_UP_DETAIL.to_owned(),
+        Phase::WarmingUp => words::WARMING_UP_DETAIL.now().to_owned(),
         Phase::Training => {
             let stages = room.plan.as_ref().map_or(0, Plan::stages);
             words::training(stages, own_part(view, room).as_deref())
         }
-        Phase::Paused => words::PAUSED_DETAIL.to_owned(),
+        Phase::Paused => words::PAUSED_DETAIL.now().to_owned(),
         Phase::Reconfiguring => match &room.state {
             RoomState::Reconfiguring { reason } => {
                 words::reconfiguring(reason.trim_end_matches('.'))
@@ -162,7 +162,7 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
             _ => String::new(),
         },
         Phase::Refused | Phase::Broken => String::new(),
-        Phase::Left => words::LEFT_DETAIL.to_owned(),
+        Phase::Left => words::LEFT_DETAIL.now().to_owned(),
     }
 }
 
@@ -357,7 +357,7 @@ fn stage_number(room: &RoomView, peer: PeerId) -> Option<usize> {
 
 fn device_name(device: &Device) -> &str {
     if device.name.trim().is_empty() {
-        words::UNNAMED
+        words::UNNAMED.now()
     } else {
         &device.name
     }
@@ -365,8 +365,8 @@ fn device_name(device: &Device) -> &str {
 
 fn device_words(device: &Device) -> String {
     let kind = match device.kind {
-        DeviceKind::Tab => words::KIND_TAB,
-        DeviceKind::Native => words::KIND_NATIVE,
+        DeviceKind::Tab => words::KIND_TAB.now(),
+        DeviceKind::Native => words::KIND_NATIVE.now(),
     };
     let executor = executor_word(device);
     let memory = device.memory_bytes.map(format::bytes);
@@ -379,10 +379,10 @@ fn device_words(device: &Device) -> String {
         .join(" · ")
 }
 
-const fn executor_word(device: &Device) -> &'static str {
+fn executor_word(device: &Device) -> &'static str {
     match device.executor {
-        ExecutorKind::Gpu => words::EXECUTOR_GPU,
-        ExecutorKind::Cpu => words::EXECUTOR_CPU,
+        ExecutorKind::Gpu => words::EXECUTOR_GPU.now(),
+        ExecutorKind::Cpu => words::EXECUTOR_CPU.now(),
     }
 }
 
@@ -410,10 +410,10 @@ fn held_layers(view: &View, room: &RoomView, member: &MemberView) -> (String, St
         .and_then(|plan| plan.layers_of(member.peer));
     let Some(held) = held else {
         let why = match member.status {
-            MemberStatus::Watching => words::LAYERS_WATCHING,
+            MemberStatus::Watching => words::LAYERS_WATCHING.now(),
             MemberStatus::Spare => spare(room, member),
-            _ if member.role == Role::Spectator => words::LAYERS_WATCHING,
-            _ => words::LAYERS_UNPLANNED,
+            _ if member.role == Role::Spectator => words::LAYERS_WATCHING.now(),
+            _ => words::LAYERS_UNPLANNED.now(),
         };
         return (why.to_owned(), String::new());
     };
@@ -435,27 +435,27 @@ fn spare(room: &RoomView, member: &MemberView) -> &'static str {
         .map(|spare| spare.reason)
         .next();
     match reason {
-        Some(SpareReason::TooFewLayers) => words::LAYERS_TOO_FEW,
-        Some(SpareReason::TooLittleMemory) => words::LAYERS_TOO_LARGE,
-        Some(SpareReason::FasterWithout) => words::LAYERS_FASTER_WITHOUT,
+        Some(SpareReason::TooFewLayers) => words::LAYERS_TOO_FEW.now(),
+        Some(SpareReason::TooLittleMemory) => words::LAYERS_TOO_LARGE.now(),
+        Some(SpareReason::FasterWithout) => words::LAYERS_FASTER_WITHOUT.now(),
         // It joined after the plan was made.
-        None => words::LAYERS_UNPLANNED,
+        None => words::LAYERS_UNPLANNED.now(),
     }
 }
 
-const fn status(status: MemberStatus) -> (&'static str, &'static str) {
+fn status(status: MemberStatus) -> (&'static str, &'static str) {
     match status {
-        MemberStatus::Waiting => (words::STATUS_WAITING, "waiting"),
-        MemberStatus::Preparing => (words::STATUS_PREPARING, "preparing"),
-        MemberStatus::Ready => (words::STATUS_READY, "ready"),
-        MemberStatus::Training => (words::STATUS_TRAINING, "training"),
-        MemberStatus::Spare => (words::STATUS_SPARE, "spare"),
-        MemberStatus::Measuring => (words::STATUS_MEASURING, "preparing"),
-        MemberStatus::Watching => (words::STATUS_WATCHING, "watching"),
-        MemberStatus::Done => (words::STATUS_DONE, "done"),
-        MemberStatus::Away => (words::STATUS_AWAY, "away"),
-        MemberStatus::Leaving => (words::STATUS_LEAVING, "away"),
-        MemberStatus::CutOut => (words::STATUS_CUT_OUT, "cut-out"),
+        MemberStatus::Waiting => (words::STATUS_WAITING.now(), "waiting"),
+        MemberStatus::Preparing => (words::STATUS_PREPARING.now(), "preparing"),
+        MemberStatus::Ready => (words::STATUS_READY.now(), "ready"),
+        MemberStatus::Training => (words::STATUS_TRAINING.now(), "training"),
+        MemberStatus::Spare => (words::STATUS_SPARE.now(), "spare"),
+        MemberStatus::Measuring => (words::STATUS_MEASURING.now(), "preparing"),
+        MemberStatus::Watching => (words::STATUS_WATCHING.now(), "watching"),
+        MemberStatus::Done => (words::STATUS_DONE.now(), "done"),
+        MemberStatus::Away => (words::STATUS_AWAY.now(), "away"),
+        MemberStatus::Leaving => (words::STATUS_LEAVING.now(), "away"),
+        MemberStatus::CutOut => (words::STATUS_CUT_OUT.now(), "cut-out"),
     }
 }
 

@@ -305,10 +305,10 @@ pub fn idle_words(report: &Report) -> (String, String) {
 /// What a device mostly waited for; nothing if it hardly did.
 fn main_cause(shares: &Shares) -> Option<(&'static str, f64)> {
     let causes = [
-        (words::WAITS_INPUT, shares.input),
-        (words::WAITS_LINK, shares.link),
-        (words::WAITS_CREDIT, shares.credit),
-        (words::WAITS_WEIGHTS, shares.weights),
+        (words::WAITS_INPUT.now(), shares.input),
+        (words::WAITS_LINK.now(), shares.link),
+        (words::WAITS_CREDIT.now(), shares.credit),
+        (words::WAITS_WEIGHTS.now(), shares.weights),
     ];
     let most = causes.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
     (most.1 >= 0.005).then_some(most)

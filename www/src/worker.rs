@@ -8,7 +8,9 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use js_sys::{Array, Reflect, global};
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{Command, ExecutorChoice, Keep, PeerError, RunFile, Setup, Traced, View};
+use ringtmp_peer::{
+    Command, ExecutorChoice, Keep, Parameter, PeerError, RunFile, Setup, Traced, View,
+};
 use ringtmp_transport::browser;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -29,28 +31,40 @@ pub fn start_worker() -> Result<(), JsValue> {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string();
         console::error_1(&text.as_str().into());
-        report_failure(&words::worker_failed(&text), words::WORKER_FAILED_ADVICE);
+        report_failure(
+            &words::worker_failed(&text),
+            words::WORKER_FAILED_ADVICE.now(),
+        );
     }));
     let commands: RefCell<Option<mpsc::Sender<Command>>> = RefCell::new(None);
     let trace = Rc::new(RefCell::new(RecentTrace::default()));
+    let layers: Layers = Rc::default();
     let listen = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
         let mut commands = commands.borrow_mut();
         match commands.as_mut() {
             None => match read_start(&event.data()) {
                 Some((start, port)) => {
+                    words::speak(start.language);
                     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
                     *commands = Some(sender);
                     let (traced, batches) = mpsc::channel(TRACED_MAX);
                     spawn_local(keep_trace(Rc::clone(&trace), batches));
-                    spawn_local(run(start, port, receiver, traced));
+                    let (weights, trained) = mpsc::channel(1);
+                    spawn_local(keep_layers(Rc::clone(&layers), trained));
+                    spawn_local(run(start, port, receiver, traced, weights));
                 }
-                None => report_failure(words::START_UNREADABLE, words::WORKER_FAILED_ADVICE),
+                None => report_failure(
+                    words::START_UNREADABLE.now(),
+                    words::WORKER_FAILED_ADVICE.now(),
+                ),
             },
             Some(sender) => {
                 let text = event.data().as_string().unwrap_or_default();
                 if text == messages::TRACE {
                     let json = trace.borrow().to_json();
                     report(&FromWorker::Trace { json });
+                } else if text == messages::LAYERS {
+                    report_layers(&layers.borrow());
                 } else if let Ok(command) = messages::read_command(&text) {
                     // Full: a button pressed sixteen times faster than it can be obeyed. Closed: the peer has ended.
                     let _ = sender.try_send(command);
@@ -79,11 +93,34 @@ async fn keep_trace(trace: Rc<RefCell<RecentTrace>>, mut batches: mpsc::Receiver
     }
 }
 
+/// The layers that this device has trained to the end of a run.
+type Layers = Rc<RefCell<Vec<Parameter>>>;
+
+/// Keeps those of the latest run.
+async fn keep_layers(layers: Layers, mut trained: mpsc::Receiver<Vec<Parameter>>) {
+    while let Some(parameters) = trained.next().await {
+        *layers.borrow_mut() = parameters;
+    }
+}
+
+/// Posts them to the page, where there are any.
+fn report_layers(layers: &[Parameter]) {
+    if layers.is_empty() {
+        return;
+    }
+    let bytes = ringtmp_peer::to_safetensors(layers);
+    if let Ok(scope) = global().dyn_into::<DedicatedWorkerGlobalScope>() {
+        // Posting fails only when the page is gone, and with it whoever asked.
+        drop(scope.post_message(&js_sys::Uint8Array::from(&bytes[..])));
+    }
+}
+
 async fn run(
     start: Start,
     port: MessagePort,
     commands: mpsc::Receiver<Command>,
     traced: mpsc::Sender<Traced>,
+    weights: mpsc::Sender<Vec<Parameter>>,
 ) {
     let setup = Setup {
         server: start.signalling.address(&start.server),
@@ -104,7 +141,7 @@ async fn run(
             Executor::Cpu => ExecutorChoice::Cpu,
         },
         connector: browser::connector(port).into(),
-        weights: None,
+        weights: Some(weights),
         own: ringtmp_peer::Own {
             traced: Some(traced),
             operations_per_second: start.pace,
@@ -134,12 +171,12 @@ fn usual_pledge() -> u64 {
 }
 
 /// What the user can do about an error that does not say it itself.
-const fn advice(error: &PeerError) -> &'static str {
+fn advice(error: &PeerError) -> &'static str {
     match error {
-        PeerError::Refused(_) => words::REFUSED_ADVICE,
-        PeerError::Kicked(_) => words::KICKED_ADVICE,
-        PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE,
-        PeerError::Compute(_) => words::COMPUTE_ADVICE,
+        PeerError::Refused(_) => words::REFUSED_ADVICE.now(),
+        PeerError::Kicked(_) => words::KICKED_ADVICE.now(),
+        PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE.now(),
+        PeerError::Compute(_) => words::COMPUTE_ADVICE.now(),
         PeerError::RunFile(_) | PeerError::Store(_) => "",
     }
 }

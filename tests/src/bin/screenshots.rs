@@ -1,5 +1,5 @@
 //! Writes the pictures of `docs/images`: the page on a phone and on a desktop, light and dark, while it trains and at the
-//! end; and the demo in a terminal. `cargo xtask screenshots` builds what is needed and calls it.
+//! end; the view for a projector; and the demo in a terminal. `cargo xtask screenshots` builds what is needed and calls it.
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::signal::RoomState;
@@ -26,10 +26,16 @@ const TERMINAL_COLUMNS: NonZeroU16 = NonZeroU16::new(108).expect("not zero");
 const TERMINAL_WIDTH: u32 = 980;
 
 const PHONE: Look = Look {
-    width: 390,
-    height: 844,
+    width: 360,
+    height: 800,
     scale: 2.0,
     dark: false,
+};
+const PROJECTOR: Look = Look {
+    width: 1920,
+    height: 1080,
+    scale: 1.0,
+    dark: true,
 };
 const DESKTOP: Look = Look {
     width: 1280,
@@ -67,7 +73,14 @@ async fn pictures_of_the_page(theatre: &Theatre, browser: &Browser, folder: &Pat
         state == Some(&RoomState::Training) && view.points.len() >= POINTS_SHOWN
     };
     first.wait_for(RUN_MAX, "training", trains).await?;
+    let hall = theatre.browser(BrowserKind::Chromium).await?;
+    let address = theatre.url(&format!("/r/{room}?view=projector"));
+    let screen = hall.tab(&address).await?;
+    screen.look(PROJECTOR).await?;
+    screen.wait_for_text(JOIN_MAX, "slower than it was").await?;
     pictures(&first, folder, "training").await?;
+    save(&screen, &folder.join("projector.png")).await?;
+    drop(screen);
     first.finished(RUN_MAX).await?;
     pictures(&first, folder, "finished").await
 }

@@ -1,11 +1,14 @@
 //! What only the host of a room may do, on real pages; and the view for a room full of people.
 
 use super::stage::{pictures, trains};
-use super::{JOIN_MAX, RUN_MAX, ring, view};
+use super::{JOIN_MAX, RUN_MAX, ring, train, view};
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use ringtmp_compute::ModelSpec;
 use ringtmp_core::signal::RoomState;
-use ringtmp_peer::{NoticeLevel, View};
+use ringtmp_peer::{NoticeLevel, View, from_safetensors};
 use ringtmp_tests::{BrowserKind, Look, Tab, Theatre};
+use sha2::{Digest, Sha256};
 
 /// Texts of the buttons that can be pressed.
 async fn buttons(tab: &Tab) -> Result<Vec<String>> {
@@ -141,7 +144,7 @@ const FITS: &str = "
     });
     const numbers = [...document.querySelectorAll('dd')].filter(element => element.checkVisibility());
     const heights = numbers.map(element => parseFloat(getComputedStyle(element).fontSize) / innerHeight);
-    return [shown.length, out.map(element => element.outerHTML.slice(0, 80)).join(), numbers.length, Math.min(...heights)]";
+    return [shown.map(element => element.tagName + element.parentElement.className).join(' '), out.map(element => element.outerHTML.slice(0, 80)).join(), numbers.length, Math.min(...heights)]";
 
 #[tokio::test]
 async fn a_projector_shows_ring_curve_numbers_and_code_on_one_screen_and_nothing_to_press()
@@ -173,7 +176,14 @@ async fn a_projector_shows_ring_curve_numbers_and_code_on_one_screen_and_nothing
             std::fs::write(path, screen.screenshot().await?)?;
         }
         let fits = screen.execute(FITS).await?;
-        ensure!(fits[0].as_u64() >= Some(7) && fits[1] == "", "{fits}");
+        let all = "H1state svgring svgcode DDloss DDaccuracy DDsamples svgplot";
+        let kinds = |text: &str| {
+            let mut kinds: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            kinds.sort();
+            kinds
+        };
+        let shown = fits[0].as_str().unwrap_or_default();
+        ensure!(kinds(shown) == kinds(all) && fits[1] == "", "{fits}");
         ensure!(fits[2] == 3 && fits[3].as_f64() > Some(0.08), "{fits}");
         let seen = buttons(&screen).await?;
         ensure!(seen.is_empty(), "{seen:?}");
@@ -191,5 +201,85 @@ async fn a_projector_shows_ring_curve_numbers_and_code_on_one_screen_and_nothing
     let context = screen.text().await?;
     ensure!(!context.contains("Train again"), "{context}");
     tabs.first().context("a tab")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_language_is_the_browsers_or_chosen_and_changes_without_leaving_the_room() -> Result<()>
+{
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let settings = "executor=cpu&steps=100000&pace=4e8&lang=de";
+    let (tabs, _) = ring(&theatre, &[&browser], settings, 0).await?;
+    let before = tabs[0].wait_for(RUN_MAX, "training", trains).await?;
+    let german = tabs[0]
+        .wait_for_text(JOIN_MAX, "Ein Gerät trainiert das ganze Modell.")
+        .await?;
+    ensure!(german.contains("Was jedes Gerät tut"), "{german}");
+    ensure!(
+        tabs[0]
+            .execute("return document.documentElement.lang")
+            .await?
+            == "de"
+    );
+    pictures(&tabs[0], "german").await?;
+    tabs[0].press("English").await?;
+    let english = tabs[0]
+        .wait_for_text(JOIN_MAX, "One device trains the whole model.")
+        .await?;
+    ensure!(!english.contains("Gerät"), "{english}");
+    let after = tabs[0].wait_for(RUN_MAX, "training", trains).await?;
+    ensure!(after.me == before.me, "it is the same member");
+    // The choice is remembered, unless an address says otherwise.
+    let other = browser.tab(&theatre.url("/")).await?;
+    other.wait_for_text(JOIN_MAX, "Create room").await?;
+    other.press("Deutsch").await?;
+    other.wait_for_text(JOIN_MAX, "Raum öffnen").await?;
+    let third = browser.tab(&theatre.url("/")).await?;
+    third.wait_for_text(JOIN_MAX, "Raum öffnen").await?;
+    Ok(())
+}
+
+/// Presses the button that saves layers, and gives the file that the page makes in base 64, behind its name.
+const SAVE: &str = "
+    const make = URL.createObjectURL, click = HTMLAnchorElement.prototype.click;
+    return new Promise(done => {
+        let file;
+        URL.createObjectURL = blob => { file = blob; return make.call(URL, blob); };
+        HTMLAnchorElement.prototype.click = function () {
+            const name = this.download, reader = new FileReader();
+            reader.onload = () => done([name, reader.result.split(',')[1]]);
+            reader.readAsDataURL(file);
+        };
+        [...document.querySelectorAll('button')].find(button => button.textContent === 'Save my layers').click();
+    })";
+
+#[tokio::test]
+async fn a_tab_saves_the_layers_that_it_has_trained() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let (tabs, _) = ring(&theatre, &[&browser], "executor=cpu", 0).await?;
+    let result = train(&tabs).await?;
+    let saved = tabs[0].execute(SAVE).await?;
+    let [name, file]: [String; 2] = serde_json::from_value(saved)?;
+    ensure!(name == "mlp.safetensors", "{name}");
+    let bytes = base64::engine::general_purpose::STANDARD.decode(file)?;
+    let parameters = from_safetensors(&bytes, &ModelSpec::preset("mlp")?)?;
+    let mut first = Sha256::new();
+    for parameter in &parameters[..2] {
+        for value in &parameter.values {
+            first.update(value.to_le_bytes());
+        }
+    }
+    let digest = first.finalize();
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    ensure!(
+        digest == result.digests[0].sha256,
+        "the weights that the run ended with"
+    );
     Ok(())
 }

@@ -68,6 +68,11 @@ const WATCH: &str = r#"
     watch();
 "#;
 
+/// Where the head stands two frames from now.
+const HEAD: &str =
+    "return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() =>
+    done(document.querySelector('.disc[data-place=\"1\"]').getAttribute('transform')))))";
+
 const SEEN: &str = "return [seen.activation, seen.gradient, seen.doing, seen.places.size]";
 
 async fn seen(tab: &Tab) -> Result<[u64; 4]> {
@@ -122,6 +127,15 @@ async fn tensors_move_on_the_ring_and_nothing_does_where_that_is_not_wanted() ->
     let bystanders = "return document.querySelectorAll('.bystander.watcher').length";
     ensure!(watcher.execute(bystanders).await? == 1, "it watches itself");
     pictures(&watcher, "ring-3").await?;
+    // A drawing of another size is drawn at once, and nobody walks from one to the other.
+    for (width, place) in [
+        (360, "translate(170.0 58.0)"),
+        (1280, "translate(380.0 128.0)"),
+    ] {
+        watcher.look(Look { width, ..LAPTOP }).await?;
+        let head = watcher.execute(HEAD).await?;
+        ensure!(head == place, "{head} at {width}");
+    }
 
     // Whoever prefers to see nothing move sees nothing move.
     watcher.still(true).await?;

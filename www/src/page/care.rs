@@ -35,8 +35,8 @@ impl CareNotes {
             listen(&button, "click", move |_| act(command.clone()))?;
             Ok::<_, JsValue>(button)
         };
-        let hand_on = button(words::BUTTON_HAND_ON, Command::HandOn)?;
-        let pause = button(words::BUTTON_PAUSE_ALL, Command::Pause)?;
+        let hand_on = button(words::BUTTON_HAND_ON.now(), Command::HandOn)?;
+        let pause = button(words::BUTTON_PAUSE_ALL.now(), Command::Pause)?;
         let screen: HtmlElement = dom.typed(parent, "p", "hint screen")?;
         show(&offer, false);
         show(&screen, false);

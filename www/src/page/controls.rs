@@ -19,6 +19,7 @@ pub(super) struct Controls {
     leave: HtmlElement,
     hand_on: HtmlElement,
     leave_now: HtmlElement,
+    save: HtmlElement,
     reload: HtmlElement,
     home: HtmlElement,
 }
@@ -30,6 +31,7 @@ impl Controls {
         parent: &Element,
         window: &Window,
         act: Rc<dyn Fn(Command)>,
+        save_layers: Box<dyn Fn()>,
     ) -> Result<Self, JsValue> {
         let row = dom.child(parent, "div", "controls")?;
         let button = |text: &str, class: &str, command: Command| {
@@ -39,17 +41,22 @@ impl Controls {
             listen(&button, "click", move |_| act(command.clone()))?;
             Ok::<_, JsValue>(button)
         };
-        let start = button(words::BUTTON_START, "primary", Command::Start)?;
-        let start_again = button(words::BUTTON_START_AGAIN, "primary", Command::Start)?;
-        let begin_anew = button(words::BUTTON_BEGIN_ANEW, "", Command::Start)?;
-        let resume = button(words::BUTTON_RESUME, "primary", Command::Resume)?;
-        let pause = button(words::BUTTON_PAUSE, "", Command::Pause)?;
-        let stop = button(words::BUTTON_STOP, "", Command::Stop)?;
-        let leave = button(words::BUTTON_LEAVE, "", Command::Leave)?;
-        let hand_on = button(words::BUTTON_LEAVE, "", Command::HandOn)?;
-        let leave_now = button(words::BUTTON_LEAVE_NOW, "", Command::Leave)?;
+        let start = button(words::BUTTON_START.now(), "primary", Command::Start)?;
+        let start_again = button(words::BUTTON_START_AGAIN.now(), "primary", Command::Start)?;
+        let begin_anew = button(words::BUTTON_BEGIN_ANEW.now(), "", Command::Start)?;
+        let resume = button(words::BUTTON_RESUME.now(), "primary", Command::Resume)?;
+        let pause = button(words::BUTTON_PAUSE.now(), "", Command::Pause)?;
+        let stop = button(words::BUTTON_STOP.now(), "", Command::Stop)?;
+        let leave = button(words::BUTTON_LEAVE.now(), "", Command::Leave)?;
+        let hand_on = button(words::BUTTON_LEAVE.now(), "", Command::HandOn)?;
+        let leave_now = button(words::BUTTON_LEAVE_NOW.now(), "", Command::Leave)?;
+        let save: HtmlElement = dom
+            .text(&row, "button", "", words::BUTTON_SAVE.now())?
+            .dyn_into()?;
+        save.set_attribute("type", "button")?;
+        listen(&save, "click", move |_| save_layers())?;
         let reload: HtmlElement = dom
-            .text(&row, "button", "primary", words::BUTTON_RELOAD)?
+            .text(&row, "button", "primary", words::BUTTON_RELOAD.now())?
             .dyn_into()?;
         reload.set_attribute("type", "button")?;
         let location = window.location();
@@ -58,7 +65,7 @@ impl Controls {
             let _ = location.reload();
         })?;
         let home: HtmlElement = dom
-            .text(&row, "a", "button", words::BUTTON_HOME)?
+            .text(&row, "a", "button", words::BUTTON_HOME.now())?
             .dyn_into()?;
         home.set_attribute("href", "/")?;
         Ok(Self {
@@ -71,6 +78,7 @@ impl Controls {
             leave,
             hand_on,
             leave_now,
+            save,
             reload,
             home,
         })
@@ -86,6 +94,7 @@ impl Controls {
         show(&self.leave, controls.leave);
         show(&self.hand_on, controls.hand_on);
         show(&self.leave_now, controls.leave_now);
+        show(&self.save, controls.save);
         show(&self.reload, controls.again);
         show(&self.home, controls.another);
     }

@@ -117,8 +117,11 @@ impl Curves {
 impl Figure {
     fn new(dom: &Dom, parent: &Element, quantity: Quantity) -> Result<Self, JsValue> {
         let (name, empty) = match quantity {
-            Quantity::Loss => (words::CURVE_LOSS, words::CURVE_EMPTY),
-            Quantity::Accuracy => (words::CURVE_ACCURACY, words::CURVE_EMPTY_ACCURACY),
+            Quantity::Loss => (words::CURVE_LOSS.now(), words::CURVE_EMPTY.now()),
+            Quantity::Accuracy => (
+                words::CURVE_ACCURACY.now(),
+                words::CURVE_EMPTY_ACCURACY.now(),
+            ),
         };
         let figure: HtmlElement = dom.typed(parent, "figure", "curve")?;
         let caption = dom.child(&figure, "figcaption", "")?;
@@ -167,8 +170,10 @@ fn summary(curve: &Curve) -> String {
         return String::new();
     };
     let (name, value): (_, fn(f64) -> String) = match curve.quantity {
-        Quantity::Loss => (words::CURVE_LOSS, |value| format::loss(value as f32)),
-        Quantity::Accuracy => (words::CURVE_ACCURACY, |value| format::percent(value as f32)),
+        Quantity::Loss => (words::CURVE_LOSS.now(), |value| format::loss(value as f32)),
+        Quantity::Accuracy => (words::CURVE_ACCURACY.now(), |value| {
+            format::percent(value as f32)
+        }),
     };
     let step = |step: u32| format::count(u64::from(step));
     words::curve_summary(

@@ -72,7 +72,9 @@ impl Dialog {
         let row = self.dom.child(form, "div", "controls")?;
         let yes = self.dom.text(&row, "button", "primary", button)?;
         yes.set_attribute("type", "submit")?;
-        let no = self.dom.text(&row, "button", "", words::BUTTON_CANCEL)?;
+        let no = self
+            .dom
+            .text(&row, "button", "", words::BUTTON_CANCEL.now())?;
         no.set_attribute("type", "button")?;
         let element = self.element.clone();
         listen(&no, "click", move |_| element.close())?;

@@ -128,9 +128,13 @@ pub(super) fn listen(
     target.add_event_listener_with_callback(event, closure.into_js_value().unchecked_ref())
 }
 
-/// Gives the user a text as a file.
-pub(super) fn download(document: &Document, name: &str, text: &str) -> Result<(), JsValue> {
-    let blob = Blob::new_with_str_sequence(&js_sys::Array::of1(&text.into()))?;
+/// Gives the user texts and bytes as a file.
+pub(super) fn download(
+    document: &Document,
+    name: &str,
+    parts: &js_sys::Array,
+) -> Result<(), JsValue> {
+    let blob = Blob::new_with_buffer_source_sequence(parts)?;
     let url = Url::create_object_url_with_blob(&blob)?;
     let link: HtmlAnchorElement = document.create_element("a")?.dyn_into()?;
     link.set_href(&url);

@@ -37,17 +37,17 @@ impl Draw {
         parent: &Element,
         act: Rc<dyn Fn(Command)>,
     ) -> Result<Self, JsValue> {
-        let section = dom.section(parent, "draw", words::DRAW_TITLE)?;
+        let section = dom.section(parent, "draw", words::DRAW_TITLE.now())?;
         let hint = dom.text(&section, "p", "hint", "")?;
         let tools: HtmlElement = dom.typed(&section, "div", "draw-tools")?;
         let view_box = format!("0 0 {SIDE} {SIDE}");
         let pad = dom.svg(&tools, "svg", &[("class", "pad"), ("viewBox", &view_box)])?;
         pad.set_attribute("role", "img")?;
-        pad.set_attribute("aria-label", words::DRAW_PAD)?;
+        pad.set_attribute("aria-label", words::DRAW_PAD.now())?;
         let side = dom.child(&tools, "div", "draw-side")?;
         let group = dom.child(&side, "div", "draw-labels")?;
         group.set_attribute("role", "group")?;
-        group.set_attribute("aria-label", words::DRAW_LABELS)?;
+        group.set_attribute("aria-label", words::DRAW_LABELS.now())?;
         let button = |parent: &Element, class: &str, text: &str| {
             let button = dom.text(parent, "button", class, text)?;
             button.set_attribute("type", "button")?;
@@ -57,8 +57,8 @@ impl Draw {
             .map(|label: u32| button(&group, "", &label.to_string()))
             .collect::<Result<Vec<_>, _>>()?;
         let row = dom.child(&side, "div", "controls")?;
-        let train = button(&row, "primary", words::DRAW_TRAIN)?;
-        let clear = button(&row, "", words::DRAW_CLEAR)?;
+        let train = button(&row, "primary", words::DRAW_TRAIN.now())?;
+        let clear = button(&row, "", words::DRAW_CLEAR.now())?;
         let fates = dom.child(&side, "ul", "fates")?;
         fates.set_attribute("aria-live", "polite")?;
         let card = Rc::new(Card {
@@ -91,7 +91,7 @@ impl Draw {
             &card.hint,
             match readiness {
                 Readiness::NotNow(why) => why,
-                Readiness::Ready => words::DRAW_HINT,
+                Readiness::Ready => words::DRAW_HINT.now(),
                 Readiness::Never => "",
             },
         );

@@ -38,8 +38,8 @@ pub(super) fn show(
 ) -> Result<(), JsValue> {
     let home = dom.child(parent, "div", "home")?;
     let purpose = dom.child(&home, "section", "purpose")?;
-    dom.text(&purpose, "h1", "", words::PURPOSE)?;
-    dom.text(&purpose, "p", "", words::PURPOSE_DETAIL)?;
+    dom.text(&purpose, "h1", "", words::PURPOSE.now())?;
+    dom.text(&purpose, "p", "", words::PURPOSE_DETAIL.now())?;
     for problem in &address.problems {
         dom.text(&purpose, "p", "problem", problem)?;
     }
@@ -52,9 +52,9 @@ pub(super) fn show(
     Canvas::new(dom, &emblem)?.draw(RingDrawing::emblem(EMBLEM.0, EMBLEM.1), false)?;
 
     let form = dom.child(&home, "form", "panel")?;
-    dom.text(&form, "h2", "", words::FORM_TITLE)?;
+    dom.text(&form, "h2", "", words::FORM_TITLE.now())?;
     let fields = Fields::new(dom, &form, address)?;
-    let submit = dom.text(&form, "button", "primary", words::FORM_CREATE)?;
+    let submit = dom.text(&form, "button", "primary", words::FORM_CREATE.now())?;
     submit.set_attribute("type", "submit")?;
     listen(&form, "submit", move |event: Event| {
         event.prevent_default();
@@ -78,41 +78,31 @@ impl Fields {
     fn new(dom: &Dom, form: &Element, address: &Address) -> Result<Self, JsValue> {
         let run = RunFile::default();
         let preset = address.run.preset.as_deref().unwrap_or(run.model.name());
-        let mut models = words::FORM_MODELS.to_vec();
+        let models = words::FORM_MODELS.map(|(name, text)| (name, text.now()));
+        let mut models = models.to_vec();
         if !models.iter().any(|(name, _)| *name == preset) {
             models.push((preset, preset));
         }
-        let model = select(dom, form, ("model", words::FORM_MODEL), &models, preset)?;
-        let mut data = vec![("", words::FORM_DATA_USUAL)];
+        let model = select(
+            dom,
+            form,
+            ("model", words::FORM_MODEL.now()),
+            &models,
+            preset,
+        )?;
+        let mut data = vec![("", words::FORM_DATA_USUAL.now())];
         let chosen = address.run.data.as_deref().unwrap_or_default();
         if !chosen.is_empty() {
             data.push((chosen, chosen));
         }
-        let executors = [
-            ("auto", words::FORM_EXECUTOR_AUTO),
-            ("gpu", words::FORM_EXECUTOR_GPU),
-            ("cpu", words::FORM_EXECUTOR_CPU),
-        ];
-        let executor = match address.executor {
-            Executor::Auto => "auto",
-            Executor::Gpu => "gpu",
-            Executor::Cpu => "cpu",
-        };
-        let data = select(dom, form, ("data", words::FORM_DATA), &data, chosen)?;
-        let sources = [
-            ("one", words::FORM_SOURCE_ONE),
-            ("every", words::FORM_SOURCE_EVERY),
-        ];
-        let chosen = match address.run.source.unwrap_or(run.data.source) {
-            DataSource::One => "one",
-            DataSource::Every => "every",
-        };
-        let source = select(dom, form, ("source", words::FORM_SOURCE), &sources, chosen)?;
+        let data = select(dom, form, ("data", words::FORM_DATA.now()), &data, chosen)?;
+        let chosen = address.run.source.unwrap_or(run.data.source);
+        let source = source_field(dom, form, chosen)?;
         let steps = address.run.steps.unwrap_or(run.steps);
         let steps = number(
             dom,
             form,
-            ("steps", words::FORM_STEPS),
+            ("steps", words::FORM_STEPS.now()),
             steps,
             (1, STEPS_MAX),
         )?;
@@ -120,20 +110,14 @@ impl Fields {
         let peers = number(
             dom,
             form,
-            ("peers", words::FORM_PEERS),
+            ("peers", words::FORM_PEERS.now()),
             peers,
             (0, u32::from(PEERS_MAX)),
         )?;
-        dom.text(form, "p", "hint", words::FORM_PEERS_HINT)?
+        dom.text(form, "p", "hint", words::FORM_PEERS_HINT.now())?
             .set_id("hint-peers");
         peers.set_attribute("aria-describedby", "hint-peers")?;
-        let executor = select(
-            dom,
-            form,
-            ("executor", words::FORM_EXECUTOR),
-            &executors,
-            executor,
-        )?;
+        let executor = executor_field(dom, form, address.executor)?;
         Ok(Self {
             model,
             data,
@@ -168,6 +152,44 @@ impl Fields {
             },
         }
     }
+}
+
+/// Whose samples are trained on.
+fn source_field(
+    dom: &Dom,
+    form: &Element,
+    chosen: DataSource,
+) -> Result<HtmlSelectElement, JsValue> {
+    let sources = [
+        ("one", words::FORM_SOURCE_ONE.now()),
+        ("every", words::FORM_SOURCE_EVERY.now()),
+    ];
+    let chosen = match chosen {
+        DataSource::One => "one",
+        DataSource::Every => "every",
+    };
+    let label = words::FORM_SOURCE.now();
+    select(dom, form, ("source", label), &sources, chosen)
+}
+
+/// What is to compute.
+fn executor_field(
+    dom: &Dom,
+    form: &Element,
+    chosen: Executor,
+) -> Result<HtmlSelectElement, JsValue> {
+    let executors = [
+        ("auto", words::FORM_EXECUTOR_AUTO.now()),
+        ("gpu", words::FORM_EXECUTOR_GPU.now()),
+        ("cpu", words::FORM_EXECUTOR_CPU.now()),
+    ];
+    let chosen = match chosen {
+        Executor::Auto => "auto",
+        Executor::Gpu => "gpu",
+        Executor::Cpu => "cpu",
+    };
+    let label = words::FORM_EXECUTOR.now();
+    select(dom, form, ("executor", label), &executors, chosen)
 }
 
 /// A labelled field; returns the element that holds its control.

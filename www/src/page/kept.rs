@@ -45,8 +45,8 @@ fn list(
     runs: &[KeptRun],
     go_on: &Rc<dyn Fn(RoomCode)>,
 ) -> Result<(), JsValue> {
-    let section = dom.section(parent, "kept", words::KEPT_TITLE)?;
-    dom.text(&section, "p", "", words::KEPT_DETAIL)?;
+    let section = dom.section(parent, "kept", words::KEPT_TITLE.now())?;
+    dom.text(&section, "p", "", words::KEPT_DETAIL.now())?;
     let now = (Date::now() / 1000.0) as u64;
     for run in runs {
         let row = dom.child(&section, "div", "kept-run")?;
@@ -59,10 +59,10 @@ fn list(
             Ok::<_, JsValue>(button)
         };
         let (id, act) = (run.id, Rc::clone(go_on));
-        let resume = button("primary", words::KEPT_GO_ON)?;
+        let resume = button("primary", words::KEPT_GO_ON.now())?;
         listen(&resume, "click", move |_| act(id))?;
         let (store, row) = (store.clone(), row.clone());
-        let forget = button("", words::KEPT_FORGET)?;
+        let forget = button("", words::KEPT_FORGET.now())?;
         listen(&forget, "click", move |_| {
             let (store, row, text) = (store.clone(), row.clone(), text.clone());
             spawn_local(async move {

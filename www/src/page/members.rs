@@ -45,7 +45,7 @@ struct Row {
 
 impl Members {
     pub(super) fn new(dom: &Dom, parent: &Element, act: Act) -> Result<Self, JsValue> {
-        let section = dom.section(parent, "members", words::MEMBERS_TITLE)?;
+        let section = dom.section(parent, "members", words::MEMBERS_TITLE.now())?;
         // Style sheets lay the table out anew on phones; its roles are named so that it stays a table for screen readers.
         let table: HtmlElement = dom.typed(&section, "table", "")?;
         table.set_attribute("role", "table")?;
@@ -54,11 +54,11 @@ impl Members {
         let row = dom.child(&head, "tr", "")?;
         row.set_attribute("role", "row")?;
         for column in [
-            words::COLUMN_DEVICE,
-            words::COLUMN_LAYERS,
-            words::COLUMN_TIME,
-            words::COLUMN_STATUS,
-            words::COLUMN_LINKS,
+            words::COLUMN_DEVICE.now(),
+            words::COLUMN_LAYERS.now(),
+            words::COLUMN_TIME.now(),
+            words::COLUMN_STATUS.now(),
+            words::COLUMN_LINKS.now(),
         ] {
             let cell = dom.text(&row, "th", "", column)?;
             cell.set_attribute("role", "columnheader")?;
@@ -67,7 +67,7 @@ impl Members {
         let body = dom.child(&table, "tbody", "")?;
         body.set_attribute("role", "rowgroup")?;
         let empty: HtmlElement = dom
-            .text(&section, "p", "empty", words::MEMBERS_NONE)?
+            .text(&section, "p", "empty", words::MEMBERS_NONE.now())?
             .dyn_into()?;
         Ok(Self {
             dom: dom.clone(),
@@ -132,9 +132,11 @@ impl Row {
         let title = dom.child(&who, "div", "title")?;
         let name = dom.child(&title, "span", "name")?;
         let mine: HtmlElement = dom
-            .text(&title, "span", "mine", words::THIS_DEVICE)?
+            .text(&title, "span", "mine", words::THIS_DEVICE.now())?
             .dyn_into()?;
-        let host: HtmlElement = dom.text(&title, "span", "mine", words::HOST)?.dyn_into()?;
+        let host: HtmlElement = dom
+            .text(&title, "span", "mine", words::HOST.now())?
+            .dyn_into()?;
         let device = dom.child(&who, "div", "detail")?;
         let [rename, kick] = buttons(dom, &who, (peer, &name), act, dialog)?;
         let layers_cell = cell("layers")?;
@@ -177,8 +179,8 @@ impl Row {
         show(&self.mine, line.mine);
         show(&self.host, line.host);
         for (button, text, shown) in [
-            (&self.rename, words::BUTTON_RENAME, line.may_rename),
-            (&self.kick, words::BUTTON_KICK, line.may_kick),
+            (&self.rename, words::BUTTON_RENAME.now(), line.may_rename),
+            (&self.kick, words::BUTTON_KICK.now(), line.may_kick),
         ] {
             show(button, shown);
             set_attribute(button, "aria-label", &words::of_device(text, &line.name))?;
@@ -222,13 +224,16 @@ fn buttons(
         show(&button, false);
         Ok::<_, JsValue>(button)
     };
-    let (rename, kick) = (button(words::BUTTON_RENAME)?, button(words::BUTTON_KICK)?);
+    let (rename, kick) = (
+        button(words::BUTTON_RENAME.now())?,
+        button(words::BUTTON_KICK.now())?,
+    );
     let now = |name: &Element| name.text_content().unwrap_or_default();
     let (act_on, ask, named) = (Rc::clone(act), dialog.clone(), name.clone());
     listen(&rename, "click", move |_| {
         let act = Rc::clone(&act_on);
         let rename = move |name| act(Command::Rename { peer, name });
-        let (title, button) = (words::RENAME_TITLE, words::BUTTON_RENAME);
+        let (title, button) = (words::RENAME_TITLE.now(), words::BUTTON_RENAME.now());
         if let Err(error) = ask.ask(title, &now(&named), button, rename) {
             wasm_bindgen::throw_val(error);
         }
@@ -238,7 +243,7 @@ fn buttons(
         let act = Rc::clone(&act_on);
         let kick = move || act(Command::Kick { peer });
         let title = words::kick_title(&now(&named));
-        if let Err(error) = ask.confirm(&title, words::BUTTON_KICK, kick) {
+        if let Err(error) = ask.confirm(&title, words::BUTTON_KICK.now(), kick) {
             wasm_bindgen::throw_val(error);
         }
     })?;

@@ -12,6 +12,7 @@ mod form;
 mod hooks;
 mod hosting;
 mod kept;
+mod language;
 mod members;
 mod motion;
 mod notices;
@@ -21,6 +22,7 @@ mod pledge;
 mod projector;
 mod ring;
 mod room;
+mod saving;
 mod session;
 mod share;
 mod timeline;
@@ -57,10 +59,12 @@ pub fn start_page() -> Result<(), JsValue> {
     }));
     let location = window.location();
     let query = UrlSearchParams::new_with_str(&location.search()?)?;
-    let address = Address::read(&location.pathname()?, pairs(&query));
+    let address = Address::read(&location.pathname()?, session::pairs(&query));
+    language::begin(&window, address.language)?;
     let app = Rc::new(App::new(window, address)?);
     app.publish_hooks()?;
     app.listen()?;
+    app.offer_languages()?;
     app.open()
 }
 
@@ -70,6 +74,8 @@ struct App {
     body: HtmlElement,
     main: Element,
     server: Element,
+    /// Changes the language.
+    switch: Element,
     dom: Dom,
     address: RefCell<Address>,
     state: RefCell<State>,
@@ -115,9 +121,12 @@ impl App {
             .ok_or_else(|| JsError::new("index.html has no #app"))?;
         let dom = Dom::new(document);
         let top = dom.child(&root, "header", "top")?;
-        let home = dom.text(&top, "a", "wordmark", words::PRODUCT)?;
+        let home = dom.text(&top, "a", "wordmark", words::PRODUCT.now())?;
         home.set_attribute("href", "/")?;
-        let server = dom.child(&top, "span", "server")?;
+        let side = dom.child(&top, "div", "side")?;
+        let server = dom.child(&side, "span", "server")?;
+        let switch = dom.text(&side, "button", "quiet", "")?;
+        switch.set_attribute("type", "button")?;
         server.set_attribute("data-server", "none")?;
         let main = dom.child(&root, "main", "")?;
         let own_notices = address
@@ -125,7 +134,7 @@ impl App {
             .iter()
             .map(|problem| shown::notice(NoticeLevel::Warning, problem, ""));
         let insecure = (!window.is_secure_context()).then(|| {
-            let (text, advice) = (words::INSECURE, words::INSECURE_ADVICE);
+            let (text, advice) = (words::INSECURE.now(), words::INSECURE_ADVICE.now());
             shown::notice(NoticeLevel::Warning, text, advice)
         });
         let state = State {
@@ -137,6 +146,7 @@ impl App {
             body,
             main,
             server,
+            switch,
             dom,
             address: RefCell::new(address),
             state: RefCell::new(state),
@@ -161,7 +171,7 @@ impl App {
                 let text = words::room_unreadable(&reason);
                 self.end(Ending::Failed(Failure {
                     text,
-                    advice: words::REFUSED_ADVICE.to_owned(),
+                    advice: words::REFUSED_ADVICE.now().to_owned(),
                 }));
                 Ok(())
             }
@@ -215,6 +225,7 @@ impl App {
             let Some(app) = app.upgrade() else { return };
             match report {
                 Report::Said(message) => app.hear(message),
+                Report::Layers(bytes) => app.save_layers(&bytes),
                 Report::Broken(detail) => app.broken(&detail),
             }
         });
@@ -240,20 +251,13 @@ impl App {
                 app.command(&command);
             }
         };
-        let app = Rc::downgrade(self);
-        let save_trace = move || {
-            if let Some(app) = app.upgrade() {
-                app.trace_wanted.set(true);
-                app.ask_trace();
-            }
-        };
         let room = Room::new(
             &self.dom,
             &self.main,
             &self.window,
             self.is_projector(),
             Rc::new(act),
-            save_trace,
+            self.savers(),
         )?;
         *self.room.borrow_mut() = Some(room);
         self.render();
@@ -268,8 +272,8 @@ impl App {
             if !app.state.borrow().awake {
                 let notice = shown::notice(
                     NoticeLevel::Warning,
-                    words::UNANSWERED,
-                    words::WORKER_FAILED_ADVICE,
+                    words::UNANSWERED.now(),
+                    words::WORKER_FAILED_ADVICE.now(),
                 );
                 app.state.borrow_mut().own_notices.push(notice);
                 app.render();
@@ -291,7 +295,7 @@ impl App {
                 state.awake = true;
                 state
                     .own_notices
-                    .retain(|notice| notice.text != words::UNANSWERED);
+                    .retain(|notice| notice.text != words::UNANSWERED.now());
             }
             FromWorker::View { view } => self.take_view(*view),
             FromWorker::Trace { json } => return self.save_trace(json),
@@ -324,23 +328,6 @@ impl App {
         state.view = Some(view);
     }
 
-    /// Gives the trace to who asked for it: a program, or the user as a file.
-    fn save_trace(&self, json: String) {
-        if self.trace_wanted.replace(false)
-            && let Err(error) = dom::download(self.dom.document(), "ringtmp-trace.json", &json)
-        {
-            wasm_bindgen::throw_val(error);
-        }
-        self.state.borrow_mut().trace = Some(json);
-    }
-
-    fn ask_trace(&self) {
-        if let Some(session) = &*self.session.borrow() {
-            // A worker that cannot be posted to has ended, and says so itself.
-            let _ = session.ask_trace();
-        }
-    }
-
     /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
     fn name_room_in_address(&self, code: ringtmp_core::ids::RoomCode) {
         let mut address = self.address.borrow_mut();
@@ -360,7 +347,7 @@ impl App {
         let text = words::worker_failed(detail);
         self.end(Ending::Failed(Failure {
             text,
-            advice: words::WORKER_FAILED_ADVICE.to_owned(),
+            advice: words::WORKER_FAILED_ADVICE.now().to_owned(),
         }));
     }
 
@@ -437,12 +424,12 @@ impl App {
         set_attribute(&self.body, "data-state", phase.key())?;
         let (key, text) = match view.map(|view| &view.server) {
             None => ("none", ""),
-            Some(ServerState::Connecting) => ("connecting", words::SERVER_CONNECTING),
-            Some(ServerState::Connected) => ("connected", words::SERVER_CONNECTED),
+            Some(ServerState::Connecting) => ("connecting", words::SERVER_CONNECTING.now()),
+            Some(ServerState::Connected) => ("connected", words::SERVER_CONNECTED.now()),
             Some(ServerState::Lost {
                 comes_back: true, ..
-            }) => ("lost", words::SERVER_AWAY),
-            Some(ServerState::Lost { .. }) => ("lost", words::SERVER_LOST),
+            }) => ("lost", words::SERVER_AWAY.now()),
+            Some(ServerState::Lost { .. }) => ("lost", words::SERVER_LOST.now()),
         };
         set_attribute(
             &self.server,
@@ -503,18 +490,4 @@ impl App {
             }
         })
     }
-}
-
-/// The pairs of a query.
-fn pairs(query: &UrlSearchParams) -> Vec<(String, String)> {
-    let entries = js_sys::try_iter(query).ok().flatten();
-    let pair = |entry: JsValue| {
-        let entry = entry.dyn_into::<js_sys::Array>().ok()?;
-        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
-    };
-    entries
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| pair(entry.ok()?))
-        .collect()
 }

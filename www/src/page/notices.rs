@@ -20,7 +20,7 @@ impl Notices {
         // A list that is a log is no list to a screen reader; the attribute alone leaves it one.
         list.set_attribute("aria-live", "polite")?;
         list.set_attribute("aria-relevant", "additions")?;
-        list.set_attribute("aria-label", words::NOTICES)?;
+        list.set_attribute("aria-label", words::NOTICES.now())?;
         show(&list, false);
         Ok(Self {
             dom: dom.clone(),
@@ -62,9 +62,9 @@ impl Notices {
 
     fn item(&self, notice: &Notice) -> Result<Element, JsValue> {
         let (key, level) = match notice.level {
-            NoticeLevel::Information => ("information", words::LEVEL_INFORMATION),
-            NoticeLevel::Warning => ("warning", words::LEVEL_WARNING),
-            NoticeLevel::Error => ("error", words::LEVEL_ERROR),
+            NoticeLevel::Information => ("information", words::LEVEL_INFORMATION.now()),
+            NoticeLevel::Warning => ("warning", words::LEVEL_WARNING.now()),
+            NoticeLevel::Error => ("error", words::LEVEL_ERROR.now()),
         };
         let item = self.dom.element("li", "notice")?;
         item.set_attribute("data-level", key)?;

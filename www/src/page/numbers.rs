@@ -29,19 +29,19 @@ impl Numbers {
     pub(super) fn new(dom: &Dom, parent: &Element) -> Result<Self, JsValue> {
         let section = dom.child(parent, "div", "numbers")?;
         let bar = dom.child(&section, "progress", "")?;
-        bar.set_attribute("aria-label", words::NUMBER_STEP)?;
+        bar.set_attribute("aria-label", words::NUMBER_STEP.now())?;
         let list = dom.child(&section, "dl", "")?;
         let number = |name: &str, class: &str| {
             let pair = dom.child(&list, "div", class)?;
             dom.text(&pair, "dt", "", name)?;
-            dom.text(&pair, "dd", "", words::NUMBER_NONE)
+            dom.text(&pair, "dd", "", words::NUMBER_NONE.now())
         };
         Ok(Self {
-            step: number(words::NUMBER_STEP, "step")?,
-            loss: number(words::NUMBER_LOSS, "loss")?,
-            accuracy: number(words::NUMBER_ACCURACY, "accuracy")?,
-            samples: number(words::NUMBER_SAMPLES, "samples")?,
-            bytes: number(words::NUMBER_BYTES, "bytes")?,
+            step: number(words::NUMBER_STEP.now(), "step")?,
+            loss: number(words::NUMBER_LOSS.now(), "loss")?,
+            accuracy: number(words::NUMBER_ACCURACY.now(), "accuracy")?,
+            samples: number(words::NUMBER_SAMPLES.now(), "samples")?,
+            bytes: number(words::NUMBER_BYTES.now(), "bytes")?,
             bar,
         })
     }
@@ -54,7 +54,8 @@ impl Numbers {
             "value",
             &progress.done.min(progress.of).to_string(),
         )?;
-        let or_none = |text: Option<String>| text.unwrap_or_else(|| words::NUMBER_NONE.to_owned());
+        let or_none =
+            |text: Option<String>| text.unwrap_or_else(|| words::NUMBER_NONE.now().to_owned());
         let count = |value: u32| format::count(u64::from(value));
         let step =
             (progress.of > 0).then(|| words::step_of(&count(progress.done), &count(progress.of)));

@@ -25,7 +25,7 @@ impl Pledge {
         act: Rc<dyn Fn(Command)>,
     ) -> Result<Self, JsValue> {
         let row: HtmlElement = dom.typed(parent, "div", "pledge")?;
-        dom.text(&row, "label", "", words::PLEDGE)?
+        dom.text(&row, "label", "", words::PLEDGE.now())?
             .set_attribute("for", "pledge")?;
         let select: HtmlSelectElement = dom.typed(&row, "select", "")?;
         select.set_id("pledge");

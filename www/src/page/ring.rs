@@ -43,12 +43,12 @@ struct Running {
 
 impl Ring {
     pub(super) fn new(dom: &Dom, parent: &Element, window: &Window) -> Result<Self, JsValue> {
-        let section = dom.section(parent, "ring", words::RING_TITLE)?;
+        let section = dom.section(parent, "ring", words::RING_TITLE.now())?;
         let canvas = Canvas::new(dom, &section)?;
         let legend: HtmlElement = dom.typed(&section, "p", "motion")?;
         for (class, text) in [
-            ("activation", words::MOTION_ACTIVATIONS),
-            ("gradient", words::MOTION_GRADIENTS),
+            ("activation", words::MOTION_ACTIVATIONS.now()),
+            ("gradient", words::MOTION_GRADIENTS.now()),
         ] {
             let item = dom.child(&legend, "span", "kind")?;
             dom.child(&item, "span", &format!("dot {class}"))?;

@@ -10,6 +10,7 @@ use super::notices::Notices;
 use super::numbers::{Figures, Numbers};
 use super::pledge::Pledge;
 use super::ring::Ring;
+use super::saving::Savers;
 use super::share::Share;
 use super::timeline::Timeline;
 use crate::pledge::changeable;
@@ -67,26 +68,26 @@ impl Room {
         window: &Window,
         projector: bool,
         act: Rc<dyn Fn(Command)>,
-        save_trace: impl Fn() + 'static,
+        savers: Savers,
     ) -> Result<Self, JsValue> {
         let top: HtmlElement = dom.typed(parent, "div", "room")?;
         let story: HtmlElement = dom.typed(&top, "div", "story")?;
         let state = dom.child(&story, "div", "state")?;
         state.set_attribute("role", "status")?;
-        let headline = dom.text(&state, "h1", "", words::JOINING)?;
+        let headline = dom.text(&state, "h1", "", words::JOINING.now())?;
         let sentence = dom.text(&state, "p", "sentence", "")?;
         let safety = dom.text(&story, "p", "safety", "")?;
         let run = dom.typed(&story, "p", "run")?;
         let notices = Notices::new(dom, &story)?;
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
-        let controls = Controls::new(dom, &story, window, Rc::clone(&act))?;
+        let controls = Controls::new(dom, &story, window, Rc::clone(&act), savers.layers)?;
         let care = CareNotes::new(dom, &story, Rc::clone(&act))?;
         let pledge = Pledge::new(dom, &story, Rc::clone(&act))?;
         let ring = Ring::new(dom, &top, window)?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
-        let timeline = Timeline::new(dom, &details, save_trace)?;
+        let timeline = Timeline::new(dom, &details, savers.trace)?;
         let curves = Curves::new(dom, &details, window, projector)?;
         let draw = Draw::new(dom, &details, Rc::clone(&act))?;
         let members = Members::new(dom, &details, act)?;
@@ -147,7 +148,8 @@ impl Room {
         self.members.update(&lines)?;
         let centre = centre(phase, &figures.progress, view);
         let drawing = RingDrawing::new(view, &lines, traffic, self.ring.is_narrow());
-        self.ring.update(drawing, centre, Replay::new(view))?;
+        let replay = Replay::new(view).filter(|_| phase == Phase::Training);
+        self.ring.update(drawing, centre, replay)?;
         self.timeline.update(view)?;
         self.curves
             .update(&view.points, figures.progress.of, phase == Phase::Training)
@@ -168,7 +170,7 @@ fn centre(phase: Phase, progress: &Progress, view: &View) -> [String; 3] {
     }
     let count = |value: u32| format::count(u64::from(value));
     [
-        words::CENTRE_STEP.to_owned(),
+        words::CENTRE_STEP.now().to_owned(),
         count(progress.done),
         words::centre_of(&count(progress.of)),
     ]

@@ -2,9 +2,9 @@
 
 use super::hosting;
 use crate::address::Address;
-use crate::messages::{Channels, Entry, FromWorker, Start, TRACE};
+use crate::messages::{Channels, Entry, FromWorker, LAYERS, Start, TRACE};
 use crate::words;
-use js_sys::Array;
+use js_sys::{Array, Uint8Array};
 use ringtmp_core::signal::Form;
 use ringtmp_peer::Command;
 use ringtmp_transport::browser::page::{ChannelMode, Connections};
@@ -28,6 +28,8 @@ pub(super) struct Session {
 pub(super) enum Report {
     /// The worker says something.
     Said(FromWorker),
+    /// The layers that this device has trained, as safetensors.
+    Layers(Uint8Array),
     /// The worker is broken, in words.
     Broken(String),
 }
@@ -52,6 +54,7 @@ impl Session {
             memory_bytes: address.memory_bytes,
             medium_bytes_per_second: address.medium_bytes_per_second,
             form: form(window),
+            language: words::spoken(),
             host_token: hosting::token(window, &address.place),
         };
         let options = WorkerOptions::new();
@@ -65,6 +68,9 @@ impl Session {
             let (worker, connections, report) =
                 (worker.clone(), Rc::clone(&connections), Rc::clone(&report));
             Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
+                if let Some(bytes) = layers(&event) {
+                    return report(Report::Layers(bytes));
+                }
                 let message = read(&event);
                 if let Ok(FromWorker::Awake) = message {
                     match connect(&worker, &start, channels) {
@@ -82,7 +88,7 @@ impl Session {
                 .map(ErrorEvent::message)
                 .filter(|text| !text.is_empty());
             report(Report::Broken(
-                said.unwrap_or_else(|| words::WORKER_NOT_LOADED.to_owned()),
+                said.unwrap_or_else(|| words::WORKER_NOT_LOADED.now().to_owned()),
             ));
         });
         worker.set_onmessage(Some(hear.as_ref().unchecked_ref()));
@@ -106,6 +112,11 @@ impl Session {
     /// Asks for the trace of this device, which comes as [`FromWorker::Trace`].
     pub(super) fn ask_trace(&self) -> Result<(), JsValue> {
         self.worker.post_message(&TRACE.into())
+    }
+
+    /// Asks for the layers that this device has trained, which come as [`Report::Layers`].
+    pub(super) fn ask_layers(&self) -> Result<(), JsValue> {
+        self.worker.post_message(&LAYERS.into())
     }
 
     /// How data channels reach the worker: what was asked for, or what the browser has shown to be possible.
@@ -142,6 +153,11 @@ fn connect(worker: &Worker, start: &Start, channels: Channels) -> Result<Connect
     Ok(connections)
 }
 
+/// The layers of this device, if that is what the worker sends.
+fn layers(event: &JsValue) -> Option<Uint8Array> {
+    event.dyn_ref::<MessageEvent>()?.data().dyn_into().ok()
+}
+
 fn read(event: &JsValue) -> Result<FromWorker, String> {
     let json = event
         .dyn_ref::<MessageEvent>()
@@ -167,4 +183,18 @@ pub(super) fn describe(error: &JsValue) -> String {
         Some(error) => String::from(error.message()),
         None => error.as_string().unwrap_or_else(|| format!("{error:?}")),
     }
+}
+
+/// The pairs of a query.
+pub(super) fn pairs(query: &web_sys::UrlSearchParams) -> Vec<(String, String)> {
+    let entries = js_sys::try_iter(query).ok().flatten();
+    let pair = |entry: JsValue| {
+        let entry = entry.dyn_into::<js_sys::Array>().ok()?;
+        Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
+    };
+    entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| pair(entry.ok()?))
+        .collect()
 }

@@ -47,19 +47,19 @@ struct Lan {
 impl Share {
     pub(super) fn new(dom: &Dom, parent: &Element, window: &Window) -> Result<Self, JsValue> {
         let section: HtmlElement = dom
-            .section(parent, "share", words::SHARE_TITLE)?
+            .section(parent, "share", words::SHARE_TITLE.now())?
             .dyn_into()?;
         let code = dom.typed(&section, "div", "code")?;
         let line = dom.child(&section, "div", "line")?;
         let link: HtmlInputElement = dom.typed(&line, "input", "")?;
         link.set_read_only(true);
         link.set_attribute("aria-labelledby", "heading-share")?;
-        let button = dom.text(&line, "button", "", words::SHARE_COPY)?;
+        let button = dom.text(&line, "button", "", words::SHARE_COPY.now())?;
         button.set_attribute("type", "button")?;
         button.set_attribute("aria-live", "polite")?;
         let hint = dom.child(&section, "p", "hint")?;
         let address = dom.child(&section, "p", "address")?;
-        let projector = dom.text(&section, "a", "button", words::PROJECTOR)?;
+        let projector = dom.text(&section, "a", "button", words::PROJECTOR.now())?;
         projector.set_attribute("target", "_blank")?;
         show(&section, false);
         let (owned_window, input, label) = (window.clone(), link.clone(), button.clone());
@@ -88,7 +88,7 @@ impl Share {
             url: RefCell::default(),
         });
         if here_only {
-            set_text(&card.hint, words::SHARE_LOCAL);
+            set_text(&card.hint, words::SHARE_LOCAL.now());
             let (card, window) = (Rc::clone(&card), window.clone());
             spawn_local(async move { card.find_reach(&window).await });
         }
@@ -133,12 +133,12 @@ impl Card {
             Some(reach) => format!("{}{path}", reach.origin),
             None => url.to_owned(),
         };
-        set_text(&self.address, &link);
+        set_text(&self.address, &words::join_at(&link));
         self.projector
             .set_attribute("href", &format!("{path}?view=projector"))?;
         if self.link.value() != link {
             self.link.set_value(&link);
-            set_text(&self.button, words::SHARE_COPY);
+            set_text(&self.button, words::SHARE_COPY.now());
         }
         clear(&self.code);
         let drawing = reach.as_ref().and_then(|_| QrDrawing::new(&link));
@@ -191,9 +191,9 @@ fn copy(window: &Window, link: &HtmlInputElement, button: &Element) {
         set_text(
             &button,
             if copied {
-                words::SHARE_COPIED
+                words::SHARE_COPIED.now()
             } else {
-                words::SHARE_COPY_BY_HAND
+                words::SHARE_COPY_BY_HAND.now()
             },
         );
     });

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::Element;
 
 /// The kinds in the legend: class of the style sheet, and words.
-const LEGEND: [(&str, &str); 7] = [
+const LEGEND: [(&str, words::Text); 7] = [
     ("forward", words::LEGEND_FORWARD),
     ("backward", words::LEGEND_BACKWARD),
     ("weights", words::LEGEND_WEIGHTS),
@@ -33,7 +33,7 @@ impl Timeline {
         parent: &Element,
         save_trace: impl Fn() + 'static,
     ) -> Result<Self, JsValue> {
-        let section = dom.section(parent, "timeline", words::TIMELINE_TITLE)?;
+        let section = dom.section(parent, "timeline", words::TIMELINE_TITLE.now())?;
         patterns(dom, &section)?;
         let summary = dom.child(&section, "p", "visually-hidden")?;
         let plot = dom.child(&section, "div", "lanes")?;
@@ -52,9 +52,9 @@ impl Timeline {
             for (name, value) in [("y", y), ("height", height), ("class", class)] {
                 rect.set_attribute(name, value)?;
             }
-            dom.text(&item, "span", "", words)?;
+            dom.text(&item, "span", "", words.now())?;
         }
-        let save = dom.text(&section, "button", "save", words::TRACE_SAVE)?;
+        let save = dom.text(&section, "button", "save", words::TRACE_SAVE.now())?;
         save.set_attribute("type", "button")?;
         listen(&save, "click", move |_| save_trace())?;
         Ok(Self {

@@ -227,7 +227,7 @@ impl Circle {
     /// Below the device; above it, where below is the band of layers.
     fn label_below(&self, angle: f64, lines: Vec<String>) -> Label {
         let above = angle.sin() < -0.9;
-        let distance = self.disc + 13.0;
+        let distance = self.disc + 18.0;
         let (x, _) = self.point(angle, self.radius);
         let width = 2.0 * x.min(self.size.0 - x);
         Label {

@@ -124,7 +124,7 @@ fn every_device_has_a_link_to_its_successor_and_the_last_closes_the_ring() {
     let drawing = draw(&view(3, 1, true), false);
     let closing: Vec<bool> = drawing.links.iter().map(|link| link.closing).collect();
     assert_eq!(closing, [false, false, true]);
-    assert!(drawing.links[2].title.contains(words::RING_CLOSING));
+    assert!(drawing.links[2].title.contains(words::RING_CLOSING.now()));
     assert_eq!(
         draw(&view(1, 2, true), false).links,
         [],
@@ -307,14 +307,14 @@ fn rates_are_those_that_devices_report_and_two_devices_have_one_connection() {
     let expected = [
         (text("1.00 kB/s"), text("2.00 kB/s")),
         (text("2.00 kB/s"), String::new()),
-        (text(words::RING_CLOSING), text("3.00 kB/s")),
+        (text(words::RING_CLOSING.now()), text("3.00 kB/s")),
     ];
     assert_eq!(labels(&view), expected);
     let plan = view.room.as_mut().and_then(|room| room.plan.as_mut());
     plan.expect("a plan").order.truncate(2);
     let expected = [
         (text("1.00 kB/s"), text("2.00 kB/s")),
-        (text(words::RING_CLOSING), String::new()),
+        (text(words::RING_CLOSING.now()), String::new()),
     ];
     assert_eq!(labels(&view), expected);
     view.room.as_mut().expect("a room").state = RoomState::Paused;

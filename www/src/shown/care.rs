@@ -47,8 +47,8 @@ impl Care {
     pub fn of(phase: Phase, view: Option<&View>, device: OwnDevice) -> Self {
         let takes_part = takes_part(phase, view);
         let screen = (takes_part && device.has_touch).then_some(match device.screen_kept {
-            true => words::SCREEN_KEPT,
-            false => words::SCREEN_NOT_KEPT,
+            true => words::SCREEN_KEPT.now(),
+            false => words::SCREEN_NOT_KEPT.now(),
         });
         let controls = phase.controls(view);
         let leaves = own_status(view) == Some(MemberStatus::Leaving);

@@ -26,6 +26,8 @@ pub struct Controls {
     pub hand_on: bool,
     /// Leave it without waiting for that any longer.
     pub leave_now: bool,
+    /// Save the layers that this device has trained.
+    pub save: bool,
     /// Load the page again.
     pub again: bool,
     /// Open another room.
@@ -63,6 +65,7 @@ impl Phase {
             leave: is_here && !hands_on && !leaves,
             hand_on: hands_on && !leaves,
             leave_now: is_here && leaves,
+            save: self == Self::Finished && view.and_then(layers_file).is_some(),
             again: matches!(self, Self::Refused | Self::Broken | Self::Left),
             another: matches!(
                 self,
@@ -70,6 +73,20 @@ impl Phase {
             ),
         }
     }
+}
+
+/// What the file is called that has the layers of this device; none where it holds none.
+pub fn layers_file(view: &View) -> Option<String> {
+    let plan = view.room.as_ref()?.plan.as_ref()?;
+    let held = plan.layers_of(view.me?)?;
+    let (first, last, all) = (held.start.0 + 1, held.end.0, plan.cuts.last()?);
+    let name = &view.run.as_ref()?.name;
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let name = if plain { name } else { "model" };
+    Some(match first == 1 && last == *all {
+        true => format!("{name}.safetensors"),
+        false => format!("{name}-layers-{first}-to-{last}-of-{all}.safetensors"),
+    })
 }
 
 /// Whether this device may start, pause and stop the run: as the host, or because there is none.

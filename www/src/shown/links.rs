@@ -18,15 +18,15 @@ pub(super) fn link_words(
         .map(|traffic| {
             let to = match stage_number(room, traffic.to) {
                 Some(number) => words::device_number(number),
-                None => words::UNNAMED.to_owned(),
+                None => words::UNNAMED.now().to_owned(),
             };
             words::sent_to(&format::bytes(traffic.bytes), &to)
         })
         .collect();
     texts.extend(bytes_per_sample(view, member));
     texts.extend(link.map(|link| match &link.state {
-        LinkState::Connecting => words::LINK_CONNECTING.to_owned(),
-        LinkState::Open => words::LINK_OPEN.to_owned(),
+        LinkState::Connecting => words::LINK_CONNECTING.now().to_owned(),
+        LinkState::Open => words::LINK_OPEN.now().to_owned(),
         LinkState::Failed { reason } => words::link_failed(reason),
     }));
     texts

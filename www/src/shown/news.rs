@@ -27,7 +27,7 @@ fn recovered(recovery: &Recovery, me: Option<PeerId>) -> Notice {
 fn taken_over(taken: &Taken, me: Option<PeerId>) -> (&str, String) {
     let [first, last] = [taken.first, taken.last].map(|layer| u32::from(layer) + 1);
     let by = match me == Some(taken.peer) {
-        true => words::THIS_DEVICE,
+        true => words::THIS_DEVICE.now(),
         false => &taken.by,
     };
     (by, words::layer_range(first, last))

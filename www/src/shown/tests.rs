@@ -195,9 +195,13 @@ fn the_table_follows_the_ring_and_then_names_the_others() {
     assert_eq!(lines[1].layers_detail, "relu, linear 3 → 2 · 8 parameters");
     assert_eq!(
         lines[0].links,
-        ["1.23 MB to device 2", "1.92 kB a sample", words::LINK_OPEN]
+        [
+            "1.23 MB to device 2",
+            "1.92 kB a sample",
+            words::LINK_OPEN.now()
+        ]
     );
-    assert_eq!(lines[2].layers, words::LAYERS_WATCHING);
+    assert_eq!(lines[2].layers, words::LAYERS_WATCHING.now());
     assert_eq!(
         lines.iter().map(|line| line.mine).collect::<Vec<_>>(),
         [false, true, false]
@@ -331,7 +335,7 @@ fn who_holds_layers_leaves_by_handing_them_on_and_may_still_leave_at_once() {
     assert_eq!(controls(Phase::Training, &view), [false, false, true]);
     assert_eq!(
         sentence(Phase::Training, Some(&view)),
-        words::LEAVING_DETAIL
+        words::LEAVING_DETAIL.now()
     );
 }
 
@@ -347,7 +351,7 @@ fn a_low_battery_is_spoken_of_while_there_is_something_to_save_and_the_lock_to_w
     let low = care(Phase::Training, device(0.12, false, true));
     assert!(low.battery.is_some_and(|text| text.contains("at 12%")));
     assert!(low.may_hand_on && low.may_pause);
-    assert_eq!(low.screen, Some(words::SCREEN_NOT_KEPT));
+    assert_eq!(low.screen, Some(words::SCREEN_NOT_KEPT.now()));
     for (phase, device) in [
         (Phase::Training, device(0.12, true, false)),
         (Phase::Training, device(0.9, false, false)),
@@ -382,4 +386,38 @@ fn a_run_that_has_ended_can_be_started_again_by_whoever_is_there() {
         .members
         .retain(|member| member.role == Role::Spectator);
     assert!(!Phase::Finished.controls(Some(&view)).start_again);
+}
+
+#[test]
+fn a_file_of_layers_says_which_they_are_and_a_visitor_governs_nothing() {
+    let mut view = view();
+    assert_eq!(
+        layers_file(&view).as_deref(),
+        Some("mlp-layers-2-to-3-of-3.safetensors")
+    );
+    assert!(Phase::Finished.controls(Some(&view)).save);
+    assert!(!Phase::Training.controls(Some(&view)).save);
+    room(&mut view).plan.as_mut().expect("a plan").order = vec![PeerId(1)];
+    room(&mut view).plan.as_mut().expect("a plan").cuts = vec![0, 3];
+    assert_eq!(layers_file(&view).as_deref(), Some("mlp.safetensors"));
+    view.run.as_mut().expect("a run").name = "../../etc".to_owned();
+    assert_eq!(layers_file(&view).as_deref(), Some("model.safetensors"));
+    view.me = Some(PeerId(3));
+    assert_eq!(layers_file(&view), None);
+
+    room(&mut view).host = Some(PeerId(1));
+    let controls = Phase::Training.controls(Some(&view));
+    assert!(!controls.pause && !controls.stop && controls.leave);
+    assert!(!Phase::Finished.controls(Some(&view)).start_again);
+    view.me = Some(PeerId(1));
+    let lines = member_lines(&view);
+    let may = |line: &MemberLine| (line.host, line.may_kick, line.may_rename);
+    let own = lines.iter().find(|line| line.mine).expect("it is there");
+    assert_eq!(may(own), (true, false, true));
+    assert!(
+        lines
+            .iter()
+            .filter(|line| !line.mine)
+            .all(|line| may(line) == (false, true, true))
+    );
 }

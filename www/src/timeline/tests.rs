@@ -119,7 +119,7 @@ fn what_a_device_mostly_waited_for_is_said_and_little_is_not() {
     };
     let (idle, cause) = idle_words(&report);
     assert!(
-        idle.contains("25.0%") && cause == words::WAITS_CREDIT,
+        idle.contains("25.0%") && cause == words::WAITS_CREDIT.now(),
         "{idle} {cause}"
     );
     let busy = Report {

@@ -252,10 +252,8 @@ async fn enter(
         memory_bytes: own.memory_bytes,
     };
     let (samples, initial) = (own.samples, own.weights);
-    let disk = match own.keep {
-        Some(keep) if setup.role == Role::Participant => Disk::of(keep, id, run.clone()),
-        Some(_) | None => Disk::none(),
-    };
+    let keep = own.keep.filter(|_| setup.role == Role::Participant);
+    let disk = keep.map_or_else(Disk::none, |keep| Disk::of(keep, id, run.clone()));
     let workshop = executor.map(|executor| {
         Workshop::new(
             executor,

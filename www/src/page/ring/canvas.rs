@@ -96,8 +96,9 @@ impl Canvas {
                 self.draw_outside(group)?;
             }
         }
-        self.discs
-            .update(&drawing.discs, moves && before.is_some())?;
+        // Of another size it is another drawing: nobody walks from one to the other.
+        let same = before.is_some_and(|before| before.centre == drawing.centre);
+        self.discs.update(&drawing.discs, moves && same)?;
         *shown = Some(drawing);
         Ok(())
     }
