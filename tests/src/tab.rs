@@ -264,6 +264,16 @@ impl Tab {
             .await
     }
 
+    /// Leaves the page's origin so much storage. Chromium only.
+    ///
+    /// # Errors
+    ///
+    /// What the browser says.
+    pub async fn leave_storage(&self, origin: &str, bytes: u64) -> Result<()> {
+        let quota = json!({ "origin": origin, "quotaSize": bytes });
+        self.devtools("Storage.overrideQuotaForOrigin", quota).await
+    }
+
     /// A picture of the window, as PNG.
     ///
     /// # Errors

@@ -129,7 +129,8 @@ async fn a_tab_whose_user_presses_leave_costs_nobody_a_step_and_a_page_that_is_c
         return Ok(());
     };
     let whole = undisturbed(&theatre, WORK).await?;
-    for (leaver, how) in [(1, Farewell::Pressed), (2, Farewell::Closed)] {
+    // Tail and head.
+    for (leaver, how) in [(TABS - 1, Farewell::Pressed), (0, Farewell::Closed)] {
         let round = left(&theatre, WORK, leaver, 4, how).await?;
         println!("{how:?}: {:?}", round.recoveries);
         ensure!(
