@@ -1,4 +1,4 @@
-//! Every text the page shows, in English and in German: [`page`] and [`room`] are the table, [`sentences`] has what is put together
+//! Every text the page shows, in English and in German: `page` and `room` are the table, `sentences` has what is put together
 //! from parts. One more language is one more column.
 //!
 //! Two texts lie elsewhere because nothing else can show them: `static/index.html` says that a browser is too old to

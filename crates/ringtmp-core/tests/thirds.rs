@@ -68,6 +68,7 @@ impl Stage {
             stable: None,
             kept: None,
             replicated_every: None,
+            host: None,
         };
         let hello = |peer| Hello {
             protocol: PROTOCOL_VERSION,

@@ -133,6 +133,9 @@ impl Room {
     /// Plans with what is known, and has the plan prepared, from the beginning of the run, or from what is kept of it.
     pub(super) fn prepare(&mut self, now: Time) {
         self.profiles_due = None;
+        if self.stayers().next().is_none() {
+            return;
+        }
         let plan = match self.planned() {
             Ok(plan) => plan,
             Err(reason) => return self.stop(reason),
