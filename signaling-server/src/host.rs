@@ -1,9 +1,12 @@
 //! Whom a request is for. A page elsewhere on the web can let its own name lead to this device (DNS rebinding), and would then
 //! count as of the same origin as this server. Its requests name *its* host, so those for a name that is not ours are
 //! refused. Numbers cannot be made to lead elsewhere; any of them that reaches us is ours.
+//!
+//! And whose page asks. A page elsewhere may open WebSockets to any address, and post to it; browsers say then of which origin it is.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeSet;
@@ -36,12 +39,30 @@ impl Hosts {
     }
 }
 
-/// Lets only requests for this server pass.
+/// Whether a request comes from a page of this server, or from no page at all: programs say nothing of an origin.
+fn comes_from_here(headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else {
+        return true;
+    };
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let origin = text(origin).and_then(|origin| origin.parse::<Uri>().ok());
+    let origin = origin.and_then(|origin| origin.authority().cloned());
+    let host = headers.get(header::HOST).and_then(text);
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    origins.next().is_none() && origin.is_some() && origin == host
+}
+
+/// Lets only requests for this server pass, of its own pages.
 pub(crate) async fn check(
     State(hosts): State<Arc<Hosts>>,
     request: Request,
     next: Next,
 ) -> Response {
+    if !comes_from_here(request.headers()) {
+        let text = "this server answers its own pages only\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
     if hosts.admits(request.uri(), request.headers()) {
         return next.run(request).await;
     }
@@ -91,7 +112,6 @@ fn address_of(host: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn with_host(host: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))])
@@ -143,6 +163,35 @@ mod tests {
         let whole = |text| hosts.admits(&Uri::from_static(text), &with_host("127.0.0.1"));
         assert!(whole("http://127.0.0.1/"));
         assert!(!whole("http://evil.example/"));
+    }
+
+    #[test]
+    fn only_pages_of_this_server_and_programs_ask_it_anything() {
+        let asked = |origins: &[&'static str]| {
+            let mut headers = with_host("192.168.1.7:8443");
+            for origin in origins {
+                headers.append(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            comes_from_here(&headers)
+        };
+        assert!(asked(&[]), "a program");
+        assert!(asked(&["https://192.168.1.7:8443"]));
+        for theirs in [
+            "https://evil.example",
+            "http://192.168.1.7",
+            "http://192.168.1.7:3000",
+            "http://localhost:8443",
+            "https://192.168.1.7:8443.evil.example",
+            "https://evil@192.168.1.7:8443",
+            "null",
+            "",
+        ] {
+            assert!(!asked(&[theirs]), "{theirs}");
+        }
+        assert!(!asked(&[
+            "https://192.168.1.7:8443",
+            "https://evil.example"
+        ]));
     }
 
     #[test]

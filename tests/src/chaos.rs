@@ -227,39 +227,6 @@ pub async fn asleep(theatre: &Theatre, work: Work, sleeper: usize, at_step: u32)
     .await
 }
 
-/// A ring of which one tab has no network for a while, after its step `at_step`: what came of it, and how many steps were made while
-/// nothing could reach it, but for the first half second of that.
-///
-/// # Errors
-///
-/// If the ring does not go on, or does not finish.
-pub async fn cut_off(
-    theatre: &Theatre,
-    work: Work,
-    victim: usize,
-    at_step: u32,
-    lasts: Duration,
-) -> Result<(Round, u32)> {
-    watching(theatre, run_file(work), async |mut watcher, room| {
-        let tabs = open(theatre, room).await?;
-        let is_time = |view: &View| reached(view) >= at_step;
-        watcher.until("steps before the cut", is_time).await?;
-        let (_browser, tab) = &tabs[victim % TABS];
-        tab.cut_network(true).await?;
-        // What was on its way arrives.
-        let settles = Duration::from_millis(500);
-        tokio::time::sleep(settles).await;
-        let before = watcher.until("a view", |_| true).await?;
-        tokio::time::sleep(lasts.saturating_sub(settles)).await;
-        let after = watcher.until("a view", |_| true).await?;
-        tab.cut_network(false).await?;
-        let view = watcher.until("the end", has_finished).await?;
-        let made = reached(&after).saturating_sub(reached(&before));
-        Ok((round(view, None)?, made))
-    })
-    .await
-}
-
 /// A ring all of whose tabs are killed at once, after its step `at_step`, once every layer lies on their disks; the first so many of
 /// them come back, and the first of these goes on with the run from what it lists. How far that was when it began, and the result.
 ///

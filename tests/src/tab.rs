@@ -249,31 +249,6 @@ impl Tab {
             .await
     }
 
-    /// Cuts the page's network, or mends it: its browser drops whatever the page sends or is sent, between peers too. Chromium only.
-    ///
-    /// # Errors
-    ///
-    /// What the browser says.
-    pub async fn cut_network(&self, cut: bool) -> Result<()> {
-        self.devtools("Network.enable", json!({})).await?;
-        let conditions = json!({
-            "offline": cut, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1,
-            "packetLoss": if cut { 100 } else { 0 },
-        });
-        self.devtools("Network.emulateNetworkConditions", conditions)
-            .await
-    }
-
-    /// Leaves the page's origin so much storage. Chromium only.
-    ///
-    /// # Errors
-    ///
-    /// What the browser says.
-    pub async fn leave_storage(&self, origin: &str, bytes: u64) -> Result<()> {
-        let quota = json!({ "origin": origin, "quotaSize": bytes });
-        self.devtools("Storage.overrideQuotaForOrigin", quota).await
-    }
-
     /// A picture of the window, as PNG.
     ///
     /// # Errors

@@ -245,6 +245,41 @@ async fn a_page_that_lets_its_name_lead_here_reaches_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_elsewhere_opens_no_socket_to_this_server_and_posts_nothing() {
+    let server = start(config());
+    let connected = || async {
+        let connected = TcpStream::connect(server.address).await;
+        connected.expect("it listens")
+    };
+    let own = format!("http://{}", server.address);
+    for (origin, let_in) in [
+        ("https://evil.example", false),
+        ("null", false),
+        ("http://127.0.0.1:1", false),
+        (own.as_str(), true),
+    ] {
+        let mut request = format!("ws://{}/signal", server.address)
+            .into_client_request()
+            .expect("a URL");
+        let value = origin.parse().expect("a header");
+        request.headers_mut().insert("origin", value);
+        let opened = tokio_tungstenite::client_async(request, connected().await).await;
+        match opened {
+            Ok(_) => assert!(let_in, "{origin}"),
+            Err(error) => {
+                let told = error.to_string();
+                assert!(!let_in && told.contains("403"), "{origin}: {told}");
+            }
+        }
+        let host = format!("{}\r\norigin: {origin}", server.address);
+        let answer = ask(connected().await, "POST /signal/send", &host).await;
+        let refused = answer.starts_with("HTTP/1.1 403");
+        assert_eq!(refused, !let_in, "{origin}: {answer}");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_server_answers_to_the_names_it_was_given() {
     let config = Config {
         names: vec!["Desk.local".to_owned()],

@@ -80,22 +80,3 @@ async fn two_tabs_of_one_browser_keep_apart_and_one_alone_goes_on_with_what_both
     }
     Ok(())
 }
-
-#[tokio::test]
-async fn a_page_whose_storage_is_full_says_so_and_trains_on() -> Result<()> {
-    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
-        return Ok(());
-    };
-    let browser = theatre.browser(BrowserKind::Chromium).await?;
-    let tab = browser.tab(&theatre.url("/")).await?;
-    // Less than a layer.
-    tab.leave_storage(&theatre.url(""), 20_000).await?;
-    let query = "create&executor=cpu&peers=1&steps=600&codec=f32&planning=counted";
-    tab.goto(&theatre.url(&format!("/?{query}"))).await?;
-    let told = "could not be kept on this device";
-    let text = tab.wait_for_text(WAIT_MAX, told).await?;
-    ensure!(text.contains("Make room on the disk"), "{text}");
-    let result = tab.finished(WAIT_MAX).await?;
-    ensure!(result.steps == 600, "{result:?}");
-    Ok(())
-}

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_tests::chaos::{
-    EVERY, Farewell, TABS, Work, asleep, cut_off, killed, left, server_killed, undisturbed,
+    EVERY, Farewell, TABS, Work, asleep, killed, left, server_killed, undisturbed,
 };
 use ringtmp_tests::{BrowserKind, Theatre};
 use std::time::Duration;
@@ -62,38 +62,6 @@ async fn a_tab_that_sleeps_is_done_without_and_taken_in_again_when_it_wakes() ->
     ensure!(lost.reason.contains("nothing was heard"), "{lost:?}");
     ensure!(joined.reason.contains("joins"), "{joined:?}");
     ensure!(joined.repeated == 0, "waking costs no step: {joined:?}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_tab_without_network_is_waited_for_if_that_is_short_and_otherwise_done_without_for_as_long()
--> Result<()> {
-    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
-        return Ok(());
-    };
-    let work = Work {
-        steps: 60,
-        batch: 16,
-    };
-    let whole = undisturbed(&theatre, work).await?;
-    for seconds in [2, 20] {
-        let (round, made) = cut_off(&theatre, work, 1, 3, Duration::from_secs(seconds)).await?;
-        println!(
-            "{seconds} s: {made} steps meanwhile, {:?}",
-            round.recoveries
-        );
-        ensure!(
-            round.result.digests == whole.result.digests,
-            "other weights"
-        );
-        let short = seconds == 2;
-        ensure!(
-            round.recoveries.is_empty() == short,
-            "{:?}",
-            round.recoveries
-        );
-        ensure!((made == 0) == short, "{made} steps in {seconds} s");
-    }
     Ok(())
 }
 
