@@ -94,6 +94,10 @@ async fn a_phone_with_a_low_battery_keeps_its_screen_on_and_is_offered_to_hand_i
     phone.press("Hand my layers on").await?;
     phone.wait_for_text(JOIN_MAX, "You left the room").await?;
     pictures(&phone, "left").await?;
+    // The screen is let go of while the page is drawn, which goes on being drawn.
+    ensure!(screen(&phone).await? != "kept", "the screen is kept on");
+    phone.press("Deutsch").await?;
+    phone.wait_for_text(JOIN_MAX, "English").await?;
     let told = first
         .wait_for_text(JOIN_MAX, "hands its layers on and leaves")
         .await?;

@@ -60,7 +60,9 @@ impl Awake {
         if wanted {
             return self.ask();
         }
-        if let Some(lock) = self.lock.borrow_mut().take() {
+        // Released, it says so before this returns.
+        let lock = self.lock.borrow_mut().take();
+        if let Some(lock) = lock {
             // One that the browser has taken back already is no matter.
             let _released = call(&lock, "release", &[]);
         }
@@ -96,7 +98,8 @@ impl Awake {
         let released = Closure::once_into_js(move || {
             if let Some(awake) = awake.upgrade() {
                 awake.lock.borrow_mut().take();
-                (awake.changed)();
+                // It may be let go of while the page is drawn.
+                spawn_local(async move { (awake.changed)() });
             }
         });
         // Set as a property: the last listener of a lock that is gone goes with it.

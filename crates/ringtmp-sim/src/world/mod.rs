@@ -324,9 +324,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
 
     fn happen(&mut self, event: Event<Load<C>>) {
         match event {
-            // Nobody presses start any more where the run has begun, or is over.
-            Event::ToServer(_, ClientMessage::Start)
-                if matches!(self.state, RoomState::Training | RoomState::Finished) => {}
+            Event::ToServer(from, ClientMessage::Start) => self.start_is_pressed(from),
             Event::ToServer(from, message) => self.tell_server(from, &message),
             Event::FromServer(to, message) if *message == ServerMessage::Released => {
                 self.released(to);

@@ -132,6 +132,18 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         }
     }
 
+    /// Whoever meant to press start does, or somebody else who is left; nobody has a run begin again that is over.
+    pub(super) fn start_is_pressed(&mut self, from: usize) {
+        let is_there = |at: &usize| self.peers[*at].connection.is_some();
+        let mut others = 0..self.peers.len();
+        let at = Some(from)
+            .filter(is_there)
+            .or_else(|| others.find(is_there));
+        if let Some(at) = at.filter(|_| self.state != RoomState::Finished) {
+            self.tell_server(at, &ClientMessage::Start);
+        }
+    }
+
     /// Faults count from when the server is back.
     pub(super) fn excuse(&mut self, what: &FaultKind, notice: Duration) {
         let lasts = Duration::from_secs_f64(what.seconds());
