@@ -154,7 +154,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             peer.vault.clear();
         }
         let trains = peer.node.plan().map(|plan| plan.epoch);
-        if let Some(epoch) = under.or(trains) {
+        // A task of a plan that is over may still be under way.
+        if let Some(epoch) = trains.or(under) {
             let reason = "the GPU was lost".to_owned();
             self.input(at, Input::Stumbled { epoch, reason });
         }
