@@ -9,7 +9,7 @@ use ringtmp_core::wire::Piece;
 use std::collections::BTreeMap;
 
 /// Copies by layer and version. Bounded by the node: it holds at most two versions of its own stage, of its predecessor's, and
-/// of what moves.
+/// of what moves; until it is on a third disk another version of its predecessor's, and of each that it is the third of one layer.
 #[derive(Debug, Default)]
 pub(crate) struct Vault {
     copies: BTreeMap<CopyId, Bytes>,

@@ -11,7 +11,7 @@
 //!
 //! One version at a time: the head marks the next once the last is stable. So a peer holds at most two versions of its own
 //! stage and of its predecessor's, and no copy of the stable version is forgotten before another version is stable. A plan that
-//! goes on from copies begins with a round of its own first version.
+//! goes on from copies begins with a round of its own first version. What is on its way to a third disk ([`super::thirds`]) is held besides.
 
 use super::Active;
 use super::thirds::Thirds;
