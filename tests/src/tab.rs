@@ -179,6 +179,26 @@ impl Tab {
         }
     }
 
+    /// Waits until there is an element that a CSS selector finds. What the page knows is drawn a little later.
+    ///
+    /// # Errors
+    ///
+    /// After `limit`: what the page shows, with a picture of it.
+    pub async fn wait_for_element(&self, limit: Duration, selector: &str) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        let found = format!("return document.querySelector({selector:?}) !== null");
+        while self.execute(&found).await? != true {
+            if Instant::now() >= deadline {
+                bail!(
+                    "no {selector:?} on the page within {limit:?}\n{}",
+                    self.describe(None).await
+                );
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
     /// The code of the room, once the page is in one.
     ///
     /// # Errors

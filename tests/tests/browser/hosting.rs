@@ -177,6 +177,8 @@ async fn a_projector_shows_ring_curve_numbers_and_code_on_one_screen_and_nothing
             let path = std::path::Path::new(&folder).join(format!("projector-{width}.png"));
             std::fs::write(path, screen.screenshot().await?)?;
         }
+        // Whoever drives the page may look between its news and their drawing.
+        screen.wait_for_element(JOIN_MAX, ".plot svg").await?;
         let fits = screen.execute(FITS).await?;
         let all = "H1state svgring svgcode DDloss DDaccuracy DDsamples svgplot";
         let kinds = |text: &str| {

@@ -80,7 +80,13 @@ impl Curves {
         if growing && now - self.drawn_at.get() < f64::from(REDRAW_MS) {
             return Ok(true);
         }
-        self.drawn_at.set(now);
+        // The first points are drawn at once.
+        let waits = if points.is_empty() {
+            f64::NEG_INFINITY
+        } else {
+            now
+        };
+        self.drawn_at.set(waits);
         let curves = self.figures.each_ref();
         let curves = curves.map(|figure| Curve::new(figure.quantity, points, steps));
         let shown = curves
