@@ -4,10 +4,13 @@ mod common;
 
 use common::pair::{self, EPOCH, HEAD, TAIL, feed, run_of_two};
 use ringtmp_core::ids::{Epoch, MicroBatchId, PayloadId, PeerId, StageIndex, Step};
-use ringtmp_core::node::{Input, Node, Output};
+use ringtmp_core::node::{Input, Node, Output, Polled};
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
+use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Purpose, SumKind, TensorKind, WireError};
+use std::time::Duration;
 
 /// A node that trains as `me` in a ring of two, linked to `other`, on the head's samples.
 fn training(me: PeerId, other: PeerId) -> Node {
@@ -258,6 +261,41 @@ fn who_measures_the_link_while_training_goes_on_gets_no_answer() {
         },
     };
     assert_eq!(feed(&mut training(TAIL, HEAD), probe), []);
+}
+
+#[test]
+fn whose_link_is_lost_while_it_is_measured_waits_for_news_and_does_not_ask_again_and_again() {
+    let mut run = run_of_two();
+    run.outline.replication = Replication::Every(1);
+    run.outline.planning = Planning::Measured;
+    let mut head = pair::measuring(HEAD, TAIL, vec![StageIndex(0)], run);
+    let echo = Input::Control {
+        from: TAIL,
+        epoch: EPOCH,
+        body: Body::Echo { number: 0 },
+    };
+    let outputs = feed(&mut head, echo);
+    let asks = outputs.iter().any(|output| {
+        let Output::Send { body, .. } = output else {
+            return false;
+        };
+        matches!(body, Body::Probe { number: 1, .. })
+    });
+    assert!(asks, "it goes on: {outputs:?}");
+    let late = Time::ZERO + Duration::from_secs(60);
+    let lost = Input::LinkLost {
+        peer: TAIL,
+        reason: "gone".to_owned(),
+    };
+    for input in [lost, Input::Tick] {
+        head.handle(late, input);
+        let wakes = loop {
+            if let Polled::Wait(wakes) = head.poll_output() {
+                break wakes;
+            }
+        };
+        assert!(wakes.is_none_or(|wakes| wakes > late), "{wakes:?}");
+    }
 }
 
 fn sum_of(from: PeerId, kind: SumKind, step: u32, sum: f64) -> Input {

@@ -152,7 +152,7 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
     let device = draws.between(0, devices as u64 - 1) as usize;
     let next = (device + 1) % devices;
     let seconds = 6.0 * draws.unit().powi(2);
-    match draws.between(0, 12) {
+    match draws.between(0, 15) {
         0 => FaultKind::Crash {
             device,
             returns_after: None,
@@ -185,6 +185,16 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
         },
         9 | 10 => FaultKind::HandOn { device },
         11 => FaultKind::GpuLost { device },
+        12 if devices > 1 => FaultKind::Slow {
+            between: [device, next],
+            seconds,
+            times: 2.0 + 6.0 * draws.unit(),
+        },
+        13 | 14 if devices > 1 => FaultKind::Partition {
+            first: device,
+            devices: draws.between(1, devices as u64 - 1) as usize,
+            seconds,
+        },
         _ => FaultKind::Pause { device, seconds },
     }
 }

@@ -103,6 +103,24 @@ pub enum FaultKind {
         /// For how long.
         seconds: f64,
     },
+    /// The link between two devices is so many times as slow, both ways and in delay, for so many seconds.
+    Slow {
+        /// Its ends.
+        between: [usize; 2],
+        /// For how long.
+        seconds: f64,
+        /// 1 is as it was.
+        times: f64,
+    },
+    /// Some devices in a row are cut off from all others and from the server for so many seconds, and not from each other.
+    Partition {
+        /// The first of them.
+        first: usize,
+        /// How many, counted round all devices.
+        devices: usize,
+        /// For how long.
+        seconds: f64,
+    },
     /// A device says goodbye.
     Leave {
         /// Which.
@@ -150,6 +168,8 @@ impl FaultKind {
             Self::Pause { seconds, .. }
             | Self::Cut { seconds, .. }
             | Self::OneWay { seconds, .. }
+            | Self::Slow { seconds, .. }
+            | Self::Partition { seconds, .. }
             | Self::SocketLost { seconds, .. }
             | Self::ServerLost { seconds, .. }
             | Self::AllLost { seconds } => *seconds,
@@ -262,6 +282,17 @@ impl Scenario {
             return Err(ScenarioError::Size { devices });
         }
         self.check_numbers()
+    }
+
+    /// Whether links may break in a way that they can be made again.
+    pub(crate) fn has_cuts(&self) -> bool {
+        let cuts = |fault: &Fault| {
+            matches!(
+                fault.what,
+                FaultKind::Cut { .. } | FaultKind::Partition { .. }
+            )
+        };
+        self.faults.iter().any(cuts)
     }
 
     /// Of any number of devices, which need not form a ring.

@@ -52,7 +52,8 @@ impl Active {
     /// When something is due without an input.
     pub(super) fn due(&self) -> Option<Time> {
         let hellos = self.links.values().map(|link| link.hello_due);
-        let probe = self.probing.and_then(|probing| probing.due());
+        let probe = self.probing.filter(|_| self.can_probe());
+        let probe = probe.and_then(|probing| probing.due());
         let beat = self.beats.as_ref().and_then(Beats::due);
         let others = [probe, self.training.points_due(), beat];
         hellos.chain(others).flatten().min()

@@ -112,6 +112,11 @@ impl Active {
         self.probing.is_some_and(|probing| !probing.over)
     }
 
+    /// Whether this end is ready to measure: not while a link is missing, or is lost again and nobody has said yet what to do.
+    pub(super) fn can_probe(&self) -> bool {
+        self.built && self.links.values().all(|link| link.greeted)
+    }
+
     /// What was measured.
     pub(super) fn probed(&self) -> Vec<LinkProfile> {
         let successor = self.plan.successor(self.stage);
@@ -128,8 +133,8 @@ impl Node {
         };
         let successor = active.plan.successor(active.stage);
         let epoch = active.plan.epoch;
-        let is_open = active.built && active.links.values().all(|link| link.greeted);
-        let Some(probing) = active.probing.as_mut().filter(|_| is_open) else {
+        let can_probe = active.can_probe();
+        let Some(probing) = active.probing.as_mut().filter(|_| can_probe) else {
             return;
         };
         let body = match probing.sent {

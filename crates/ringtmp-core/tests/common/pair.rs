@@ -41,6 +41,21 @@ pub(crate) fn training(
     sources: Vec<StageIndex>,
     run: RunDescriptor,
 ) -> Node {
+    let mut node = measuring(me, other, sources, run);
+    feed(
+        &mut node,
+        Input::Room(ServerMessage::Commit { epoch: EPOCH }),
+    );
+    node
+}
+
+/// Likewise, before the room has told it to begin: the head measures its link.
+pub(crate) fn measuring(
+    me: PeerId,
+    other: PeerId,
+    sources: Vec<StageIndex>,
+    run: RunDescriptor,
+) -> Node {
     let code = RoomCode::from_random([1; 10]);
     let room = RoomView {
         code,
@@ -91,7 +106,6 @@ pub(crate) fn training(
             epoch: EPOCH,
             body: Body::Hello(hello),
         },
-        Input::Room(ServerMessage::Commit { epoch: EPOCH }),
     ] {
         feed(&mut node, input);
     }

@@ -39,6 +39,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | Event::Reconnects(..)
             | Event::AllReturn
             | Event::UserStarts
+            | Event::UserPresses(_)
             | Event::SocketLost(_) => return None,
         };
         self.peers[at].frozen.filter(|until| self.now < *until)
@@ -64,11 +65,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             FaultKind::Cut {
                 between,
                 seconds: s,
-            } => {
-                let mends = self.now + seconds(s);
-                self.cut(between, Some(mends));
-                self.schedule(seconds(s), Event::Mends(between));
-            }
+            } => self.cut_for(between, seconds(s)),
             FaultKind::OneWay {
                 from,
                 to,
@@ -79,6 +76,20 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 *silenced = until.max(*silenced);
                 self.schedule(seconds(s), Event::Resumes(from, to));
             }
+            FaultKind::Slow {
+                between: [one, other],
+                seconds: s,
+                times,
+            } => {
+                let slow = (self.now + seconds(s), times);
+                self.slowed.insert((one, other), slow);
+                self.slowed.insert((other, one), slow);
+            }
+            FaultKind::Partition {
+                first,
+                devices,
+                seconds: s,
+            } => self.part(first, devices, seconds(s)),
             FaultKind::SocketLost { device, seconds: s } => self.offline(device, seconds(s)),
             FaultKind::ServerLost {
                 seconds: s,
@@ -99,6 +110,23 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                     .retain(|scheduled| !matches!(scheduled.0.event, Event::Returns(_)));
                 self.schedule(seconds(s), Event::AllReturn);
             }
+        }
+    }
+
+    fn cut_for(&mut self, between: [usize; 2], lasts: Duration) {
+        self.cut(between, Some(self.now + lasts));
+        self.schedule(lasts, Event::Mends(between));
+    }
+
+    /// Some devices in a row are on an island.
+    fn part(&mut self, first: usize, devices: usize, lasts: Duration) {
+        let all = self.peers.len();
+        let on_island = |at: usize| (at + all - first) % all < devices;
+        for here in (0..all).filter(|at| on_island(*at)) {
+            for there in (0..all).filter(|at| !on_island(*at)) {
+                self.cut_for([here, there], lasts);
+            }
+            self.offline(here, lasts);
         }
     }
 
@@ -176,7 +204,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             .retain(|(_, one, other)| *one != at && *other != at);
         for (ends, link) in &mut self.links {
             if ends.0 == at || ends.1 == at {
-                link.empty();
+                let _lost = link.empty();
             }
         }
         let silence = if noticed {
@@ -262,6 +290,7 @@ fn happens_at<L>(event: &Event<L>, device: usize) -> bool {
         | Event::Reconnects(..)
         | Event::AllReturn
         | Event::UserStarts
+        | Event::UserPresses(_)
         | Event::SocketLost(_) => false,
     }
 }

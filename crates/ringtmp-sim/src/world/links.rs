@@ -15,7 +15,11 @@ use std::time::Duration;
 /// What peers say of a link whose connection broke.
 pub(super) const CONNECTION_LOST: &str = "the connection was lost";
 
+/// Frames of a link that broke, each way, that come once there is another.
+const GHOSTS_MAX: usize = 8;
+
 /// A frame on its way.
+#[derive(Clone)]
 pub(crate) struct Parcel<L> {
     sender: PeerId,
     to: PeerId,
@@ -39,6 +43,8 @@ pub(crate) struct Link<T> {
     pub(crate) bytes_sent: u64,
     /// How often all that was on its way was lost.
     losses: u32,
+    /// What arrived last, where links break.
+    last: Option<Parcel<T>>,
 }
 
 /// What all links of a device share, where they do.
@@ -58,6 +64,7 @@ impl<T> Link<T> {
             leaving: None,
             bytes_sent: 0,
             losses: 0,
+            last: None,
         }
     }
 
@@ -68,11 +75,11 @@ impl<T> Link<T> {
         }
     }
 
-    pub(super) fn empty(&mut self) {
-        self.control.clear();
-        self.tensors.clear();
-        self.leaving = None;
+    /// Gives back what is lost.
+    pub(super) fn empty(&mut self) -> impl Iterator<Item = Parcel<T>> {
         self.losses += 1;
+        let waiting = self.control.drain(..).chain(self.tensors.drain(..));
+        self.leaving.take().into_iter().chain(waiting)
     }
 
     /// Which frame is next: urgent ones first, of these whoever was handed over first.
@@ -130,6 +137,22 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let wanted = self.peers[at].node.plan().map(|plan| plan.epoch) == Some(epoch);
         if whole && wanted {
             self.input(at, Input::LinkUp { peer });
+            self.haunt(at, peer, epoch);
+        }
+    }
+
+    /// What a link lost when it broke arrives over the one that replaces it.
+    fn haunt(&mut self, at: usize, peer: PeerId, epoch: Epoch) {
+        let Some(other) = self.index.get(&peer).copied() else {
+            return;
+        };
+        let is_old = |parcel: &Parcel<Load<C>>| {
+            Frame::decode(&parcel.header).is_ok_and(|frame| frame.epoch < epoch)
+        };
+        for parcel in self.ghosts.remove(&(other, at)).into_iter().flatten() {
+            if is_old(&parcel) {
+                self.schedule(Duration::ZERO, Event::Arrives(other, at, parcel));
+            }
         }
     }
 
@@ -148,7 +171,10 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         for (at, to) in [(one, other), (other, one)] {
             self.broken.insert((at, to), mends);
             if let Some(link) = self.links.get_mut(&(at, to)) {
-                link.empty();
+                let ghosts = self.ghosts.entry((at, to)).or_default();
+                ghosts.extend(link.last.take());
+                ghosts.extend(link.empty());
+                ghosts.truncate(GHOSTS_MAX);
             }
             if let Some(peer) = self.peers[to].id {
                 self.schedule(Duration::ZERO, Event::LinkLost(at, peer));
@@ -264,6 +290,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             } else {
                 leaves
             };
+            let leaves = leaves.mul_f64(self.slowness(from, to));
             self.schedule(leaves, Event::Left(from, to));
         }
     }
@@ -284,7 +311,10 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         };
         let delay = Duration::from_secs_f64(link.spec.delay_seconds);
         let losses = link.losses;
-        let Some(mut parcel) = link.leaving.take() else {
+        let leaving = link.leaving.take();
+        let slowness = self.slowness(from, to);
+        let (takes, delay) = (takes.mul_f64(slowness), delay.mul_f64(slowness));
+        let Some(mut parcel) = leaving else {
             return;
         };
         parcel.losses = losses;
@@ -317,9 +347,17 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         };
         let delay = Duration::from_secs_f64(link.spec.delay_seconds);
         if let Some(parcel) = link.leaving.take() {
+            let delay = delay.mul_f64(self.slowness(from, to));
             self.schedule(delay, Event::Arrives(from, to, parcel));
         }
         self.begin_to_send(from, to);
+    }
+
+    /// How many times as slow as it was a link is now.
+    fn slowness(&self, from: usize, to: usize) -> f64 {
+        let slowed = self.slowed.get(&(from, to));
+        let slowed = slowed.filter(|(until, _)| self.now < *until);
+        slowed.map_or(1.0, |(_, times)| *times)
     }
 
     pub(super) fn arrives(&mut self, from: usize, to: usize, parcel: Parcel<Load<C>>) {
@@ -329,6 +367,11 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let lost = was_cut || self.broken.contains_key(&(from, to));
         if lost || self.peers[to].id != Some(parcel.to) {
             return;
+        }
+        if self.scenario.has_cuts() {
+            let link = self.links.get_mut(&(from, to));
+            link.into_iter()
+                .for_each(|link| link.last = Some(parcel.clone()));
         }
         let Parcel {
             sender,

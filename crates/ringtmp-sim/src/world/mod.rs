@@ -78,6 +78,8 @@ pub(crate) enum Event<L> {
     AllReturn,
     /// A user whose room waits for more devices starts without them.
     UserStarts,
+    /// A user who has seen a room wait does something about it.
+    UserPresses(usize),
     /// The server gives a socket up.
     SocketLost(ConnectionId),
     /// A device that has lost this socket tries to return over another.
@@ -127,7 +129,7 @@ pub(crate) struct World<'a, C: Compute, B> {
     incarnation: u32,
     /// Until when it is away.
     server_away: Option<Time>,
-    /// When a user presses start.
+    /// When a user presses start, who has seen a room wait.
     user_presses: Option<Time>,
     entropy: u8,
     room: Option<RoomCode>,
@@ -151,6 +153,10 @@ pub(crate) struct World<'a, C: Compute, B> {
     broken: BTreeMap<(usize, usize), Option<Time>>,
     /// Ways on which nothing gets through, until then.
     silenced: BTreeMap<(usize, usize), Time>,
+    /// Ways that are slower than they were, and how many times, until then.
+    slowed: BTreeMap<(usize, usize), (Time, f64)>,
+    /// What was on its way when a link broke, and what had arrived last: it comes, again, once there is another link.
+    ghosts: BTreeMap<(usize, usize), Vec<Parcel<Load<C>>>>,
     /// When the shared medium has carried what was given to it.
     medium_free: Time,
     draws: Vec<Draws>,
@@ -224,6 +230,8 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             asked: Vec::new(),
             broken: BTreeMap::new(),
             silenced: BTreeMap::new(),
+            slowed: BTreeMap::new(),
+            ghosts: BTreeMap::new(),
             medium_free: Time::ZERO,
             draws: (0..n)
                 .map(|i| Draws::new(scenario.seed, i as u64))
@@ -324,7 +332,6 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
 
     fn happen(&mut self, event: Event<Load<C>>) {
         match event {
-            Event::ToServer(from, ClientMessage::Start) => self.start_is_pressed(from),
             Event::ToServer(from, message) => self.tell_server(from, &message),
             Event::FromServer(to, message) if *message == ServerMessage::Released => {
                 self.released(to);
@@ -352,6 +359,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Event::Reconnects(at, before) => self.reconnects(at, before),
             Event::AllReturn => self.resume_elsewhere(),
             Event::UserStarts => self.user_starts(),
+            Event::UserPresses(at) => self.user_presses_start(at),
             Event::SocketLost(connection) => {
                 self.tell_lobby(LobbyInput::Disconnected { connection });
             }

@@ -122,25 +122,32 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             RoomState::Waiting => self.incarnation > 0,
             _ => false,
         };
-        let patient = self.user_presses.is_some_and(|at| self.now < at);
         if let Some(at) = self.index.get(&peer).copied()
             && waits
-            && !patient
+            && self.user_presses.is_none()
         {
             self.user_presses = Some(self.now + USER_WAIT);
-            self.schedule(USER_WAIT, Event::ToServer(at, ClientMessage::Start));
+            self.schedule(USER_WAIT, Event::UserPresses(at));
         }
     }
 
-    /// Whoever meant to press start does, or somebody else who is left; nobody has a run begin again that is over.
-    pub(super) fn start_is_pressed(&mut self, from: usize) {
-        let is_there = |at: &usize| self.peers[*at].connection.is_some();
-        let mut others = 0..self.peers.len();
-        let at = Some(from)
-            .filter(is_there)
-            .or_else(|| others.find(is_there));
-        if let Some(at) = at.filter(|_| self.state != RoomState::Finished) {
-            self.tell_server(at, &ClientMessage::Start);
+    /// Whoever meant to press start does, or somebody else who is left, as soon as anybody reaches the server; nobody has a
+    /// run begin again that is over.
+    pub(super) fn user_presses_start(&mut self, meant: usize) {
+        self.user_presses = None;
+        if matches!(self.state, RoomState::Finished | RoomState::Stopped { .. }) {
+            return;
+        }
+        let there = |at: &usize| self.peers[*at].connection.is_some();
+        let reaches = |at: &usize| there(at) && !self.peers[*at].offline;
+        let all = || std::iter::once(meant).chain(0..self.peers.len());
+        match all().find(reaches) {
+            Some(at) => self.tell_server(at, &ClientMessage::Start),
+            None if all().any(|at| there(&at)) => {
+                self.user_presses = Some(self.now + USER_WAIT);
+                self.schedule(USER_WAIT, Event::UserPresses(meant));
+            }
+            None => {}
         }
     }
 
