@@ -5,13 +5,13 @@ mod common;
 use common::pair::{self, EPOCH, HEAD, TAIL, feed, run_of_two};
 use common::{Server, run};
 use ringtmp_core::codec::TensorCodec;
-use ringtmp_core::ids::{Epoch, LayerIndex, RoomCode, StageIndex, Step, Version};
+use ringtmp_core::ids::{Epoch, LayerIndex, MemberToken, RoomCode, StageIndex, Step, Version};
 use ringtmp_core::kept::{Home, KEPT_MAX, Kept, Past};
-use ringtmp_core::lobby::{Limits as ServerLimits, LobbyOutput};
+use ringtmp_core::lobby::{Limits as ServerLimits, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Input, Node, Output};
 use ringtmp_core::plan::{Move, Plan};
 use ringtmp_core::replica::CopyId;
-use ringtmp_core::room::PROFILE_WAIT_MAX;
+use ringtmp_core::room::{HALT_WAIT_MAX, PROFILE_WAIT_MAX};
 use ringtmp_core::schedule::Limits;
 use ringtmp_core::signal::*;
 use ringtmp_core::wire::Body;
@@ -127,6 +127,32 @@ impl Ring {
         self.server.say(connection, &join)
     }
 
+    /// Who held the stage of this plan, and was given up, returns.
+    fn returns(&mut self, connection: u64, stage: usize) -> Vec<LobbyOutput> {
+        self.server.connect(connection);
+        let mut run = run(self.plan.order.len() as u16);
+        run.outline.replication = Replication::Every(2);
+        let standing = Standing {
+            state: RoomState::Training,
+            plan: Some(self.plan.clone()),
+            phase: Phase::Training,
+            stable: None,
+            points: Vec::new(),
+        };
+        let back = Returning {
+            protocol: PROTOCOL_VERSION,
+            room: self.room,
+            peer: self.plan.order[stage],
+            token: MemberToken(0),
+            device: common::device(),
+            has_data: true,
+            run,
+            standing,
+        };
+        let back = ClientMessage::Return(Box::new(back));
+        self.server.say(connection, &back)
+    }
+
     fn holds(&mut self, connection: u64, epoch: Epoch, of: &[(u32, &[u16])]) -> Vec<LobbyOutput> {
         let copy = |(version, of): &(u32, &[u16])| (Version(*version), layers(of));
         let holding = Holding {
@@ -175,6 +201,39 @@ fn owner_and_buddy_lost_together_are_waited_for_by_name_and_gone_on_with_from_di
     ring.ready(12..15);
     let output = ring.server.say(14, &ClientMessage::Pause);
     assert_eq!(Server::states(&output).pop(), Some(RoomState::Paused));
+}
+
+#[test]
+fn who_was_given_up_and_returns_is_asked_what_it_holds_before_the_ring_goes_on_from_older_layers() {
+    let mut ring = Ring::of(3);
+    ring.offers(10, &[(4, &[0, 2, 3])]);
+    ring.offers(12, &[(4, &[1, 2, 3])]);
+    ring.leaves(10);
+    let epoch = halted(&ring.leaves(11)).expect("a halt");
+    let output = ring.holds(12, epoch, &[(6, &[1, 2, 3])]);
+    assert!(lacking(&output).is_some(), "nobody has layer 0");
+    let output = ring.returns(13, 0);
+    assert_eq!(halted(&output), Some(epoch), "it is asked");
+    // With its disk, an older version is whole. It may hold the newer one.
+    let output = ring.offers(13, &[(4, &[0, 2, 3])]);
+    assert_eq!(prepared(&output), None);
+    let output = ring.holds(13, epoch, &[(6, &[0, 2, 3])]);
+    let plan = prepared(&output).expect("all that the newer one wants");
+    assert_eq!((plan.start, plan.kept), (Version(6), None));
+    // Also where it says so late that nobody waits for it any longer.
+    let mut ring = Ring::of(3);
+    ring.offers(10, &[(4, &[0, 2, 3])]);
+    ring.offers(12, &[(4, &[1, 2, 3])]);
+    ring.leaves(10);
+    let epoch = halted(&ring.leaves(11)).expect("a halt");
+    ring.holds(12, epoch, &[(6, &[1, 2, 3])]);
+    ring.returns(13, 0);
+    ring.offers(13, &[(4, &[0, 2, 3])]);
+    ring.server.now = ring.server.now + HALT_WAIT_MAX;
+    ring.server.input(LobbyInput::Tick);
+    let said = ring.holds(13, epoch, &[(6, &[0, 2, 3])]);
+    let plan = prepared(&said).expect("it is never too late");
+    assert_eq!((plan.start, plan.kept), (Version(6), None));
 }
 
 #[test]

@@ -104,6 +104,10 @@ pub fn spoil(scenario: &mut Scenario, seed: u64) {
         let soon = number > 0 && draws.unit() < 0.5;
         at_seconds += if soon { 5.0 } else { 0.7 * lasts } * draws.unit();
         let what = fault(&mut draws, devices);
+        if matches!(what, FaultKind::TwoServers { .. }) {
+            // With two servers two rings may go on for a while: who deals from where would depend on which of them is left.
+            scenario.outline.source = DataSource::One;
+        }
         scenario.faults.push(Fault { at_seconds, what });
     }
 }
@@ -152,7 +156,7 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
     let device = draws.between(0, devices as u64 - 1) as usize;
     let next = (device + 1) % devices;
     let seconds = 6.0 * draws.unit().powi(2);
-    match draws.between(0, 15) {
+    match draws.between(0, 17) {
         0 => FaultKind::Crash {
             device,
             returns_after: None,
@@ -190,7 +194,12 @@ fn fault(draws: &mut Draws, devices: usize) -> FaultKind {
             seconds,
             times: 2.0 + 6.0 * draws.unit(),
         },
-        13 | 14 if devices > 1 => FaultKind::Partition {
+        13 | 14 => FaultKind::TwoServers {
+            first: device,
+            devices: draws.between(0, devices as u64) as usize,
+            seconds,
+        },
+        15 | 16 if devices > 1 => FaultKind::Partition {
             first: device,
             devices: draws.between(1, devices as u64 - 1) as usize,
             seconds,

@@ -150,6 +150,16 @@ pub enum FaultKind {
         /// Whether it has forgotten everything when it is back, as one that was restarted.
         forgets: bool,
     },
+    /// A second server, which knows nothing, answers where there was one: some devices in a row lose their sockets and reach
+    /// it, the others stay with the first, which is gone after so many seconds.
+    TwoServers {
+        /// The first of them.
+        first: usize,
+        /// How many, counted round all devices.
+        devices: usize,
+        /// For how long.
+        seconds: f64,
+    },
     /// Every device dies, and after so many seconds all join another room, which goes on with the run.
     AllLost {
         /// Until then.
@@ -170,6 +180,7 @@ impl FaultKind {
             | Self::OneWay { seconds, .. }
             | Self::Slow { seconds, .. }
             | Self::Partition { seconds, .. }
+            | Self::TwoServers { seconds, .. }
             | Self::SocketLost { seconds, .. }
             | Self::ServerLost { seconds, .. }
             | Self::AllLost { seconds } => *seconds,

@@ -148,6 +148,7 @@ impl Room {
             self.welcome(peer);
         } else {
             self.admit(peer, token, Role::Participant, device, has_data);
+            self.recovering.came_back(now, peer);
         }
         if self.rebuilding.is_some() {
             self.rebuild_with(now, peer, standing);

@@ -96,6 +96,14 @@ impl Recovering {
         }
     }
 
+    /// Who was given up, and is back, may have much to say.
+    pub(super) fn came_back(&mut self, now: Time, peer: PeerId) {
+        if let Some(halt) = &mut self.halt {
+            halt.answers.remove(&peer);
+            halt.due = Some(now + HALT_WAIT_MAX);
+        }
+    }
+
     pub(super) fn told(&self) -> Vec<Recovery> {
         self.recoveries.clone()
     }

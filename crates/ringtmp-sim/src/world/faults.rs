@@ -32,7 +32,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | Event::Left(..)
             | Event::Reaches(..)
             | Event::Fault(_)
-            | Event::ServerTick
+            | Event::ServerTick(_)
+            | Event::ServerGone(_)
             | Event::Resumes(..)
             | Event::Mends(_)
             | Event::Returns(_)
@@ -95,6 +96,11 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 seconds: s,
                 forgets,
             } => self.server_lost(seconds(s), forgets),
+            FaultKind::TwoServers {
+                first,
+                devices,
+                seconds: s,
+            } => self.second_server(first, devices, seconds(s)),
             FaultKind::HandOn { device } => self.hand_on(device),
             FaultKind::GpuLost { device } => self.gpu_lost(device),
             FaultKind::Leave { device } => {
@@ -283,7 +289,8 @@ fn happens_at<L>(event: &Event<L>, device: usize) -> bool {
         Event::Left(from, _) => *from == device,
         Event::Breaks(_)
         | Event::Fault(_)
-        | Event::ServerTick
+        | Event::ServerTick(_)
+        | Event::ServerGone(_)
         | Event::Resumes(..)
         | Event::Mends(_)
         | Event::Returns(_)

@@ -21,7 +21,7 @@ use links::{Access, Link, Parcel};
 pub(crate) use peer::Worked;
 use peer::{Load, Peer};
 use ringtmp_core::ids::{Epoch, PeerId, RoomCode, Step, Version};
-use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput};
+use ringtmp_core::lobby::{ConnectionId, LobbyInput};
 use ringtmp_core::node::{Assignment, Input, Output, Polled};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
@@ -29,6 +29,7 @@ use ringtmp_core::signal::{
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
+use server::Server;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
@@ -64,8 +65,8 @@ pub(crate) enum Event<L> {
     Arrives(usize, usize, Parcel<L>),
     /// A peer wanted to be woken.
     Wake(usize),
-    /// The server wanted to be woken.
-    ServerTick,
+    /// A server wanted to be woken.
+    ServerTick(usize),
     /// Something goes wrong.
     Fault(FaultKind),
     /// One device hears another again.
@@ -76,6 +77,8 @@ pub(crate) enum Event<L> {
     Returns(usize),
     /// Devices that all died come into another room.
     AllReturn,
+    /// The first of two servers is gone.
+    ServerGone(usize),
     /// A user whose room waits for more devices starts without them.
     UserStarts,
     /// A user who has seen a room wait does something about it.
@@ -124,8 +127,13 @@ pub(crate) struct World<'a, C: Compute, B> {
     now: Time,
     sequence: u64,
     heap: BinaryHeap<Reverse<Scheduled<Load<C>>>>,
-    lobby: Lobby,
-    /// How often the server was restarted.
+    /// All that there ever were; those before the newest may be gone.
+    servers: Vec<Server>,
+    /// Whose plan the run goes by: that of the newest that has made one.
+    speaker: usize,
+    /// Which server answers a socket.
+    answers: BTreeMap<ConnectionId, usize>,
+    /// How often a server was started that knew nothing.
     incarnation: u32,
     /// Until when it is away.
     server_away: Option<Time>,
@@ -135,8 +143,6 @@ pub(crate) struct World<'a, C: Compute, B> {
     room: Option<RoomCode>,
     /// That in which the run began, if it has gone on in another.
     first_room: Option<RoomCode>,
-    /// When the server will be woken.
-    server_wakes: Option<Time>,
     /// How often the user of another room still looks whether it waits.
     user_looks: u8,
     /// Sockets that opened rooms.
@@ -180,13 +186,6 @@ pub(crate) struct World<'a, C: Compute, B> {
     pub(crate) planted: crate::planted::Planted,
 }
 
-fn limits() -> Limits {
-    Limits {
-        messages_burst: u32::MAX,
-        ..Limits::default()
-    }
-}
-
 /// Works a scenario off. `build` makes a stage when a node asks for one.
 ///
 /// # Errors
@@ -211,14 +210,15 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             now: Time::ZERO,
             sequence: 0,
             heap: BinaryHeap::new(),
-            lobby: Lobby::new(limits(), 0),
+            servers: vec![Server::new(0)],
+            speaker: 0,
+            answers: BTreeMap::new(),
             incarnation: 0,
             server_away: None,
             user_presses: None,
             entropy: 0,
             room: None,
             first_room: None,
-            server_wakes: None,
             user_looks: 0,
             creators: 0,
             sockets: 0,
@@ -269,9 +269,11 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         // Sockets of devices are counted from the other end.
         self.creators += 1;
         let creator = ConnectionId(u64::MAX - self.creators);
-        self.tell_lobby(LobbyInput::Connected {
+        self.answers.insert(creator, self.newest_server());
+        let connected = LobbyInput::Connected {
             connection: creator,
-        });
+        };
+        self.socket(creator, connected);
         let create = ClientMessage::Create {
             protocol: PROTOCOL_VERSION,
             run: RunDescriptor {
@@ -348,10 +350,11 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 self.peers[at].wakes = None;
                 self.input(at, Input::Tick);
             }
-            Event::ServerTick => {
-                self.server_wakes = None;
-                self.tell_lobby(LobbyInput::Tick);
+            Event::ServerTick(server) => {
+                self.servers[server].wakes = None;
+                self.tell_lobby(server, LobbyInput::Tick);
             }
+            Event::ServerGone(server) => self.server_gone(server),
             Event::Fault(what) => self.goes_wrong(what),
             Event::Resumes(from, to) => self.begin_to_send(from, to),
             Event::Mends(between) => self.mends(between),
@@ -361,7 +364,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Event::UserStarts => self.user_starts(),
             Event::UserPresses(at) => self.user_presses_start(at),
             Event::SocketLost(connection) => {
-                self.tell_lobby(LobbyInput::Disconnected { connection });
+                self.socket(connection, LobbyInput::Disconnected { connection });
             }
         }
     }

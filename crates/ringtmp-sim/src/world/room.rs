@@ -36,42 +36,49 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
 
     pub(super) fn text(&mut self, connection: ConnectionId, message: &ClientMessage) {
         let text = serde_json::to_string(message).expect("messages are JSON");
-        self.tell_lobby(LobbyInput::Text {
+        let input = LobbyInput::Text {
             connection,
             text: &text,
-        });
+        };
+        self.socket(connection, input);
     }
 
-    pub(super) fn tell_lobby(&mut self, input: LobbyInput<'_>) {
+    pub(super) fn tell_lobby(&mut self, server: usize, input: LobbyInput<'_>) {
+        if self.servers[server].is_gone {
+            return;
+        }
         // Random bytes name rooms and peers: one of the two a connection makes, so that a counter will do.
         self.entropy = self.entropy.wrapping_add(1);
-        self.lobby.handle(self.now, [self.entropy; 16], input);
-        while let Some(output) = self.lobby.poll_output() {
+        let (now, entropy) = (self.now, [self.entropy; 16]);
+        self.servers[server].lobby.handle(now, entropy, input);
+        while let Some(output) = self.servers[server].lobby.poll_output() {
             match output {
                 LobbyOutput::Send {
                     connection,
                     message,
-                } => self.answered(connection, message),
+                } => self.answered(server, connection, message),
                 LobbyOutput::Close { .. } => {}
             }
         }
-        self.wake_server();
+        self.wake_server(server);
     }
 
-    /// The server is woken where a run outlives losses; otherwise it has nothing to time that these runs need.
-    fn wake_server(&mut self) {
+    /// A server is woken where a run outlives losses; otherwise it has nothing to time that these runs need.
+    fn wake_server(&mut self, server: usize) {
         let recovers = self.scenario.outline.replication.is_on();
         let over = matches!(self.state, RoomState::Finished | RoomState::Stopped { .. });
-        let Some(due) = self.lobby.poll_timeout().filter(|_| recovers && !over) else {
+        let due = self.servers[server].lobby.poll_timeout();
+        let Some(due) = due.filter(|_| recovers && !over) else {
             return;
         };
-        if self.server_wakes.is_none_or(|wakes| due < wakes) {
-            self.server_wakes = Some(due);
-            self.schedule(due.since(self.now), Event::ServerTick);
+        let wakes = &mut self.servers[server].wakes;
+        if wakes.is_none_or(|wakes| due < wakes) {
+            *wakes = Some(due);
+            self.schedule(due.since(self.now), Event::ServerTick(server));
         }
     }
 
-    fn answered(&mut self, connection: ConnectionId, mut message: ServerMessage) {
+    fn answered(&mut self, server: usize, connection: ConnectionId, mut message: ServerMessage) {
         if let (ServerMessage::Prepare { plan }, Some(limits)) =
             (&mut message, &self.scenario.limits)
         {
@@ -85,7 +92,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         }
         match &message {
             ServerMessage::Created { room } => return self.join_all(*room),
-            ServerMessage::Room { room } => {
+            ServerMessage::Room { room } if server == self.speaker => {
                 self.recoveries.clone_from(&room.recoveries);
                 self.check_made_again();
                 self.became(room.state.clone());
@@ -97,8 +104,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 let reason = refusal.to_string();
                 self.state = RoomState::Stopped { reason };
             }
-            ServerMessage::Prepare { plan } => self.planned(plan),
-            ServerMessage::Halt { .. }
+            ServerMessage::Prepare { plan } => self.planned(server, plan),
+            ServerMessage::Room { .. }
+            | ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }
             | ServerMessage::AreYouThere { .. }
@@ -164,11 +172,12 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     /// The room has decided who does what.
-    pub(super) fn planned(&mut self, plan: &Plan) {
+    pub(super) fn planned(&mut self, server: usize, plan: &Plan) {
         // A server that has forgotten everything counts from the start, until it hears of more.
         let age = |plan: &Plan| (plan.epoch.incarnation, plan.epoch.number);
         let is_newer = |(old, _): &(Plan, Vec<usize>)| age(old) < age(plan);
         if self.plan.as_ref().is_none_or(is_newer) {
+            self.speaker = server;
             let device = |peer: &PeerId| self.index.get(peer).copied();
             let order: Vec<usize> = plan.order.iter().filter_map(device).collect();
             self.digested.clear();

@@ -1,11 +1,11 @@
 //! A server that goes away and comes back, and devices that lose their sockets and return.
 
-use super::{Event, SIGNAL_DELAY, World, limits};
+use super::{Event, SIGNAL_DELAY, World};
 use crate::compute::Compute;
 use crate::random::Draws;
 use crate::scenario::FaultKind;
 use ringtmp_core::ids::PeerId;
-use ringtmp_core::lobby::{ConnectionId, Lobby, LobbyInput};
+use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::signal::{ClientMessage, Device, DeviceKind, ExecutorKind, RoomState};
 use ringtmp_core::time::Time;
@@ -20,7 +20,69 @@ const NO_ROOM_WAIT: Duration = Duration::from_secs(1);
 /// A user who sees that a room waits does something about it after this time.
 const USER_WAIT: Duration = Duration::from_secs(3);
 
+/// A server, while it is there and after it.
+pub(crate) struct Server {
+    pub(super) lobby: Lobby,
+    /// When it wants to be woken.
+    pub(super) wakes: Option<Time>,
+    pub(super) is_gone: bool,
+}
+
+impl Server {
+    pub(super) fn new(incarnation: u32) -> Self {
+        let limits = Limits {
+            messages_burst: u32::MAX,
+            ..Limits::default()
+        };
+        Self {
+            lobby: Lobby::new(limits, incarnation),
+            wakes: None,
+            is_gone: false,
+        }
+    }
+}
+
 impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
+    /// Which server a device reaches that looks for one.
+    pub(super) fn newest_server(&self) -> usize {
+        self.servers.len() - 1
+    }
+
+    /// What a socket tells the server at its other end.
+    pub(super) fn socket(&mut self, connection: ConnectionId, input: LobbyInput<'_>) {
+        if let Some(server) = self.answers.get(&connection).copied() {
+            self.tell_lobby(server, input);
+        }
+    }
+
+    /// From now on whoever looks for a server finds another one, and some devices have to.
+    pub(super) fn second_server(&mut self, first: usize, devices: usize, lasts: Duration) {
+        let before = self.newest_server();
+        self.incarnation += 1;
+        self.servers.push(Server::new(self.incarnation));
+        let all = self.peers.len();
+        for at in (0..devices).map(|place| (first + place) % all) {
+            self.offline(at, Duration::ZERO);
+        }
+        self.schedule(lasts, Event::ServerGone(before));
+    }
+
+    pub(super) fn server_gone(&mut self, server: usize) {
+        if server == self.newest_server() {
+            return;
+        }
+        self.servers[server].is_gone = true;
+        let answered = |at: &usize| {
+            let connection = self.peers[*at].connection;
+            connection.is_some_and(|connection| self.answers.get(&connection) == Some(&server))
+        };
+        let left: Vec<usize> = (0..self.peers.len()).filter(answered).collect();
+        for at in left {
+            self.offline(at, Duration::ZERO);
+        }
+        self.speaker = self.newest_server();
+    }
+
     /// When the server can be reached again, at the earliest.
     pub(super) fn server_back(&self) -> Time {
         self.server_away.unwrap_or(self.now).max(self.now)
@@ -36,8 +98,11 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         }
         if forgets {
             self.incarnation += 1;
-            self.lobby = Lobby::new(limits(), self.incarnation);
-            self.server_wakes = None;
+            for server in &mut self.servers {
+                server.is_gone = true;
+            }
+            self.servers.push(Server::new(self.incarnation));
+            self.speaker = self.newest_server();
             // Some of what it has just said gets through.
             let mut lost = || draws.unit() < 0.5;
             self.heap.retain(|scheduled| match scheduled.0.event {
@@ -55,7 +120,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         };
         if !self.peers[at].offline {
             self.peers[at].offline = true;
-            self.tell_lobby(LobbyInput::Disconnected { connection });
+            self.socket(connection, LobbyInput::Disconnected { connection });
         }
         self.schedule(returns_after, Event::Reconnects(at, connection));
     }
@@ -87,7 +152,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.peers[at].connection = Some(connection);
         self.peers[at].offline = false;
         self.devices.insert(connection, at);
-        self.tell_lobby(LobbyInput::Connected { connection });
+        self.answers.insert(connection, self.newest_server());
+        self.socket(connection, LobbyInput::Connected { connection });
     }
 
     /// A newcomer came before the first who was there already.
