@@ -8,7 +8,7 @@ use ringtmp_core::lobby::{ConnectionId, LobbyInput, LobbyOutput};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
-    ClientMessage, PROTOCOL_VERSION, Refusal, Role, RoomState, ServerMessage,
+    ClientMessage, PROTOCOL_VERSION, Refusal, Role, RoomState, RoomView, ServerMessage,
 };
 use ringtmp_core::time::Time;
 
@@ -90,6 +90,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             // The room that all have left speaks to nobody.
             return;
         }
+        if let ServerMessage::Room { room } = &message {
+            self.takes_over(server, room);
+        }
         match &message {
             ServerMessage::Created { room } => return self.join_all(*room),
             ServerMessage::Room { room } if server == self.speaker => {
@@ -140,6 +143,15 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         #[cfg(test)]
         let message = self.planted.told(to, self.peers[to].obeyed, message);
         self.schedule(SIGNAL_DELAY, Event::FromServer(to, Box::new(message)));
+    }
+
+    /// A newer server goes on with the plan of the one before it.
+    fn takes_over(&mut self, server: usize, room: &RoomView) {
+        let at_work = self.plan.as_ref().map(|(plan, _)| plan.epoch);
+        let goes_on = room.plan.as_ref().map(|plan| plan.epoch) == at_work;
+        if server > self.speaker && goes_on && at_work.is_some() {
+            self.speaker = server;
+        }
     }
 
     pub(super) fn became(&mut self, state: RoomState) {
