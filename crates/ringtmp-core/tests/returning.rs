@@ -239,6 +239,32 @@ fn a_server_that_forgot_everything_learns_it_from_the_devices_and_interrupts_nob
 }
 
 #[test]
+fn a_ring_of_another_server_takes_in_a_room_that_has_not_begun() {
+    let mut before = Server::new(ServerLimits::default());
+    let (_, peers, _) = training(&mut before, 3);
+    // One who came too late for the first server to plan with it looks for the second, which knows of nothing.
+    let mut late = peers[0].returning();
+    late.peer = PeerId(99);
+    late.standing = Standing {
+        state: RoomState::Waiting,
+        plan: None,
+        phase: Phase::Idle,
+        stable: None,
+        points: Vec::new(),
+    };
+    let mut server = Server::restarted(1);
+    let output = returns(&mut server, 20, late);
+    assert_eq!(Server::states(&output).last(), Some(&RoomState::Waiting));
+    for (connection, peer) in (30..).zip(&peers) {
+        let output = returns(&mut server, connection, peer.returning());
+        assert_eq!((halts(&output), common_plan(&output)), (vec![], None));
+        let state = Server::states(&output).pop();
+        let all = connection == 32;
+        assert_eq!(state == Some(RoomState::Training), all, "{state:?}");
+    }
+}
+
+#[test]
 fn a_ring_that_came_to_rest_for_the_server_before_is_put_together_anew() {
     let (_, peers, plan) = training(&mut Server::new(ServerLimits::default()), 3);
     let mut server = Server::restarted(7);

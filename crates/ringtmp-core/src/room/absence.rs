@@ -150,6 +150,7 @@ impl Room {
             self.admit(peer, token, Role::Participant, device, has_data);
             self.recovering.came_back(now, peer);
         }
+        self.rebuild_if_others_are_further(now, &standing);
         if self.rebuilding.is_some() {
             self.rebuild_with(now, peer, standing);
         } else {

@@ -90,15 +90,27 @@ impl Room {
     /// A room that was lost with its server, of which the first member has just returned.
     pub fn rebuilt(code: RoomCode, run: RunDescriptor, incarnation: u32, now: Time) -> Self {
         let mut room = Self::new(code, run, incarnation, now);
-        room.state = RoomState::Reconfiguring {
+        room.begin_to_rebuild(now);
+        room
+    }
+
+    fn begin_to_rebuild(&mut self, now: Time) {
+        self.state = RoomState::Reconfiguring {
             reason: REASON.to_owned(),
         };
-        room.rebuilding = Some(Rebuilding {
+        self.rebuilding = Some(Rebuilding {
             due: Some(now + REBUILD_WAIT_MAX),
             told: BTreeMap::new(),
             said: Vec::new(),
         });
-        room
+    }
+
+    /// A room that has planned nothing hears that its run is under way: another server had the ring that somebody returns from.
+    pub(super) fn rebuild_if_others_are_further(&mut self, now: Time, standing: &Standing) {
+        let is_new = self.plan.is_none() && self.state == RoomState::Waiting;
+        if is_new && self.rebuilding.is_none() && standing.plan.is_some() {
+            self.begin_to_rebuild(now);
+        }
     }
 
     /// What of a member's standing can be believed: a plan that cannot be is no plan, and words are cut as everybody's.
