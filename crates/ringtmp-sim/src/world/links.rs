@@ -132,20 +132,20 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     pub(super) fn link_up(&mut self, at: usize, peer: PeerId, epoch: Epoch) {
-        let other = self.index.get(&peer);
-        let whole = other.is_some_and(|other| !self.broken.contains_key(&(at, *other)));
+        let Some(other) = self.index.get(&peer).copied() else {
+            return;
+        };
+        let whole = !self.broken.contains_key(&(at, other));
         let wanted = self.peers[at].node.plan().map(|plan| plan.epoch) == Some(epoch);
         if whole && wanted {
+            self.down.remove(&(at, other));
             self.input(at, Input::LinkUp { peer });
-            self.haunt(at, peer, epoch);
+            self.haunt(at, other, epoch);
         }
     }
 
     /// What a link lost when it broke arrives over the one that replaces it.
-    fn haunt(&mut self, at: usize, peer: PeerId, epoch: Epoch) {
-        let Some(other) = self.index.get(&peer).copied() else {
-            return;
-        };
+    fn haunt(&mut self, at: usize, other: usize, epoch: Epoch) {
         let is_old = |parcel: &Parcel<Load<C>>| {
             Frame::decode(&parcel.header).is_ok_and(|frame| frame.epoch < epoch)
         };
@@ -170,6 +170,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     pub(super) fn cut(&mut self, [one, other]: [usize; 2], mends: Option<Time>) {
         for (at, to) in [(one, other), (other, one)] {
             self.broken.insert((at, to), mends);
+            self.down.insert((at, to));
             if let Some(link) = self.links.get_mut(&(at, to)) {
                 let ghosts = self.ghosts.entry((at, to)).or_default();
                 ghosts.extend(link.last.take());
@@ -242,7 +243,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             lane,
             losses: 0,
         };
-        if self.broken.contains_key(&(at, other)) {
+        if self.is_cut(at, other) {
             return;
         }
         let spec = self.scenario.links.get(at, other);
@@ -353,6 +354,11 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.begin_to_send(from, to);
     }
 
+    /// Whether nothing comes or goes here over the link to another.
+    fn is_cut(&self, at: usize, other: usize) -> bool {
+        self.broken.contains_key(&(at, other)) || self.down.contains(&(at, other))
+    }
+
     /// How many times as slow as it was a link is now.
     fn slowness(&self, from: usize, to: usize) -> f64 {
         let slowed = self.slowed.get(&(from, to));
@@ -364,7 +370,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let link = self.links.get(&(from, to));
         let was_cut =
             self.scenario.shares_access && link.is_some_and(|link| link.losses != parcel.losses);
-        let lost = was_cut || self.broken.contains_key(&(from, to));
+        let lost = was_cut || self.is_cut(to, from);
         if lost || self.peers[to].id != Some(parcel.to) {
             return;
         }

@@ -31,7 +31,7 @@ use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
 use server::Server;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 /// From a peer to the server or back.
@@ -157,6 +157,8 @@ pub(crate) struct World<'a, C: Compute, B> {
     asked: Vec<(Epoch, usize, usize)>,
     /// Connections that broke, both ways, and when they can be made again, if ever.
     broken: BTreeMap<(usize, usize), Option<Time>>,
+    /// Links that an end has lost, by that end and the other: nothing goes over them before they are made anew.
+    down: BTreeSet<(usize, usize)>,
     /// Ways on which nothing gets through, until then.
     silenced: BTreeMap<(usize, usize), Time>,
     /// Ways that are slower than they were, and how many times, until then.
@@ -229,6 +231,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             access: vec![Access::default(); n],
             asked: Vec::new(),
             broken: BTreeMap::new(),
+            down: BTreeSet::new(),
             silenced: BTreeMap::new(),
             slowed: BTreeMap::new(),
             ghosts: BTreeMap::new(),
