@@ -47,6 +47,9 @@ const CHROMIUM_ARGUMENTS: [&str; 11] = [
     "--hide-scrollbars",
 ];
 
+/// Candidates name addresses by numbers, and not by names that browsers alone can look up.
+const NUMBERS: &str = "--disable-features=WebRtcHideLocalIpsWithMdns";
+
 impl BrowserKind {
     /// What is missing to run it, in words.
     pub(crate) fn missing(&self) -> Option<String> {
@@ -80,7 +83,7 @@ impl BrowserKind {
         }
     }
 
-    fn capabilities(self, profile: &TempDir) -> Value {
+    fn capabilities(self, profile: &TempDir, more: &[&str]) -> Value {
         let program = self.program().unwrap_or_default();
         match self {
             Self::Chromium => {
@@ -88,6 +91,7 @@ impl BrowserKind {
                 let arguments: Vec<&str> = CHROMIUM_ARGUMENTS
                     .into_iter()
                     .chain([profile.as_str()])
+                    .chain(more.iter().copied())
                     .collect();
                 json!({
                     "acceptInsecureCerts": true,
@@ -162,13 +166,24 @@ impl Browser {
     }
 
     pub(crate) async fn start(kind: BrowserKind) -> Result<Self> {
-        Self::start_with(kind, Profile(tempfile::tempdir()?)).await
+        Self::start_with(kind, Profile(tempfile::tempdir()?), &[]).await
     }
 
-    pub(crate) async fn start_with(kind: BrowserKind, profile: Profile) -> Result<Self> {
+    /// A Chromium that tells its peers its addresses in numbers.
+    pub(crate) async fn start_open() -> Result<Self> {
+        let profile = Profile(tempfile::tempdir()?);
+        Self::start_with(BrowserKind::Chromium, profile, &[NUMBERS]).await
+    }
+
+    /// Arguments beside those that all have are for Chromium.
+    pub(crate) async fn start_with(
+        kind: BrowserKind,
+        profile: Profile,
+        more: &[&str],
+    ) -> Result<Self> {
         let program = kind.driver_program().context("its driver is missing")?;
         let mut driver = Driver::start(&program, kind.driver_arguments()).await?;
-        let session = driver.session(kind.capabilities(&profile.0)).await?;
+        let session = driver.session(kind.capabilities(&profile.0, more)).await?;
         let first = handle(&session.get("/window").await?)?;
         let windows = Windows {
             session,

@@ -2,10 +2,11 @@
 //! soon, and whether they end with the weights of a ring that was left in peace.
 
 use crate::browser::{Browser, BrowserKind};
+use crate::relay::Relay;
 use crate::ring::{shown, watcher};
 use crate::tab::Tab;
 use crate::theatre::Theatre;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::channel::mpsc;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
@@ -25,6 +26,9 @@ pub const EVERY: u16 = 2;
 
 /// Until a ring has done what it is waited for: two cores carry four tabs.
 const WAIT_MAX: Duration = Duration::from_secs(240);
+
+/// How long a tab sleeps.
+const SLEEP: Duration = Duration::from_secs(10);
 
 /// How much a ring has to do.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +132,13 @@ async fn open(theatre: &Theatre, room: RoomCode) -> Result<Vec<(Browser, Tab)>> 
 /// If it does not finish.
 pub async fn undisturbed(theatre: &Theatre, work: Work) -> Result<Round> {
     watching(theatre, run_file(work), async |mut watcher, room| {
-        let _tabs = open(theatre, room).await?;
+        // Nobody is to die: one browser is enough.
+        let browser = theatre.browser(BrowserKind::Chromium).await?;
+        let mut tabs = Vec::new();
+        for _ in 0..TABS {
+            let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+            tabs.push(browser.tab(&address).await?);
+        }
         let view = watcher.until("the end", has_finished).await?;
         round(view, None)
     })
@@ -195,8 +205,8 @@ pub async fn server_killed(
     .await
 }
 
-/// A ring of which one tab sleeps after its step `at_step`, as that of a locked phone, until the others train without it; then it
-/// wakes.
+/// A ring of which one tab sleeps after its step `at_step`, as that of a locked phone, for ten seconds, or as long as the
+/// others take to train without it; then it wakes.
 ///
 /// # Errors
 ///
@@ -217,12 +227,59 @@ pub async fn asleep(theatre: &Theatre, work: Work, sleeper: usize, at_step: u32)
         let without = watcher.until("training without it", |view| recovered(view, 1));
         let without = without.await;
         let seconds = asleep.elapsed().as_secs_f64();
+        tokio::time::sleep(SLEEP.saturating_sub(asleep.elapsed())).await;
         browser.thaw()?;
         without?;
         let with = |view: &View| recovered(view, 2);
         watcher.until("training with it again", with).await?;
         let view = watcher.until("the end", has_finished).await?;
         round(view, Some(seconds))
+    })
+    .await
+}
+
+/// A ring of which one tab, after its step `at_step`, is cut off from all others and from the server for so long.
+///
+/// # Errors
+///
+/// If the others do not go on, do not take it in again where it was done without, or do not finish.
+pub async fn cut_off(
+    theatre: &Theatre,
+    work: Work,
+    at_step: u32,
+    lasts: Duration,
+) -> Result<Round> {
+    watching(theatre, run_file(work), async |mut watcher, room| {
+        let relay = Relay::new();
+        let mut browsers = Vec::new();
+        for _ in 0..TABS {
+            browsers.push(theatre.open_browser().await?);
+        }
+        let path = format!("/r/{room}?executor=cpu");
+        let [alone, others @ ..] = &browsers[..] else {
+            bail!("a ring has a tab");
+        };
+        let mut tabs = Vec::new();
+        for browser in others {
+            tabs.push(browser.tab(&theatre.url(&path)).await?);
+        }
+        let tab = alone.tab("about:blank").await?;
+        relay.prepare(&tab).await?;
+        let server = relay.stands_for_server(theatre.address()).await?;
+        tab.goto(&format!("http://{server}{path}")).await?;
+        let goes_on = async {
+            let is_time = |view: &View| reached(view) >= at_step;
+            watcher.until("steps before the cut", is_time).await?;
+            relay.cut(true);
+            tokio::time::sleep(lasts).await;
+            relay.cut(false);
+            let view = watcher.until("the end", has_finished).await?;
+            round(view, None)
+        };
+        tokio::select! {
+            round = goes_on => round,
+            failed = relay.stand_between(&tab) => match failed? {},
+        }
     })
     .await
 }

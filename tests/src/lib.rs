@@ -14,6 +14,7 @@ pub mod keep;
 pub mod links;
 mod native;
 pub mod processes;
+pub mod relay;
 pub mod ring;
 pub mod source;
 mod tab;

@@ -264,6 +264,15 @@ impl Tab {
         let touch = json!({ "enabled": true, "maxTouchPoints": 1 });
         self.devtools("Emulation.setTouchEmulationEnabled", touch)
             .await?;
+        self.before_pages(script).await
+    }
+
+    /// From the next page on, runs a script before anything else. Chromium only.
+    ///
+    /// # Errors
+    ///
+    /// What the browser says.
+    pub async fn before_pages(&self, script: &str) -> Result<()> {
         let source = json!({ "source": script });
         self.devtools("Page.addScriptToEvaluateOnNewDocument", source)
             .await

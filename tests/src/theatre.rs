@@ -111,13 +111,27 @@ impl Theatre {
             .with_context(|| format!("{kind:?} does not start"))
     }
 
+    /// A Chromium process with a fresh profile, whose tabs tell others their addresses in numbers.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the browser or its driver from starting.
+    pub async fn open_browser(&self) -> Result<Browser> {
+        Browser::start_open().await.context("it does not start")
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A browser process with the profile of one that was killed. Not Firefox, whose driver makes its own.
     ///
     /// # Errors
     ///
     /// What keeps the browser or its driver from starting.
     pub async fn reopen(&self, kind: BrowserKind, profile: Profile) -> Result<Browser> {
-        Browser::start_with(kind, profile)
+        Browser::start_with(kind, profile, &[])
             .await
             .with_context(|| format!("{kind:?} does not start again"))
     }

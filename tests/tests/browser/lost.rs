@@ -1,17 +1,27 @@
 //! Tabs that die, each a browser process of its own.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use ringtmp_core::signal::Recovery;
 use ringtmp_tests::chaos::{
-    EVERY, Farewell, TABS, Work, asleep, killed, left, server_killed, undisturbed,
+    EVERY, Farewell, Round, TABS, Work, asleep, cut_off, killed, left, server_killed, undisturbed,
 };
 use ringtmp_tests::{BrowserKind, Theatre};
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// A quarter of what `cargo xtask chaos` lets them do, so that it takes a minute.
-const WORK: Work = Work {
+pub(super) const WORK: Work = Work {
     steps: 12,
     batch: 16,
 };
+
+/// What comes of it in a ring that is left in peace: all tests are held against the same.
+pub(super) async fn in_peace(theatre: &Theatre) -> Result<&'static Round> {
+    static ROUND: OnceCell<Round> = OnceCell::const_new();
+    let round = ROUND.get_or_try_init(|| undisturbed(theatre, WORK)).await?;
+    ensure!(round.recoveries.is_empty(), "{:?}", round.recoveries);
+    Ok(round)
+}
 
 #[tokio::test]
 async fn whichever_tab_is_killed_the_others_end_with_the_weights_of_a_ring_left_in_peace()
@@ -19,8 +29,7 @@ async fn whichever_tab_is_killed_the_others_end_with_the_weights_of_a_ring_left_
     let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
         return Ok(());
     };
-    let whole = undisturbed(&theatre, WORK).await?;
-    ensure!(whole.recoveries.is_empty(), "{:?}", whole.recoveries);
+    let whole = in_peace(&theatre).await?;
     // Head, one between, tail: places are by when a tab joined.
     for (victim, at_step, millis) in [(0, 4, 130), (1, 5, 0), (TABS - 1, 3, 310)] {
         let and_then = Duration::from_millis(millis);
@@ -66,12 +75,47 @@ async fn a_tab_that_sleeps_is_done_without_and_taken_in_again_when_it_wakes() ->
 }
 
 #[tokio::test]
+async fn a_tab_without_network_for_2_s_stays_in_the_ring_and_for_20_s_is_taken_in_again_after_it()
+-> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let whole = in_peace(&theatre).await?;
+    let round = cut_off(&theatre, WORK, 3, Duration::from_secs(2)).await?;
+    println!("{:?}", round.recoveries);
+    // Two seconds are as long as silence may last: the ring may go on as if nothing had been, or from the stable version.
+    let made_again = |recovery: &Recovery| recovery.repeated <= u32::from(2 * EVERY);
+    let stays = |recovery: &Recovery| recovery.taken.is_empty() && made_again(recovery);
+    ensure!(round.recoveries.iter().all(stays), "{:?}", round.recoveries);
+    ensure!(round.recoveries.len() < 2, "{:?}", round.recoveries);
+    ensure!(
+        round.result.digests == whole.result.digests,
+        "other weights"
+    );
+    let work = Work {
+        steps: 80,
+        batch: 8,
+    };
+    let round = cut_off(&theatre, work, 3, Duration::from_secs(20)).await?;
+    println!("{:?}", round.recoveries);
+    let [lost, joined] = &round.recoveries[..] else {
+        bail!("lost once and taken in once, not {:?}", round.recoveries);
+    };
+    ensure!(lost.step > 0 && made_again(lost), "{lost:?}");
+    ensure!(
+        joined.repeated == 0,
+        "coming back costs no step: {joined:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_server_that_is_killed_interrupts_nobody_and_with_a_tab_that_dies_too_costs_a_few_steps()
 -> Result<()> {
     let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
         return Ok(());
     };
-    let whole = undisturbed(&theatre, WORK).await?;
+    let whole = in_peace(&theatre).await?;
     for victim in [None, Some(2)] {
         let round = server_killed(&theatre, WORK, victim, 4).await?;
         println!("{victim:?}: {:?}", round.recoveries);
@@ -96,7 +140,7 @@ async fn a_tab_whose_user_presses_leave_costs_nobody_a_step_and_a_page_that_is_c
     let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
         return Ok(());
     };
-    let whole = undisturbed(&theatre, WORK).await?;
+    let whole = in_peace(&theatre).await?;
     // Tail and head.
     for (leaver, how) in [(TABS - 1, Farewell::Pressed), (0, Farewell::Closed)] {
         let round = left(&theatre, WORK, leaver, 4, how).await?;
