@@ -268,7 +268,11 @@ pub async fn cut_off(
         let server = relay.stands_for_server(theatre.address()).await?;
         tab.goto(&format!("http://{server}{path}")).await?;
         let goes_on = async {
-            let is_time = |view: &View| reached(view) >= at_step;
+            let is_time = |view: &View| {
+                let room = view.room.as_ref();
+                let stable = room.and_then(|room| room.stable);
+                reached(view) >= at_step && stable.is_some_and(|stable| stable.0 > 0)
+            };
             watcher.until("steps before the cut", is_time).await?;
             relay.cut(true);
             tokio::time::sleep(lasts).await;
