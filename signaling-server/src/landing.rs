@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 /// Files of the built page that this page shows itself with.
-const FILES: [&str; 2] = ["style.css", "icon.svg"];
+const FILES: [&str; 3] = ["style.css", "dark.css", "icon.svg"];
 
 /// What the landing is made from.
 #[derive(Clone)]
@@ -90,6 +90,7 @@ fn text(secure: &str, fingerprint: &str) -> String {
   <title>RingTMP: one warning comes next</title>
   <link rel="icon" href="/icon.svg" type="image/svg+xml">
   <link rel="stylesheet" href="/style.css">
+  <link rel="stylesheet" href="/dark.css" media="(prefers-color-scheme: dark)">
 </head>
 <body data-state="landing">
   <div id="app">

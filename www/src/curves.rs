@@ -156,7 +156,7 @@ impl Curve {
     }
 
     fn tick_label(&self, tick: f64) -> String {
-        match self.quantity {
+        crate::format::local(&match self.quantity {
             Quantity::Accuracy => format!("{:.0}%", tick * 100.0),
             Quantity::Loss if tick == 0.0 => "0".to_owned(),
             Quantity::Loss if self.top() >= 1e5 => format!("{tick:.0e}"),
@@ -164,7 +164,7 @@ impl Curve {
                 let places = (1.0 - self.top().log10()).ceil().clamp(0.0, 6.0) as usize;
                 format!("{tick:.places$}")
             }
-        }
+        })
     }
 }
 

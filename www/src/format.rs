@@ -1,7 +1,38 @@
-//! Numbers as people read them.
+//! Numbers as people read them, in the language that is spoken: everything is first written as English has it.
+
+use crate::words::{self, Language, spoken};
+
+/// A number as English writes it, in the language that is spoken.
+pub fn local(english: &str) -> String {
+    in_language(spoken(), english)
+}
+
+/// `1,234.5%` as `1.234,5 %` (DIN 1333 and 5008), where that is how numbers are written.
+fn in_language(language: Language, english: &str) -> String {
+    match language {
+        Language::English => english.to_owned(),
+        Language::German => {
+            let mut text = String::with_capacity(english.len() + 2);
+            for letter in english.chars() {
+                match letter {
+                    ',' => text.push('.'),
+                    '.' => text.push(','),
+                    // It does not stand alone on the next line.
+                    '%' => text.push_str("\u{a0}%"),
+                    other => text.push(other),
+                }
+            }
+            text
+        }
+    }
+}
 
 /// `1234567` as `1,234,567`.
 pub fn count(value: u64) -> String {
+    local(&grouped(value))
+}
+
+fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -26,7 +57,8 @@ pub fn bytes(value: u64) -> String {
         scaled /= 1000.0;
         unit += 1;
     }
-    format!("{} {}", three_digits(scaled), UNITS[unit])
+    let number = three_digits(scaled);
+    format!("{} {}", local(&number), UNITS[unit])
 }
 
 /// Events a second: `12.3`, `4,567`; nothing for what is no rate.
@@ -37,7 +69,7 @@ pub fn rate(per_second: f64) -> Option<String> {
     Some(if per_second >= 999.5 {
         count(per_second.round() as u64)
     } else {
-        three_digits(per_second)
+        local(&three_digits(per_second))
     })
 }
 
@@ -48,37 +80,43 @@ pub fn byte_rate(per_second: f64) -> Option<String> {
 
 /// A loss: `2.303`, `0.0123`.
 pub fn loss(value: f32) -> String {
-    match value {
-        value if value.is_nan() => "not a number".to_owned(),
-        value if value.is_infinite() => "infinite".to_owned(),
+    if !value.is_finite() {
+        let text = if value.is_nan() {
+            words::NUMBER_NOT_ONE
+        } else {
+            words::NUMBER_INFINITE
+        };
+        return text.now().to_owned();
+    }
+    local(&match value {
         value if value.abs() >= 1e6 => format!("{value:.1e}"),
         value if value.abs() >= 0.1 || value == 0.0 => format!("{value:.3}"),
         value if value.abs() >= 1e-4 => format!("{value:.4}"),
         value => format!("{value:.1e}"),
-    }
+    })
 }
 
 /// A share of one as a percentage: `97.1%`.
 pub fn percent(share: f32) -> String {
     if share.is_finite() {
-        format!("{:.1}%", share * 100.0)
+        local(&format!("{:.1}%", share * 100.0))
     } else {
-        "not a number".to_owned()
+        words::NUMBER_NOT_ONE.now().to_owned()
     }
 }
 
 /// A share of one as a percentage without digits behind the point: `97%`.
 pub fn percent_whole(share: f64) -> String {
-    format!("{:.0}%", share.clamp(0.0, 1.0) * 100.0)
+    local(&format!("{:.0}%", share.clamp(0.0, 1.0) * 100.0))
 }
 
 /// A duration: `0.8 s`, `38 s`, `2 min 05 s`, `1 h 02 min`.
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
-        return "an unknown time".to_owned();
+        return words::TIME_UNKNOWN.now().to_owned();
     }
     if seconds < 9.95 {
-        return format!("{seconds:.1} s");
+        return local(&format!("{seconds:.1} s"));
     }
     let whole = seconds.round() as u64;
     match whole {
@@ -127,6 +165,15 @@ fn three_digits(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn german_has_its_own_separators_and_a_space_before_the_percent_sign() {
+        let german = |text| in_language(Language::German, text);
+        assert_eq!(german("1,234,567"), "1.234.567");
+        assert_eq!(german("97.1%"), "97,1\u{a0}%");
+        assert_eq!(german("1.2e-5"), "1,2e-5");
+        assert_eq!(in_language(Language::English, "1,234.5%"), "1,234.5%");
+    }
 
     #[test]
     fn counts_are_grouped_by_thousands() {

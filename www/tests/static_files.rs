@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 const STYLE: &str = include_str!("../static/style.css");
+const DARK: &str = include_str!("../static/dark.css");
 const INDEX: &str = include_str!("../static/index.html");
 
 /// The custom colours of a block of declarations, as red, green and blue.
@@ -20,18 +21,16 @@ fn colours(block: &str) -> BTreeMap<&str, [f64; 3]> {
         .collect()
 }
 
-/// Light and dark: the first block, and it again with what the second replaces.
+/// Light, and dark, which replaces some of it.
 fn schemes() -> [BTreeMap<&'static str, [f64; 3]>; 2] {
-    let blocks: Vec<&str> = STYLE.split(":root {").skip(1).collect();
-    assert_eq!(
-        blocks.len(),
-        2,
-        "one block of colours for light, one for dark"
-    );
-    let end = |block: &'static str| block.split('}').next().expect("a block");
-    let light = colours(end(blocks[0]));
+    let block = |style: &'static str| {
+        let blocks: Vec<&str> = style.split(":root {").skip(1).collect();
+        assert_eq!(blocks.len(), 1, "each colour stands once");
+        blocks[0].split('}').next().expect("a block")
+    };
+    let light = colours(block(STYLE));
     let mut dark = light.clone();
-    dark.extend(colours(end(blocks[1])));
+    dark.extend(colours(block(DARK)));
     [light, dark]
 }
 
@@ -99,6 +98,7 @@ fn the_page_asks_for_nothing_that_its_security_policy_forbids() {
     }
     for forbidden in ["@import", "http://", "https://", "@font-face"] {
         assert!(!STYLE.contains(forbidden), "{forbidden} in style.css");
+        assert!(!DARK.contains(forbidden), "{forbidden} in dark.css");
     }
     for script in INDEX.split("<script").skip(1) {
         assert!(

@@ -14,7 +14,10 @@ pub(super) fn dress(document: &Document) -> Result<(), JsValue> {
         return Ok(());
     };
     set_attribute(&root, "data-view", "projector")?;
-    set_attribute(&root, "data-theme", "dark")
+    match document.get_element_by_id("dark") {
+        Some(dark) => set_attribute(&dark, "media", "all"),
+        None => Ok(()),
+    }
 }
 
 /// Comes back after a while. If the room is gone, the page says so again.

@@ -95,6 +95,15 @@ texts! {
     NUMBER_NONE:
         "–",
         "–";
+    NUMBER_NOT_ONE:
+        "not a number",
+        "keine Zahl";
+    NUMBER_INFINITE:
+        "infinite",
+        "unendlich";
+    TIME_UNKNOWN:
+        "an unknown time",
+        "eine unbekannte Zeit";
     RING_TITLE:
         "The ring",
         "Der Ring";

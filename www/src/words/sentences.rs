@@ -202,17 +202,18 @@ pub fn watching(count: usize) -> String {
 
 /// By how much what is shown is slowed down.
 pub fn slower(times: f64) -> String {
-    match times {
-        times if times < 1.05 => MOTION_LIVE.now().to_owned(),
-        times if times < 10.0 => say!(
-            "{times:.1} times slower than it was",
-            "{times:.1}-mal langsamer, als es war"
-        ),
-        times => say!(
-            "{times:.0} times slower than it was",
-            "{times:.0}-mal langsamer, als es war"
-        ),
+    if times < 1.05 {
+        return MOTION_LIVE.now().to_owned();
     }
+    let times = crate::format::local(&if times < 10.0 {
+        format!("{times:.1}")
+    } else {
+        format!("{times:.0}")
+    });
+    say!(
+        "{times} times slower than it was",
+        "{times}-mal langsamer, als es war"
+    )
 }
 
 pub fn parameters(count: &str) -> String {
@@ -296,13 +297,13 @@ pub fn bytes_per_sample(bytes: &str) -> String {
 
 /// A time on the timeline's axis.
 pub fn time_tick(seconds: f64) -> String {
-    if seconds < 0.000_999 {
+    crate::format::local(&if seconds < 0.000_999 {
         format!("{:.0} µs", seconds * 1e6)
     } else if seconds < 0.999 {
         format!("{} ms", (seconds * 1e4).round() / 10.0)
     } else {
         format!("{} s", (seconds * 10.0).round() / 10.0)
-    }
+    })
 }
 
 pub fn timeline_row(
@@ -432,7 +433,7 @@ pub fn taken_over(parts: &[(&str, String)]) -> String {
 pub fn battery_low(percent: u32) -> String {
     say!(
         "This device's battery is at {percent}%. It can hand its layers on to the others and leave, so that nothing is lost when it goes off.",
-        "Der Akku dieses Geräts steht bei {percent}%. Es kann seine Schichten an die anderen weitergeben und gehen, damit nichts verloren geht, wenn es ausgeht."
+        "Der Akku dieses Geräts steht bei {percent} %. Es kann seine Schichten an die anderen weitergeben und gehen, damit nichts verloren geht, wenn es ausgeht."
     )
 }
 

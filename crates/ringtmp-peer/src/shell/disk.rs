@@ -267,7 +267,8 @@ impl Shell {
                 let reason = format!("what it kept cannot be read: {error}");
                 Some(Input::Failed { epoch, reason })
             }
-            Done::Removed(Ok(())) => None,
+            // Whoever uses it removes it.
+            Done::Removed(Ok(()) | Err(StoreError::InUse)) => None,
             Done::Removed(Err(error)) => {
                 let text =
                     format!("What is no longer needed of a run could not be removed: {error}.");

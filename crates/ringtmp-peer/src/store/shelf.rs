@@ -2,7 +2,7 @@
 
 use super::file::{self, Header, OVERHEAD_BYTES_MAX};
 use super::{ABOUT, About, FORM, HOLDERS_MAX, LOCK, Other, Store, StoreError, holders};
-use crate::platform::{Bytes, Claim, Folder, seconds_since_1970};
+use crate::platform::{Bytes, Claim, DiskError, Folder, seconds_since_1970};
 use crate::run_file::Run;
 use ringtmp_core::ids::{Epoch, LayerIndex, RoomCode, Version};
 use ringtmp_core::kept::{Home, KEPT_MAX, Kept, Past};
@@ -285,15 +285,31 @@ impl Shelf {
         Ok(place.remove(&shelved.name).await?)
     }
 
-    /// Removes all that is here: the run is over.
+    /// Removes all that is here, and what peers left that are gone: the run is over. What others of this device still use is left to
+    /// them, so that nothing remains once the last has cleared its own.
     pub(crate) async fn clear(self) -> Result<(), StoreError> {
+        let used = |removed: Result<(), DiskError>| match removed {
+            // Who uses it will do the same with it.
+            Err(DiskError::InUse) => Ok(()),
+            removed => removed,
+        };
+        let mut names = Vec::new();
         for place in self.places {
             // An open file cannot be removed everywhere.
             drop(place.claim);
-            self.run.remove(&place.name).await?;
+            names.push(place.name);
+        }
+        for name in holders(&self.run).await? {
+            let is_left = async || {
+                let claim = self.run.inner(&name).await?.claim(LOCK).await?;
+                Ok::<_, StoreError>(claim.is_some())
+            };
+            if names.contains(&name) || is_left().await? {
+                used(self.run.remove(&name).await)?;
+            }
         }
         if holders(&self.run).await?.is_empty() {
-            self.store.forget(self.id).await?;
+            used(self.store.root.remove(&self.id.to_string()).await)?;
         }
         Ok(())
     }

@@ -214,6 +214,33 @@ async fn two_peers_of_a_device_keep_apart_and_one_that_comes_alone_has_what_both
 }
 
 #[tokio::test]
+async fn when_a_run_is_over_each_peer_of_a_device_removes_its_own_and_the_last_what_is_left() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = open(&folder).await;
+    let mut shelves = Vec::new();
+    for _ in 0..3 {
+        shelves.push(shelf(&store).await.0);
+    }
+    let [first, _] = learning();
+    for shelf in &mut shelves {
+        let copies = vec![copy(first, 1)];
+        let written = shelf.write(past(1), Version(4), &ring(), copies).await;
+        written.expect("written");
+    }
+    // One is closed before the end.
+    drop(shelves.pop());
+    let last = shelves.pop().expect("three");
+    let one = shelves.pop().expect("three");
+    one.clear().await.expect("it is no trouble that others go on");
+    assert_eq!(last.kept().len(), 1);
+    let read = last.read(past(1), Version(4), LayerIndex(first)).await;
+    assert!(read.is_ok(), "what another uses stays: {read:?}");
+    last.clear().await.expect("removed");
+    let left = fs::read_dir(folder.path()).expect("it is there").count();
+    assert_eq!(left, 0, "files of a run that is over");
+}
+
+#[tokio::test]
 async fn older_runs_make_room_and_where_none_is_left_it_is_full_and_nothing_half_written_stays() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let layer = learning()[1];
