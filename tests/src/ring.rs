@@ -56,6 +56,8 @@ pub struct RingDevice {
     pub samples: OwnSamples,
     /// A digit that its user draws once training goes on: a stroke with this label.
     pub drawn: Option<u32>,
+    /// Its user draws [`STROKES`] once training goes on, and asks what it is.
+    pub asks: bool,
     /// It comes only once the loss of this step is known.
     pub comes_at: Option<u32>,
     /// It leaves on purpose once it knows the loss of this step, and the others have its layers.
@@ -72,6 +74,7 @@ impl From<ExecutorChoice> for RingDevice {
             executor,
             samples: OwnSamples::Share,
             drawn: None,
+            asks: false,
             comes_at: None,
             hands_on_at: None,
             loses_gpu_at: Vec::new(),
@@ -279,10 +282,14 @@ async fn watch(
     result.await.expect("a result").expect("the run finishes")
 }
 
+/// What users of tests draw: one stroke.
+pub const STROKES: [[u16; 2]; 2] = [[400, 100], [600, 900]];
+
 /// One peer until its room has a result (which it gives), or stops, or it dies.
 async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
     let (mut command, commands) = mpsc::channel(2);
     let mut drawn = device.drawn;
+    let mut asks = device.asks;
     let mut hands_on_at = device.hands_on_at;
     let mut loses_gpu_at = device.loses_gpu_at.iter().peekable();
     let last = RefCell::new(None);
@@ -295,8 +302,12 @@ async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
         if state == Some(&RoomState::Training)
             && let Some(label) = drawn.take()
         {
-            let strokes = vec![vec![[400, 100], [600, 900]]];
+            let strokes = vec![STROKES.to_vec()];
             command.try_send(Command::TrainOn { strokes, label }).ok();
+        }
+        if state == Some(&RoomState::Training) && std::mem::take(&mut asks) {
+            let strokes = vec![STROKES.to_vec()];
+            command.try_send(Command::Ask { strokes }).ok();
         }
         if hands_on_at.is_some_and(|step| reached(&view) >= Some(step)) {
             hands_on_at = None;

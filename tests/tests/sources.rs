@@ -3,12 +3,12 @@
 use ringtmp_compute::{Executor, Packed, Stage, StageConfig};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::signal::LayerDigest;
-use ringtmp_data::Dataset;
+use ringtmp_data::{Dataset, picture};
 use ringtmp_peer::{
-    DataSource, DataSpec, DataTable, ExecutorChoice, FreshState, Order, OwnSamples, Parameter, Run,
-    RunFile, Solo, Split, Supply, View,
+    Asked, DataSource, DataSpec, DataTable, ExecutorChoice, FreshState, OptimizerTable, Order,
+    OwnSamples, Parameter, Predictor, Run, RunFile, Solo, Split, Supply, View,
 };
-use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
+use ringtmp_tests::ring::{Over, RingDevice, STROKES, Trained, train_ring, whole_model};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -83,6 +83,7 @@ async fn devices_train_on_files_of_their_own_beside_one_that_only_computes_and_e
             executor: CPU,
             samples: OwnSamples::Data(DataSpec::Csv { location }),
             drawn: None,
+            asks: false,
             ..RingDevice::from(CPU)
         }
     };
@@ -147,4 +148,34 @@ async fn classes_that_only_one_device_has_are_learnt_by_the_whole_ring_and_a_dra
     for (class, accuracy) in accuracy.iter().enumerate() {
         assert!(*accuracy >= 0.7, "class {class}: {accuracy}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_gets_the_softmax_of_the_whole_network_wherever_in_the_ring_it_stands() {
+    // So slow that no weight changes: what is answered early is what the last weights say.
+    let mut run = run_file(3, 40, Split::Even);
+    run.optimizer = OptimizerTable {
+        learning_rate: Some(1e-30),
+        ..run.optimizer
+    };
+    let mut devices: [RingDevice; 3] = std::array::from_fn(|_| CPU.into());
+    for device in &mut devices {
+        device.asks = true;
+    }
+    let ring = train_ring(run.clone(), &devices, Over::Loopback { seed: 5 }).await;
+    let run = run.check().expect("a sound run");
+    let executor = Executor::open(CPU).await.expect("the CPU");
+    let model = Predictor::new(&run, &ring.weights, executor).await;
+    let stroke = STROKES.map(|point| point.map(f32::from));
+    let drawn = picture(&[stroke.to_vec()]).expect("a stroke");
+    let told = model.expect("it fits").predict(&drawn, drawn.len()).await;
+    let expected = told.expect("computed").remove(0).probabilities;
+    for view in &ring.views {
+        let Some(Asked::Answered { probabilities, .. }) = &view.asked else {
+            panic!("{:?}", view.asked);
+        };
+        assert_eq!(*probabilities, expected);
+    }
+    let sum: f32 = expected.iter().sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{expected:?}");
 }

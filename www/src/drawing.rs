@@ -1,9 +1,9 @@
 //! A digit drawn on the page: the strokes of a pen, whether they can be trained on, and what became of those before.
 
 use crate::shown::Phase;
-use crate::words;
+use crate::{format, words};
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{DataSpec, FreshSample, FreshState, View};
+use ringtmp_peer::{Asked, DataSpec, FreshSample, FreshState, View};
 
 /// The drawing's width and height, in its own unit.
 pub const SIDE: u16 = 1000;
@@ -58,6 +58,11 @@ impl Drawing {
     /// Whether nothing is drawn.
     pub fn is_empty(&self) -> bool {
         self.strokes.is_empty()
+    }
+
+    /// The strokes so far.
+    pub fn strokes(&self) -> Vec<Vec<[u16; 2]>> {
+        self.strokes.clone()
     }
 
     /// Hands the strokes over, and begins anew.
@@ -120,6 +125,54 @@ impl Readiness {
     }
 }
 
+/// What the network takes a drawing for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// In a sentence.
+    pub sentence: String,
+    /// How probable it holds each digit, in their order; none while the question is on its way.
+    pub probabilities: Vec<f32>,
+    /// The likeliest digit, of equal ones the first.
+    pub likeliest: Option<usize>,
+}
+
+impl Verdict {
+    /// That on a question.
+    pub fn of(asked: &Asked) -> Self {
+        let on_its_way = |sentence: String| Self {
+            sentence,
+            probabilities: Vec::new(),
+            likeliest: None,
+        };
+        match asked {
+            Asked::Waiting => on_its_way(words::ASK_WAITING.now().to_owned()),
+            Asked::Entered { step } => on_its_way(words::ask_entered(&count(step + 1))),
+            Asked::Answered {
+                step,
+                probabilities,
+            } => {
+                let mut best: Option<(usize, f32)> = None;
+                for (digit, share) in probabilities.iter().copied().enumerate() {
+                    if best.is_none_or(|(_, most)| share > most) {
+                        best = Some((digit, share));
+                    }
+                }
+                let (digit, share) = best.unwrap_or_default();
+                Self {
+                    // Updates before that step.
+                    sentence: words::ask_answered(digit, &format::percent(share), &count(*step)),
+                    probabilities: probabilities.clone(),
+                    likeliest: best.map(|(digit, _)| digit),
+                }
+            }
+        }
+    }
+}
+
+fn count(number: u32) -> String {
+    format::count(u64::from(number))
+}
+
 /// What became of a drawing.
 pub fn line(sample: &FreshSample) -> String {
     match sample.state {
@@ -152,6 +205,20 @@ mod tests {
         assert_eq!(strokes.len(), 1);
         assert_eq!(strokes[0].len(), POINTS_MAX);
         assert!(drawing.is_empty());
+    }
+
+    #[test]
+    fn the_verdict_names_the_likeliest_digit_and_how_probable_it_is() {
+        let verdict = Verdict::of(&Asked::Answered {
+            step: 1200,
+            probabilities: vec![0.1, 0.625, 0.275],
+        });
+        assert_eq!(verdict.likeliest, Some(1));
+        for part in ["a 1", "62.5%", "1,200"] {
+            assert!(verdict.sentence.contains(part), "{}", verdict.sentence);
+        }
+        let waits = Verdict::of(&Asked::Entered { step: 41 });
+        assert!(waits.sentence.contains("42") && waits.probabilities.is_empty());
     }
 
     #[test]

@@ -71,6 +71,16 @@ fn body() -> impl Strategy<Value = Body> {
             sequence,
         }
     });
+    let answer = (
+        id.clone(),
+        prop::collection::vec(0.0f32..=1.0, 0..=ANSWER_CLASSES_MAX),
+    )
+        .prop_map(|(micro_batch, probabilities)| {
+            Body::Answer(Answer {
+                micro_batch,
+                probabilities,
+            })
+        });
     let sum_kind = prop_oneof![Just(SumKind::Partial), Just(SumKind::Total)];
     let square_sum =
         (sum_kind, any::<u32>(), -1e9f64..1e300).prop_map(|(kind, step, sum)| Body::SquareSum {
@@ -92,7 +102,7 @@ fn body() -> impl Strategy<Value = Body> {
         });
     let probe = (any::<u8>(), 0u32..5000).prop_map(|(number, bytes)| Body::Probe { number, bytes });
     let echo = any::<u8>().prop_map(|number| Body::Echo { number });
-    prop_oneof![hello, progress, square_sum, tensor, probe, echo]
+    prop_oneof![hello, progress, square_sum, tensor, probe, echo, answer]
 }
 
 fn frame() -> impl Strategy<Value = Frame> {

@@ -2,7 +2,7 @@
 
 use crate::run_file::Run;
 use crate::view::{
-    FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
+    Asked, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
@@ -32,6 +32,7 @@ impl Progress {
             points: Vec::new(),
             links: Vec::new(),
             fresh: Vec::new(),
+            asked: None,
             host_token: None,
             notices: Vec::new(),
         };
@@ -152,7 +153,12 @@ impl Progress {
                 }
             }
             // The room tells of it, for all to see.
-            Event::Training | Event::Finished | Event::Stable(_) | Event::Halted { .. } => {}
+            Event::Training
+            | Event::Finished
+            | Event::Stable(_)
+            | Event::Halted { .. }
+            // The shell knows what was asked.
+            | Event::Answer(_) => {}
             Event::Aborted { reason } => {
                 let advice = "Press start to train again with the devices that are here.";
                 self.notice(
@@ -199,6 +205,12 @@ impl Progress {
     pub(crate) fn fresh(&mut self, fresh: Vec<FreshSample>) {
         self.changed |= self.view.fresh != fresh;
         self.view.fresh = fresh;
+    }
+
+    /// What became of a question.
+    pub(crate) fn asked(&mut self, asked: Option<Asked>) {
+        self.changed |= self.view.asked != asked;
+        self.view.asked = asked;
     }
 
     /// Something to say to the user.

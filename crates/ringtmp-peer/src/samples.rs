@@ -7,12 +7,16 @@ use ringtmp_core::wire::Purpose;
 use ringtmp_data::{Batch, Dataset, Inputs, Share, ShareError};
 use std::sync::Arc;
 
+/// The label of a sample that is asked about: how probable each class is. As with [`ringtmp_compute::IGNORED_LABEL`], it has no loss and no
+/// gradient and is not counted.
+pub(crate) const ASKED_LABEL: u32 = u32::MAX - 1;
+
 /// A sample that the user made.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Labelled {
     /// As many as a sample of the run has.
     pub(crate) numbers: Vec<f32>,
-    /// Below the run's classes.
+    /// Below the run's classes, or [`ASKED_LABEL`].
     pub(crate) label: u32,
 }
 
@@ -116,5 +120,6 @@ mod tests {
     #[test]
     fn data_and_compute_mean_the_same_by_a_label_that_does_not_count() {
         assert_eq!(UNLABELLED, IGNORED_LABEL);
+        assert_ne!(super::ASKED_LABEL, IGNORED_LABEL);
     }
 }

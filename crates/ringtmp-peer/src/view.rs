@@ -28,6 +28,9 @@ pub struct View {
     pub links: Vec<LinkView>,
     /// What became of the latest samples that the user made here, oldest first.
     pub fresh: Vec<FreshSample>,
+    /// What the network says of the newest drawing that it was asked about here.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// Things said to the user, oldest first.
     pub notices: Vec<Notice>,
     /// If this device opened the room: what shows that after a reload.
@@ -59,6 +62,26 @@ pub enum FreshState {
     Used {
         /// Of which step.
         step: u32,
+    },
+}
+
+/// A drawing that the network is asked about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Asked {
+    /// It waits for this device's next micro-batch.
+    Waiting,
+    /// It is on its way through the ring.
+    Entered {
+        /// With which step, counted from 0.
+        step: u32,
+    },
+    /// The tail has answered.
+    Answered {
+        /// With the weights that this step began with.
+        step: u32,
+        /// How probable the network holds each class; they add up to 1.
+        probabilities: Vec<f32>,
     },
 }
 
@@ -198,6 +221,12 @@ pub enum Command {
         strokes: Vec<Vec<[u16; 2]>>,
         /// What it shows.
         label: u32,
+    },
+    /// Ask the network what a drawn digit is: it rides with this device's next micro-batch in the place of a sample, and is not
+    /// trained on.
+    Ask {
+        /// As above.
+        strokes: Vec<Vec<[u16; 2]>>,
     },
     /// Leave the room as soon as others have this device's layers; then the peer's future ends.
     HandOn,

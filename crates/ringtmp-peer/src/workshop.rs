@@ -1,5 +1,7 @@
 //! Where the stage is: builds it, and works off tasks one after the other.
 
+mod scoring;
+
 use crate::datasets::{self, DataError, DataPlace};
 use crate::measure::{self, Hurry};
 use crate::pace::Pace;
@@ -10,11 +12,10 @@ use crate::samples::{self, Labelled, Supply};
 use crate::vault::{self, CopyError};
 use futures::channel::mpsc;
 use ringtmp_compute::{
-    ComputeError, Executor, ExecutorChoice, IGNORED_LABEL, Packed, Parameter, Stage, StageConfig,
-    TensorError,
+    ComputeError, Executor, ExecutorChoice, Packed, Parameter, Stage, StageConfig, TensorError,
 };
 use ringtmp_core::ids::{Epoch, MicroBatchId, Step, Version};
-use ringtmp_core::node::{Assignment, Loss, Outcome};
+use ringtmp_core::node::{Assignment, Outcome};
 use ringtmp_core::profile::Profile;
 use ringtmp_core::schedule::{DataSource, Deal, Task};
 use ringtmp_core::signal::LayerDigest;
@@ -376,7 +377,8 @@ impl Bench {
                     self.count(micro_batch.step, &labels)?;
                 }
                 if self.is_tail {
-                    told.loss = Some(self.loss(run, purpose, slot, &samples, &labels).await?);
+                    self.score(run, purpose, slot, &samples, &labels, &mut told)
+                        .await?;
                 } else {
                     output = Some(vec![self.stage.forward(slot, &samples).await?, labels]);
                 }
@@ -404,36 +406,6 @@ impl Bench {
             }
         }
         Ok(Done::Task { task, output, told })
-    }
-
-    /// Counts the labels of a micro-batch that count.
-    fn count(&mut self, step: Step, labels: &Packed) -> Result<(), TensorError> {
-        let counted = labels.u32s()?.into_iter();
-        let counted = counted.filter(|label| *label != IGNORED_LABEL).count();
-        *self.labels.entry(step).or_default() += counted as u64;
-        Ok(())
-    }
-
-    /// F and the loss, at the tail.
-    async fn loss(
-        &mut self,
-        run: &Run,
-        purpose: Purpose,
-        slot: usize,
-        samples: &Packed,
-        labels: &Packed,
-    ) -> Result<Loss, WorkError> {
-        let labels = labels.u32s()?;
-        let report = self.stage.forward_loss(slot, samples, &labels).await?;
-        let [correct, samples] = match purpose {
-            Purpose::Train => [report.correct, report.samples],
-            Purpose::Evaluate => run.measure().of(&report),
-        };
-        Ok(Loss {
-            sum: report.loss_sum,
-            correct,
-            samples,
-        })
     }
 
     /// The sum of the squares of each parameter's gradient, layer after layer; finite.

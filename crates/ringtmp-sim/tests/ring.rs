@@ -227,6 +227,7 @@ impl World {
                         outcome: Outcome {
                             payload,
                             loss,
+                            answer: None,
                             squares,
                         },
                     }

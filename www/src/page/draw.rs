@@ -1,7 +1,8 @@
-//! The card on which a digit is drawn, labelled and trained on.
+//! The card on which a digit is drawn: the network is asked what it is, and it can be labelled and trained on.
 
 use super::dom::{Dom, clear, listen, set_attribute, set_text, show};
-use crate::drawing::{self, Drawing, Readiness, SIDE};
+use crate::drawing::{self, Drawing, Readiness, SIDE, Verdict};
+use crate::format;
 use crate::shown::Phase;
 use crate::words;
 use ringtmp_peer::{Command, View};
@@ -27,8 +28,75 @@ struct Card {
     /// The pen that draws.
     pen: Cell<Option<i32>>,
     label: Cell<Option<u32>>,
+    /// Whether what is drawn now was asked about.
+    asks: Cell<bool>,
     shown: RefCell<Vec<String>>,
+    verdict: Answer,
+    act: Rc<dyn Fn(Command)>,
 }
+
+/// What the network says, and a bar for each digit.
+struct Answer {
+    place: HtmlElement,
+    sentence: Element,
+    list: HtmlElement,
+    /// Bar and number of each digit.
+    bars: Vec<[Element; 3]>,
+    shown: RefCell<Option<Verdict>>,
+}
+
+impl Answer {
+    fn new(dom: &Dom, parent: &Element) -> Result<Self, JsValue> {
+        let place: HtmlElement = dom.typed(parent, "div", "answer")?;
+        let sentence = dom.child(&place, "p", "")?;
+        sentence.set_attribute("role", "status")?;
+        let list: HtmlElement = dom.typed(&place, "ol", "bars")?;
+        list.set_attribute("role", "list")?;
+        list.set_attribute("aria-label", words::ASK_BARS.now())?;
+        let bar = |digit: usize| {
+            let item = dom.child(&list, "li", "")?;
+            dom.text(&item, "span", "digit", &digit.to_string())?;
+            let bar = dom.child(&item, "progress", "")?;
+            bar.set_attribute("max", "1")?;
+            // The number beside it says the same.
+            bar.set_attribute("aria-hidden", "true")?;
+            let share = dom.child(&item, "span", "share-of-one")?;
+            Ok::<_, JsValue>([item, bar, share])
+        };
+        let bars = (0..DIGITS).map(bar).collect::<Result<Vec<_>, _>>()?;
+        show(&place, false);
+        Ok(Self {
+            place,
+            sentence,
+            list,
+            bars,
+            shown: RefCell::default(),
+        })
+    }
+
+    fn update(&self, verdict: Option<Verdict>) -> Result<(), JsValue> {
+        if *self.shown.borrow() == verdict {
+            return Ok(());
+        }
+        show(&self.place, verdict.is_some());
+        if let Some(verdict) = &verdict {
+            set_text(&self.sentence, &verdict.sentence);
+            show(&self.list, !verdict.probabilities.is_empty());
+            let shares = verdict.probabilities.iter().enumerate();
+            for ((digit, share), [item, bar, text]) in shares.zip(&self.bars) {
+                set_attribute(bar, "value", &share.to_string())?;
+                set_text(text, &format::percent(*share));
+                let is_likeliest = verdict.likeliest == Some(digit);
+                let likeliest = if is_likeliest { "yes" } else { "no" };
+                set_attribute(item, "data-likeliest", likeliest)?;
+            }
+        }
+        self.shown.replace(verdict);
+        Ok(())
+    }
+}
+
+const DIGITS: usize = 10;
 
 impl Draw {
     /// `act` is called with what is to be trained on.
@@ -44,6 +112,7 @@ impl Draw {
         let pad = dom.svg(&tools, "svg", &[("class", "pad"), ("viewBox", &view_box)])?;
         pad.set_attribute("role", "img")?;
         pad.set_attribute("aria-label", words::DRAW_PAD.now())?;
+        let verdict = Answer::new(dom, &tools)?;
         let side = dom.child(&tools, "div", "draw-side")?;
         let group = dom.child(&side, "div", "draw-labels")?;
         group.set_attribute("role", "group")?;
@@ -53,8 +122,8 @@ impl Draw {
             button.set_attribute("type", "button")?;
             Ok::<_, JsValue>(button)
         };
-        let labels = (0..10)
-            .map(|label: u32| button(&group, "", &label.to_string()))
+        let labels = (0..DIGITS)
+            .map(|label| button(&group, "", &label.to_string()))
             .collect::<Result<Vec<_>, _>>()?;
         let row = dom.child(&side, "div", "controls")?;
         let train = button(&row, "primary", words::DRAW_TRAIN.now())?;
@@ -74,10 +143,13 @@ impl Draw {
             drawing: RefCell::default(),
             pen: Cell::new(None),
             label: Cell::new(None),
+            asks: Cell::new(false),
             shown: RefCell::default(),
+            verdict,
+            act,
         });
         card.listen_to_pen()?;
-        card.listen_to_buttons(act)?;
+        card.listen_to_buttons()?;
         card.refresh()?;
         Ok(Self(card))
     }
@@ -95,6 +167,10 @@ impl Draw {
                 Readiness::Never => "",
             },
         );
+        let asked = view.and_then(|view| view.asked.as_ref());
+        // An answer belongs to what is drawn.
+        let asked = asked.filter(|_| card.asks.get());
+        card.verdict.update(asked.map(Verdict::of))?;
         let fresh = view.map(|view| &view.fresh[..]).unwrap_or_default();
         let lines: Vec<String> = fresh.iter().rev().map(drawing::line).collect();
         if *card.shown.borrow() != lines {
@@ -127,7 +203,7 @@ impl Card {
         on("pointercancel", Self::pen_up)
     }
 
-    fn listen_to_buttons(self: &Rc<Self>, act: Rc<dyn Fn(Command)>) -> Result<(), JsValue> {
+    fn listen_to_buttons(self: &Rc<Self>) -> Result<(), JsValue> {
         for (label, button) in (0..).zip(&self.labels) {
             let card = Rc::clone(self);
             listen(button, "click", move |_| {
@@ -145,7 +221,7 @@ impl Card {
                 return;
             };
             let strokes = card.drawing.borrow_mut().take();
-            act(Command::TrainOn { strokes, label });
+            (card.act)(Command::TrainOn { strokes, label });
             card.forget();
         })
     }
@@ -175,6 +251,9 @@ impl Card {
     fn pen_up(&self, event: &PointerEvent) -> Result<(), JsValue> {
         if self.pen.get() == Some(event.pointer_id()) {
             self.pen.set(None);
+            self.asks.set(true);
+            let strokes = self.drawing.borrow().strokes();
+            (self.act)(Command::Ask { strokes });
         }
         Ok(())
     }
@@ -205,7 +284,11 @@ impl Card {
         self.drawing.borrow_mut().take();
         self.pen.set(None);
         self.label.set(None);
+        self.asks.set(false);
         clear(&self.pad);
+        if let Err(error) = self.verdict.update(None) {
+            wasm_bindgen::throw_val(error);
+        }
         self.refreshed();
     }
 

@@ -65,6 +65,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         points: Vec::new(),
         links: Vec::new(),
         fresh: Vec::new(),
+        asked: None,
         host_token: None,
         notices: Vec::new(),
     }

@@ -96,6 +96,7 @@ pub(crate) fn view() -> View {
             received: 20,
         }],
         fresh: Vec::new(),
+        asked: None,
         host_token: None,
         notices: vec![
             notice(NoticeLevel::Information, "first", ""),

@@ -117,11 +117,17 @@ texts! {
         "Open another room",
         "Einen anderen Raum öffnen";
     DRAW_TITLE:
-        "Train on this",
-        "Damit trainieren";
+        "Draw a digit",
+        "Zeichne eine Ziffer";
     DRAW_HINT:
-        "Draw a digit, say which it is, and the ring trains on it once. It is not kept.",
-        "Zeichne eine Ziffer, sag, welche es ist, und der Ring trainiert einmal damit. Sie wird nicht aufgehoben.";
+        "The drawing goes through all layers of the ring, and what the network takes it for comes back. Say which it is, and the ring trains on it once. It is not kept.",
+        "Die Zeichnung geht durch alle Schichten des Rings, und zurück kommt, wofür das Netz sie hält. Sag, welche es ist, und der Ring trainiert einmal damit. Sie wird nicht aufgehoben.";
+    ASK_WAITING:
+        "Waits for this device's next turn.",
+        "Wartet, bis dieses Gerät wieder dran ist.";
+    ASK_BARS:
+        "How probable the network holds each digit",
+        "Für wie wahrscheinlich das Netz jede Ziffer hält";
     DRAW_PAD:
         "Drawing area: draw a digit with finger, mouse or pen",
         "Zeichenfläche: eine Ziffer mit Finger, Maus oder Stift zeichnen";

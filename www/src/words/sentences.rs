@@ -327,6 +327,20 @@ pub fn device_name(browser: Option<&str>, system: Option<&str>) -> String {
     }
 }
 
+pub fn ask_entered(step: &str) -> String {
+    say!(
+        "On its way round the ring, with step {step}.",
+        "Unterwegs durch den Ring, mit Schritt {step}."
+    )
+}
+
+pub fn ask_answered(digit: usize, probability: &str, steps: &str) -> String {
+    say!(
+        "The network takes it for a {digit}: {probability}, after {steps} steps.",
+        "Das Netz hält es für eine {digit}: {probability}, nach {steps} Schritten."
+    )
+}
+
 pub fn draw_waiting(label: u32) -> String {
     say!(
         "{label}: waits for this device's next turn",

@@ -102,6 +102,7 @@ pub(crate) fn training() -> View {
         ],
         links: Vec::new(),
         fresh: Vec::new(),
+        asked: None,
         host_token: None,
         notices: Vec::new(),
     }

@@ -40,6 +40,11 @@ pub(super) struct Active {
 }
 
 impl Active {
+    /// Who holds this stage.
+    pub(super) fn me(&self) -> PeerId {
+        self.plan.order[usize::from(self.stage.0)]
+    }
+
     pub(super) fn neighbours(plan: &Plan, stage: StageIndex) -> BTreeMap<PeerId, LinkProgress> {
         let me = plan.order[usize::from(stage.0)];
         let both = [plan.predecessor(stage), plan.successor(stage)];

@@ -14,7 +14,7 @@ use crate::signal::{
 };
 use crate::time::Time;
 use crate::trace::Report;
-use crate::wire::{Body, Piece, Purpose, TensorKind, WireError};
+use crate::wire::{Answer, Body, Piece, Purpose, TensorKind, WireError};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -169,6 +169,8 @@ pub struct Outcome {
     pub payload: Option<PayloadId>,
     /// At the tail, after F.
     pub loss: Option<Loss>,
+    /// At the tail, after F of a micro-batch with a sample that is asked about: how probable each class is.
+    pub answer: Option<Vec<f32>>,
     /// Of [`Task::Squares`]: the sum of the squares of each parameter's gradient, in the order of layers; finite, or the task
     /// has failed.
     pub squares: Vec<f64>,
@@ -311,6 +313,8 @@ pub enum Event {
     },
     /// New points of the curves.
     Points(Vec<Point>),
+    /// How probable each class is for the sample that this peer asked about.
+    Answer(Answer),
     /// Training begins, or began while the server was away.
     Training,
     /// This peer's part is done.

@@ -14,6 +14,7 @@
 //! Use: [`Node::handle`] with each input, then [`Node::poll_output`] until it says to wait.
 
 mod active;
+mod answering;
 mod beats;
 mod interface;
 mod keeping;
@@ -393,6 +394,7 @@ impl Node {
             Body::Echo { number } => self.echoed(now, from, epoch, number),
             Body::Hello(hello) => self.hello(from, epoch, &hello),
             Body::Progress { origin, points } => self.progress(from, epoch, origin, points),
+            Body::Answer(answer) => self.answer(from, epoch, answer),
             Body::SquareSum { kind, step, sum } => self.square_sum(from, epoch, kind, step, sum),
             Body::Mark { version, rest } => self.marked(from, epoch, version, rest),
             Body::PieceHere {

@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::schedule::{Neighbour, Outgoing, Roster, Schedule, SquareSum, SumKind, Task, Waiting};
 use crate::signal::{ClientMessage, Point, RunOutline};
 use crate::time::Time;
-use crate::wire::{Body, Purpose, TensorKind};
+use crate::wire::{Answer, Body, Purpose, TensorKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -134,7 +134,17 @@ impl Node {
         {
             let count = training.schedule.roster().count(purpose, micro_batch.step);
             training.tally.add(now, purpose, micro_batch, count, loss);
+            if let Some(probabilities) = outcome.answer {
+                self.answered(Answer {
+                    micro_batch,
+                    probabilities,
+                });
+            }
         }
+        let Some(active) = &mut self.active else {
+            return;
+        };
+        let training = &mut active.training;
         let out = training.schedule.completed(task, outcome.payload);
         let sum = match task {
             Task::Squares { .. } => training.schedule.squared(outcome.squares),

@@ -1,8 +1,8 @@
 //! Frames: version, header, payload.
 
 use super::{
-    FRAME_BYTES_MAX, Lane, PARTS_MAX, PIECE_BYTES_MAX, PROBE_BYTES_MAX, PROGRESS_POINTS_MAX,
-    RANK_MAX, WireError,
+    ANSWER_CLASSES_MAX, FRAME_BYTES_MAX, Lane, PARTS_MAX, PIECE_BYTES_MAX, PROBE_BYTES_MAX,
+    PROGRESS_POINTS_MAX, RANK_MAX, WireError,
 };
 use crate::ids::{Epoch, LayerIndex, MicroBatchId, PeerId, RoomCode, StageIndex, Step, Version};
 use crate::signal::{PROTOCOL_VERSION, Point};
@@ -214,6 +214,17 @@ pub enum Body {
         /// The tensors of the payload, in order.
         parts: Vec<PartHeader>,
     },
+    /// What the network says of a sample, passed on round the ring until it is with who asked.
+    Answer(Answer),
+}
+
+/// How probable the tail holds each class for the sample that a source asked about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// With which micro-batch it was asked, and by whom.
+    pub micro_batch: MicroBatchId,
+    /// By class, each from 0 to 1; at most [`ANSWER_CLASSES_MAX`].
+    pub probabilities: Vec<f32>,
 }
 
 impl Body {
@@ -231,7 +242,8 @@ impl Body {
             | Self::PieceHere { .. }
             | Self::Secured { .. }
             | Self::Stable { .. }
-            | Self::Tensor { .. } => Vec::new(),
+            | Self::Tensor { .. }
+            | Self::Answer(_) => Vec::new(),
         }
     }
 }
@@ -261,7 +273,8 @@ impl Frame {
             | Body::Beat { .. }
             | Body::PieceHere { .. }
             | Body::Secured { .. }
-            | Body::Stable { .. } => Lane::Control,
+            | Body::Stable { .. }
+            | Body::Answer(_) => Lane::Control,
             // Bytes are measured on the lane on which tensors will follow them. A mark must not overtake the activations of
             // the steps before it, nor a copy the mark.
             Body::Probe { .. } | Body::Mark { .. } | Body::Piece(_) | Body::Tensor { .. } => {
@@ -341,6 +354,17 @@ fn check_body(body: &Body) -> Result<(), WireError> {
             points.len() as u64,
             PROGRESS_POINTS_MAX as u64,
         ),
+        Body::Answer(Answer { probabilities, .. }) => {
+            let (classes, most) = (probabilities.len() as u64, ANSWER_CLASSES_MAX as u64);
+            limit("an answer", classes, most)?;
+            match probabilities
+                .iter()
+                .all(|share| (0.0..=1.0).contains(share))
+            {
+                true => Ok(()),
+                false => Err(WireError::Malformed("its answer is no probabilities")),
+            }
+        }
         Body::Tensor { parts, .. } => {
             limit("a list of tensors", parts.len() as u64, PARTS_MAX as u64)?;
             parts.iter().try_for_each(|part| {
@@ -360,7 +384,8 @@ fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
         | Body::Mark { .. }
         | Body::PieceHere { .. }
         | Body::Secured { .. }
-        | Body::Stable { .. } => Some(0),
+        | Body::Stable { .. }
+        | Body::Answer(_) => Some(0),
         Body::Piece(piece) => Some(u64::from(piece.bytes)),
         Body::Probe { bytes, .. } => Some(u64::from(*bytes)),
         Body::Tensor { parts, .. } => parts

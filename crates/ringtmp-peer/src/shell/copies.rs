@@ -29,6 +29,7 @@ impl Shell {
         }
         self.fresh.begin(assignment.start);
         progress.fresh(self.fresh.shown());
+        self.ask_again(progress);
         self.hurry.up();
         self.jobs.clear();
         let layers = &assignment.layers;

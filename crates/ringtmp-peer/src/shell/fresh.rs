@@ -17,6 +17,8 @@ const WAITING_MAX: usize = 16;
 /// The most samples whose fate is shown.
 const SHOWN_MAX: usize = 4;
 
+const NO_DIGITS: &str = "this run's model takes no drawn digits";
+
 struct Made {
     shown: FreshSample,
     /// Until it enters; where steps may be made again, until its step cannot be.
@@ -73,12 +75,9 @@ impl Fresh {
                 "{WAITING_MAX} drawings wait for their turn already; draw on once some have entered"
             ));
         }
-        let wide =
-            |stroke: &Vec<[u16; 2]>| stroke.iter().map(|point| point.map(f32::from)).collect();
-        let strokes: Vec<Vec<[f32; 2]>> = strokes.iter().map(wide).collect();
-        let numbers = picture(&strokes).map_err(|error| error.to_string())?;
-        if numbers.len() != self.numbers || label as usize >= self.classes {
-            return Err("this run's model takes no drawn digits".to_owned());
+        let numbers = self.picture(strokes)?;
+        if label as usize >= self.classes {
+            return Err(NO_DIGITS.to_owned());
         }
         self.made.push_back(Made {
             shown: FreshSample {
@@ -93,8 +92,20 @@ impl Fresh {
         Ok(())
     }
 
+    /// A drawing as the model takes it, or in words why it does not.
+    pub(super) fn picture(&self, strokes: &[Vec<[u16; 2]>]) -> Result<Vec<f32>, String> {
+        let wide =
+            |stroke: &Vec<[u16; 2]>| stroke.iter().map(|point| point.map(f32::from)).collect();
+        let strokes: Vec<Vec<[f32; 2]>> = strokes.iter().map(wide).collect();
+        let numbers = picture(&strokes).map_err(|error| error.to_string())?;
+        if numbers.len() != self.numbers {
+            return Err(NO_DIGITS.to_owned());
+        }
+        Ok(numbers)
+    }
+
     /// The samples that enter with this device's next micro-batch, which is of this step.
-    pub(super) fn enter(&mut self, step: Step) -> Vec<Labelled> {
+    pub(super) fn enter(&mut self, step: Step, places: usize) -> Vec<Labelled> {
         let keeps = self.keeps;
         let waiting = self.made.iter_mut().filter(|made| made.waits());
         let enters = |made: &mut Made| {
@@ -105,7 +116,7 @@ impl Fresh {
                 made.sample.take()
             }
         };
-        waiting.take(self.turn).filter_map(enters).collect()
+        waiting.take(places).filter_map(enters).collect()
     }
 
     /// The update of a step is made here. Whether something made here was in it.
@@ -162,25 +173,28 @@ impl Shell {
 
     /// What the user has made, if the task draws samples to train on.
     pub(super) fn enter_fresh(&mut self, task: &Task, progress: &mut Progress) -> Vec<Labelled> {
-        let step = match task {
-            Task::Draw { micro_batch } => micro_batch.step,
+        let micro_batch = *match task {
+            Task::Draw { micro_batch } => micro_batch,
             Task::Forward {
                 micro_batch,
                 purpose: Purpose::Train,
                 input: None,
                 ..
-            } => micro_batch.step,
+            } => micro_batch,
             Task::Forward { .. }
             | Task::BackwardInput { .. }
             | Task::BackwardWeights { .. }
             | Task::Squares { .. }
             | Task::Update { .. } => return Vec::new(),
         };
-        let fresh = self.fresh.enter(step);
+        let mut entering = self.enter_question(micro_batch, progress);
+        let places = self.fresh.turn - entering.len();
+        let fresh = self.fresh.enter(micro_batch.step, places);
         if !fresh.is_empty() {
             progress.fresh(self.fresh.shown());
         }
-        fresh
+        entering.extend(fresh);
+        entering
     }
 }
 
@@ -189,6 +203,9 @@ mod tests {
     use super::*;
     use crate::run_file::RunFile;
     use ringtmp_core::signal::Replication;
+
+    /// Samples of a micro-batch.
+    const TURN: usize = 2;
 
     fn fresh() -> Fresh {
         let file = RunFile {
@@ -213,9 +230,9 @@ mod tests {
         let labels = |samples: Vec<Labelled>| -> Vec<u32> {
             samples.iter().map(|sample| sample.label).collect()
         };
-        assert_eq!(labels(fresh.enter(Step(5))), [1, 7]);
-        assert_eq!(labels(fresh.enter(Step(6))), [4]);
-        assert!(fresh.enter(Step(6)).is_empty());
+        assert_eq!(labels(fresh.enter(Step(5), TURN)), [1, 7]);
+        assert_eq!(labels(fresh.enter(Step(6), TURN)), [4]);
+        assert!(fresh.enter(Step(6), TURN).is_empty());
         assert!(fresh.updated(Step(5)) && !fresh.updated(Step(5)));
         let states: Vec<FreshState> = fresh.shown().iter().map(|sample| sample.state).collect();
         let (used, entered) = (
@@ -236,16 +253,16 @@ mod tests {
         for label in [1, 7, 4] {
             fresh.offer(&one(), label).expect("a drawing");
         }
-        fresh.enter(Step(5));
+        fresh.enter(Step(5), TURN);
         fresh.updated(Step(5));
-        fresh.enter(Step(6));
+        fresh.enter(Step(6), TURN);
         fresh.stable(Version(6));
         fresh.begin(Version(6));
         let states: Vec<FreshState> = fresh.shown().iter().map(|sample| sample.state).collect();
         let used = FreshState::Used { step: 5 };
         assert_eq!(states, [used, used, FreshState::Waiting]);
         let again: Vec<u32> = fresh
-            .enter(Step(6))
+            .enter(Step(6), TURN)
             .iter()
             .map(|sample| sample.label)
             .collect();
@@ -271,7 +288,7 @@ mod tests {
         let full = fresh.offer(&one(), 1);
         assert!(full.is_err_and(|words| words.contains("wait for their turn")));
         assert_eq!(fresh.shown().len(), SHOWN_MAX);
-        assert_eq!(fresh.enter(Step(0)).len(), 2);
+        assert_eq!(fresh.enter(Step(0), TURN).len(), 2);
         assert!(fresh.offer(&one(), 1).is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! The event loop of a peer.
 
+mod asking;
 mod copies;
 mod disk;
 mod entry;
@@ -22,6 +23,7 @@ use crate::progress::Progress;
 use crate::vault::Vault;
 use crate::view::{Command, LinkState, View};
 use crate::workshop::{Job, Workshop};
+use asking::Question;
 use disk::{Disk, Errands};
 use fresh::Fresh;
 use futures::StreamExt;
@@ -90,6 +92,7 @@ struct Shell {
     hurry: Hurry,
     record: Record,
     fresh: Fresh,
+    question: Option<Question>,
     view_due: Time,
 }
 
@@ -125,6 +128,7 @@ impl Shell {
             hurry: Hurry::default(),
             record,
             fresh,
+            question: None,
             view_due: Time::ZERO,
         }
     }
@@ -170,6 +174,10 @@ impl Shell {
                 Happening::Disk(errands) => self.disk_did(*errands, progress),
                 Happening::Command(Some(Command::TrainOn { strokes, label })) => {
                     self.train_on(&strokes, label, progress);
+                    None
+                }
+                Happening::Command(Some(Command::Ask { strokes })) => {
+                    self.ask_about(&strokes, progress);
                     None
                 }
                 Happening::Command(Some(command)) if command != Command::Leave => {
@@ -293,6 +301,7 @@ impl Shell {
             Output::Discard(payload) => self.payloads.discard(payload),
             Output::Event(event) => {
                 self.note(&event);
+                self.note_answer(&event, progress);
                 progress.event(&event);
             }
         }

@@ -31,6 +31,7 @@ impl Shell {
             | Command::Stop
             | Command::HandOn
             | Command::TrainOn { .. }
+            | Command::Ask { .. }
             | Command::Leave => {}
         }
     }
@@ -119,6 +120,6 @@ pub(super) fn ask(command: &Command) -> Option<ClientMessage> {
             peer: *peer,
             name: name.clone(),
         }),
-        Command::TrainOn { .. } | Command::LoseGpu => None,
+        Command::TrainOn { .. } | Command::Ask { .. } | Command::LoseGpu => None,
     }
 }

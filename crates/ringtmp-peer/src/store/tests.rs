@@ -231,7 +231,9 @@ async fn when_a_run_is_over_each_peer_of_a_device_removes_its_own_and_the_last_w
     drop(shelves.pop());
     let last = shelves.pop().expect("three");
     let one = shelves.pop().expect("three");
-    one.clear().await.expect("it is no trouble that others go on");
+    one.clear()
+        .await
+        .expect("it is no trouble that others go on");
     assert_eq!(last.kept().len(), 1);
     let read = last.read(past(1), Version(4), LayerIndex(first)).await;
     assert!(read.is_ok(), "what another uses stays: {read:?}");

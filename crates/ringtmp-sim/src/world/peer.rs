@@ -171,6 +171,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let outcome = Outcome {
             payload,
             loss,
+            answer: None,
             squares,
         };
         let completed = Input::Completed {

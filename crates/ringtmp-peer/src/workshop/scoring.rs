@@ -1,0 +1,71 @@
+//! What the tail makes of the logits: losses, and answers to what was asked.
+
+use super::{Bench, WorkError};
+use crate::predictor::probabilities;
+use crate::run_file::Run;
+use crate::samples::ASKED_LABEL;
+use ringtmp_compute::{IGNORED_LABEL, Packed, TensorError};
+use ringtmp_core::ids::Step;
+use ringtmp_core::node::{Loss, Outcome};
+use ringtmp_core::wire::{ANSWER_CLASSES_MAX, Purpose};
+
+impl Bench {
+    /// Counts the labels of a micro-batch that count.
+    pub(super) fn count(&mut self, step: Step, labels: &Packed) -> Result<(), TensorError> {
+        let counted = labels.u32s()?.into_iter();
+        let counted = counted.filter(|label| ![IGNORED_LABEL, ASKED_LABEL].contains(label));
+        *self.labels.entry(step).or_default() += counted.count() as u64;
+        Ok(())
+    }
+
+    /// F and the loss, at the tail; and the answer, where a sample is asked about.
+    pub(super) async fn score(
+        &mut self,
+        run: &Run,
+        purpose: Purpose,
+        slot: usize,
+        samples: &Packed,
+        labels: &Packed,
+        told: &mut Outcome,
+    ) -> Result<(), WorkError> {
+        let mut labels = labels.u32s()?;
+        if let Some(row) = labels.iter().position(|label| *label == ASKED_LABEL) {
+            told.answer = self.answer(run, slot, samples, row).await?;
+            for label in &mut labels {
+                if *label == ASKED_LABEL {
+                    *label = IGNORED_LABEL;
+                }
+            }
+        }
+        let report = self.stage.forward_loss(slot, samples, &labels).await?;
+        let [correct, samples] = match purpose {
+            Purpose::Train => [report.correct, report.samples],
+            Purpose::Evaluate => run.measure().of(&report),
+        };
+        told.loss = Some(Loss {
+            sum: report.loss_sum,
+            correct,
+            samples,
+        });
+        Ok(())
+    }
+
+    /// The softmax of the logits in a row: F is made for it alone, so that no other micro-batch pays for reading logits back. None for
+    /// models of which nothing can be asked.
+    async fn answer(
+        &mut self,
+        run: &Run,
+        slot: usize,
+        samples: &Packed,
+        row: usize,
+    ) -> Result<Option<Vec<f32>>, WorkError> {
+        let classes = run.classes();
+        if run.takes_text() || classes > ANSWER_CLASSES_MAX {
+            return Ok(None);
+        }
+        let logits = self.stage.forward(slot, samples).await?.f32s()?;
+        let row = logits.chunks(classes).nth(row);
+        let finite = row.filter(|row| row.iter().all(|logit| logit.is_finite()));
+        Ok(finite.map(probabilities))
+    }
+}
