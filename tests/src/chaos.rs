@@ -118,7 +118,7 @@ async fn open(theatre: &Theatre, room: RoomCode) -> Result<Vec<(Browser, Tab)>> 
     let mut tabs = Vec::new();
     for _ in 0..TABS {
         let browser = theatre.browser(BrowserKind::Chromium).await?;
-        let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
         let tab = browser.tab(&address).await?;
         tabs.push((browser, tab));
     }
@@ -322,7 +322,7 @@ pub async fn all_closed(
     let mut others = Vec::new();
     for profile in profiles {
         let browser = theatre.reopen(BrowserKind::Chromium, profile).await?;
-        let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
         let tab = browser.tab(&address).await?;
         others.push((browser, tab));
     }

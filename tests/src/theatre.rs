@@ -76,6 +76,12 @@ impl Theatre {
         format!("http://{}{path}", self.address)
     }
 
+    /// The address of a room for whoever joins it without being asked.
+    pub fn joining(&self, path: &str) -> String {
+        let and = if path.contains('?') { '&' } else { '?' };
+        self.url(&format!("{path}{and}join"))
+    }
+
     /// The same over HTTPS, with a certificate that signs itself. Browsers of tests go on where it is warned of.
     pub fn secure_url(&self, path: &str) -> String {
         format!("{}{path}", self.secure)

@@ -64,7 +64,7 @@ async fn ring(
     for browser in rest {
         tabs.push(
             browser
-                .tab(&theatre.url(&format!("/r/{room}?{settings}")))
+                .tab(&theatre.joining(&format!("/r/{room}?{settings}")))
                 .await?,
         );
     }
@@ -387,7 +387,7 @@ async fn a_link_to_a_room_that_is_gone_says_so_and_what_to_do() -> Result<()> {
     };
     let browser = theatre.browser(BrowserKind::Chromium).await?;
     let gone = RoomCode::from_random([7; 10]);
-    let tab = browser.tab(&theatre.url(&format!("/r/{gone}"))).await?;
+    let tab = browser.tab(&theatre.joining(&format!("/r/{gone}"))).await?;
     let text = tab
         .wait_for_text(JOIN_MAX, &format!("There is no room {gone}"))
         .await?;

@@ -24,6 +24,8 @@ pub struct Address {
     pub signalling: Signalling,
     /// `watch`; a projector does nothing else
     pub watch: bool,
+    /// `join`: take part at once, without asking
+    pub join: bool,
     /// `view=page|projector`
     pub view: ViewKind,
     /// `pace=...`: be as slow as a device of so many operations per second
@@ -80,6 +82,7 @@ impl Address {
             channels: Channels::default(),
             signalling: Signalling::default(),
             watch: false,
+            join: false,
             view: ViewKind::default(),
             language: None,
             pace: None,
@@ -135,6 +138,8 @@ impl Address {
             query.push("view=projector".to_owned());
         } else if self.watch {
             query.push("watch".to_owned());
+        } else if self.join {
+            query.push("join".to_owned());
         }
         let language = self.language.map(Language::tag);
         query.extend(language.map(|tag| format!("lang={tag}")));
@@ -162,6 +167,7 @@ impl Address {
         match name {
             "create" if self.place == Place::Home && is_on(value) => self.place = Place::Create,
             "watch" => self.watch = is_on(value),
+            "join" => self.join = is_on(value),
             "view" => match value {
                 "page" => self.view = ViewKind::Page,
                 "projector" => {

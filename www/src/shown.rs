@@ -355,7 +355,7 @@ fn stage_number(room: &RoomView, peer: PeerId) -> Option<usize> {
     Some(usize::from(room.plan.as_ref()?.stage_of(peer)?.0) + 1)
 }
 
-fn device_name(device: &Device) -> &str {
+pub(crate) fn device_name(device: &Device) -> &str {
     if device.name.trim().is_empty() {
         words::UNNAMED.now()
     } else {

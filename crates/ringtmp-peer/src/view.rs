@@ -1,6 +1,7 @@
 //! What a page or a terminal shows: one value, made anew a few times a second, small enough to be posted as JSON.
 
 use ringtmp_core::ids::{MemberToken, PeerId};
+use ringtmp_core::schedule::DataSource;
 use ringtmp_core::signal::{Device, Point, Role, RoomView};
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +134,9 @@ pub struct RunSummary {
     pub parameters: Vec<u64>,
     /// It starts by itself when so many devices are there; 0 if it waits for somebody to press start.
     pub start_at_peers: u16,
+    /// Whose samples are trained on.
+    #[serde(default)]
+    pub source: DataSource,
 }
 
 /// One of our links.

@@ -65,7 +65,7 @@ async fn pictures_of_the_page(theatre: &Theatre, browser: &Browser, folder: &Pat
     let room = first.room(JOIN_MAX).await?;
     let mut others = Vec::new();
     for name in ["phone", "tablet"] {
-        let address = theatre.url(&format!("/r/{room}?name={name}"));
+        let address = theatre.joining(&format!("/r/{room}?name={name}"));
         others.push(browser.tab(&address).await?);
     }
     let trains = |view: &ringtmp_peer::View| {

@@ -76,7 +76,7 @@ async fn axe_finds_no_fault_with_any_view_of_the_page() -> Result<()> {
         .wait_for_text(JOIN_MAX, "Training starts with one more")
         .await?;
     check(&tabs[0], &axe, "a room that waits").await?;
-    let second = theatre.url(&format!("/r/{room}?executor=cpu"));
+    let second = theatre.joining(&format!("/r/{room}?executor=cpu"));
     let second = browser.tab(&second).await?;
     let curve = |view: &View| trains(view) && view.points.len() > 10;
     tabs[0].wait_for(RUN_MAX, "a curve", curve).await?;

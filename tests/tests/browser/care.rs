@@ -69,7 +69,7 @@ async fn a_phone_with_a_low_battery_keeps_its_screen_on_and_is_offered_to_hand_i
         .tab(&theatre.url(&format!("/?create&{settings}")))
         .await?;
     let room = first.room(JOIN_MAX).await?;
-    let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+    let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
     let _second = others.tab(&address).await?;
     let phone = browser.tab("about:blank").await?;
     phone.look(PHONE).await?;

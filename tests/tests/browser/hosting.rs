@@ -49,7 +49,7 @@ async fn the_host_governs_its_room_also_after_a_reload_and_a_guest_cannot() -> R
     let browser = theatre.browser(BrowserKind::Chromium).await?;
     let settings = "executor=cpu&steps=100000&pace=4e8";
     let (mut tabs, room) = ring(&theatre, &[&browser; 2], settings, 1).await?;
-    let third = theatre.url(&format!("/r/{room}?executor=cpu&name=third"));
+    let third = theatre.joining(&format!("/r/{room}?executor=cpu&name=third"));
     tabs.push(browser.tab(&third).await?);
     let [host, guest, third] = &tabs[..] else {
         anyhow::bail!("three tabs");

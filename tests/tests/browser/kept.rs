@@ -44,7 +44,7 @@ async fn two_tabs_of_one_browser_keep_apart_and_one_alone_goes_on_with_what_both
     let query = "create&executor=cpu&peers=2&steps=600&codec=f32&planning=counted";
     let first = browser.tab(&theatre.url(&format!("/?{query}"))).await?;
     let room = first.room(WAIT_MAX).await?;
-    let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+    let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
     let _second = browser.tab(&address).await?;
     let kept = |view: &ringtmp_peer::View| {
         let room = view.room.as_ref();

@@ -67,7 +67,7 @@ async fn four_tabs_train_a_transformer_with_two_versions_of_the_weights_and_8_bi
     let room = watcher.room(JOIN_MAX).await?;
     let mut tabs = Vec::new();
     for _ in 0..TABS {
-        let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
         tabs.push(browser.tab(&address).await?);
     }
     let mut versions = Vec::new();

@@ -175,7 +175,7 @@ async fn a_tab_whose_gpu_is_lost_opens_it_again_and_trains_on() -> Result<()> {
     let address = theatre.url("/?create&executor=gpu&steps=60&peers=2&codec=f32&planning=counted");
     let first = browser.tab(&address).await?;
     let room = first.room(super::JOIN_MAX).await?;
-    let second = theatre.url(&format!("/r/{room}?executor=cpu"));
+    let second = theatre.joining(&format!("/r/{room}?executor=cpu"));
     let _second = browser.tab(&second).await?;
     let trained = |view: &ringtmp_peer::View| {
         let stable = view.room.as_ref().and_then(|room| room.stable);

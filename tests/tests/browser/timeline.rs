@@ -45,7 +45,7 @@ async fn two_tabs_compute_while_their_link_carries_and_all_pages_show_it() -> Re
         .await?;
     watcher.room(JOIN_MAX).await?;
     let second = browser
-        .tab(&theatre.url(&format!("/r/{room}?{settings}")))
+        .tab(&theatre.joining(&format!("/r/{room}?{settings}")))
         .await?;
     let tabs: Vec<Tab> = tabs.into_iter().chain([second]).collect();
     train(&tabs).await?;

@@ -8,6 +8,7 @@ mod curves;
 mod dialog;
 mod dom;
 mod draw;
+mod entering;
 mod form;
 mod hooks;
 mod hosting;
@@ -19,6 +20,8 @@ mod notices;
 mod numbers;
 mod own_device;
 mod pledge;
+mod preflight;
+mod probe;
 mod projector;
 mod ring;
 mod room;
@@ -27,25 +30,22 @@ mod session;
 mod share;
 mod timeline;
 
-use crate::address::{Address, Place, ViewKind};
+use crate::address::{Address, ViewKind};
 use crate::messages::{Failure, FromWorker};
 use crate::rate::Meter;
 use crate::shown::{self, Ending, Phase, Progress};
 use crate::traffic::Traffic;
 use crate::words;
-use dom::{Dom, clear, set_attribute, set_text};
+use dom::{Dom, set_attribute, set_text};
 use js_sys::{Function, Reflect};
 use numbers::Figures;
 use ringtmp_peer::{Command, Notice, NoticeLevel, ServerState, View};
 use room::{Content, Room};
-use session::{Report, Session, describe};
+use session::Session;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{Element, HtmlElement, MediaQueryList, UrlSearchParams, Window, console};
-
-/// Milliseconds after which a worker that does not answer is spoken of; a slow phone on a slow network needs some.
-const AWAKE_MS_MAX: i32 = 20_000;
 
 /// Starts the page: the form, or the room that the address names. Called once, by `page.js`.
 ///
@@ -89,6 +89,7 @@ struct App {
     render_again: OnceCell<Function>,
     scheme: OnceCell<MediaQueryList>,
     own: OnceCell<own_device::Watched>,
+    visitor: preflight::Visitor,
 }
 
 /// What is known.
@@ -157,134 +158,12 @@ impl App {
             render_again: OnceCell::new(),
             scheme: OnceCell::new(),
             own: OnceCell::new(),
+            visitor: preflight::Visitor::default(),
         })
-    }
-
-    /// Shows what the address asks for.
-    fn open(self: &Rc<Self>) -> Result<(), JsValue> {
-        let place = self.address.borrow().place.clone();
-        match place {
-            Place::Home => self.open_form(),
-            Place::Create | Place::Resume(_) | Place::Room(_) => self.open_room(),
-            Place::Nowhere { reason } => {
-                self.show_room()?;
-                let text = words::room_unreadable(&reason);
-                self.end(Ending::Failed(Failure {
-                    text,
-                    advice: words::REFUSED_ADVICE.now().to_owned(),
-                }));
-                Ok(())
-            }
-        }
-    }
-
-    fn open_form(self: &Rc<Self>) -> Result<(), JsValue> {
-        set_attribute(&self.body, "data-state", "home")?;
-        let app = Rc::clone(self);
-        let go_on = move |id| {
-            app.address.borrow_mut().place = Place::Resume(id);
-            clear(&app.main);
-            if let Err(error) = app.open_room() {
-                app.broken(&describe(&error));
-            }
-        };
-        let app = Rc::clone(self);
-        form::show(
-            &self.dom,
-            &self.main,
-            &self.address.borrow(),
-            self.window.is_secure_context(),
-            move |choice| {
-                {
-                    let mut address = app.address.borrow_mut();
-                    address.place = Place::Create;
-                    address.run = choice.run;
-                    address.executor = choice.executor;
-                }
-                clear(&app.main);
-                if let Err(error) = app.open_room() {
-                    app.broken(&describe(&error));
-                }
-            },
-        )?;
-        kept::show(&self.dom, &self.main, Rc::new(go_on))
-    }
-
-    /// Starts the worker and shows the room it enters.
-    fn open_room(self: &Rc<Self>) -> Result<(), JsValue> {
-        self.show_room()?;
-        let address = self.address.borrow().clone();
-        let Some(entry) = address.entry() else {
-            return Ok(());
-        };
-        if address.keep && !address.watch {
-            kept::persist(&self.window);
-        }
-        let app = Rc::downgrade(self);
-        let session = Session::start(&self.window, &address, entry, move |report| {
-            let Some(app) = app.upgrade() else { return };
-            match report {
-                Report::Said(message) => app.hear(message),
-                Report::Layers(bytes) => app.save_layers(&bytes),
-                Report::Broken(detail) => app.broken(&detail),
-            }
-        });
-        match session {
-            Ok(session) => *self.session.borrow_mut() = Some(session),
-            Err(error) => self.broken(&describe(&error)),
-        }
-        self.render();
-        self.watch_over_start()
     }
 
     fn is_projector(&self) -> bool {
         self.address.borrow().view == ViewKind::Projector
-    }
-
-    fn show_room(self: &Rc<Self>) -> Result<(), JsValue> {
-        if self.is_projector() {
-            projector::dress(self.dom.document())?;
-        }
-        let app = Rc::downgrade(self);
-        let act = move |command| {
-            if let Some(app) = app.upgrade() {
-                app.command(&command);
-            }
-        };
-        let room = Room::new(
-            &self.dom,
-            &self.main,
-            &self.window,
-            self.is_projector(),
-            Rc::new(act),
-            self.savers(),
-        )?;
-        *self.room.borrow_mut() = Some(room);
-        self.render();
-        Ok(())
-    }
-
-    /// Says so if the worker does not answer in time. It may still come.
-    fn watch_over_start(self: &Rc<Self>) -> Result<(), JsValue> {
-        let app = Rc::downgrade(self);
-        let late = Closure::once_into_js(move || {
-            let Some(app) = app.upgrade() else { return };
-            if !app.state.borrow().awake {
-                let notice = shown::notice(
-                    NoticeLevel::Warning,
-                    words::UNANSWERED.now(),
-                    words::WORKER_FAILED_ADVICE.now(),
-                );
-                app.state.borrow_mut().own_notices.push(notice);
-                app.render();
-            }
-        });
-        self.window
-            .set_timeout_with_callback_and_timeout_and_arguments_0(
-                late.unchecked_ref(),
-                AWAKE_MS_MAX,
-            )?;
-        Ok(())
     }
 
     /// Takes in what the worker says.
@@ -326,21 +205,6 @@ impl App {
             hosting::keep(&self.window, &view);
         }
         state.view = Some(view);
-    }
-
-    /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
-    fn name_room_in_address(&self, code: ringtmp_core::ids::RoomCode) {
-        let mut address = self.address.borrow_mut();
-        if !matches!(address.place, Place::Create | Place::Resume(_)) {
-            return;
-        }
-        address.place = Place::Room(code);
-        let path = address.to_path_and_query();
-        // A page may always name a path of its own origin.
-        let _ = self
-            .window
-            .history()
-            .and_then(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(&path)));
     }
 
     fn broken(&self, detail: &str) {
@@ -405,6 +269,7 @@ impl App {
             },
             Progress::of,
         );
+        self.update_preflight(view, state.ending.as_ref(), state.awake)?;
         let put_off = room.update(Content {
             view,
             ending: state.ending.as_ref(),

@@ -60,6 +60,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
             layers: vec!["linear".to_owned(); layers],
             parameters: vec![1; layers],
             start_at_peers: 0,
+            source: ringtmp_peer::DataSource::One,
         }),
         room: Some(room),
         points: Vec::new(),

@@ -59,6 +59,7 @@ pub(crate) fn view() -> View {
             ],
             parameters: vec![15, 0, 8],
             start_at_peers: 0,
+            source: ringtmp_peer::DataSource::One,
         }),
         room: Some(RoomView {
             code: "0123456789abcdef".parse().expect("a code"),

@@ -110,6 +110,81 @@ texts! {
     BUTTON_RELOAD:
         "Try again",
         "Noch einmal versuchen";
+    PREFLIGHT_TITLE:
+        "Before you join",
+        "Bevor du mitmachst";
+    PREFLIGHT_SOURCE_ONE:
+        "All samples come from the first device of the ring; this one computes on what they become on their way.",
+        "Alle Beispiele kommen vom ersten Gerät des Rings; dieses rechnet mit dem, was unterwegs aus ihnen wird.";
+    PREFLIGHT_SOURCE_EVERY:
+        "Every device brings its own samples, this one too; the first device sees them all.",
+        "Jedes Gerät bringt seine eigenen Beispiele mit, auch dieses; das erste Gerät sieht alle.";
+    PREFLIGHT_CHECKS:
+        "What this device can do",
+        "Was dieses Gerät kann";
+    BUTTON_JOIN:
+        "Join",
+        "Mitmachen";
+    BUTTON_WATCH:
+        "Only watch",
+        "Nur zuschauen";
+    GRADE_ASKING:
+        "asking",
+        "fragt";
+    GRADE_READY:
+        "ready",
+        "bereit";
+    GRADE_WITHOUT:
+        "without",
+        "ohne";
+    GRADE_FAILS:
+        "fails",
+        "scheitert";
+    CHECK_ADAPTER:
+        "GPU",
+        "GPU";
+    CHECK_WORKER:
+        "Worker",
+        "Worker";
+    CHECK_STORAGE:
+        "Storage",
+        "Speicherplatz";
+    CHECK_SCREEN:
+        "Screen",
+        "Bildschirm";
+    CHECK_LINK:
+        "Links",
+        "Links";
+    ADAPTER_NONE:
+        "This browser gives no GPU to this page: the device computes on its CPU.",
+        "Dieser Browser gibt der Seite keine GPU: Das Gerät rechnet auf seiner CPU.";
+    ADAPTER_SOFTWARE:
+        "The only GPU here is played by the CPU, which the device then uses itself.",
+        "Die einzige GPU hier spielt die CPU; das Gerät nimmt sie dann gleich selbst.";
+    STORAGE_UNKNOWN:
+        "this browser has none for pages, or only over HTTPS",
+        "dieser Browser hat keinen für Seiten, oder nur über HTTPS";
+    SCREEN_CAN:
+        "The browser can keep it on while this device trains.",
+        "Der Browser kann ihn anlassen, solange dieses Gerät trainiert.";
+    SCREEN_CANNOT:
+        "This browser does not keep it on: leave the page in view.",
+        "Dieser Browser lässt ihn nicht an: Lass die Seite offen.";
+    SCREEN_INSECURE:
+        "Only pages that came over HTTPS may keep it on, and use GPU and storage.",
+        "Nur Seiten, die über HTTPS kamen, dürfen ihn anlassen und GPU und Speicherplatz nutzen.";
+    LINK_LATE:
+        "nothing came through in time",
+        "nichts kam rechtzeitig an";
+    DIAGNOSTICS:
+        "Diagnostics",
+        "Diagnose";
+    DIAGNOSTICS_COPY:
+        "Copy diagnostics",
+        "Diagnose kopieren";
+    PLEDGE_HINT:
+        "of its memory",
+        "von seinem Speicher";
     PLEDGE:
         "This device gives up to",
         "Dieses Gerät gibt bis zu";

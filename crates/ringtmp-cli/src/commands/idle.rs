@@ -282,7 +282,7 @@ impl Ring {
             let url = format!("{address}/r/{code}");
             let tab = |(name, speed): &(String, f64)| {
                 let name = name.replace(' ', "%20");
-                format!("{url}?executor=cpu&name={name}&pace={speed}")
+                format!("{url}?join&executor=cpu&name={name}&pace={speed}")
             };
             let urls: Vec<String> = tabs.iter().map(tab).collect();
             let looks = Looks::here(Show::Headless, ExecutorChoice::Cpu);

@@ -82,6 +82,7 @@ pub(crate) fn training() -> View {
             layers: vec!["layer".to_owned(); 5],
             parameters: vec![10; 5],
             start_at_peers: 3,
+            source: ringtmp_peer::DataSource::One,
         }),
         room: Some(RoomView {
             code: RoomCode::from_random([0; 10]),

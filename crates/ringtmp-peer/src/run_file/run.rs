@@ -100,6 +100,7 @@ impl Run {
                 .collect(),
             parameters: self.layers.iter().map(|layer| layer.parameters).collect(),
             start_at_peers: self.file.start_at_peers,
+            source: self.file.data.source,
         }
     }
 

@@ -41,7 +41,7 @@ impl Cast {
             })
             .collect::<Result<_>>()?;
         let urls: Vec<String> = (1..=demo.tabs)
-            .map(|index| format!("{room}?executor={executor}&name=tab%20{index}"))
+            .map(|index| format!("{room}?join&executor={executor}&name=tab%20{index}"))
             .collect();
         let browser = match program {
             None => None,
