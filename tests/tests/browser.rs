@@ -19,6 +19,8 @@ mod network;
 mod stage;
 #[path = "browser/timeline.rs"]
 mod timeline;
+#[path = "browser/visit.rs"]
+mod visit;
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::RoomCode;
@@ -164,7 +166,7 @@ async fn three_tabs_train_and_end_with_the_weights_that_one_tab_gets() -> Result
     Ok(())
 }
 
-/// Draws a one on the page, says that it is one, and trains on it.
+/// Draws a one on the page.
 const DRAW_A_ONE: &str = r#"
     const pad = document.querySelector(".pad");
     const area = pad.getBoundingClientRect();
@@ -174,6 +176,11 @@ const DRAW_A_ONE: &str = r#"
     pen("pointerdown", 0.45, 0.2);
     for (let y = 0.2; y < 0.8; y += 0.05) pen("pointermove", 0.55, y);
     pen("pointerup", 0.55, 0.8);
+"#;
+
+/// Says that it is a one, and trains on it.
+const TRAIN_ON_IT: &str = r#"
+    const pad = document.querySelector(".pad");
     const train = document.querySelector(".draw .primary");
     const before = train.disabled;
     document.querySelectorAll(".draw-labels button")[1].click();
@@ -195,7 +202,22 @@ async fn a_digit_drawn_in_a_tab_is_trained_on_once() -> Result<()> {
         state == Some(&RoomState::Training)
     };
     tab.wait_for(JOIN_MAX, "training", training).await?;
-    let drawn = tab.execute(DRAW_A_ONE).await?;
+    tab.execute(DRAW_A_ONE).await?;
+    // Asked at once, answered round the ring, told in a sentence and in ten bars.
+    tab.wait_for_text(JOIN_MAX, "The network takes it for a ")
+        .await?;
+    let bars = "return [...document.querySelectorAll('.bars li')].map(bar =>
+        [bar.querySelector('progress').value, bar.textContent, bar.dataset.likeliest])";
+    let bars: Vec<(f64, String, String)> = serde_json::from_value(tab.execute(bars).await?)?;
+    let sum: f64 = bars.iter().map(|(share, ..)| share).sum();
+    ensure!(bars.len() == 10 && (sum - 1.0).abs() < 1e-4, "{bars:?}");
+    let likeliest = bars.iter().max_by(|one, other| one.0.total_cmp(&other.0));
+    ensure!(
+        likeliest.is_some_and(|(.., likeliest)| likeliest == "yes"),
+        "{bars:?}"
+    );
+    stage::pictures(&tab, "asked").await?;
+    let drawn = tab.execute(TRAIN_ON_IT).await?;
     ensure!(
         drawn == serde_json::json!([true, false, 0]),
         "without a label nothing is trained on, and afterwards the pad is empty: {drawn}"

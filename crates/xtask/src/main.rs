@@ -29,6 +29,7 @@ usage: cargo xtask COMMAND
   wasm-test [FILTER]     only the tests that run in a browser tab, one crate after another
   bench-links            what a link between two tabs carries, beside a bare data channel
   chaos [ARGUMENTS]      kill one of four tabs at a random moment: --rounds N, --seed N, --json FILE
+  bench-motion           compare training with and without the ring's animation
   screenshots            write docs/images
   clean-tools            remove the tools that setup has built below target/
 
@@ -47,6 +48,7 @@ fn main() -> Result<()> {
             stages::wasm_test(&setup::setup(Purpose::Test)?, filter)
         }
         ("bench-links", []) => with_tabs("links", &[]),
+        ("bench-motion", []) => with_tabs("motion", &[]),
         ("chaos", arguments) => with_tabs("chaos", arguments),
         ("screenshots", []) => screenshots(),
         ("clean-tools", []) => clean_tools(),

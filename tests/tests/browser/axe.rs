@@ -76,6 +76,16 @@ async fn axe_finds_no_fault_with_any_view_of_the_page() -> Result<()> {
         .wait_for_text(JOIN_MAX, "Training starts with one more")
         .await?;
     check(&tabs[0], &axe, "a room that waits").await?;
+    let visitor = browser.tab(&theatre.url(&format!("/r/{room}"))).await?;
+    visitor.wait_for_text(JOIN_MAX, "Before you join").await?;
+    visitor
+        .execute("document.querySelector('.preflight details').open = true")
+        .await?;
+    visitor
+        .wait_for_text(JOIN_MAX, "with itself stood after")
+        .await?;
+    check(&visitor, &axe, "before joining").await?;
+    drop(visitor);
     let second = theatre.joining(&format!("/r/{room}?executor=cpu"));
     let second = browser.tab(&second).await?;
     let curve = |view: &View| trains(view) && view.points.len() > 10;

@@ -313,6 +313,11 @@ impl App {
             card.card.remove();
         }
         self.remember_joined();
+        // The button that had the focus is gone: reading goes on where the page begins.
+        if let Some(main) = self.main.dyn_ref::<HtmlElement>() {
+            main.set_tab_index(-1);
+            let _ = main.focus();
+        }
         if let Err(error) = self.start_session() {
             self.broken(&describe(&error));
         }

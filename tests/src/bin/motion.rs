@@ -1,0 +1,103 @@
+//! What the living ring costs: how fast a ring of tabs trains while a page that is seen draws what moves, and while it rests as for
+//! somebody who prefers reduced motion, in turn. `cargo xtask bench-motion` builds what is needed and calls it. One JSON line goes to
+//! standard output. It says something of the page only where nothing else computes.
+
+use anyhow::{Context, Result, ensure};
+use ringtmp_core::signal::RoomState;
+use ringtmp_tests::{BrowserKind, Look, Tab, Theatre};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Pairs of stretches, of which the median is told.
+const PAIRS: usize = 9;
+
+/// How long a stretch is measured, after [`SETTLE`] in which what the switch itself costs is over.
+const STRETCH: Duration = Duration::from_secs(8);
+const SETTLE: Duration = Duration::from_secs(1);
+
+const JOIN_MAX: Duration = Duration::from_secs(60);
+
+const LAPTOP: Look = Look {
+    width: 1280,
+    height: 900,
+    scale: 1.0,
+    dark: false,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let theatre = Theatre::open(&[BrowserKind::Chromium])
+        .await?
+        .context("tabs need the built page, Chromium and its driver")?;
+    // A tab of its own browser each, so that none is hidden by another and all draw.
+    let mut browsers = Vec::new();
+    let mut tabs: Vec<Tab> = Vec::new();
+    let mut room = None;
+    for _ in 0..2 {
+        let browser = theatre.browser(BrowserKind::Chromium).await?;
+        let address = match &room {
+            None => theatre
+                .url("/?create&peers=2&steps=1000000&executor=cpu&codec=f32&planning=counted"),
+            Some(room) => theatre.joining(&format!("/r/{room}?executor=cpu")),
+        };
+        let tab = browser.tab(&address).await?;
+        tab.look(LAPTOP).await?;
+        if room.is_none() {
+            room = Some(tab.room(JOIN_MAX).await?);
+        }
+        browsers.push(browser);
+        tabs.push(tab);
+    }
+    let trains = |view: &ringtmp_peer::View| {
+        let state = view.room.as_ref().map(|room| &room.state);
+        state == Some(&RoomState::Training) && !view.points.is_empty()
+    };
+    tabs[0].wait_for(JOIN_MAX, "training", trains).await?;
+    let mut pairs = Vec::new();
+    for pair in 0..PAIRS {
+        let mut rates = [0.0; 2];
+        // Whatever drifts drifts against both alike.
+        let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
+        for still in order {
+            for tab in &tabs {
+                tab.still(still == 1).await?;
+            }
+            sleep(SETTLE).await;
+            rates[still] = rate(&tabs[0]).await?;
+        }
+        eprintln!(
+            "moving {:.1}, still {:.1} samples a second",
+            rates[0], rates[1]
+        );
+        pairs.push(rates);
+    }
+    let mut costs: Vec<f64> = pairs
+        .iter()
+        .map(|[moving, still]| 1.0 - moving / still)
+        .collect();
+    costs.sort_by(f64::total_cmp);
+    let line = json!({
+        "schema_version": 1,
+        "pairs": pairs,
+        "cost_median": costs[PAIRS / 2],
+        "cost_least": costs[0],
+        "cost_most": costs[PAIRS - 1],
+    });
+    println!("{line}");
+    Ok(())
+}
+
+/// Samples trained on a second, over a stretch.
+async fn rate(tab: &Tab) -> Result<f64> {
+    let (begun, before) = (Instant::now(), samples(tab).await?);
+    sleep(STRETCH).await;
+    let after = samples(tab).await?;
+    ensure!(after > before, "nothing was trained on in a stretch");
+    Ok((after - before) as f64 / begun.elapsed().as_secs_f64())
+}
+
+async fn samples(tab: &Tab) -> Result<u64> {
+    let view = tab.view().await?.context("the page shows something")?;
+    Ok(view.samples_trained())
+}
