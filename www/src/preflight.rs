@@ -120,7 +120,10 @@ fn adapter(adapter: Option<&Adapter>) -> Check {
     let (grade, detail) = match adapter {
         None => (Grade::Asking, String::new()),
         Some(Adapter::None) => (Grade::Without, words::ADAPTER_NONE.now().to_owned()),
-        Some(Adapter::Software(_)) => (Grade::Without, words::ADAPTER_SOFTWARE.now().to_owned()),
+        Some(Adapter::Software(of)) => {
+            let software = words::ADAPTER_SOFTWARE.now();
+            (Grade::Without, format!("{software} ({})", limits(of)))
+        }
         Some(Adapter::Hardware(of)) => (Grade::Ready, limits(of)),
     };
     Check {
