@@ -1,5 +1,5 @@
-//! Every text the page shows, in English and in German: `page` and `room` are the table, `sentences` has what is put together
-//! from parts. One more language is one more column.
+//! Every text the page shows, in English and in German: `page` and `room` are the table, `sentences` and `visit` have what is put
+//! together from parts. One more language is one more column.
 //!
 //! Two texts lie elsewhere because nothing else can show them: `static/index.html` says that a browser is too old to
 //! run this module at all, and errors of the crates below carry their own words, which are English.
@@ -7,10 +7,12 @@
 mod page;
 mod room;
 mod sentences;
+mod visit;
 
 pub use page::*;
 pub use room::*;
 pub use sentences::*;
+pub use visit::*;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
