@@ -136,7 +136,7 @@ pub async fn undisturbed(theatre: &Theatre, work: Work) -> Result<Round> {
         let browser = theatre.browser(BrowserKind::Chromium).await?;
         let mut tabs = Vec::new();
         for _ in 0..TABS {
-            let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+            let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
             tabs.push(browser.tab(&address).await?);
         }
         let view = watcher.until("the end", has_finished).await?;
@@ -261,7 +261,7 @@ pub async fn cut_off(
         };
         let mut tabs = Vec::new();
         for browser in others {
-            tabs.push(browser.tab(&theatre.url(&path)).await?);
+            tabs.push(browser.tab(&theatre.joining(&path)).await?);
         }
         let tab = alone.tab("about:blank").await?;
         relay.prepare(&tab).await?;

@@ -109,6 +109,8 @@ async fn the_code_on_the_page_leads_another_device_in_over_https() -> Result<()>
     guest
         .execute("document.querySelector('a.primary').click()")
         .await?;
+    guest.wait_for_text(JOIN_MAX, "Before you join").await?;
+    guest.press("Join").await?;
     let view = guest
         .wait_for(JOIN_MAX, "a room", |view| view.room.is_some())
         .await?;
