@@ -20,6 +20,7 @@ pub mod any;
 pub mod check;
 pub mod compute;
 
+mod fault;
 mod random;
 pub mod report;
 mod scenario;

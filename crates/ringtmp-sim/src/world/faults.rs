@@ -71,21 +71,12 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 from,
                 to,
                 seconds: s,
-            } => {
-                let until = self.now + seconds(s);
-                let silenced = self.silenced.entry((from, to)).or_insert(until);
-                *silenced = until.max(*silenced);
-                self.schedule(seconds(s), Event::Resumes(from, to));
-            }
+            } => self.silence(from, to, seconds(s)),
             FaultKind::Slow {
-                between: [one, other],
+                between,
                 seconds: s,
                 times,
-            } => {
-                let slow = (self.now + seconds(s), times);
-                self.slowed.insert((one, other), slow);
-                self.slowed.insert((other, one), slow);
-            }
+            } => self.slow(between, seconds(s), times),
             FaultKind::Partition {
                 first,
                 devices,
@@ -117,6 +108,19 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 self.schedule(seconds(s), Event::AllReturn);
             }
         }
+    }
+
+    fn silence(&mut self, from: usize, to: usize, lasts: Duration) {
+        let until = self.now + lasts;
+        let silenced = self.silenced.entry((from, to)).or_insert(until);
+        *silenced = until.max(*silenced);
+        self.schedule(lasts, Event::Resumes(from, to));
+    }
+
+    fn slow(&mut self, [one, other]: [usize; 2], lasts: Duration, times: f64) {
+        let slow = (self.now + lasts, times);
+        self.slowed.insert((one, other), slow);
+        self.slowed.insert((other, one), slow);
     }
 
     fn cut_for(&mut self, between: [usize; 2], lasts: Duration) {
