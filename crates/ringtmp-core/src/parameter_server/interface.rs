@@ -139,6 +139,8 @@ pub enum Input {
         /// Why.
         reason: String,
     },
+    /// Begin no new step until told otherwise; or the latter.
+    Hold(bool),
     /// Time has passed.
     Tick,
 }

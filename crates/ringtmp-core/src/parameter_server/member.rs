@@ -96,6 +96,11 @@ impl Member {
             Input::Unreadable { from, error } => self.abort(Some(from), error.to_string()),
             Input::Completed { outcome } => self.completed(outcome),
             Input::Failed { reason } => self.abort(None, reason),
+            Input::Hold(held) => {
+                if let Some(worker) = &mut self.worker {
+                    worker.hold(held);
+                }
+            }
             Input::Tick => {}
         }
         self.greet_again(now);

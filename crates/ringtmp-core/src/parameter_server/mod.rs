@@ -33,6 +33,7 @@ mod interface;
 mod layout;
 mod member;
 mod message;
+mod plan;
 mod shard;
 mod worker;
 
@@ -46,6 +47,9 @@ pub use layout::{
     RANGES_MAX, RangeIndex, RangeSpec, ShardIndex, Wanted, WorkerIndex,
 };
 pub use member::{GREETING_INTERVAL, Member};
+pub use plan::{
+    TeamDevice, TeamPlan, TeamPlanError, TeamSpare, TeamSpareReason, Topology,
+};
 pub use message::{
     Frame, Greeting, Message, Numbers, Push, Refusal, RunDigest, Score, Sums, Weights,
 };

@@ -56,6 +56,8 @@ pub(super) struct Worker {
     at: At,
     ranges: Vec<Held>,
     sums: Sums,
+    /// No new step is to begin.
+    on_hold: bool,
 }
 
 impl Worker {
@@ -66,7 +68,13 @@ impl Worker {
             at: At::Gate,
             ranges: vec![Held::default(); job.layout.ranges.len()],
             sums: Sums::default(),
+            on_hold: false,
         }
+    }
+
+    /// Whether to begin no new step from now on.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.on_hold = held;
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -81,7 +89,7 @@ impl Worker {
             match self.at {
                 At::Done => return None,
                 At::Gate => {
-                    if !self.may_begin(&job) {
+                    if self.on_hold || !self.may_begin(&job) {
                         return None;
                     }
                     let weights = self.take_arrived();
