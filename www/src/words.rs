@@ -7,10 +7,12 @@
 mod page;
 mod room;
 mod sentences;
+mod team;
 
 pub use page::*;
 pub use room::*;
 pub use sentences::*;
+pub use team::*;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -5,8 +5,8 @@ mod interface;
 use crate::ids::{MemberToken, PeerId, RoomCode};
 use crate::room::Room;
 use crate::signal::{
-    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Returning, Role,
-    RunDescriptor, SIGNAL_BYTES_MAX, ServerMessage,
+    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Returning, Role, RunDescriptor,
+    SIGNAL_BYTES_MAX, ServerMessage,
 };
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};

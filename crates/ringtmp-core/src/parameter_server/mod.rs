@@ -47,12 +47,10 @@ pub use layout::{
     RANGES_MAX, RangeIndex, RangeSpec, ShardIndex, Wanted, WorkerIndex,
 };
 pub use member::{GREETING_INTERVAL, Member};
-pub use plan::{
-    TeamDevice, TeamPlan, TeamPlanError, TeamSpare, TeamSpareReason, Topology,
-};
 pub use message::{
     Frame, Greeting, Message, Numbers, Push, Refusal, RunDigest, Score, Sums, Weights,
 };
+pub use plan::{TeamDevice, TeamPlan, TeamPlanError, TeamSpare, TeamSpareReason, Topology};
 
 use crate::ids::Step;
 use crate::wire::Codec;

@@ -232,6 +232,21 @@ impl TeamPlan {
         self.shares.get(worker).copied()
     }
 
+    /// To whom a device is linked, in the plan's order; nobody where the plan is unsound.
+    pub fn linked(&self, peer: PeerId) -> Vec<PeerId> {
+        let micro_batches = self
+            .shares
+            .iter()
+            .fold(0u16, |all, share| all.saturating_add(*share));
+        let (Some(me), Ok(layout)) = (self.member_of(peer), self.layout(&[], micro_batches)) else {
+            return Vec::new();
+        };
+        let links = layout.links(me).into_iter();
+        links
+            .map(|member| self.order[usize::from(member.0)])
+            .collect()
+    }
+
     /// The device where the points of the curves come together.
     pub fn collector(&self) -> Option<PeerId> {
         let first = self.shards.first()?;
@@ -244,8 +259,7 @@ impl TeamPlan {
     ///
     /// What is wrong with the plan.
     pub fn layout(&self, parameters: &[u64], micro_batches: u16) -> Result<Layout, TeamPlanError> {
-        self.check(micro_batches)
-            .map_err(TeamPlanError::Unsound)?;
+        self.check(micro_batches).map_err(TeamPlanError::Unsound)?;
         Ok(Layout {
             exchange: self.exchange,
             // Checked to be at most MEMBERS_MAX.
@@ -334,7 +348,10 @@ mod tests {
         assert_eq!(server_came.collector(), Some(PeerId(2)));
         let nobody_did = plan(SINGLE, &[(false, 3.0), (false, 1.0), (false, 3.0)]);
         assert_eq!(nobody_did.shards, members(&[1]));
-        let three = plan(DEDICATED, &[(true, 1.0), (true, 1.0), (true, 1.0), (false, 1.0)]);
+        let three = plan(
+            DEDICATED,
+            &[(true, 1.0), (true, 1.0), (true, 1.0), (false, 1.0)],
+        );
         assert_eq!(three.shards, members(&[0, 1, 2]), "all that came");
         let filled = plan(DEDICATED, &[(false, 1.0), (false, 2.0), (false, 3.0)]);
         assert_eq!((filled.shards, filled.shares), (members(&[0, 1]), vec![8]));
@@ -347,7 +364,10 @@ mod tests {
             peer: PeerId(2),
             reason: TeamSpareReason::TooManyServers,
         };
-        assert_eq!((two.spares, two.order), (vec![spare], vec![PeerId(1), PeerId(3)]));
+        assert_eq!(
+            (two.spares, two.order),
+            (vec![spare], vec![PeerId(1), PeerId(3)])
+        );
         let mut ten = vec![(false, 2.0); 9];
         ten[4].1 = 1.0;
         let ten = plan(Topology::AllReduce, &ten);
@@ -356,7 +376,10 @@ mod tests {
         assert_eq!(ten.spares[0].peer, PeerId(5), "the slowest");
         for alone in [&[(true, 1.0)][..], &[(false, 1.0)]] {
             let none = TeamPlan::new(Epoch::default(), SINGLE, 8, &devices(alone));
-            assert!(matches!(none, Err(TeamPlanError::NoWorker { .. })), "{none:?}");
+            assert!(
+                matches!(none, Err(TeamPlanError::NoWorker { .. })),
+                "{none:?}"
+            );
         }
     }
 
@@ -364,7 +387,10 @@ mod tests {
     fn a_plan_that_cannot_be_is_refused() {
         let sound = plan(SINGLE, &[(true, 1.0), (false, 1.0), (false, 1.0)]);
         let layout = sound.layout(&[10, 0, 7], 8).expect("sound");
-        assert_eq!((layout.workers, layout.shares), (members(&[1, 2]), vec![4, 4]));
+        assert_eq!(
+            (layout.workers, layout.shares),
+            (members(&[1, 2]), vec![4, 4])
+        );
         assert!(sound.layout(&[10], 9).is_err(), "of another run");
         let spoil = |spoil: fn(&mut TeamPlan)| {
             let mut plan = sound.clone();
@@ -383,7 +409,10 @@ mod tests {
             spoil(|plan| plan.exchange = Exchange::AllReduce),
         ];
         for spoilt in spoilt {
-            assert!(matches!(spoilt, Err(TeamPlanError::Unsound(_))), "{spoilt:?}");
+            assert!(
+                matches!(spoilt, Err(TeamPlanError::Unsound(_))),
+                "{spoilt:?}"
+            );
         }
     }
 }

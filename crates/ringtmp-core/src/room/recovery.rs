@@ -15,7 +15,9 @@ use super::disks::Found;
 use super::{Member, Room, WARM_UP_MAX};
 use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Version};
 use crate::plan::{Move, Plan};
-use crate::signal::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Role, RoomPlan, RoomState, ServerMessage};
+use crate::signal::{
+    Holding, RECOVERIES_SHOWN_MAX, Recovery, Role, RoomPlan, RoomState, ServerMessage,
+};
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

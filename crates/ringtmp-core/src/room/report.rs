@@ -40,7 +40,11 @@ impl Room {
 
     pub(super) fn traffic(&mut self, from: PeerId, mut links: Vec<LinkTraffic>) {
         // A peer of a ring has at most two neighbours.
-        let most = if self.is_ring() { 2 } else { self.parts().len() };
+        let most = if self.is_ring() {
+            2
+        } else {
+            self.parts().len()
+        };
         links.truncate(most);
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
             member.links = links;

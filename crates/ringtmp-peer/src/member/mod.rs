@@ -7,11 +7,15 @@
 mod craft;
 mod desk;
 mod log;
+mod room;
+mod scores;
 mod team;
 mod workbench;
 
 pub use craft::{CraftError, Learnt, Made};
 pub use log::Spent;
+pub(crate) use room::{Brought, RoomMember};
+use team::Word;
 pub use team::{Courier, Team, TeamError, TeamEvent, TeamResult, TeamSettings, Told};
 pub use workbench::Workbench;
 
@@ -32,7 +36,9 @@ use ringtmp_core::parameter_server::{
     Event, Frame, Input, Job, Layout, LayoutError, Member, MemberIndex, Message, Output, Polled,
     RunDigest, Task, Wanted,
 };
-use ringtmp_core::signal::{PROTOCOL_VERSION, Signal};
+use ringtmp_core::signal::PROTOCOL_VERSION;
+use ringtmp_core::time::Time;
+use ringtmp_core::trace::REPORT_INTERVAL;
 use ringtmp_core::wire::{Codec, WireError};
 use ringtmp_data::Dataset;
 use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent};
@@ -54,6 +60,10 @@ pub struct MemberSetup {
     pub job: Arc<Job>,
     /// Which of them it is.
     pub me: MemberIndex,
+    /// How links name the members, in their order.
+    pub(crate) peers: Vec<PeerId>,
+    /// The plan that the links are for.
+    pub(crate) epoch: Epoch,
     /// The run's data.
     pub dataset: Arc<Dataset>,
     /// What is to compute.
@@ -71,7 +81,7 @@ pub struct MemberSetup {
     /// Where to put a trace of what it does.
     pub traced: Option<mpsc::Sender<Traced>>,
     /// One clock for all members of a process, so that their spans can be compared.
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 /// Says who does what in a run, by so many members of these speeds (none where all are equal).
@@ -97,9 +107,14 @@ pub fn member_job(run: &Run, members: u16, speeds: &[f64]) -> Result<Job, Layout
         micro_batches: run.micro_batches(),
         speeds,
     };
-    let layout = Layout::new(&wanted)?;
+    Ok(job_of(run, Layout::new(&wanted)?))
+}
+
+/// What all members agree on who share a run so.
+fn job_of(run: &Run, layout: Layout) -> Job {
+    let (file, table) = (&run.file, &run.file.parameter_server);
     let outline = run.descriptor().outline;
-    Ok(Job {
+    Job {
         run: digest(run, &layout),
         layout,
         staleness: table.staleness(),
@@ -113,7 +128,7 @@ pub fn member_job(run: &Run, members: u16, speeds: &[f64]) -> Result<Job, Layout
         },
         evaluate_every: file.evaluate_every,
         evaluation_micro_batches: outline.evaluation_micro_batches,
-    })
+    }
 }
 
 /// Of everything that members must have in common.
@@ -125,12 +140,15 @@ fn digest(run: &Run, layout: &Layout) -> RunDigest {
     for share in &layout.shares {
         hash.update(share.to_le_bytes());
     }
+    for MemberIndex(place) in layout.workers.iter().chain(&layout.shards) {
+        hash.update(place.to_le_bytes());
+    }
     RunDigest(hash.finalize().into())
 }
 
 /// What the event loop waits for.
 enum Happening {
-    Signal(Option<(MemberIndex, Signal)>),
+    Word(Option<Word>),
     Connector(ConnectorEvent),
     Link(crate::shell::LinkEvent),
     Worked(Box<Worked>),
@@ -147,6 +165,7 @@ struct Worked {
 }
 
 struct Shell {
+    me: MemberIndex,
     member: Member,
     connector: Connector,
     links: Links,
@@ -159,6 +178,10 @@ struct Shell {
     work: Fuse<LocalBoxFuture<'static, Worked>>,
     /// Its part is done, and what it has learnt is to be told.
     finishing: bool,
+    /// How links name the members.
+    peers: Vec<PeerId>,
+    /// When to tell how it does, once it has begun.
+    report_due: Option<Time>,
 }
 
 /// Runs one member until it is stopped, or cannot go on, which the courier is told.
@@ -167,7 +190,6 @@ struct Shell {
 ///
 /// That there is nothing to compute with.
 pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
-    let (job, me) = (setup.job.clone(), setup.me);
     let executor = match Executor::open(setup.executor).await {
         Ok(executor) => executor,
         Err(error) => {
@@ -177,13 +199,21 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
             return Err(error.into());
         }
     };
+    run_seated(setup, executor).await;
+    Ok(())
+}
+
+/// Likewise, with what there is to compute with; gives back what makes links, all of which are closed.
+pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> Connector {
+    let (job, me) = (setup.job.clone(), setup.me);
     let mut craft = Craft::new(&setup.run, &job, me, setup.dataset);
     craft.initial = setup.weights;
     craft.operations_per_second = setup.operations_per_second;
     craft.memory_bytes = setup.memory_bytes;
     let mut shell = Shell {
+        me,
         member: Member::new(job.clone(), me),
-        connector: setup.connector.connector(peer_id(me)),
+        connector: setup.connector.connector(setup.peers[usize::from(me.0)]),
         links: Links::default(),
         desk: Desk::default(),
         courier: setup.courier,
@@ -193,6 +223,8 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
         task: None,
         work: Fuse::terminated(),
         finishing: false,
+        peers: setup.peers,
+        report_due: None,
     };
     for peer in job.layout.links(me) {
         let role = if me < peer {
@@ -202,41 +234,58 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
         };
         shell
             .connector
-            .connect(peer_id(peer), role, Epoch::default());
+            .connect(shell.peer_id(peer), role, setup.epoch);
     }
     shell.build(craft, executor);
     shell.run().await;
-    Ok(())
-}
-
-/// Members as the transport names them.
-fn peer_id(member: MemberIndex) -> PeerId {
-    PeerId(u64::from(member.0))
-}
-
-fn member_of(peer: PeerId) -> MemberIndex {
-    // Links are made to members alone.
-    MemberIndex(u16::try_from(peer.0).unwrap_or(u16::MAX))
+    shell.part()
 }
 
 impl Shell {
+    /// Members as the transport names them.
+    fn peer_id(&self, member: MemberIndex) -> PeerId {
+        // One for each member of the layout.
+        self.peers[usize::from(member.0)]
+    }
+
+    fn member_of(&self, peer: PeerId) -> MemberIndex {
+        let place = self.peers.iter().position(|other| *other == peer);
+        // Links are made to members alone.
+        let place = place.and_then(|place| u16::try_from(place).ok());
+        MemberIndex(place.unwrap_or(u16::MAX))
+    }
+
+    /// Closes all links.
+    fn part(mut self) -> Connector {
+        let layout = &self.member.job().layout;
+        for member in layout.links(self.me) {
+            let peer = self.peer_id(member);
+            self.links.remove(peer);
+            self.connector.disconnect(peer);
+        }
+        self.connector
+    }
+
     async fn run(&mut self) {
         let mut breath = Breath::new();
         loop {
             let wake = self.drain();
             self.log.waits(self.clock.now(), self.member.is_waiting());
             self.tell_learnt().await;
+            self.tell_how();
             self.courier.flush().await;
             breath.take().await;
-            let wait = wake.map_or(IDLE_WAIT, |due| due.since(self.clock.now()));
+            let due = [wake, self.report_due].into_iter().flatten().min();
+            let wait = due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()));
             let input = match self.next(wait).await {
                 Happening::Stop => break,
-                Happening::Signal(Some((from, signal))) => {
-                    self.connector.deliver(peer_id(from), signal);
+                Happening::Word(Some(Word::Signal(from, signal))) => {
+                    self.connector.deliver(self.peer_id(from), signal);
                     None
                 }
+                Happening::Word(Some(Word::Hold(held))) => Some(Input::Hold(held)),
                 // Who carries messages is gone, and with it the run.
-                Happening::Signal(None) => break,
+                Happening::Word(None) => break,
                 Happening::Connector(event) => self.connector_said(event),
                 Happening::Link(event) => Some(self.link_said(event)),
                 Happening::Worked(worked) => self.worked(*worked),
@@ -262,7 +311,7 @@ impl Shell {
         // In this order: what is urgent and small before what is large.
         futures::select_biased! {
             _ = &mut courier.stop => Happening::Stop,
-            signal = courier.incoming.next() => Happening::Signal(signal),
+            word = courier.incoming.next() => Happening::Word(word),
             event = pin!(connector.next().fuse()) => Happening::Connector(event),
             event = pin!(links.next().fuse()) => Happening::Link(event),
             worked = work => Happening::Worked(Box::new(worked)),
@@ -271,7 +320,7 @@ impl Shell {
     }
 
     /// Does what the member asks for, and says when it wants to be woken.
-    fn drain(&mut self) -> Option<ringtmp_core::time::Time> {
+    fn drain(&mut self) -> Option<Time> {
         loop {
             match self.member.poll_output() {
                 Polled::Wait(wake) => return wake,
@@ -294,7 +343,7 @@ impl Shell {
         let queued = Frame::write(sent, message, bytes)
             .map_err(|error| error.to_string())
             .and_then(|frame| {
-                let queued = self.links.send(peer_id(to), message.lane(), frame);
+                let queued = self.links.send(self.peer_id(to), message.lane(), frame);
                 queued.map_err(|error| error.to_string())
             });
         if let Err(reason) = queued {
@@ -308,6 +357,7 @@ impl Shell {
             Event::Begun => {
                 self.links.count_from_now();
                 self.courier.tell(Told::Begun);
+                self.report_due = Some(self.clock.now() + REPORT_INTERVAL);
             }
             Event::Score(score) => self.courier.tell(Told::Score(score)),
             Event::Refused { from, refusal } => {
@@ -387,7 +437,8 @@ impl Shell {
         let Some(craft) = &self.craft else { return };
         self.finishing = false;
         let bytes = self.links.counts().map(|(_, traffic)| traffic.sent).sum();
-        let spent = self.log.spent(bytes);
+        let (spent, links) = (self.log.spent(bytes), self.links.counts().collect());
+        self.courier.tell(Told::Does { spent, links });
         let told = match craft.learnt().await {
             Ok(learnt) => Told::Finished { spent, learnt },
             Err(error) => Told::Aborted {
@@ -398,26 +449,37 @@ impl Shell {
         self.courier.tell(told);
     }
 
+    /// Once a second: how it spends its time, and what links have moved.
+    fn tell_how(&mut self) {
+        let now = self.clock.now();
+        if self.report_due.is_some_and(|due| now >= due) {
+            self.report_due = Some(now + REPORT_INTERVAL);
+            let links = self.links.counts().collect();
+            let spent = self.log.so_far(now);
+            self.courier.tell(Told::Does { spent, links });
+        }
+    }
+
     fn connector_said(&mut self, event: ConnectorEvent) -> Option<Input> {
         match event {
             ConnectorEvent::Signal { to, signal } => {
-                self.courier.send(member_of(to), signal);
+                self.courier.send(self.member_of(to), signal);
                 None
             }
             ConnectorEvent::Connected { peer, link } => {
                 self.links.add(peer, link);
-                let peer = member_of(peer);
+                let peer = self.member_of(peer);
                 Some(Input::LinkUp { peer })
             }
             ConnectorEvent::Failed { peer, error } => Some(Input::LinkLost {
-                peer: member_of(peer),
+                peer: self.member_of(peer),
                 reason: error.to_string(),
             }),
         }
     }
 
     fn link_said(&mut self, event: crate::shell::LinkEvent) -> Input {
-        let from = member_of(event.peer);
+        let from = self.member_of(event.peer);
         let bytes = match event.frame {
             Ok(bytes) => bytes,
             Err(error) => {
