@@ -17,6 +17,8 @@ mod lost;
 mod network;
 #[path = "browser/stage.rs"]
 mod stage;
+#[path = "browser/team.rs"]
+mod team;
 #[path = "browser/timeline.rs"]
 mod timeline;
 
