@@ -291,6 +291,41 @@ async fn a_room_without_staleness_equals_one_process_bit_for_bit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_goes_on_without_a_worker_that_dies_and_its_share_goes_to_the_others() {
+    let file = RunFile {
+        planning: Planning::Counted,
+        start_at_peers: 4,
+        steps: 60,
+        ..server(Placement::Single, BSP)
+    };
+    let device = |place: usize| RingDevice {
+        role: if place == 0 {
+            Role::Server
+        } else {
+            Role::Participant
+        },
+        dies_at: (place == 2).then_some(8),
+        ..CPU.into()
+    };
+    let devices: Vec<RingDevice> = (0..4).map(device).collect();
+    for over in [MEMORY, Over::WebRtc] {
+        let trained = train_ring(file.clone(), &devices, over).await;
+        let result = trained.result;
+        assert_eq!(result.steps, 60);
+        // The room has compared those of the workers that are left.
+        assert_eq!(result.digests.len(), 3);
+        let (first, last) = (result.loss_first, result.loss_last);
+        let (first, last) = (first.expect("a loss"), last.expect("a loss"));
+        assert!(last < first, "{over:?}: {first} to {last}");
+        let room = trained.views[0].room.as_ref().expect("it was in one");
+        let plan = room.team().expect("a plan of whole models");
+        assert_eq!((plan.workers.len(), plan.shares.iter().sum()), (2, 7u16));
+        assert_eq!(room.recoveries.len(), 1, "{over:?}: {:?}", room.recoveries);
+        assert!(room.recoveries[0].seconds.is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_reduce_over_loopback_and_webrtc_equals_one_process_bit_for_bit() {
     for members in [1, 2, 3] {
         assert_equals_alone(&all_reduce(), members, MEMORY).await;

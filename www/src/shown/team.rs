@@ -80,6 +80,7 @@ mod tests {
             workers: vec![MemberIndex(0)],
             shares: vec![8],
             shards: vec![MemberIndex(1)],
+            goes_on: false,
             spares: Vec::new(),
         };
         change(&mut plan);

@@ -41,7 +41,7 @@ mod worker;
 mod tests;
 
 pub use cost::{COPY_OPERATIONS, Cost, UPDATE_OPERATIONS};
-pub use interface::{Event, Input, Outcome, Output, Polled, Task, Update};
+pub use interface::{Clocks, Event, Input, Outcome, Output, Polled, Task, Update};
 pub use layout::{
     Exchange, Layout, LayoutError, MEMBERS_MAX, MemberIndex, Placement, RANGE_ELEMENTS_MAX,
     RANGES_MAX, RangeIndex, RangeSpec, ShardIndex, Wanted, WorkerIndex,

@@ -20,6 +20,8 @@ pub enum Topology {
         placement: Placement,
         /// How many servers, where they are dedicated and none has come as one.
         shards: u16,
+        /// Whether each step makes one update: staleness 0.
+        in_step: bool,
     },
     /// Workers hold whole models, and add their gradients up round a ring.
     AllReduce,
@@ -46,11 +48,21 @@ impl Topology {
         }
     }
 
+    /// Whether servers hold the weights after a step, all of it and nothing more, but for the one under way.
+    pub const fn is_in_step(self) -> bool {
+        match self {
+            Self::Ring | Self::AllReduce => false,
+            Self::ParameterServer { in_step, .. } => in_step,
+        }
+    }
+
     /// How many devices are servers and nothing else, where so many have come as such.
     const fn servers(self, came: usize) -> usize {
         match self {
             Self::Ring | Self::AllReduce => 0,
-            Self::ParameterServer { placement, shards } => match placement {
+            Self::ParameterServer {
+                placement, shards, ..
+            } => match placement {
                 Placement::Colocated => 0,
                 Placement::Single => 1,
                 Placement::Dedicated if came > 0 => came,
@@ -86,6 +98,8 @@ pub struct TeamPlan {
     pub shares: Vec<u16>,
     /// Those whose ranges of the parameters are in equal parts, ascending.
     pub shards: Vec<MemberIndex>,
+    /// Whether servers go on with the parameters that they hold, of the same ranges, instead of beginning anew.
+    pub goes_on: bool,
     /// Devices for which there is nothing to do.
     pub spares: Vec<TeamSpare>,
 }
@@ -203,6 +217,7 @@ impl TeamPlan {
             order: order.iter().map(|device| device.peer).collect(),
             workers,
             shards,
+            goes_on: false,
             spares,
         })
     }
@@ -312,11 +327,13 @@ mod tests {
     const SINGLE: Topology = Topology::ParameterServer {
         placement: Placement::Single,
         shards: 2,
+        in_step: true,
     };
 
     const DEDICATED: Topology = Topology::ParameterServer {
         placement: Placement::Dedicated,
         shards: 2,
+        in_step: true,
     };
 
     fn devices(which: &[(bool, f64)]) -> Vec<TeamDevice> {

@@ -159,6 +159,28 @@ impl Recovering {
         (self.halt, self.began, self.rest) = (None, None, None);
     }
 
+    /// A team goes on without one of its workers, from about this step.
+    pub(super) fn note_team(&mut self, now: Time, reason: String, step: u32) {
+        self.began.get_or_insert(now);
+        if self
+            .recoveries
+            .last()
+            .is_some_and(|last| last.seconds.is_none())
+        {
+            self.recoveries.pop();
+        }
+        self.recoveries.push(Recovery {
+            reason,
+            step,
+            repeated: 0,
+            moved: 0,
+            taken: Vec::new(),
+            seconds: None,
+        });
+        let longest = self.recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
+        self.recoveries.drain(..longest);
+    }
+
     /// All are ready: what the room is in now.
     pub(super) fn over(&mut self, now: Time) -> RoomState {
         let newest = self.pasts.len().saturating_sub(1);

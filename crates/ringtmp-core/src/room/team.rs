@@ -4,10 +4,12 @@
 //!   waiting ──▶ warming up: PrepareTeam ── Ready of all ──▶ training ── Done of all ──▶ finished
 //! ```
 //!
-//! Who comes later is spare until the next start. Who goes before its part is done ends the run by name.
+//! Where servers hold the parameters and each step makes one update, a worker that is lost costs no more than the step under way:
+//! the others get a plan in which servers go on with what they hold, and with it whoever has come meanwhile. Otherwise who comes
+//! later is spare until the next start, and who goes before its part is done ends the run by name.
 
 use super::planning::Told;
-use super::{Room, WARM_UP_MAX};
+use super::{ATTEMPTS_MAX, Room, WARM_UP_MAX};
 use crate::curve::Curve;
 use crate::ids::PeerId;
 use crate::parameter_server::{TeamDevice, TeamPlan, Topology};
@@ -58,18 +60,88 @@ impl Room {
         }
     }
 
-    /// Says who does what, and has it prepared.
+    /// Says who does what, and has it prepared, from the beginning of the run.
     pub(super) fn prepare_team(&mut self, now: Time) {
-        let outline = &self.run.outline;
-        let devices = self.team_devices();
-        let (topology, micro_batches) = (outline.topology, outline.micro_batches);
-        let planned = TeamPlan::new(self.next_epoch(), topology, micro_batches, &devices);
-        let plan = match planned {
-            Ok(plan) => plan,
-            Err(error) => return self.stop(error.to_string()),
-        };
         self.curve = Curve::default();
         self.state = RoomState::WarmingUp;
+        let devices = self.team_devices();
+        self.hand_out_team(now, &devices, false);
+    }
+
+    /// A member of the plan at work is gone, or cut out.
+    pub(super) fn lost_of_team(&mut self, now: Time, lost: PeerId, reason: String) {
+        let Some(plan) = self.team() else { return };
+        let servers: Vec<PeerId> = plan
+            .order
+            .iter()
+            .copied()
+            .filter(|p| plan.serves(*p))
+            .collect();
+        let separate = servers.iter().all(|server| !plan.works(*server));
+        let keeps = self.run.outline.replication.is_on() && self.run.outline.topology.is_in_step();
+        self.recovering.attempts += 1;
+        let ends = self.recovering.attempts > ATTEMPTS_MAX || !self.done.is_empty();
+        if servers.contains(&lost) || !separate || !keeps || ends {
+            return self.stop(format!("{reason}, and with it its part of the run"));
+        }
+        // Servers hold the parameters: they stay what they are, and nobody else becomes one.
+        let mut devices = self.team_devices();
+        devices.retain(|device| device.peer != lost);
+        devices.retain(|device| !device.serves || servers.contains(&device.peer));
+        for device in &mut devices {
+            device.serves |= servers.contains(&device.peer);
+        }
+        let all_here = servers
+            .iter()
+            .all(|server| devices.iter().any(|it| it.peer == *server));
+        if !all_here {
+            return self.stop(format!("{reason}, and a server is gone with what it held"));
+        }
+        let step = self
+            .curve
+            .points()
+            .iter()
+            .map(|point| point.step)
+            .max()
+            .unwrap_or(0);
+        let paused = self.state == RoomState::Paused;
+        self.state = RoomState::Reconfiguring {
+            reason: reason.clone(),
+        };
+        self.recovering.was_paused |= paused;
+        self.recovering.note_team(now, reason, step);
+        self.hand_out_team(now, &devices, true);
+    }
+
+    /// A member cannot go on, or says that another is at fault: of a server and a worker the worker is done without.
+    pub(super) fn failed_in_team(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        culprit: Option<PeerId>,
+        reason: String,
+    ) {
+        let Some(plan) = self.team() else { return };
+        let ends = [culprit, Some(from)].into_iter().flatten();
+        let worker = ends
+            .clone()
+            .find(|peer| plan.works(*peer) && !plan.serves(*peer));
+        let gone = culprit.filter(|peer| self.is_away(*peer));
+        let lost = gone.or(worker).unwrap_or(from);
+        if let Some(member) = self.members.iter_mut().find(|member| member.peer == lost) {
+            member.cut_out = Some(reason.clone());
+        }
+        self.lost_of_team(now, lost, reason);
+    }
+
+    fn hand_out_team(&mut self, now: Time, devices: &[TeamDevice], goes_on: bool) {
+        let outline = &self.run.outline;
+        let (topology, micro_batches) = (outline.topology, outline.micro_batches);
+        let planned = TeamPlan::new(self.next_epoch(), topology, micro_batches, devices);
+        let plan = match planned {
+            Ok(plan) => TeamPlan { goes_on, ..plan },
+            Err(error) => return self.stop(error.to_string()),
+        };
         self.epoch = plan.epoch;
         self.begin_anew();
         self.plan = Some(RoomPlan::Team(plan.clone()));

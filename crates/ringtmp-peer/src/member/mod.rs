@@ -29,12 +29,12 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use log::Log;
-use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter};
+use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter, RangeUpdater};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
 use ringtmp_core::parameter_server::{
-    Event, Frame, Input, Job, Layout, LayoutError, Member, MemberIndex, Message, Output, Polled,
-    RunDigest, Task, Wanted,
+    Clocks, Event, Frame, Input, Job, Layout, LayoutError, Member, MemberIndex, Message, Output,
+    Polled, RunDigest, Task, Wanted,
 };
 use ringtmp_core::signal::PROTOCOL_VERSION;
 use ringtmp_core::time::Time;
@@ -80,8 +80,24 @@ pub struct MemberSetup {
     pub memory_bytes: Option<u64>,
     /// Where to put a trace of what it does.
     pub traced: Option<mpsc::Sender<Traced>>,
+    /// Whether the run goes on, and what this server of it holds.
+    pub(crate) goes_on: Option<Held>,
     /// One clock for all members of a process, so that their spans can be compared.
     pub(crate) clock: Clock,
+}
+
+/// What a server holds of a run that goes on; nothing at a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    clocks: Clocks,
+    updater: Option<RangeUpdater>,
+}
+
+impl Held {
+    /// Whether there is anything to go on from.
+    pub(crate) fn is_something(&self) -> bool {
+        self.updater.is_some()
+    }
 }
 
 /// Says who does what in a run, by so many members of these speeds (none where all are equal).
@@ -203,16 +219,25 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
     Ok(())
 }
 
-/// Likewise, with what there is to compute with; gives back what makes links, all of which are closed.
-pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> Connector {
+/// Likewise, with what there is to compute with; gives back what makes links, all of which are closed, and what it held.
+pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Connector, Held) {
     let (job, me) = (setup.job.clone(), setup.me);
     let mut craft = Craft::new(&setup.run, &job, me, setup.dataset);
     craft.initial = setup.weights;
     craft.operations_per_second = setup.operations_per_second;
     craft.memory_bytes = setup.memory_bytes;
+    let member = match setup.goes_on {
+        None => Member::new(job.clone(), me),
+        Some(held) => {
+            if let Some(updater) = held.updater {
+                craft.go_on_with(updater);
+            }
+            Member::going_on(job.clone(), me, &held.clocks)
+        }
+    };
     let mut shell = Shell {
         me,
-        member: Member::new(job.clone(), me),
+        member,
         connector: setup.connector.connector(setup.peers[usize::from(me.0)]),
         links: Links::default(),
         desk: Desk::default(),
@@ -238,7 +263,7 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> Connec
     }
     shell.build(craft, executor);
     shell.run().await;
-    shell.part()
+    shell.part().await
 }
 
 impl Shell {
@@ -255,15 +280,25 @@ impl Shell {
         MemberIndex(place.unwrap_or(u16::MAX))
     }
 
-    /// Closes all links.
-    fn part(mut self) -> Connector {
+    /// Closes all links, once what is under way is done: what a server holds must be what it has counted.
+    async fn part(mut self) -> (Connector, Held) {
+        if self.craft.is_none() {
+            let worked = (&mut self.work).await;
+            if let Some(input) = self.worked(worked) {
+                self.member.handle(self.clock.now(), input);
+            }
+        }
+        let held = Held {
+            clocks: self.member.clocks(),
+            updater: self.craft.take().and_then(Craft::into_updater),
+        };
         let layout = &self.member.job().layout;
         for member in layout.links(self.me) {
             let peer = self.peer_id(member);
             self.links.remove(peer);
             self.connector.disconnect(peer);
         }
-        self.connector
+        (self.connector, held)
     }
 
     async fn run(&mut self) {
@@ -389,6 +424,7 @@ impl Shell {
         let inputs: Vec<Rc<Packed>> = match &task {
             Task::Load { weights } => weights.iter().map(|(_, payload)| *payload).collect(),
             Task::Merge { partial, own, .. } => vec![*partial, *own],
+            Task::Read { .. } => Vec::new(),
             Task::Count { gradient, .. } => vec![*gradient],
             Task::Evaluate { .. }
             | Task::Forward { .. }

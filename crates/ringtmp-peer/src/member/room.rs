@@ -7,7 +7,7 @@
 
 use super::scores::Scores;
 use super::team::{News, Post, Word};
-use super::{Courier, MemberSetup, Spent, Told, job_of, run_seated};
+use super::{Courier, Held, MemberSetup, Spent, Told, job_of, run_seated};
 use crate::datasets::{DataPlace, open_data};
 use crate::error::PeerError;
 use crate::measure::{self, Hurry};
@@ -26,7 +26,7 @@ use ringtmp_core::node::Event;
 use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
 use ringtmp_core::profile::{Planning, Profile};
 use ringtmp_core::signal::{
-    ClientMessage, LinkTraffic, Point, Role, RoomState, ServerMessage, Signal,
+    ClientMessage, LinkTraffic, Point, Role, RoomState, RoomView, ServerMessage, Signal,
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::{Paced, Report};
@@ -66,6 +66,8 @@ pub(crate) struct Brought {
 struct Free {
     connector: Connector,
     dataset: Option<Arc<Dataset>>,
+    /// Of the run that it was part of.
+    held: Held,
 }
 
 /// A part in a plan.
@@ -151,6 +153,7 @@ impl RoomMember {
             free: Some(Free {
                 connector,
                 dataset: None,
+                held: Held::default(),
             }),
             seat: None,
             measuring,
@@ -260,7 +263,7 @@ impl RoomMember {
         match message {
             ServerMessage::PrepareTeam { plan } => self.take_seat(plan, progress)?,
             ServerMessage::Signal { from, signal } => self.deliver(from, signal),
-            ServerMessage::Room { room } => self.follow(&room.state),
+            ServerMessage::Room { room } => self.follow(&room),
             ServerMessage::Progress { points } => progress.event(&Event::Points(points)),
             ServerMessage::AreYouThere { epoch } => {
                 self.signalling.send(&ClientMessage::Here { epoch })?;
@@ -331,8 +334,12 @@ impl RoomMember {
     }
 
     /// The room has changed: whether training goes on, and whether a new step may begin.
-    fn follow(&mut self, state: &RoomState) {
-        let held = match state {
+    fn follow(&mut self, room: &RoomView) {
+        let without = |plan: &TeamPlan| plan.member_of(self.me).is_none();
+        if room.team().is_some_and(without) {
+            return self.stand_up();
+        }
+        let held = match room.state {
             RoomState::WarmingUp | RoomState::Training | RoomState::Reconfiguring { .. } => false,
             RoomState::Paused => true,
             RoomState::Waiting
@@ -568,10 +575,25 @@ impl Opening {
                 let told = News::Told(Told::Aborted { culprit, reason });
                 // The room's side is gone, then, and needs to know nothing.
                 let _unheard = self.tell.send((self.me, told)).await;
-                let dataset = None;
-                return Free { connector, dataset };
+                return Free {
+                    connector,
+                    dataset: None,
+                    held: free.held,
+                };
             }
         };
+        let is_server = self.job.layout.shard_at(self.me).is_some();
+        let goes_on = self.plan.goes_on.then_some(free.held);
+        if is_server && goes_on.as_ref().is_some_and(|held| !held.is_something()) {
+            let (culprit, reason) = (None, "it holds nothing to go on from".to_owned());
+            let told = News::Told(Told::Aborted { culprit, reason });
+            let _unheard = self.tell.send((self.me, told)).await;
+            return Free {
+                connector,
+                dataset: Some(dataset),
+                held: Held::default(),
+            };
+        }
         let setup = MemberSetup {
             run: self.run,
             job: self.job,
@@ -586,12 +608,14 @@ impl Opening {
             operations_per_second: self.circumstances.operations_per_second,
             memory_bytes: self.circumstances.memory_bytes,
             traced: self.traced,
+            goes_on,
             clock: self.clock,
         };
-        let connector = Box::pin(run_seated(setup, executor)).await;
+        let (connector, held) = Box::pin(run_seated(setup, executor)).await;
         Free {
             connector,
             dataset: Some(dataset),
+            held,
         }
     }
 }

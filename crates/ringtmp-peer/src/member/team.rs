@@ -248,6 +248,7 @@ impl Team {
                 operations_per_second: settings.speeds.get(me).copied(),
                 memory_bytes: settings.memory_bytes,
                 traced: settings.traced.clone(),
+                goes_on: None,
                 clock,
             });
         }

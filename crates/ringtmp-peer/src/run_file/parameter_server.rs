@@ -157,6 +157,7 @@ impl RunFile {
             Paradigm::ParameterServer => Topology::ParameterServer {
                 placement: table.placement(),
                 shards: table.shards(),
+                in_step: table.staleness().is_synchronous(),
             },
             Paradigm::AllReduce => Topology::AllReduce,
         }
