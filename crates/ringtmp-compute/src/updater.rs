@@ -160,14 +160,14 @@ impl RangeUpdater {
     /// # Errors
     ///
     /// That there is no such range, or what the device cannot give.
-    pub async fn values(&mut self, range: usize) -> Result<Vec<f32>, ComputeError> {
+    pub async fn values(&self, range: usize) -> Result<Vec<f32>, ComputeError> {
         let missing = ParameterError::Range {
             layer: range,
             end: 0,
             has: 0,
         };
         let view = self.ranges.get(range).ok_or(missing)?.parameters;
-        let words = self.program.read(&[(view, Instance::default())]).await?;
+        let words = self.program.read(Instance::default(), &[view]).await?;
         Ok(words.into_iter().flatten().map(f32::from_bits).collect())
     }
 
