@@ -60,8 +60,8 @@ struct Halt {
 pub(super) struct Recovering {
     halt: Option<Halt>,
     /// Since when the ring is being put together anew.
-    began: Option<Time>,
-    recoveries: Vec<Recovery>,
+    pub(super) began: Option<Time>,
+    pub(super) recoveries: Vec<Recovery>,
     pub(super) stable: Option<Version>,
     pub(super) every: Option<u16>,
     pub(super) was_paused: bool,
@@ -157,28 +157,6 @@ impl Recovering {
 
     pub(super) fn stop(&mut self) {
         (self.halt, self.began, self.rest) = (None, None, None);
-    }
-
-    /// A team goes on without one of its workers, from about this step.
-    pub(super) fn note_team(&mut self, now: Time, reason: String, step: u32) {
-        self.began.get_or_insert(now);
-        if self
-            .recoveries
-            .last()
-            .is_some_and(|last| last.seconds.is_none())
-        {
-            self.recoveries.pop();
-        }
-        self.recoveries.push(Recovery {
-            reason,
-            step,
-            repeated: 0,
-            moved: 0,
-            taken: Vec::new(),
-            seconds: None,
-        });
-        let longest = self.recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
-        self.recoveries.drain(..longest);
     }
 
     /// All are ready: what the room is in now.

@@ -9,13 +9,16 @@
 //! later is spare until the next start, and who goes before its part is done ends the run by name.
 
 use super::planning::Told;
+use super::recovery::Recovering;
 use super::{ATTEMPTS_MAX, Room, WARM_UP_MAX};
 use crate::curve::Curve;
 use crate::ids::PeerId;
 use crate::parameter_server::{TeamDevice, TeamPlan, Topology};
 use crate::plan::Plan;
 use crate::profile::Planning;
-use crate::signal::{LayerDigest, Role, RoomPlan, RoomState, ServerMessage};
+use crate::signal::{
+    LayerDigest, RECOVERIES_SHOWN_MAX, Recovery, Role, RoomPlan, RoomState, ServerMessage,
+};
 use crate::time::Time;
 
 impl Room {
@@ -194,5 +197,29 @@ impl Room {
                 self.name(*other)
             )),
         }
+    }
+}
+
+impl Recovering {
+    /// A team goes on without one of its workers, from about this step.
+    fn note_team(&mut self, now: Time, reason: String, step: u32) {
+        self.began.get_or_insert(now);
+        if self
+            .recoveries
+            .last()
+            .is_some_and(|last| last.seconds.is_none())
+        {
+            self.recoveries.pop();
+        }
+        self.recoveries.push(Recovery {
+            reason,
+            step,
+            repeated: 0,
+            moved: 0,
+            taken: Vec::new(),
+            seconds: None,
+        });
+        let longest = self.recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
+        self.recoveries.drain(..longest);
     }
 }

@@ -6,13 +6,18 @@
 
 mod craft;
 mod desk;
+mod job;
 mod log;
+mod opening;
 mod room;
 mod scores;
 mod team;
+mod telling;
 mod workbench;
 
 pub use craft::{CraftError, Learnt, Made};
+use job::job_of;
+pub use job::member_job;
 pub use log::Spent;
 pub(crate) use room::{Brought, RoomMember};
 use team::Word;
@@ -30,19 +35,15 @@ use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use log::Log;
 use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter, RangeUpdater};
-use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
 use ringtmp_core::parameter_server::{
-    Clocks, Event, Frame, Input, Job, Layout, LayoutError, Member, MemberIndex, Message, Output,
-    Polled, RunDigest, Task, Wanted,
+    Clocks, Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, Task,
 };
-use ringtmp_core::signal::PROTOCOL_VERSION;
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::REPORT_INTERVAL;
-use ringtmp_core::wire::{Codec, WireError};
+use ringtmp_core::wire::WireError;
 use ringtmp_data::Dataset;
 use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent};
-use sha2::{Digest, Sha256};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -98,68 +99,6 @@ impl Held {
     pub(crate) fn is_something(&self) -> bool {
         self.updater.is_some()
     }
-}
-
-/// Says who does what in a run, by so many members of these speeds (none where all are equal).
-///
-/// # Errors
-///
-/// Why the members cannot share the run.
-///
-/// # Panics
-///
-/// If the run's paradigm is the ring.
-pub fn member_job(run: &Run, members: u16, speeds: &[f64]) -> Result<Job, LayoutError> {
-    let file = &run.file;
-    let exchange = file.exchange().expect("the paradigm is not the ring");
-    let table = &file.parameter_server;
-    let parameters: Vec<u64> = run.layers.iter().map(|layer| layer.parameters).collect();
-    let wanted = Wanted {
-        exchange,
-        placement: table.placement(),
-        shards: table.shards(),
-        members,
-        parameters: &parameters,
-        micro_batches: run.micro_batches(),
-        speeds,
-    };
-    Ok(job_of(run, Layout::new(&wanted)?))
-}
-
-/// What all members agree on who share a run so.
-fn job_of(run: &Run, layout: Layout) -> Job {
-    let (file, table) = (&run.file, &run.file.parameter_server);
-    let outline = run.descriptor().outline;
-    Job {
-        run: digest(run, &layout),
-        layout,
-        staleness: table.staleness(),
-        steps: file.steps,
-        // As many as an outline can have.
-        layers: u16::try_from(run.layers.len()).unwrap_or(u16::MAX),
-        codec: match file.codec {
-            CodecChoice::F32 => Codec::F32,
-            // Others are refused by the run file.
-            CodecChoice::F16 | CodecChoice::Int8 | CodecChoice::Auto => Codec::F16,
-        },
-        evaluate_every: file.evaluate_every,
-        evaluation_micro_batches: outline.evaluation_micro_batches,
-    }
-}
-
-/// Of everything that members must have in common.
-fn digest(run: &Run, layout: &Layout) -> RunDigest {
-    let mut hash = Sha256::new();
-    hash.update(PROTOCOL_VERSION.to_le_bytes());
-    hash.update(run.file.to_toml().as_bytes());
-    hash.update(layout.members.to_le_bytes());
-    for share in &layout.shares {
-        hash.update(share.to_le_bytes());
-    }
-    for MemberIndex(place) in layout.workers.iter().chain(&layout.shards) {
-        hash.update(place.to_le_bytes());
-    }
-    RunDigest(hash.finalize().into())
 }
 
 /// What the event loop waits for.

@@ -5,10 +5,11 @@
 //!        ◀── Ready, Progress, Report, Done ──          ◀── news ───
 //! ```
 
+use super::opening::{Free, Opening};
 use super::scores::Scores;
 use super::team::{News, Post, Word};
-use super::{Courier, Held, MemberSetup, Spent, Told, job_of, run_seated};
-use crate::datasets::{DataPlace, open_data};
+use super::{Courier, Held, Spent, job_of};
+use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::measure::{self, Hurry};
 use crate::platform::{Clock, sleep};
@@ -17,11 +18,11 @@ use crate::run_file::Run;
 use crate::shell::{Traced, VIEW_INTERVAL, ask};
 use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
 use crate::workshop::Circumstances;
+use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
-use futures::{SinkExt, StreamExt};
 use ringtmp_compute::{Executor, Parameter};
-use ringtmp_core::ids::{Epoch, PeerId};
+use ringtmp_core::ids::PeerId;
 use ringtmp_core::node::Event;
 use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
 use ringtmp_core::profile::{Planning, Profile};
@@ -29,19 +30,13 @@ use ringtmp_core::signal::{
     ClientMessage, LinkTraffic, Point, Role, RoomState, RoomView, ServerMessage, Signal,
 };
 use ringtmp_core::time::Time;
-use ringtmp_core::trace::{Paced, Report};
-use ringtmp_core::wire::{PROGRESS_POINTS_MAX, Purpose};
-use ringtmp_data::Dataset;
-use ringtmp_transport::{Connector, Signalling, SignallingError, Traffic};
+use ringtmp_transport::{Connector, Signalling, SignallingError};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// News of a member that wait for its room; the member waits when they are too many.
 const NEWS_MAX: usize = 256;
-
-/// Points of the curves are sent at most this often: a step can take a millisecond, and the server counts messages.
-const POINTS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long to wait where nothing is due: any length would do.
 const IDLE_WAIT: Duration = Duration::from_secs(60);
@@ -62,26 +57,18 @@ pub(crate) struct Brought {
     pub(crate) circumstances: Circumstances,
 }
 
-/// What a member leaves to the next.
-struct Free {
-    connector: Connector,
-    dataset: Option<Arc<Dataset>>,
-    /// Of the run that it was part of.
-    held: Held,
-}
-
 /// A part in a plan.
-struct Seat {
-    plan: TeamPlan,
-    job: Arc<Job>,
+pub(super) struct Seat {
+    pub(super) plan: TeamPlan,
+    pub(super) job: Arc<Job>,
     post: Post,
     news: mpsc::Receiver<(MemberIndex, News)>,
     run: Fuse<LocalBoxFuture<'static, Free>>,
-    scores: Scores,
-    points: Vec<Point>,
-    points_due: Time,
-    spent: Spent,
-    links: Vec<LinkTraffic>,
+    pub(super) scores: Scores,
+    pub(super) points: Vec<Point>,
+    pub(super) points_due: Time,
+    pub(super) spent: Spent,
+    pub(super) links: Vec<LinkTraffic>,
 }
 
 /// What the event loop waits for.
@@ -97,25 +84,25 @@ enum Happening {
 }
 
 /// What came of something that happened.
-type Goes = Result<Going, PeerError>;
+pub(super) type Goes = Result<Going, PeerError>;
 
 /// Whether to stay in the room.
 #[derive(PartialEq, Eq)]
-enum Going {
+pub(super) enum Going {
     On,
     Away,
 }
 
 /// A device in its room.
 pub(crate) struct RoomMember {
-    me: PeerId,
+    pub(super) me: PeerId,
     run: Run,
-    signalling: Signalling,
-    brought: Brought,
-    clock: Clock,
+    pub(super) signalling: Signalling,
+    pub(super) brought: Brought,
+    pub(super) clock: Clock,
     /// While no member has it.
     free: Option<Free>,
-    seat: Option<Seat>,
+    pub(super) seat: Option<Seat>,
     measuring: Fuse<LocalBoxFuture<'static, Option<Profile>>>,
     /// Ends a measurement that a plan has overtaken.
     hurry: Hurry,
@@ -412,210 +399,5 @@ impl RoomMember {
             links: Vec::new(),
         });
         Ok(())
-    }
-
-    /// What the member says.
-    fn news(&mut self, news: News, progress: &mut Progress) -> Goes {
-        let Some(seat) = &mut self.seat else {
-            return Ok(Going::On);
-        };
-        let epoch = seat.plan.epoch;
-        match news {
-            News::Signal { to, signal } => {
-                let to = seat.plan.order[usize::from(to.0)];
-                self.signalling
-                    .send(&ClientMessage::Signal { to, signal })?;
-            }
-            News::Told(Told::Begun) => {
-                let me = seat.plan.member_of(self.me);
-                let links = me.map(|me| seat.job.layout.links(me)).unwrap_or_default();
-                for member in links {
-                    progress.link(seat.plan.order[usize::from(member.0)], LinkState::Open);
-                }
-                let links = Vec::new();
-                self.signalling
-                    .send(&ClientMessage::Ready { epoch, links })?;
-            }
-            News::Told(Told::Score(score)) => {
-                if let Some((step, purpose, score)) = seat.scores.take(&score) {
-                    let (loss, accuracy) = match purpose {
-                        Purpose::Train => (Some(score.loss), None),
-                        Purpose::Evaluate => (None, Some(score.accuracy)),
-                    };
-                    seat.points.push(Point {
-                        step,
-                        loss,
-                        accuracy,
-                    });
-                }
-            }
-            News::Told(Told::Does { spent, links }) => self.report(spent, &links, progress)?,
-            News::Told(Told::Finished { learnt, .. }) => {
-                self.tell_points(true)?;
-                let links = self.seat.as_ref().map(|seat| seat.links.clone());
-                self.signalling.send(&ClientMessage::Done {
-                    epoch,
-                    digests: learnt.digests,
-                    links: links.unwrap_or_default(),
-                })?;
-                if let Some(weights) = &mut self.brought.weights
-                    && weights.try_send(learnt.weights).is_err()
-                {
-                    tracing::warn!("nobody takes the weights");
-                }
-            }
-            News::Told(Told::Aborted { culprit, reason }) => {
-                let culprit = culprit.map(|culprit| seat.plan.order[usize::from(culprit.0)]);
-                let name = culprit.and_then(|peer| progress.name_of(peer));
-                let reason = name.map_or(reason.clone(), |name| format!("of {name}: {reason}"));
-                self.fail(epoch, reason, culprit)?;
-            }
-        }
-        Ok(Going::On)
-    }
-
-    fn fail(
-        &mut self,
-        epoch: Epoch,
-        reason: String,
-        culprit: Option<PeerId>,
-    ) -> Result<(), PeerError> {
-        let failed = ClientMessage::Failed {
-            epoch,
-            reason,
-            culprit,
-        };
-        Ok(self.signalling.send(&failed)?)
-    }
-
-    /// Sends points of the curves that wait, all of them or as many as there may be at once, if it is time or has to be.
-    fn tell_points(&mut self, at_once: bool) -> Result<(), PeerError> {
-        let now = self.clock.now();
-        let Some(seat) = &mut self.seat else {
-            return Ok(());
-        };
-        while !seat.points.is_empty() && (at_once || now >= seat.points_due) {
-            seat.points_due = now + POINTS_INTERVAL;
-            let count = seat.points.len().min(PROGRESS_POINTS_MAX);
-            let points = seat.points.drain(..count).collect();
-            let epoch = seat.plan.epoch;
-            self.signalling
-                .send(&ClientMessage::Progress { epoch, points })?;
-        }
-        Ok(())
-    }
-
-    /// How this device does: computing, or waiting for others.
-    fn report(
-        &mut self,
-        spent: Spent,
-        links: &[(PeerId, Traffic)],
-        progress: &mut Progress,
-    ) -> Result<(), PeerError> {
-        let Some(seat) = &mut self.seat else {
-            return Ok(());
-        };
-        let report = Report {
-            shares: spent.shares_since(&seat.spent),
-            run: spent.shares_since(&Spent::default()),
-            run_seconds: spent.seconds,
-            paced: (spent.paced > 0).then_some(Paced {
-                tasks: spent.paced,
-                late: spent.late,
-            }),
-            ..Report::default()
-        };
-        seat.spent = spent;
-        let sent = |(to, traffic): &(PeerId, Traffic)| LinkTraffic {
-            to: *to,
-            bytes: traffic.sent,
-        };
-        seat.links = links.iter().map(sent).collect();
-        for (peer, traffic) in links {
-            progress.traffic(*peer, traffic.sent, traffic.received);
-        }
-        progress.report(self.me, &report);
-        let (epoch, links) = (seat.plan.epoch, seat.links.clone());
-        self.signalling.send(&ClientMessage::Report {
-            epoch,
-            links,
-            report: Box::new(report),
-        })?;
-        Ok(())
-    }
-}
-
-/// A member that is about to begin.
-struct Opening {
-    run: Run,
-    job: Arc<Job>,
-    me: MemberIndex,
-    plan: TeamPlan,
-    place: DataPlace,
-    courier: Courier,
-    tell: mpsc::Sender<(MemberIndex, News)>,
-    initial: Option<Arc<[Parameter]>>,
-    traced: Option<mpsc::Sender<Traced>>,
-    circumstances: Circumstances,
-    clock: Clock,
-}
-
-impl Opening {
-    async fn run(mut self, executor: Executor, free: impl Future<Output = Free>) -> Free {
-        let free = free.await;
-        let dataset = match free.dataset {
-            Some(dataset) => Ok(dataset),
-            None => open_data(&self.run, &self.place).await.map(Arc::new),
-        };
-        let connector = free.connector;
-        let dataset = match dataset {
-            Ok(dataset) => dataset,
-            Err(error) => {
-                let (culprit, reason) = (None, error.to_string());
-                let told = News::Told(Told::Aborted { culprit, reason });
-                // The room's side is gone, then, and needs to know nothing.
-                let _unheard = self.tell.send((self.me, told)).await;
-                return Free {
-                    connector,
-                    dataset: None,
-                    held: free.held,
-                };
-            }
-        };
-        let is_server = self.job.layout.shard_at(self.me).is_some();
-        let goes_on = self.plan.goes_on.then_some(free.held);
-        if is_server && goes_on.as_ref().is_some_and(|held| !held.is_something()) {
-            let (culprit, reason) = (None, "it holds nothing to go on from".to_owned());
-            let told = News::Told(Told::Aborted { culprit, reason });
-            let _unheard = self.tell.send((self.me, told)).await;
-            return Free {
-                connector,
-                dataset: Some(dataset),
-                held: Held::default(),
-            };
-        }
-        let setup = MemberSetup {
-            run: self.run,
-            job: self.job,
-            me: self.me,
-            peers: self.plan.order,
-            epoch: self.plan.epoch,
-            dataset: dataset.clone(),
-            executor: self.circumstances.executor,
-            connector: connector.into(),
-            courier: self.courier,
-            weights: self.initial,
-            operations_per_second: self.circumstances.operations_per_second,
-            memory_bytes: self.circumstances.memory_bytes,
-            traced: self.traced,
-            goes_on,
-            clock: self.clock,
-        };
-        let (connector, held) = Box::pin(run_seated(setup, executor)).await;
-        Free {
-            connector,
-            dataset: Some(dataset),
-            held,
-        }
     }
 }
