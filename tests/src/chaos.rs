@@ -328,7 +328,10 @@ pub async fn all_closed(
     }
     let result = tab.finished(WAIT_MAX).await?;
     let view = tab.view().await?.context("a view")?;
-    let plan = view.room.and_then(|room| room.plan).context("a plan")?;
+    let plan = view
+        .room
+        .and_then(|room| room.ring().cloned())
+        .context("a plan")?;
     Ok((plan.start.0, result))
 }
 

@@ -43,6 +43,15 @@ impl NativePeer {
         Self::start(server, Entry::Create(run), Role::Spectator, "a native peer")
     }
 
+    /// Opens a room for a run, and serves its parameters.
+    ///
+    /// # Errors
+    ///
+    /// What keeps a thread from starting.
+    pub fn open_as_server(server: &str, run: RunFile) -> Result<Self> {
+        Self::start(server, Entry::Create(run), Role::Server, "a native server")
+    }
+
     fn start(server: &str, entry: Entry, role: Role, name: &str) -> Result<Self> {
         let name = name.to_owned();
         let (commands, wishes) = mpsc::channel(1);

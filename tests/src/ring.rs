@@ -52,6 +52,8 @@ impl Over {
 pub struct RingDevice {
     /// What computes.
     pub executor: ExecutorChoice,
+    /// Works, or serves parameters alone.
+    pub role: Role,
     /// What it has of its own.
     pub samples: OwnSamples,
     /// A digit that its user draws once training goes on: a stroke with this label.
@@ -72,6 +74,7 @@ impl From<ExecutorChoice> for RingDevice {
     fn from(executor: ExecutorChoice) -> Self {
         Self {
             executor,
+            role: Role::Participant,
             samples: OwnSamples::Share,
             drawn: None,
             asks: false,
@@ -194,7 +197,7 @@ async fn ring(
             let setup = Setup {
                 server: address.clone(),
                 entry: Entry::Join(code),
-                role: Role::Participant,
+                role: device.role,
                 name: format!("device {number}"),
                 executor: device.executor,
                 connector,

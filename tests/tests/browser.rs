@@ -17,6 +17,8 @@ mod lost;
 mod network;
 #[path = "browser/stage.rs"]
 mod stage;
+#[path = "browser/team.rs"]
+mod team;
 #[path = "browser/timeline.rs"]
 mod timeline;
 #[path = "browser/visit.rs"]
@@ -124,7 +126,10 @@ async fn three_tabs_train_and_end_with_the_weights_that_one_tab_gets() -> Result
     for tab in &tabs {
         let view = view(tab).await?;
         let shown = view.room.context("the page is in a room")?;
-        let plan = shown.plan.context("a finished room has a plan")?;
+        let plan = shown
+            .ring()
+            .cloned()
+            .context("a finished room has a plan")?;
         ensure!(
             shown.code == room && plan.stages() == 3,
             "the plan is {plan:?}"
@@ -296,7 +301,10 @@ async fn two_tabs_and_a_native_peer_are_one_ring() -> Result<()> {
         .await?
         .room
         .context("the page is in a room")?;
-    let plan = shown.plan.context("a finished room has a plan")?;
+    let plan = shown
+        .ring()
+        .cloned()
+        .context("a finished room has a plan")?;
     ensure!(plan.stages() == 3, "all three hold layers: {plan:?}");
     let natives = shown
         .members

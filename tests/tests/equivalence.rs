@@ -123,7 +123,10 @@ async fn a_ring_of_three_over_loopback_equals_one_process_bit_for_bit() {
         let Trained { result, views, .. } = bounded_ring(&[CPU; 3], Over::Loopback { seed }).await;
         assert_equal_to_alone(&result);
         for view in views {
-            let plan = view.room.and_then(|room| room.plan).expect("a plan");
+            let plan = view
+                .room
+                .and_then(|room| room.ring().cloned())
+                .expect("a plan");
             assert_eq!(plan.cuts, [0, 1, 3, 5], "no peer holds the whole model");
         }
     }
@@ -241,7 +244,7 @@ async fn peers_beyond_the_layers_are_spares() {
     let holding = views.iter().filter(|view| {
         let room = view.room.as_ref().expect("in a room");
         let me = view.me.expect("has an id");
-        room.plan.as_ref().expect("a plan").layers_of(me).is_some()
+        room.ring().expect("a plan").layers_of(me).is_some()
     });
     assert_eq!(holding.count(), 5);
 }
@@ -388,7 +391,7 @@ async fn a_ring_that_packs_equals_one_process_that_packs_at_its_cuts_bit_for_bit
         let ring = bounded_ring_of(file.clone(), &[CPU; 3], over).await;
         let run = file.check().expect("the run is sound");
         let room = ring.views[0].room.as_ref();
-        let plan = room.and_then(|room| room.plan.as_ref()).expect("a plan");
+        let plan = room.and_then(|room| room.ring()).expect("a plan");
         let cuts: Vec<usize> = plan.cuts.iter().map(|cut| usize::from(*cut)).collect();
         let alone = train_alone_packed(&run, &cuts).await;
         let alone = alone.expect("the CPU always trains");

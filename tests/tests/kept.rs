@@ -57,7 +57,7 @@ async fn at_work(devices: &Devices, run: RunFile) -> Result<(Peer, Vec<Option<Pe
 /// The device of a stage: its name ends with its number.
 fn device_of(view: &View, stage: usize) -> Option<usize> {
     let room = view.room.as_ref()?;
-    let peer = room.plan.as_ref()?.order.get(stage)?;
+    let peer = room.ring()?.order.get(stage)?;
     let member = room.members.iter().find(|member| member.peer == *peer)?;
     member.device.name.strip_prefix("device ")?.parse().ok()
 }
@@ -158,7 +158,10 @@ async fn all_die_and_three_resume(run: RunFile, whole: &RunResult) -> Result<()>
     let room = first.room().await?;
     let _others = [0, 1].map(|device| devices.start(device, Entry::Join(room)));
     let (result, view) = first.result().await?;
-    let plan = view.room.and_then(|room| room.plan).context("a plan")?;
+    let plan = view
+        .room
+        .and_then(|room| room.ring().cloned())
+        .context("a plan")?;
     println!("from step {} with {} stages", plan.start.0, plan.stages());
     ensure!(
         plan.start.0 > 0 && plan.kept.is_some(),
@@ -243,7 +246,10 @@ async fn layers_that_were_altered_are_told_of_and_done_without_where_another_has
         };
         spoilt.until("a word about it", told).await?;
         let (result, view) = first.result().await?;
-        let plan = view.room.and_then(|room| room.plan).context("a plan")?;
+        let plan = view
+            .room
+            .and_then(|room| room.ring().cloned())
+            .context("a plan")?;
         ensure!(plan.start.0 > 0, "from the beginning");
         ensure!(result.digests == whole.digests, "other weights");
         Ok(())

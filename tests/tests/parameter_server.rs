@@ -8,13 +8,14 @@ use ringtmp_compute::packing::unpack_vector;
 use ringtmp_compute::{ComputeError, Packed, Packing, RangeUpdate, RangeUpdater, Stage};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::parameter_server::{Exchange, Layout, Placement, Staleness, WorkerIndex};
-use ringtmp_core::signal::LayerDigest;
+use ringtmp_core::profile::Planning;
+use ringtmp_core::signal::{LayerDigest, Role};
 use ringtmp_data::{Dataset, Order};
 use ringtmp_peer::{
     Executor, ExecutorChoice, OptimizerTable, Paradigm, ParameterServerTable, RuleName, Run,
     RunFile, TeamEvent, TeamResult, member_job,
 };
-use ringtmp_tests::ring::{Over, whole_model};
+use ringtmp_tests::ring::{Over, RingDevice, train_ring, whole_model};
 use ringtmp_tests::team::{train_and_lose, train_team};
 
 const STEPS: u32 = 12;
@@ -220,6 +221,108 @@ async fn without_staleness_every_placement_over_loopback_equals_one_process_bit_
 async fn without_staleness_every_placement_over_webrtc_equals_one_process_bit_for_bit() {
     for placement in Placement::ALL {
         assert_equals_alone(&server(placement, BSP), 4, Over::WebRtc).await;
+    }
+}
+
+/// Trains in a room, by so many that came as servers and so many others; what one process gives.
+async fn assert_equals_alone_in_a_room(file: &RunFile, servers: usize, others: usize, over: Over) {
+    let members = servers + others;
+    let file = RunFile {
+        // Equal speeds, so that shares are those of one process.
+        planning: Planning::Counted,
+        start_at_peers: members as u16,
+        ..file.clone()
+    };
+    let device = |place: usize| RingDevice {
+        role: if place < servers {
+            Role::Server
+        } else {
+            Role::Participant
+        },
+        ..CPU.into()
+    };
+    let devices: Vec<RingDevice> = (0..members).map(device).collect();
+    let trained = train_ring(file.clone(), &devices, over).await;
+    let alone = alone(&file, members as u16);
+    assert_eq!(
+        trained.result.digests, alone.digests,
+        "{over:?}, {servers} servers and {others} others, {:?}",
+        file.parameter_server
+    );
+    let result = trained.result;
+    assert_eq!(result.loss_first, alone.losses.first().copied());
+    assert_eq!(result.loss_last, alone.losses.last().copied());
+    assert!(result.test_accuracy.is_some_and(|accuracy| accuracy > 0.2));
+    for view in trained.views {
+        let room = view.room.expect("it was in one");
+        let plan = room.team().expect("a plan of whole models").clone();
+        assert!(room.ring().is_none());
+        assert_eq!(plan.order.len(), members);
+        for member in &room.members {
+            let sent: u64 = member.links.iter().map(|link| link.bytes).sum();
+            if plan.order.contains(&member.peer) {
+                assert!(sent > 0, "{} sent nothing", member.device.name);
+                let report = member.report.as_ref().expect("it has reported");
+                assert!(report.run.busy > 0.0 && report.run.busy <= 1.0);
+            }
+            if member.role == Role::Server {
+                assert!(plan.serves(member.peer) && !plan.works(member.peer));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_without_staleness_equals_one_process_bit_for_bit() {
+    for placement in [Placement::Single, Placement::Dedicated] {
+        let file = server(placement, BSP);
+        let servers = if placement == Placement::Single { 1 } else { 2 };
+        // With servers that came as such, and with the room's choice of them.
+        for came in [servers, 0] {
+            assert_equals_alone_in_a_room(&file, came, 4 - came, MEMORY).await;
+        }
+        assert_equals_alone_in_a_room(&file, servers, 4 - servers, Over::WebRtc).await;
+    }
+    let colocated = server(Placement::Colocated, BSP);
+    for file in [colocated, all_reduce()] {
+        assert_equals_alone_in_a_room(&file, 0, 3, MEMORY).await;
+        assert_equals_alone_in_a_room(&file, 0, 3, Over::WebRtc).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_goes_on_without_a_worker_that_dies_and_its_share_goes_to_the_others() {
+    let file = RunFile {
+        planning: Planning::Counted,
+        start_at_peers: 4,
+        steps: 60,
+        ..server(Placement::Single, BSP)
+    };
+    let device = |place: usize| RingDevice {
+        role: if place == 0 {
+            Role::Server
+        } else {
+            Role::Participant
+        },
+        dies_at: (place == 2).then_some(8),
+        ..CPU.into()
+    };
+    let devices: Vec<RingDevice> = (0..4).map(device).collect();
+    for over in [MEMORY, Over::WebRtc] {
+        let trained = train_ring(file.clone(), &devices, over).await;
+        let result = trained.result;
+        assert_eq!(result.steps, 60);
+        // The room has compared those of the workers that are left.
+        let layers = file.clone().check().expect("sound").layers.len();
+        assert_eq!(result.digests.len(), layers);
+        let (first, last) = (result.loss_first, result.loss_last);
+        let (first, last) = (first.expect("a loss"), last.expect("a loss"));
+        assert!(last < first, "{over:?}: {first} to {last}");
+        let room = trained.views[0].room.as_ref().expect("it was in one");
+        let plan = room.team().expect("a plan of whole models");
+        assert_eq!((plan.workers.len(), plan.shares.iter().sum()), (2, 7u16));
+        assert_eq!(room.recoveries.len(), 1, "{over:?}: {:?}", room.recoveries);
+        assert!(room.recoveries[0].seconds.is_some());
     }
 }
 

@@ -33,7 +33,7 @@ fn run_file(peers: usize, steps: u32, split: Split) -> RunFile {
 /// The devices that are sources, in ring order, by their numbers.
 fn sources(views: &[View]) -> Vec<usize> {
     let room = views[0].room.as_ref().expect("in a room");
-    let plan = room.plan.as_ref().expect("a plan");
+    let plan = room.ring().expect("a plan");
     let device = |stage: usize| {
         let peer = Some(plan.order[stage]);
         views.iter().position(|view| view.me == peer)

@@ -113,7 +113,7 @@ impl Readiness {
             Phase::Finished | Phase::Stopped => return Self::NotNow(words::DRAW_AFTER.now()),
             Phase::Refused | Phase::Broken | Phase::Left => return Self::Never,
         }
-        let plan = view.room.as_ref().and_then(|room| room.plan.as_ref());
+        let plan = view.room.as_ref().and_then(|room| room.ring());
         let stage = plan.zip(view.me).and_then(|(plan, me)| plan.stage_of(me));
         let source = plan
             .zip(stage)

@@ -115,7 +115,7 @@ impl Replay {
     /// Of what the devices of a ring that trains have reported; nothing where it does not train or nobody has.
     pub fn new(view: &View) -> Option<Self> {
         let room = view.room.as_ref()?;
-        let plan = room.plan.as_ref()?;
+        let plan = room.ring()?;
         if room.state != RoomState::Training {
             return None;
         }

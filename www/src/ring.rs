@@ -11,11 +11,12 @@ mod outside;
 pub use circle::Road;
 pub use outside::{Bystanders, Outside};
 
-use crate::shown::MemberLine;
+use crate::shown::{MemberLine, team_summary};
 use crate::traffic::Traffic;
 use crate::{format, words};
 use circle::Circle;
 use ringtmp_core::ids::PeerId;
+use ringtmp_core::parameter_server::{Exchange, TeamPlan};
 use ringtmp_core::signal::{Form, MemberStatus, Role, RoomState};
 use ringtmp_peer::{LinkState, View};
 
@@ -191,10 +192,10 @@ impl RingDrawing {
             segments: segments(&circle, view, &on_ring),
             discs: discs(&circle, &on_ring),
             outside,
-            summary: if planned {
-                words::ring_summary(on_ring.len(), layers)
-            } else {
-                words::devices(on_ring.len())
+            summary: match view.room.as_ref().and_then(|room| room.team()) {
+                Some(plan) => team_summary(plan),
+                None if planned => words::ring_summary(on_ring.len(), layers),
+                None => words::devices(on_ring.len()),
             },
         }
     }
@@ -250,7 +251,7 @@ fn devices_on_ring<'a>(view: &View, lines: &'a [MemberLine]) -> Vec<&'a MemberLi
     let trains = |peer: PeerId| {
         let member = room.members.iter().find(|member| member.peer == peer);
         member.is_some_and(|member| {
-            member.role == Role::Participant && member.status != MemberStatus::Spare
+            member.role != Role::Spectator && member.status != MemberStatus::Spare
         })
     };
     lines.iter().filter(|line| trains(line.peer)).collect()
@@ -259,7 +260,8 @@ fn devices_on_ring<'a>(view: &View, lines: &'a [MemberLine]) -> Vec<&'a MemberLi
 fn link_arcs(circle: &Circle, view: &View, devices: &[&MemberLine]) -> Vec<LinkArc> {
     let planned = view.room.as_ref().is_some_and(|room| room.plan.is_some());
     let count = devices.len();
-    if count == 0 || (count == 1 && planned) {
+    let team = view.room.as_ref().and_then(|room| room.team());
+    if count == 0 || (count == 1 && planned) || team.is_some_and(has_servers) {
         return Vec::new();
     }
     (0..count)
@@ -270,15 +272,20 @@ fn link_arcs(circle: &Circle, view: &View, devices: &[&MemberLine]) -> Vec<LinkA
             } else {
                 ArcState::Imagined
             };
-            let closing = planned && i + 1 == count;
+            let closing = planned && team.is_none() && i + 1 == count;
             circle.link_arc(i, state, closing, arc_title(from, to, closing))
         })
         .collect()
 }
 
+/// Whether devices are linked to servers, and not round the circle.
+fn has_servers(plan: &TeamPlan) -> bool {
+    plan.exchange == Exchange::Server
+}
+
 /// The layers: each device's share lies before the device.
 fn segments(circle: &Circle, view: &View, devices: &[&MemberLine]) -> Vec<Segment> {
-    let plan = view.room.as_ref().and_then(|room| room.plan.as_ref());
+    let plan = view.room.as_ref().and_then(|room| room.ring());
     let (Some(plan), Some(run)) = (plan, view.run.as_ref()) else {
         return Vec::new();
     };
@@ -362,7 +369,7 @@ fn rate_labels(
     traffic: &Traffic,
 ) -> Vec<RateLabel> {
     let room = view.room.as_ref();
-    let planned = room.is_some_and(|room| room.plan.is_some());
+    let planned = room.is_some_and(|room| room.ring().is_some());
     let trains = room.is_some_and(|room| room.state == RoomState::Training);
     let count = devices.len();
     if circle.narrow || !planned || !(2..=RATES_MAX).contains(&count) {

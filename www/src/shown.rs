@@ -2,19 +2,22 @@
 
 mod care;
 mod controls;
+mod held;
 mod links;
 
 mod news;
+mod team;
 
 pub use care::{Care, OwnDevice, takes_part};
 use controls::own_status;
 pub use controls::{Controls, layers_file};
 pub use news::{notice, notices};
+pub use team::summary as team_summary;
 
 use crate::messages::Failure;
 use crate::{format, timeline, words};
 use ringtmp_core::ids::PeerId;
-use ringtmp_core::plan::{Plan, SpareReason};
+use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
     Device, DeviceKind, ExecutorKind, Form, MemberStatus, MemberView, Role, RoomState, RoomView,
 };
@@ -138,8 +141,11 @@ pub fn sentence(phase: Phase, view: Option<&View>) -> String {
         }
         Phase::WarmingUp => words::WARMING_UP_DETAIL.now().to_owned(),
         Phase::Training => {
-            let stages = room.plan.as_ref().map_or(0, Plan::stages);
-            words::training(stages, own_part(view, room).as_deref())
+            let stages = room.ring().map_or(0, Plan::stages);
+            match room.team() {
+                Some(plan) => team::training(view, plan),
+                None => words::training(stages, own_part(view, room).as_deref()),
+            }
         }
         Phase::Paused => words::PAUSED_DETAIL.now().to_owned(),
         Phase::Reconfiguring => match &room.state {
@@ -174,7 +180,7 @@ pub fn safety(phase: Phase, view: Option<&View>) -> String {
         return String::new();
     };
     // What lies with one device alone is not safe.
-    let stages = room.plan.as_ref().map_or(0, Plan::stages);
+    let stages = room.ring().map_or(0, Plan::stages);
     let safe = room.stable.filter(|_| stages > 1);
     let safe = safe.map(|version| words::safe(version.0));
     let kept = room.kept.map(|version| words::kept(version.0));
@@ -317,7 +323,7 @@ pub fn member_lines(view: &View) -> Vec<MemberLine> {
 
 fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine {
     let (status, status_key) = status(member.status);
-    let (layers, layers_detail) = held_layers(view, room, member);
+    let (layers, layers_detail) = held::held_layers(view, room, member);
     let (time, time_detail) = member
         .report
         .as_ref()
@@ -350,9 +356,10 @@ fn member_line(view: &View, room: &RoomView, member: &MemberView) -> MemberLine 
     }
 }
 
-/// A device's place in the ring, counted from 1.
+/// A device's place in the plan, counted from 1.
 fn stage_number(room: &RoomView, peer: PeerId) -> Option<usize> {
-    Some(usize::from(room.plan.as_ref()?.stage_of(peer)?.0) + 1)
+    let mut order = room.plan.as_ref()?.order().iter();
+    Some(order.position(|other| *other == peer)? + 1)
 }
 
 pub(crate) fn device_name(device: &Device) -> &str {
@@ -402,47 +409,6 @@ fn doing(room: &RoomView, member: &MemberView, status: &str) -> String {
     busy.unwrap_or_else(|| status.to_owned())
 }
 
-/// The layers of a member: as a range, and in words.
-fn held_layers(view: &View, room: &RoomView, member: &MemberView) -> (String, String) {
-    let held = room
-        .plan
-        .as_ref()
-        .and_then(|plan| plan.layers_of(member.peer));
-    let Some(held) = held else {
-        let why = match member.status {
-            MemberStatus::Watching => words::LAYERS_WATCHING.now(),
-            MemberStatus::Spare => spare(room, member),
-            _ if member.role == Role::Spectator => words::LAYERS_WATCHING.now(),
-            _ => words::LAYERS_UNPLANNED.now(),
-        };
-        return (why.to_owned(), String::new());
-    };
-    let range = words::layer_range(u32::from(held.start.0) + 1, u32::from(held.end.0));
-    let indices = usize::from(held.start.0)..usize::from(held.end.0);
-    let detail = view.run.as_ref().and_then(|run| {
-        let layers = run.layers.get(indices.clone())?.join(", ");
-        let parameters = format::count(run.parameters.get(indices)?.iter().sum());
-        Some(format!("{layers} · {}", words::parameters(&parameters)))
-    });
-    (range, detail.unwrap_or_default())
-}
-
-/// Why a member has no layers.
-fn spare(room: &RoomView, member: &MemberView) -> &'static str {
-    let spares = room.plan.iter().flat_map(|plan| &plan.spares);
-    let reason = spares
-        .filter(|spare| spare.peer == member.peer)
-        .map(|spare| spare.reason)
-        .next();
-    match reason {
-        Some(SpareReason::TooFewLayers) => words::LAYERS_TOO_FEW.now(),
-        Some(SpareReason::TooLittleMemory) => words::LAYERS_TOO_LARGE.now(),
-        Some(SpareReason::FasterWithout) => words::LAYERS_FASTER_WITHOUT.now(),
-        // It joined after the plan was made.
-        None => words::LAYERS_UNPLANNED.now(),
-    }
-}
-
 fn status(status: MemberStatus) -> (&'static str, &'static str) {
     match status {
         MemberStatus::Waiting => (words::STATUS_WAITING.now(), "waiting"),
@@ -463,13 +429,13 @@ fn status(status: MemberStatus) -> (&'static str, &'static str) {
 pub fn participants(room: &RoomView) -> usize {
     room.members
         .iter()
-        .filter(|member| member.role == Role::Participant)
+        .filter(|member| member.role != Role::Spectator)
         .count()
 }
 
 /// What this device does in the run, as a sentence.
 fn own_part(view: &View, room: &RoomView) -> Option<String> {
-    let plan = room.plan.as_ref()?;
+    let plan = room.ring()?;
     match plan.layers_of(view.me?) {
         Some(_) if plan.stages() == 1 => None,
         Some(held) => Some(words::holds(&words::layer_range(

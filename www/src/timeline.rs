@@ -53,7 +53,7 @@ impl TimelineDrawing {
     /// Of the ring in its order; nothing without a plan.
     pub fn new(view: &View) -> Option<Self> {
         let room = view.room.as_ref()?;
-        let plan = room.plan.as_ref()?;
+        let plan = room.ring()?;
         let row = |(i, peer)| {
             let report = member(room, peer).and_then(|member| member.report.as_ref());
             let timeline = report.map(|report| report.timeline.clone());
@@ -319,7 +319,7 @@ pub fn summary(view: &View) -> String {
     let Some((room, plan)) = view
         .room
         .as_ref()
-        .and_then(|room| Some((room, room.plan.as_ref()?)))
+        .and_then(|room| Some((room, room.ring()?)))
     else {
         return String::new();
     };

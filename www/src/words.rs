@@ -7,11 +7,13 @@
 mod page;
 mod room;
 mod sentences;
+mod team;
 mod visit;
 
 pub use page::*;
 pub use room::*;
 pub use sentences::*;
+pub use team::*;
 pub use visit::*;
 
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -177,7 +177,7 @@ fn advice(error: &PeerError) -> &'static str {
         PeerError::Kicked(_) => words::KICKED_ADVICE.now(),
         PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE.now(),
         PeerError::Compute(_) => words::COMPUTE_ADVICE.now(),
-        PeerError::RunFile(_) | PeerError::Store(_) => "",
+        PeerError::RunFile(_) | PeerError::Store(_) | PeerError::OwnSamples => "",
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::commands;
 use crate::commands::bench::Bench;
 use crate::commands::curves::Curves;
 use crate::commands::doctor::Doctor;
@@ -39,6 +40,12 @@ Examples:
   ringtmp resume
   ringtmp resume 0abc --peers 3         then open the room that it prints on the other devices
   ringtmp resume 0abc --forget";
+
+const PS_EXAMPLES: &str = "\
+Examples:
+  ringtmp ps                            opens a room on this computer's server and prints its address
+  ringtmp ps --shards 2 --workers 3 --run server.toml
+  ringtmp ps http://localhost:8080/r/CODE";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -144,6 +151,9 @@ pub(crate) enum Command {
     /// List the runs that are kept on this device, or go on with one of them in a new room
     #[command(after_help = RESUME_EXAMPLES)]
     Resume(Resume),
+    /// Serve the parameters of a room whose devices hold whole models; opens one, or joins one that is there
+    #[command(after_help = PS_EXAMPLES)]
+    Ps(commands::ps::Serve),
     /// Watch a room in the terminal
     Watch(Watch),
     /// Start a server, open browser tabs, train, and show it

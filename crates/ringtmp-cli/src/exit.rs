@@ -56,7 +56,13 @@ fn code(error: &anyhow::Error) -> u8 {
         ) => 3,
         (
             _,
-            Some(PeerError::RunFile(_) | PeerError::Compute(_) | PeerError::Store(_)) | None,
+            Some(
+                PeerError::RunFile(_)
+                | PeerError::Compute(_)
+                | PeerError::Store(_)
+                | PeerError::OwnSamples,
+            )
+            | None,
             None,
         ) => 1,
     }

@@ -49,6 +49,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Serve(serve) => commands::serve::run(serve).await,
             Command::Join(join) => commands::join::run(join, quiet).await,
             Command::Resume(resume) => commands::resume::run(resume, quiet).await,
+            Command::Ps(serve) => commands::ps::run(serve, quiet).await,
             Command::Watch(watch) => commands::watch::run(watch, quiet).await,
             Command::Demo(demo) => Box::pin(commands::demo::run(demo, quiet)).await,
             Command::Train(train) => Box::pin(commands::train::run(train, quiet)).await,

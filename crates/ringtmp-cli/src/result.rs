@@ -66,7 +66,7 @@ impl RunReport {
             .room
             .as_ref()
             .filter(|room| room.state == RoomState::Finished)?;
-        let (result, plan) = (room.result.as_ref()?, room.plan.as_ref()?);
+        let (result, plan) = (room.result.as_ref()?, room.ring()?);
         let stages = plan.order.iter().zip(plan.cuts.windows(2));
         let member = |id| {
             room.members

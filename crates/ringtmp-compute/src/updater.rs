@@ -155,6 +155,29 @@ impl RangeUpdater {
         Ok(words.into_iter().flatten().map(f32::from_bits).collect())
     }
 
+    /// The values of a range.
+    ///
+    /// # Errors
+    ///
+    /// That there is no such range, or what the device cannot give.
+    pub async fn values(&self, range: usize) -> Result<Vec<f32>, ComputeError> {
+        let missing = ParameterError::Range {
+            layer: range,
+            end: 0,
+            has: 0,
+        };
+        let view = self.ranges.get(range).ok_or(missing)?.parameters;
+        let words = self.program.read(Instance::default(), &[view]).await?;
+        Ok(words.into_iter().flatten().map(f32::from_bits).collect())
+    }
+
+    /// Forgets what was added since the last update of each range.
+    pub fn forget_sums(&mut self) {
+        for range in &mut self.ranges {
+            range.sum.fill(0.0);
+        }
+    }
+
     /// Bytes that it takes, on its device and beside it.
     pub fn memory_bytes(&self) -> u64 {
         let sums: usize = self.ranges.iter().map(|range| 4 * range.sum.len()).sum();

@@ -5,7 +5,7 @@ mod interface;
 use crate::ids::{MemberToken, PeerId, RoomCode};
 use crate::room::Room;
 use crate::signal::{
-    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Returning, RunDescriptor,
+    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Returning, Role, RunDescriptor,
     SIGNAL_BYTES_MAX, ServerMessage,
 };
 use crate::time::Time;
@@ -159,7 +159,7 @@ impl Lobby {
                 let admit = |room: &mut Room, peer, token| {
                     room.join(now, peer, token, role, device, has_data);
                 };
-                self.join(entropy, connection, protocol, room, admit);
+                self.join(entropy, connection, protocol, room, role, admit);
             }
             (None, ClientMessage::Return(back)) => self.come_back(now, connection, *back),
             (None, _) => {
@@ -289,6 +289,7 @@ impl Lobby {
         connection: ConnectionId,
         protocol: u16,
         code: RoomCode,
+        role: Role,
         admit: impl FnOnce(&mut Room, PeerId, MemberToken),
     ) {
         let members_max = self.limits.members_max;
@@ -297,6 +298,7 @@ impl Lobby {
             Some(entry) if entry.room.members() >= usize::from(members_max) => {
                 Err(Refusal::RoomFull { members_max })
             }
+            Some(entry) if !entry.room.takes(role) => Err(Refusal::NoServerWanted { room: code }),
             Some(entry) => Ok(entry),
         });
         let entry = match verdict {

@@ -25,17 +25,17 @@ mod rebuilding;
 mod recovery;
 mod report;
 mod stumbling;
+mod team;
 mod thirds;
 mod views;
 
 use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId, RoomCode, StageIndex};
-use crate::plan::Plan;
 use crate::profile::LinkProfile;
 use crate::schedule::DataSource;
 use crate::signal::{
-    ClientMessage, LayerDigest, LinkTraffic, Point, Refusal, RoomState, RunDescriptor, RunResult,
-    ServerMessage,
+    ClientMessage, LayerDigest, LinkTraffic, Point, Refusal, RoomPlan, RoomState, RunDescriptor,
+    RunResult, ServerMessage,
 };
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -69,7 +69,7 @@ pub struct Room {
     state: RoomState,
     members: Vec<Member>,
     epoch: Epoch,
-    plan: Option<Plan>,
+    plan: Option<RoomPlan>,
     /// A start waits until then for members to measure.
     profiles_due: Option<Time>,
     warm_up_ends: Option<Time>,
@@ -294,9 +294,8 @@ impl Room {
     }
 
     fn not_ready(&self) -> impl Iterator<Item = &Member> {
-        let plan = self.plan.as_ref();
-        let active =
-            move |member: &&Member| plan.is_some_and(|plan| plan.stage_of(member.peer).is_some());
+        let parts = self.parts();
+        let active = move |member: &&Member| parts.contains(&member.peer);
         self.members
             .iter()
             .filter(active)
@@ -305,10 +304,7 @@ impl Room {
 
     /// Whether `from` holds a stage of the plan of this epoch, and the run is on.
     fn active(&self, from: PeerId, epoch: Epoch) -> bool {
-        let holds = self
-            .plan
-            .as_ref()
-            .is_some_and(|plan| plan.stage_of(from).is_some());
+        let holds = self.parts().contains(&from);
         holds && epoch == self.epoch && self.running()
     }
 
@@ -361,24 +357,24 @@ impl Room {
             self.disks.begun();
         }
         self.show();
-        if let (true, Some(plan)) = (all, &self.plan) {
+        if all {
             let commit = |peer: &PeerId| (*peer, ServerMessage::Commit { epoch });
-            self.output.extend(plan.order.iter().map(commit));
+            let commits: Vec<Addressed> = self.parts().iter().map(commit).collect();
+            self.output.extend(commits);
         }
     }
 
     fn progress(&mut self, from: PeerId, epoch: Epoch, points: Vec<Point>) {
-        let tail = self.plan.as_ref().and_then(|plan| plan.order.last());
-        if tail != Some(&from) || !self.active(from, epoch) {
+        if self.teller() != Some(from) || !self.active(from, epoch) {
             return;
         }
         self.curve.extend(&points);
         // Peers of the ring hear it from the ring itself, so that they do without the server.
-        let plan = self.plan.as_ref();
+        let ring = self.plan.as_ref().and_then(RoomPlan::ring);
         let outside = self
             .members
             .iter()
-            .filter(|member| plan.is_none_or(|plan| plan.stage_of(member.peer).is_none()));
+            .filter(|member| ring.is_none_or(|plan| plan.stage_of(member.peer).is_none()));
         let message = |member: &Member| {
             (
                 member.peer,
@@ -405,14 +401,18 @@ impl Room {
         self.traffic(from, links);
         self.done.insert(from, digests);
         let Some(plan) = &self.plan else { return };
-        if plan.order.iter().all(|peer| self.done.contains_key(peer)) {
-            let digests = plan
-                .order
-                .iter()
-                .filter_map(|peer| self.done.get(peer))
-                .flatten()
-                .cloned()
-                .collect();
+        if plan.order().iter().all(|peer| self.done.contains_key(peer)) {
+            let digests = match plan {
+                RoomPlan::Ring(plan) => {
+                    let all = plan.order.iter().filter_map(|peer| self.done.get(peer));
+                    Ok(all.flatten().cloned().collect())
+                }
+                RoomPlan::Team(plan) => self.learnt_by_team(plan),
+            };
+            let digests = match digests {
+                Ok(digests) => digests,
+                Err(reason) => return self.stop(reason),
+            };
             let steps = self.run.outline.steps;
             self.result = Some(self.result_after(now, steps, digests));
             self.state = RoomState::Finished;

@@ -10,11 +10,12 @@ pub use device::{Device, DeviceKind, ExecutorKind, Form, Role};
 pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken};
 pub use refusal::Refusal;
 pub use returning::{Phase, Returning, Standing};
-pub use view::{MemberStatus, MemberView, ProfileView, RoomState, RoomView, RunResult};
+pub use view::{MemberStatus, MemberView, ProfileView, RoomPlan, RoomState, RoomView, RunResult};
 
 use crate::codec::CodecChoice;
 use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
 use crate::kept::Kept;
+use crate::parameter_server::{TeamPlan, Topology};
 use crate::plan::{LayerCost, Plan};
 use crate::profile::{LinkProfile, Planning, Profile};
 use crate::schedule::{DataSource, ScheduleSpec};
@@ -23,7 +24,7 @@ use crate::trace::Report;
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 8;
+pub const PROTOCOL_VERSION: u16 = 9;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
@@ -260,6 +261,11 @@ pub enum ServerMessage {
         /// The plan.
         plan: Plan,
     },
+    /// Build this device's part and the links of this plan, then say [`ClientMessage::Ready`]. A part begins once its links are open.
+    PrepareTeam {
+        /// The plan.
+        plan: TeamPlan,
+    },
     /// All are ready: train.
     Commit {
         /// The plan to train under.
@@ -409,6 +415,9 @@ pub struct RunOutline {
     /// How often stages are copied to their successors, so that a run outlives its devices.
     #[serde(default)]
     pub replication: Replication,
+    /// How devices train the model together.
+    #[serde(default)]
+    pub topology: Topology,
 }
 
 impl RunOutline {

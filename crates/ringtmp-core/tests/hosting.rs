@@ -182,7 +182,7 @@ fn a_run_that_is_stopped_keeps_the_result_so_far() {
     let output = hosted.server.say(GUEST, &ready);
     let view = last_view(&output, HOST);
     assert_eq!(view.state, RoomState::Training);
-    let tail = *view.plan.expect("a plan").order.last().expect("a tail");
+    let tail = *view.ring().expect("a plan").order.last().expect("a tail");
     let tail = if tail == hosted.host { HOST } else { GUEST };
     let point = |step, loss, accuracy| Point {
         step,

@@ -264,6 +264,7 @@ fn scenario(cell: &Cell, costs: &ModelCosts, devices: &[&DeviceProfile], steps: 
             codec: CodecChoice::F16,
             planning: Planning::Measured,
             replication: Replication::Off,
+            topology: ringtmp_core::parameter_server::Topology::Ring,
         },
         devices: devices
             .iter()

@@ -27,6 +27,11 @@ pub enum PeerError {
     /// What was kept of the run cannot be had.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Workers draw from the run's own data.
+    #[error(
+        "this device came with samples of its own, or with none: where devices hold whole models each has its share of the run's data"
+    )]
+    OwnSamples,
     /// There is nothing to compute with.
     #[error(transparent)]
     Compute(#[from] ComputeError),

@@ -8,7 +8,7 @@ use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::node::Event;
-use ringtmp_core::signal::{Device, Point, Role, RoomState, ServerMessage};
+use ringtmp_core::signal::{Device, Point, Role, RoomPlan, RoomState, ServerMessage};
 use ringtmp_core::trace::Report;
 
 /// The view and the curve behind it.
@@ -106,8 +106,8 @@ impl Progress {
                     .room
                     .as_ref()
                     .and_then(|room| room.plan.as_ref())
-                    .map(|plan| plan.epoch);
-                if room.plan.as_ref().map(|plan| plan.epoch) != known {
+                    .map(RoomPlan::epoch);
+                if room.plan.as_ref().map(RoomPlan::epoch) != known {
                     self.view.links.clear();
                     if fresh_start {
                         self.curve = Curve::default();
@@ -124,6 +124,7 @@ impl Progress {
             | ServerMessage::Released
             | ServerMessage::Signal { .. }
             | ServerMessage::Prepare { .. }
+            | ServerMessage::PrepareTeam { .. }
             | ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }
@@ -133,6 +134,13 @@ impl Progress {
             | ServerMessage::Clock { .. }
             | ServerMessage::Progress { .. } => {}
         }
+    }
+
+    /// What people call a member.
+    pub(crate) fn name_of(&self, peer: PeerId) -> Option<String> {
+        let mut members = self.view.room.iter().flat_map(|room| &room.members);
+        let member = members.find(|member| member.peer == peer);
+        member.map(|member| member.device.name.clone())
     }
 
     /// The node has something to show.

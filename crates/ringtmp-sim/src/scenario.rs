@@ -136,6 +136,7 @@ impl Scenario {
                 codec: CodecChoice::F32,
                 planning: Planning::Measured,
                 replication: Replication::Off,
+                topology: ringtmp_core::parameter_server::Topology::Ring,
             },
             devices: vec![device; usize::from(peers)],
             links: Hops::all(link),

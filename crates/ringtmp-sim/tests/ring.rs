@@ -39,6 +39,7 @@ fn outline(mode: Mode, steps: u32, micro_batches: u16, start_at_peers: u16) -> R
         codec: CodecChoice::default(),
         planning: Planning::Counted,
         replication: Replication::Off,
+        topology: ringtmp_core::parameter_server::Topology::Ring,
     }
 }
 
@@ -490,7 +491,7 @@ proptest! {
         world.run(&mut choices.into_iter().cycle().take(200_000));
         let room = world.room();
         prop_assert_eq!(&room.state, &RoomState::Finished);
-        let plan = room.plan.expect("a plan");
+        let plan = room.ring().cloned().expect("a plan");
         let sources = plan.order.iter().map(|peer| world.index(*peer)).zip(0u16..);
         let sources: Vec<u16> = sources.filter(|(device, _)| device % 3 != 1).map(|(_, stage)| stage).collect();
         prop_assert!(plan.sources.iter().map(|stage| stage.0).eq(sources.iter().copied()));
@@ -553,7 +554,7 @@ fn a_member_lost_in_training_stops_the_run_by_name_and_the_rest_can_start_again(
     }
     let room = world.room();
     assert_eq!(room.state, RoomState::Training);
-    assert_eq!(room.plan.expect("a plan").order.len(), 2);
+    assert_eq!(room.ring().cloned().expect("a plan").order.len(), 2);
     let aborted = world.peers[0]
         .events
         .iter()

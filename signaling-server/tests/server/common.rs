@@ -273,6 +273,7 @@ pub(crate) fn run() -> RunDescriptor {
             codec: CodecChoice::default(),
             planning: Planning::Counted,
             replication: Replication::Off,
+            topology: ringtmp_core::parameter_server::Topology::Ring,
         },
         resumes: None,
     }

@@ -87,7 +87,7 @@ async fn a_phone_with_a_low_battery_keeps_its_screen_on_and_is_offered_to_hand_i
     phone.execute("charge(false)").await?;
     let stable = |view: &ringtmp_peer::View| {
         let room = view.room.as_ref();
-        let holds = room.and_then(|room| room.plan.as_ref()?.stage_of(view.me?));
+        let holds = room.and_then(|room| room.ring()?.stage_of(view.me?));
         holds.is_some() && room.is_some_and(|room| room.stable.is_some())
     };
     phone.wait_for(RUN_MAX, "a copy", stable).await?;

@@ -63,7 +63,10 @@ async fn two_tabs_of_one_browser_keep_apart_and_one_alone_goes_on_with_what_both
         .await?;
     tab.finished(WAIT_MAX).await?;
     let view = tab.view().await?.context("a view")?;
-    let plan = view.room.and_then(|room| room.plan).context("a plan")?;
+    let plan = view
+        .room
+        .and_then(|room| room.ring().cloned())
+        .context("a plan")?;
     ensure!(plan.start.0 > 0 && plan.stages() == 1, "{plan:?}");
     // A run that is over is kept no longer.
     let deadline = tokio::time::Instant::now() + WAIT_MAX;

@@ -141,7 +141,7 @@ async fn check_bytes(tab: &Tab) -> Result<()> {
         view.links
     );
     let room = view.room.as_ref().context("the page is in a room")?;
-    let plan = room.plan.as_ref().context("a finished room has a plan")?;
+    let plan = room.ring().context("a finished room has a plan")?;
     ensure!(
         plan.stages() == usize::from(TABS) && plan.codecs == [TensorCodec::Int8; 3],
         "{plan:?}"

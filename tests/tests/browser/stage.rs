@@ -83,7 +83,7 @@ async fn seen(tab: &Tab) -> Result<[u64; 4]> {
 async fn reports(tab: &Tab, count: usize) -> Result<()> {
     let until = |view: &View| {
         let room = view.room.as_ref()?;
-        let head = *room.plan.as_ref()?.order.first()?;
+        let head = *room.ring()?.order.first()?;
         let member = room.members.iter().find(|member| member.peer == head)?;
         Some(member.report.as_ref()?.timeline.until)
     };
@@ -149,7 +149,7 @@ async fn tensors_move_on_the_ring_and_nothing_does_where_that_is_not_wanted() ->
     // A device that is gone fades, and is no longer there.
     native.leave()?;
     let two = |view: &View| {
-        let plan = view.room.as_ref().and_then(|room| room.plan.as_ref());
+        let plan = view.room.as_ref().and_then(|room| room.ring());
         trains(view) && plan.is_some_and(|plan| plan.stages() == 2)
     };
     watcher.wait_for(RUN_MAX, "a ring of two", two).await?;

@@ -73,7 +73,10 @@ async fn two_tabs_compute_while_their_link_carries_and_all_pages_show_it() -> Re
         .await?
         .room
         .context("the page is in a room")?;
-    let plan = shown.plan.context("a finished room has a plan")?;
+    let plan = shown
+        .ring()
+        .cloned()
+        .context("a finished room has a plan")?;
     let text = watcher.text().await?;
     for (number, peer) in (0..).zip(&plan.order) {
         let member = shown.members.iter().find(|member| member.peer == *peer);

@@ -19,7 +19,6 @@ use crate::ring::RingDrawing;
 use crate::shown::{self, Care, Ending, OwnDevice, Phase, Progress};
 use crate::traffic::Traffic;
 use crate::{format, words};
-use ringtmp_core::plan::Plan;
 use ringtmp_peer::{Command, Notice, View};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -159,8 +158,8 @@ impl Room {
 /// What stands in the middle of the ring.
 fn centre(phase: Phase, progress: &Progress, view: &View) -> [String; 3] {
     let room = view.room.as_ref();
-    let stages = room.and_then(|room| room.plan.as_ref()).map(Plan::stages);
-    if stages.is_none() || phase == Phase::WarmingUp {
+    let plan = room.and_then(|room| room.plan.as_ref());
+    if plan.is_none() || phase == Phase::WarmingUp {
         let here = room.map_or(0, shown::participants);
         return [
             String::new(),

@@ -1,7 +1,7 @@
 use super::*;
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
-    Device, DeviceKind, ExecutorKind, LinkTraffic, MemberView, ProfileView, RoomView,
+    Device, DeviceKind, ExecutorKind, LinkTraffic, MemberView, ProfileView, RoomPlan, RoomView,
 };
 use ringtmp_peer::{LinkView, RunSummary, ServerState};
 
@@ -35,10 +35,12 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         state: RoomState::Training,
         members: members.collect(),
         host: None,
-        plan: planned.then_some(Plan {
-            order,
-            cuts,
-            ..Plan::default()
+        plan: planned.then(|| {
+            RoomPlan::Ring(Plan {
+                order,
+                cuts,
+                ..Plan::default()
+            })
         }),
         result: None,
         recoveries: Vec::new(),
@@ -313,7 +315,10 @@ fn rates_are_those_that_devices_report_and_two_devices_have_one_connection() {
     ];
     assert_eq!(labels(&view), expected);
     let plan = view.room.as_mut().and_then(|room| room.plan.as_mut());
-    plan.expect("a plan").order.truncate(2);
+    let Some(RoomPlan::Ring(plan)) = plan else {
+        panic!("a plan of a ring")
+    };
+    plan.order.truncate(2);
     let expected = [
         (text("1.00 kB/s"), text("2.00 kB/s")),
         (text(words::RING_CLOSING.now()), String::new()),

@@ -77,7 +77,7 @@ impl Phase {
 
 /// What the file is called that has the layers of this device; none where it holds none.
 pub fn layers_file(view: &View) -> Option<String> {
-    let plan = view.room.as_ref()?.plan.as_ref()?;
+    let plan = view.room.as_ref()?.ring()?;
     let held = plan.layers_of(view.me?)?;
     let (first, last, all) = (held.start.0 + 1, held.end.0, plan.cuts.last()?);
     let name = &view.run.as_ref()?.name;
@@ -105,7 +105,7 @@ pub(super) fn own_status(view: Option<&View>) -> Option<MemberStatus> {
 
 /// Whether this device holds layers that another could take over.
 fn has_neighbours(view: &View) -> bool {
-    let plan = view.room.as_ref().and_then(|room| room.plan.as_ref());
+    let plan = view.room.as_ref().and_then(|room| room.ring());
     let holds = |plan: &Plan| view.me.is_some_and(|me| plan.stage_of(me).is_some());
     plan.is_some_and(|plan| plan.stages() > 1 && holds(plan))
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::battery::Battery;
 use ringtmp_core::ids::Version;
-use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, Recovery, RunResult, Taken};
+use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, Recovery, RoomPlan, RunResult, Taken};
 use ringtmp_peer::{LinkView, NoticeLevel};
 
 fn member(peer: u64, role: Role, status: MemberStatus) -> MemberView {
@@ -66,7 +66,7 @@ pub(crate) fn view() -> View {
             state: RoomState::Training,
             members,
             host: None,
-            plan: Some(plan),
+            plan: Some(RoomPlan::Ring(plan)),
             result: None,
             recoveries: Vec::new(),
             stable: None,
@@ -108,6 +108,13 @@ pub(crate) fn view() -> View {
 
 fn room(view: &mut View) -> &mut RoomView {
     view.room.as_mut().expect("it has a room")
+}
+
+fn ring(view: &mut View) -> &mut Plan {
+    let Some(RoomPlan::Ring(plan)) = &mut room(view).plan else {
+        panic!("a plan of a ring")
+    };
+    plan
 }
 
 fn failure() -> Ending {
@@ -214,7 +221,7 @@ fn the_table_follows_the_ring_and_then_names_the_others() {
 #[test]
 fn a_plan_that_reaches_beyond_the_known_layers_is_shown_without_words() {
     let mut view = view();
-    room(&mut view).plan.as_mut().expect("it has a plan").cuts = vec![0, 1, 900];
+    ring(&mut view).cuts = vec![0, 1, 900];
     assert_eq!(member_lines(&view)[1].layers, "layers 2–900");
     assert_eq!(member_lines(&view)[1].layers_detail, "");
 }
@@ -284,7 +291,7 @@ fn what_lies_twice_is_called_safe_and_what_lies_with_one_device_is_not() {
     room(&mut view).stable = Some(Version(12));
     let says = |view: &View| safety(Phase::Training, Some(view));
     assert!(says(&view).ends_with("12 steps are safe: they lie with two devices."));
-    let plan = room(&mut view).plan.as_mut().expect("a plan");
+    let plan = ring(&mut view);
     plan.order.truncate(1);
     assert!(!says(&view).contains("safe"));
 }
@@ -399,8 +406,8 @@ fn a_file_of_layers_says_which_they_are_and_a_visitor_governs_nothing() {
     );
     assert!(Phase::Finished.controls(Some(&view)).save);
     assert!(!Phase::Training.controls(Some(&view)).save);
-    room(&mut view).plan.as_mut().expect("a plan").order = vec![PeerId(1)];
-    room(&mut view).plan.as_mut().expect("a plan").cuts = vec![0, 3];
+    ring(&mut view).order = vec![PeerId(1)];
+    ring(&mut view).cuts = vec![0, 3];
     assert_eq!(layers_file(&view).as_deref(), Some("mlp.safetensors"));
     view.run.as_mut().expect("a run").name = "../../etc".to_owned();
     assert_eq!(layers_file(&view).as_deref(), Some("model.safetensors"));

@@ -190,7 +190,7 @@ impl Idle {
         speeds: &[(String, f64)],
     ) -> Result<Comparison> {
         let room = view.room.as_ref().context("there is no room")?;
-        let plan = room.plan.as_ref().context("the room had no plan")?;
+        let plan = room.ring().context("the room had no plan")?;
         let stages: Vec<(&MemberView, f64)> = plan
             .order
             .iter()

@@ -11,6 +11,7 @@ pub(crate) mod guard;
 pub(crate) mod idle;
 pub(crate) mod join;
 pub(crate) mod predict;
+pub(crate) mod ps;
 pub(crate) mod resume;
 pub(crate) mod serve;
 pub(crate) mod sim;

@@ -4,7 +4,8 @@ use super::format::{bytes, percent, short};
 use crate::result::{executor_word, kind_word};
 use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use ringtmp_core::ids::PeerId;
-use ringtmp_core::signal::{MemberStatus, MemberView, Role, RoomState, RoomView};
+use ringtmp_core::parameter_server::{Exchange, TeamPlan};
+use ringtmp_core::signal::{MemberStatus, MemberView, Role, RoomPlan, RoomState, RoomView};
 use ringtmp_peer::{LinkState, Notice, NoticeLevel, ServerState, View};
 
 /// Names of remote devices are cut to this.
@@ -63,7 +64,7 @@ fn waiting(view: &View, room: &RoomView) -> String {
 pub(crate) fn participants(room: &RoomView) -> impl Iterator<Item = &MemberView> {
     room.members
         .iter()
-        .filter(|member| member.role == Role::Participant)
+        .filter(|member| member.role != Role::Spectator)
 }
 
 /// Updates made so far, as far as the curve tells.
@@ -141,10 +142,17 @@ fn ring_table(view: &View, room: &RoomView, width: u16) -> String {
         .set_width(width)
         .force_no_tty()
         .set_header(columns(
-            ["device", "kind", "layers", "computes on", "now", "links"],
+            [
+                "device",
+                "kind",
+                part_word(room),
+                "computes on",
+                "now",
+                "links",
+            ],
             width,
         ));
-    let order = room.plan.as_ref().map(|plan| plan.order.as_slice());
+    let order = room.plan.as_ref().map(RoomPlan::order);
     let order = order.unwrap_or_default();
     let member = |id: &PeerId| participants(room).find(|member| member.peer == *id);
     let outside = participants(room).filter(|member| !order.contains(&member.peer));
@@ -184,15 +192,13 @@ fn name(view: &View, member: &MemberView) -> String {
 }
 
 fn row(view: &View, room: &RoomView, member: &MemberView) -> [String; 6] {
-    let layers = room
-        .plan
-        .as_ref()
-        .and_then(|plan| plan.layers_of(member.peer));
+    let layers = room.ring().and_then(|plan| plan.layers_of(member.peer));
     // People count from 1.
     let layers = layers.map(|layers| match (layers.start.0 + 1, layers.end.0) {
         (first, last) if first == last => first.to_string(),
         (first, last) => format!("{first}–{last}"),
     });
+    let part = layers.or_else(|| Some(team_part(room.team()?, member.peer)));
     let adapter = short(&member.device.adapter, NAME_CHARS_MAX);
     let executor = executor_word(member.device.executor);
     let computes = if adapter.is_empty() {
@@ -203,11 +209,34 @@ fn row(view: &View, room: &RoomView, member: &MemberView) -> [String; 6] {
     [
         name(view, member),
         kind_word(member.device.kind).to_owned(),
-        layers.unwrap_or_default(),
+        part.unwrap_or_default(),
         computes,
         now(member),
         links(view, room, member),
     ]
+}
+
+/// What the column of parts is called.
+const fn part_word(room: &RoomView) -> &'static str {
+    match room.plan {
+        Some(RoomPlan::Team(_)) => "part",
+        Some(RoomPlan::Ring(_)) | None => "layers",
+    }
+}
+
+/// What a device does where each holds the whole model.
+fn team_part(plan: &TeamPlan, peer: PeerId) -> String {
+    let share = plan.share_of(peer).map(|share| {
+        let all: u32 = plan.shares.iter().copied().map(u32::from).sum();
+        format!("whole model, {share} of {all} micro-batches")
+    });
+    let serves = match (plan.exchange, plan.serves(peer)) {
+        (Exchange::AllReduce, _) | (_, false) => None,
+        (Exchange::Server, true) if plan.shards.len() == 1 => Some("server".to_owned()),
+        (Exchange::Server, true) => Some(format!("server, 1 of {}", plan.shards.len())),
+    };
+    let parts: Vec<String> = share.into_iter().chain(serves).collect();
+    parts.join("; ")
 }
 
 /// What a member does, and how idle it has been in this run.
@@ -253,9 +282,11 @@ fn links(view: &View, room: &RoomView, member: &MemberView) -> String {
 
 /// The successor and the predecessor under the plan at work; with two peers they are one.
 fn neighbours(room: &RoomView, peer: PeerId) -> Vec<PeerId> {
+    if let Some(plan) = room.team() {
+        return plan.linked(peer);
+    }
     let stage = room
-        .plan
-        .as_ref()
+        .ring()
         .and_then(|plan| Some((plan, plan.stage_of(peer)?)));
     let Some((plan, stage)) = stage else {
         return Vec::new();

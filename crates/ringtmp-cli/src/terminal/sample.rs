@@ -5,7 +5,7 @@ use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
     Device, DeviceKind, ExecutorKind, LayerDigest, LinkTraffic, MemberStatus, MemberView, Point,
-    ProfileView, Role, RoomState, RoomView, RunResult,
+    ProfileView, Role, RoomPlan, RoomState, RoomView, RunResult,
 };
 use ringtmp_core::trace::{Report, Shares};
 use ringtmp_peer::{RunSummary, ServerState, View};
@@ -89,7 +89,7 @@ pub(crate) fn training() -> View {
             state: RoomState::Training,
             members,
             host: None,
-            plan: Some(plan),
+            plan: Some(RoomPlan::Ring(plan)),
             result: None,
             recoveries: Vec::new(),
             stable: None,

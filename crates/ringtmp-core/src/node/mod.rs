@@ -312,7 +312,9 @@ impl Node {
             ServerMessage::Progress { points } => {
                 self.output.push_back(Output::Event(Event::Points(points)));
             }
-            ServerMessage::Created { .. }
+            // A node is of a ring: what holds whole models is no node.
+            ServerMessage::PrepareTeam { .. }
+            | ServerMessage::Created { .. }
             | ServerMessage::Host { .. }
             | ServerMessage::Kicked { .. }
             | ServerMessage::Released

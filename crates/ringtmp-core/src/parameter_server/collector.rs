@@ -9,13 +9,23 @@ use crate::wire::Purpose;
 pub(super) struct Collector {
     /// By worker: the step whose score is next, and whether the evaluation before it has come.
     next: Vec<(Step, bool)>,
+    /// By worker: it has come to a run that goes on, and its first score tells with which step.
+    comes: Vec<bool>,
 }
 
 impl Collector {
     pub(super) fn new(job: &Job) -> Self {
         Self {
             next: vec![(Step(0), false); job.layout.workers.len()],
+            comes: vec![false; job.layout.workers.len()],
         }
+    }
+
+    /// That of a run that goes on.
+    pub(super) fn going_on(job: &Job) -> Self {
+        let mut collector = Self::new(job);
+        collector.comes.fill(true);
+        collector
     }
 
     /// Takes a score; false if it is not the next of its worker.
@@ -23,6 +33,10 @@ impl Collector {
         let Some((next, evaluated)) = self.next.get_mut(usize::from(score.worker.0)) else {
             return false;
         };
+        let comes = &mut self.comes[usize::from(score.worker.0)];
+        if std::mem::take(comes) {
+            (*next, *evaluated) = (score.clock, false);
+        }
         if score.clock != *next {
             return false;
         }
@@ -41,6 +55,9 @@ impl Collector {
     pub(super) fn is_done(&self, job: &Job) -> bool {
         let last = Step(job.steps);
         let ended = (last, job.evaluates_before(last));
-        self.next.iter().all(|next| *next == ended)
+        // Who comes to a run whose last step is in all weights has something to tell only where it evaluates.
+        let silent = |comes: &bool| *comes && !ended.1;
+        let mut all = self.next.iter().zip(&self.comes);
+        all.all(|(next, comes)| *next == ended && !comes || silent(comes))
     }
 }

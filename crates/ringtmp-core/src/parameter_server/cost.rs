@@ -50,7 +50,9 @@ impl Task {
                 let [_, input, weights] = cost.map_or([0.0; 3], |layer| layer.flops);
                 of_flops([0.0, input, weights])
             }
-            Self::Merge { range, .. } => of_numbers(COPY_OPERATIONS * elements(range)),
+            Self::Merge { range, .. } | Self::Read { range } => {
+                of_numbers(COPY_OPERATIONS * elements(range))
+            }
             Self::Count { range, update, .. } => {
                 let update = update.map_or(0.0, |_| UPDATE_OPERATIONS);
                 of_numbers((COPY_OPERATIONS + update) * elements(range))
@@ -64,7 +66,9 @@ impl Task {
             Self::Evaluate { .. } => Activity::Evaluate,
             Self::Forward { .. } => Activity::Forward,
             Self::Backward { .. } | Self::BackwardLayer { .. } => Activity::BackwardWeights,
-            Self::Load { .. } | Self::Merge { .. } | Self::Count { .. } => Activity::Update,
+            Self::Load { .. } | Self::Merge { .. } | Self::Read { .. } | Self::Count { .. } => {
+                Activity::Update
+            }
         }
     }
 
@@ -76,7 +80,7 @@ impl Task {
             ..Details::default()
         };
         match self {
-            Self::Load { .. } => Details::default(),
+            Self::Load { .. } | Self::Read { .. } => Details::default(),
             Self::Evaluate { clock, sequence }
             | Self::Forward { clock, sequence }
             | Self::Backward { clock, sequence }

@@ -56,6 +56,11 @@ pub enum Task {
         /// The worker's own.
         own: PayloadId,
     },
+    /// The weights of a range as they are: for workers that come to a run that goes on. Gives [`Outcome::Numbers`].
+    Read {
+        /// The range.
+        range: RangeIndex,
+    },
     /// Adds a gradient to the sum of its range, which was zero after the last update; then, if it is time, the optimizer's update,
     /// which gives [`Outcome::Numbers`]: the new weights.
     Count {
@@ -69,6 +74,9 @@ pub enum Task {
         update: Option<Update>,
     },
 }
+
+/// What a server holds that goes on under another plan: for each of its ranges, the clock of its weights.
+pub type Clocks = Vec<Step>;
 
 /// One update of one range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +147,8 @@ pub enum Input {
         /// Why.
         reason: String,
     },
+    /// Begin no new step until told otherwise; or the latter.
+    Hold(bool),
     /// Time has passed.
     Tick,
 }

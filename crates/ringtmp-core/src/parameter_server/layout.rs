@@ -33,7 +33,8 @@ pub struct ShardIndex(pub u16);
 pub struct RangeIndex(pub u32);
 
 /// How gradients come together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exchange {
     /// Every worker is linked to every shard.
     #[default]
@@ -322,7 +323,7 @@ impl Wanted<'_> {
 }
 
 /// Cuts the parameters into as many equal parts as there are shards, and these at layers and into handy pieces.
-fn ranges(parameters: &[u64], shards: u64) -> Result<Vec<RangeSpec>, LayoutError> {
+pub(super) fn ranges(parameters: &[u64], shards: u64) -> Result<Vec<RangeSpec>, LayoutError> {
     let too_many = |count: u64| LayoutError::Ranges(count);
     let total = parameters
         .iter()
@@ -359,7 +360,7 @@ fn ranges(parameters: &[u64], shards: u64) -> Result<Vec<RangeSpec>, LayoutError
 }
 
 /// Gives each worker a micro-batch, and every further one to whom it makes least late.
-fn shares(micro_batches: u16, speeds: &[f64]) -> Vec<u16> {
+pub(super) fn shares(micro_batches: u16, speeds: &[f64]) -> Vec<u16> {
     let mut shares = vec![1u16; speeds.len()];
     let given = u16::try_from(speeds.len()).unwrap_or(u16::MAX);
     for _ in given..micro_batches {

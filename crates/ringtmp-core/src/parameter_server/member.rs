@@ -3,13 +3,13 @@
 use super::chain::Chain;
 use super::collector::Collector;
 use super::desk::{Desk, Work};
-use super::interface::{Event, Input, Outcome, Output, Polled, Task};
+use super::interface::{Clocks, Event, Input, Outcome, Output, Polled, Task};
 use super::layout::{Exchange, MemberIndex, WorkerIndex};
 use super::message::{Greeting, Message, Push, Refusal, Score};
 use super::shard::Shard;
 use super::worker::{Fault, Worker};
 use super::{Job, Weights};
-use crate::ids::PayloadId;
+use crate::ids::{PayloadId, Step};
 use crate::signal::PROTOCOL_VERSION;
 use crate::time::Time;
 use crate::wire::WireError;
@@ -75,6 +75,28 @@ impl Member {
         }
     }
 
+    /// A device of a run that goes on: workers get all weights first, from servers that hold them with these clocks.
+    pub fn going_on(job: Arc<Job>, me: MemberIndex, clocks: &[Step]) -> Self {
+        let mut member = Self::new(job.clone(), me);
+        let layout = &job.layout;
+        member.worker = layout.worker_at(me).map(|it| Worker::coming(&job, it));
+        member.shard = layout
+            .shard_at(me)
+            .map(|shard| Shard::going_on(&job, shard, clocks));
+        if let Some(shard) = &member.shard {
+            member.desk.work.extend(shard.reads());
+        }
+        if member.collector.is_some() {
+            member.collector = Some(Collector::going_on(&job));
+        }
+        member
+    }
+
+    /// What its shard holds: the clock of each range.
+    pub fn clocks(&self) -> Clocks {
+        self.shard.as_ref().map(Shard::clocks).unwrap_or_default()
+    }
+
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: Input) {
         if matches!(self.phase, Phase::Finished | Phase::Aborted) {
@@ -96,6 +118,11 @@ impl Member {
             Input::Unreadable { from, error } => self.abort(Some(from), error.to_string()),
             Input::Completed { outcome } => self.completed(outcome),
             Input::Failed { reason } => self.abort(None, reason),
+            Input::Hold(held) => {
+                if let Some(worker) = &mut self.worker {
+                    worker.hold(held);
+                }
+            }
             Input::Tick => {}
         }
         self.greet_again(now);
@@ -272,6 +299,7 @@ impl Member {
         let desk = &mut self.desk;
         match (&work.task, &mut self.shard, &mut self.worker) {
             (Task::Count { .. }, Some(shard), _) => shard.counted(&work, &outcome, desk),
+            (Task::Read { range }, Some(shard), _) => shard.read(*range, &outcome, desk),
             (Task::Merge { .. }, _, _) => Chain::merged(&work, &outcome, desk),
             (task, _, Some(worker)) => {
                 for (push, payload) in worker.completed(task, outcome, desk) {

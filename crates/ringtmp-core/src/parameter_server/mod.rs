@@ -33,6 +33,7 @@ mod interface;
 mod layout;
 mod member;
 mod message;
+mod plan;
 mod shard;
 mod worker;
 
@@ -40,7 +41,7 @@ mod worker;
 mod tests;
 
 pub use cost::{COPY_OPERATIONS, Cost, UPDATE_OPERATIONS};
-pub use interface::{Event, Input, Outcome, Output, Polled, Task, Update};
+pub use interface::{Clocks, Event, Input, Outcome, Output, Polled, Task, Update};
 pub use layout::{
     Exchange, Layout, LayoutError, MEMBERS_MAX, MemberIndex, Placement, RANGE_ELEMENTS_MAX,
     RANGES_MAX, RangeIndex, RangeSpec, ShardIndex, Wanted, WorkerIndex,
@@ -49,6 +50,7 @@ pub use member::{GREETING_INTERVAL, Member};
 pub use message::{
     Frame, Greeting, Message, Numbers, Push, Refusal, RunDigest, Score, Sums, Weights,
 };
+pub use plan::{TeamDevice, TeamPlan, TeamPlanError, TeamSpare, TeamSpareReason, Topology};
 
 use crate::ids::Step;
 use crate::wire::Codec;

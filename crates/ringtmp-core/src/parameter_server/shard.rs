@@ -64,6 +64,42 @@ impl Shard {
         }
     }
 
+    /// One that goes on with the weights it holds, and sends them to all workers first; what was added up in part is forgotten.
+    pub(super) fn going_on(job: &Job, me: ShardIndex, clocks: &[Step]) -> Self {
+        let mut shard = Self::new(job, me);
+        for (range, clock) in shard.ranges.iter_mut().zip(clocks) {
+            range.expected.fill(clock.0);
+            range.counted.fill(clock.0);
+            range.owed.fill(Some(*clock));
+            (range.updates, range.clock) = (clock.0, *clock);
+        }
+        shard
+    }
+
+    /// What it has to do first if it goes on.
+    pub(super) fn reads(&self) -> impl Iterator<Item = Work> {
+        let ranges = self.first..self.first + self.ranges.len() as u32;
+        ranges.map(|range| Work {
+            task: Task::Read {
+                range: RangeIndex(range),
+            },
+            worker: WorkerIndex(0),
+            labels: 0,
+        })
+    }
+
+    /// The weights of a range were read.
+    pub(super) fn read(&mut self, range: RangeIndex, outcome: &Outcome, desk: &mut Desk) {
+        if let Outcome::Numbers(weights) = outcome {
+            self.answer(range, *weights, desk);
+        }
+    }
+
+    /// The clock of each range.
+    pub(super) fn clocks(&self) -> Vec<Step> {
+        self.ranges.iter().map(|range| range.clock).collect()
+    }
+
     /// Takes a push, or says why it does not count.
     pub(super) fn push(
         &mut self,

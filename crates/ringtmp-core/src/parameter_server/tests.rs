@@ -66,18 +66,22 @@ impl World {
             ..Device::default()
         };
         let members = (0..job.layout.members).map(MemberIndex);
+        let devices = vec![device; usize::from(job.layout.members)];
+        let members = members.map(|me| Member::new(job.clone(), me)).collect();
+        Self::of(job, seed, members, devices)
+    }
+
+    fn of(job: Arc<Job>, seed: u64, members: Vec<Member>, devices: Vec<Device>) -> Self {
         let mut world = Self {
-            members: members
-                .clone()
-                .map(|me| Member::new(job.clone(), me))
-                .collect(),
-            devices: vec![device; usize::from(job.layout.members)],
+            members,
+            devices,
             channels: BTreeMap::new(),
             events: Vec::new(),
             random: seed,
             now: Time::ZERO,
             job: job.clone(),
         };
+        let members = (0..job.layout.members).map(MemberIndex);
         for me in members {
             for peer in job.layout.links(me) {
                 world.input(me.0, Input::LinkUp { peer });
@@ -201,6 +205,10 @@ impl World {
                 let of = (worker.expect("a worker computes").0, clock.0);
                 let ranges = job.layout.ranges_of(*layer);
                 Outcome::Gradients(ranges.map(|_| device.keep(vec![of])).collect())
+            }
+            Task::Read { range } => {
+                let weights = device.weights[range.0 as usize].clone();
+                Outcome::Numbers(device.keep(weights))
             }
             Task::Merge { partial, own, .. } => {
                 let both = [&device.payloads[partial][..], &device.payloads[own]].concat();
@@ -383,6 +391,75 @@ fn without_staleness_gradients_are_added_in_one_order_whatever_happens() {
             assert!(log.iter().copied().eq(expected), "{log:?}");
         }
     }
+}
+
+/// The run of these members without the first worker: servers end the task under way, and go on with what they hold.
+fn without_the_first_worker(mut world: World, job: &Job, seed: u64) -> World {
+    let job = Arc::new(job.clone());
+    let ranges = job.layout.ranges.len();
+    let (mut members, mut devices) = (Vec::new(), Vec::new());
+    for me in (0..job.layout.members).map(MemberIndex) {
+        let before = me.0 + 1;
+        let is_server = job.layout.shard_at(me).is_some();
+        if is_server && world.devices[usize::from(before)].running.is_some() {
+            world.complete(before);
+        }
+        let held = &world.devices[usize::from(before)];
+        devices.push(Device {
+            model: vec![Log::new(); ranges],
+            weights: held.weights.clone(),
+            sum: vec![Log::new(); ranges],
+            updates: held.updates.clone(),
+            ..Device::default()
+        });
+        let clocks = world.members[usize::from(before)].clocks();
+        members.push(Member::going_on(job.clone(), me, &clocks));
+    }
+    World::of(job, seed, members, devices)
+}
+
+#[test]
+fn without_a_worker_that_is_lost_every_step_still_updates_every_range_once() {
+    let mut duplicates = 0;
+    for placement in [Placement::Single, Placement::Dedicated] {
+        let all = job(Exchange::Server, placement, 5, Staleness::Steps(0));
+        let left = job(Exchange::Server, placement, 4, Staleness::Steps(0));
+        for seed in 0..4 * SEEDS {
+            let mut world = World::new(&all, seed);
+            // Anywhere between before the first push and after the last.
+            for _ in 0..seed * 17 {
+                world.step();
+            }
+            let mut world = without_the_first_worker(world, &left, seed);
+            while world.step() {}
+            for (_, event) in &world.events {
+                match event {
+                    Event::Refused { refusal, .. } => {
+                        assert!(matches!(refusal, Refusal::Duplicate { .. }), "{refusal}");
+                        duplicates += 1;
+                    }
+                    Event::Aborted { reason, .. } => panic!("seed {seed}: {reason}"),
+                    Event::Begun | Event::Score(_) | Event::Finished => {}
+                }
+            }
+            let steps: Vec<u32> = (0..left.steps).collect();
+            for (index, spec) in left.layout.ranges.iter().enumerate() {
+                let home = left.layout.shards[usize::from(spec.shard.0)];
+                let server = &world.devices[usize::from(home.0)];
+                let updates = server.updates[index].iter().map(|(step, _)| *step);
+                assert!(updates.eq(steps.iter().copied()), "seed {seed}");
+                for worker in &left.layout.workers {
+                    let model = &world.devices[usize::from(worker.0)].model[index];
+                    assert_eq!(model, &server.weights[index], "seed {seed}");
+                }
+            }
+            for (me, device) in world.devices.iter().enumerate() {
+                assert!(device.finished, "{me}, seed {seed}");
+                assert!(device.payloads.is_empty(), "{me} keeps something");
+            }
+        }
+    }
+    assert!(duplicates > 0, "no loss fell into the midst of a step");
 }
 
 #[test]

@@ -56,6 +56,10 @@ pub(super) struct Worker {
     at: At,
     ranges: Vec<Held>,
     sums: Sums,
+    /// No new step is to begin.
+    on_hold: bool,
+    /// It comes to a run that goes on, and learns from the weights with which step.
+    comes: bool,
 }
 
 impl Worker {
@@ -66,7 +70,33 @@ impl Worker {
             at: At::Gate,
             ranges: vec![Held::default(); job.layout.ranges.len()],
             sums: Sums::default(),
+            on_hold: false,
+            comes: false,
         }
+    }
+
+    /// One that comes to a run that goes on.
+    pub(super) fn coming(job: &Job, me: WorkerIndex) -> Self {
+        Self {
+            comes: true,
+            ..Self::new(job, me)
+        }
+    }
+
+    /// Once all weights are there: the step to begin with is the first that is not in all of them. (Ranges that are one further
+    /// refuse its push as counted before, and lose nothing.)
+    fn find_place(&mut self) {
+        let clocks = self.ranges.iter().map(|held| held.arrived);
+        let clocks: Option<Vec<Step>> = clocks.map(|held| Some(held?.0)).collect();
+        if let Some(clocks) = clocks {
+            self.clock = clocks.into_iter().min().unwrap_or_default();
+            self.comes = false;
+        }
+    }
+
+    /// Whether to begin no new step from now on.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.on_hold = held;
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -81,7 +111,10 @@ impl Worker {
             match self.at {
                 At::Done => return None,
                 At::Gate => {
-                    if !self.may_begin(&job) {
+                    if self.comes {
+                        self.find_place();
+                    }
+                    if self.comes || self.on_hold || !self.may_begin(&job) {
                         return None;
                     }
                     let weights = self.take_arrived();
@@ -154,7 +187,7 @@ impl Worker {
                     return self.pushes(&job, *layer, gradients);
                 }
             }
-            Task::Merge { .. } | Task::Count { .. } => {}
+            Task::Merge { .. } | Task::Read { .. } | Task::Count { .. } => {}
         }
         Vec::new()
     }
@@ -204,7 +237,10 @@ impl Worker {
         let held = &self.ranges[range.0 as usize];
         let known = held.arrived.map_or(held.loaded, |(clock, _)| clock);
         // The layer's push of this very step may be counted already.
-        let pushed = self.clock.0 + 1;
+        let pushed = match self.comes {
+            true => job.steps,
+            false => self.clock.0 + 1,
+        };
         let sound = weights.clock >= known
             && weights.clock.0 <= job.steps
             && (held.counted..=pushed).contains(&weights.counted);

@@ -43,7 +43,7 @@ impl Room {
     /// Whether neighbours in the ring would notice if this member were gone.
     fn is_watched(&self, peer: PeerId) -> bool {
         let trains = matches!(self.state, RoomState::Training | RoomState::Paused);
-        let recovers = self.run.outline.replication.is_on();
+        let recovers = self.recovers();
         let neighbours = self.neighbours(peer);
         let mut there = neighbours
             .iter()
@@ -52,7 +52,7 @@ impl Room {
     }
 
     fn neighbours(&self, peer: PeerId) -> Vec<PeerId> {
-        let plan = self.plan.as_ref();
+        let plan = self.ring();
         let Some((plan, stage)) = plan.and_then(|plan| Some((plan, plan.stage_of(peer)?))) else {
             return Vec::new();
         };
@@ -176,7 +176,7 @@ impl Room {
         if let Some(halt) = self.recovering.halting(self.epoch, &self.state) {
             return self.output.push_back((peer, halt));
         }
-        let Some(plan) = self.plan.as_ref().filter(|_| self.running()) else {
+        let Some(plan) = self.ring().filter(|_| self.running()) else {
             return;
         };
         let told = if obeys != Some(plan.epoch) {

@@ -21,8 +21,11 @@ impl Room {
         }
         let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
         let reason = format!("{}: {reason}", self.name(from));
+        if !self.is_ring() {
+            return self.failed_in_team(now, from, culprit, reason);
+        }
         self.recovering.failures += 1;
-        if !self.run.outline.replication.is_on() || self.recovering.failures > 1 {
+        if !self.recovers() || self.recovering.failures > 1 {
             // Twice without any progress between: it is the run and not a device.
             return self.stop(reason);
         }
@@ -49,7 +52,7 @@ impl Room {
         let names: Vec<String> = late.iter().map(|peer| self.name(*peer)).collect();
         let seconds = WARM_UP_MAX.as_secs();
         let reason = format!("not ready after {seconds} s: {}", names.join(", "));
-        if self.run.outline.replication.is_on() {
+        if self.recovers() {
             for member in &mut self.members {
                 if late.contains(&member.peer) {
                     member.cut_out = Some(reason.clone());
@@ -77,7 +80,7 @@ impl Room {
             self.name(from),
             self.name(to)
         );
-        if !self.run.outline.replication.is_on() {
+        if !self.recovers() {
             return self.stop(reason);
         }
         if self.is_away(to) {

@@ -10,8 +10,7 @@ impl Room {
     /// Somebody has come, or was measured: whether the ring is put together anew for that, at the end of a step.
     pub(super) fn grow_if_worth_it(&mut self) {
         let outside = |peer| {
-            self.plan
-                .as_ref()
+            self.ring()
                 .is_some_and(|plan| plan.stage_of(peer).is_none())
         };
         let waiting = self.participants().find(|member| outside(member.peer));
@@ -34,7 +33,7 @@ impl Room {
 
     fn may_rest(&self) -> bool {
         let idle = self.recovering.rest.is_none() && self.unmeasured().next().is_none();
-        let on = self.run.outline.replication.is_on();
+        let on = self.recovers();
         on && idle && self.state == RoomState::Training && self.done.is_empty()
     }
 
@@ -48,7 +47,7 @@ impl Room {
     }
 
     fn ask_for_rest(&mut self, reason: String) {
-        let Some(head) = self.plan.as_ref().and_then(|plan| plan.order.first()) else {
+        let Some(head) = self.ring().and_then(|plan| plan.order.first()) else {
             return;
         };
         let epoch = self.epoch;

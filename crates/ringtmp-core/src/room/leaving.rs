@@ -30,14 +30,14 @@ impl Room {
 
     /// Whether others have to have this member's layers before it may go, and can have them.
     fn is_waited_for(&self, peer: PeerId) -> bool {
-        if !self.run.outline.replication.is_on() {
+        if !self.recovers() {
             // Nobody could take over anything: it goes, and with it the run.
             return false;
         }
         if self.rebuilding.is_some() {
             return true;
         }
-        let plan = self.plan.as_ref();
+        let plan = self.ring();
         let in_ring = plan.is_some_and(|plan| plan.stages() > 1 && plan.stage_of(peer).is_some());
         match self.state {
             RoomState::Training | RoomState::Paused => in_ring && self.is_needed(peer),

@@ -42,7 +42,7 @@ pub(super) struct Member {
 impl Member {
     /// Whether it is asked what it holds, when the ring is put together anew.
     pub(super) fn is_asked(&self) -> bool {
-        self.role == Role::Participant && self.cut_out.is_none() && !self.silent
+        self.role != Role::Spectator && self.cut_out.is_none() && !self.silent
     }
 }
 
@@ -147,10 +147,14 @@ impl Room {
             return;
         };
         let member = self.members.remove(index);
-        let held = self.plan.as_ref().and_then(|plan| plan.layers_of(peer));
+        let held = self.ring().and_then(|plan| plan.layers_of(peer));
         self.disks.is_gone(member.device.name.clone(), member.disk);
         self.look_at_disks();
+        let is_of_team = self.team().is_some_and(|plan| plan.order.contains(&peer));
         match held {
+            None if is_of_team && self.running() && !self.done.contains_key(&peer) => {
+                self.lost_of_team(now, peer, format!("{} {how}", member.device.name));
+            }
             Some(layers) if self.running() && self.is_needed(peer) => {
                 let layers = usize::from(layers.start.0)..usize::from(layers.end.0);
                 let layers = layers_in_words(&layers);

@@ -9,7 +9,7 @@ use crate::partition::{self, Arrangement, Device, Hop, Hops, Measured, NoFit, Pr
 use crate::plan::{Plan, Spare, SpareReason};
 use crate::profile::{LINKS_MAX, LinkProfile, Planning, Profile};
 use crate::schedule::DataSource;
-use crate::signal::{ProfileView, RoomState, ServerMessage};
+use crate::signal::{ProfileView, Role, RoomPlan, RoomState, ServerMessage};
 use crate::time::Time;
 use crate::trace::TaskSeconds;
 use std::collections::BTreeMap;
@@ -110,7 +110,9 @@ impl Room {
     pub(super) fn unmeasured(&self) -> impl Iterator<Item = &Member> {
         let wanted = self.run.outline.planning == Planning::Measured;
         self.participants().filter(move |member| {
-            wanted && matches!(member.told, Told::Nothing) || self.is_to_offer(member)
+            // How fast a server computes is of no concern.
+            let measures = wanted && member.role == Role::Participant;
+            measures && matches!(member.told, Told::Nothing) || self.is_to_offer(member)
         })
     }
 
@@ -135,6 +137,9 @@ impl Room {
         self.profiles_due = None;
         if self.stayers().next().is_none() {
             return;
+        }
+        if !self.is_ring() {
+            return self.prepare_team(now);
         }
         let plan = match self.planned() {
             Ok(plan) => plan,
@@ -204,6 +209,17 @@ impl Room {
     pub(super) fn hand_out(&mut self, now: Time, plan: Plan, wait: Duration) {
         self.epoch = plan.epoch;
         self.recovering.handed_out(&plan);
+        self.begin_anew();
+        self.plan = Some(RoomPlan::Ring(plan.clone()));
+        self.warm_up_ends = Some(now + wait);
+        self.show();
+        let to: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
+        let prepare = |peer| (peer, ServerMessage::Prepare { plan: plan.clone() });
+        self.output.extend(to.into_iter().map(prepare));
+    }
+
+    /// Nothing is known yet of how members do under a plan that is handed out now.
+    pub(super) fn begin_anew(&mut self) {
         self.ready.clear();
         self.done.clear();
         self.result = None;
@@ -212,12 +228,6 @@ impl Room {
             member.suspected_by.clear();
             member.report = None;
         }
-        self.plan = Some(plan.clone());
-        self.warm_up_ends = Some(now + wait);
-        self.show();
-        let to: Vec<PeerId> = self.stayers().map(|member| member.peer).collect();
-        let prepare = |peer| (peer, ServerMessage::Prepare { plan: plan.clone() });
-        self.output.extend(to.into_iter().map(prepare));
     }
 
     /// A member has measured the link to its successor; the newest measurement of a link counts.
@@ -241,7 +251,7 @@ impl Room {
 
     /// Whether another plan would take at most [`REPLAN_RATIO`] of the time of the one at work.
     pub(super) fn another_plan_is_better(&self) -> bool {
-        let Some(plan) = &self.plan else {
+        let Some(plan) = self.ring() else {
             return false;
         };
         let place = |peer: &PeerId| self.stayers().position(|other| other.peer == *peer);
@@ -258,7 +268,7 @@ impl Room {
     pub(super) fn learn(&mut self, from: PeerId, tasks: TaskSeconds) {
         let outline = &self.run.outline;
         let samples = f64::from(outline.schedule.micro_batch_samples);
-        let layers = self.plan.as_ref().and_then(|plan| plan.layers_of(from));
+        let layers = self.ring().and_then(|plan| plan.layers_of(from));
         let member = self.members.iter_mut().find(|member| member.peer == from);
         let (Some(layers), Some(member)) = (layers, member) else {
             return;

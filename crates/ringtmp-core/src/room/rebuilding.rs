@@ -208,7 +208,7 @@ impl Room {
         self.epoch = plan.epoch;
         self.recovering.goes_on_from(&plan, began, paused, stable);
         self.disks.rebuilt(&plan, self.code);
-        self.plan = Some(plan);
+        self.plan = Some(crate::signal::RoomPlan::Ring(plan));
         match stopped {
             Some(stopped) => {
                 self.state = stopped;

@@ -15,7 +15,9 @@ use super::disks::Found;
 use super::{Member, Room, WARM_UP_MAX};
 use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Version};
 use crate::plan::{Move, Plan};
-use crate::signal::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Role, RoomState, ServerMessage};
+use crate::signal::{
+    Holding, RECOVERIES_SHOWN_MAX, Recovery, Role, RoomPlan, RoomState, ServerMessage,
+};
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -58,8 +60,8 @@ struct Halt {
 pub(super) struct Recovering {
     halt: Option<Halt>,
     /// Since when the ring is being put together anew.
-    began: Option<Time>,
-    recoveries: Vec<Recovery>,
+    pub(super) began: Option<Time>,
+    pub(super) recoveries: Vec<Recovery>,
     pub(super) stable: Option<Version>,
     pub(super) every: Option<u16>,
     pub(super) was_paused: bool,
@@ -176,14 +178,14 @@ impl Recovering {
 impl Room {
     /// Whether the run cannot go on without this member. One that has done its part may go, where nothing can be done again.
     pub(super) fn is_needed(&self, peer: PeerId) -> bool {
-        self.run.outline.replication.is_on() || !self.done.contains_key(&peer)
+        self.recovers() || !self.done.contains_key(&peer)
     }
 
     /// The ring has lost a stage, for this reason.
     pub(super) fn lost(&mut self, now: Time, reason: String) {
         let mut members = self.members.iter();
         let somebody_is_left = members.any(Member::is_asked);
-        if !self.run.outline.replication.is_on() {
+        if !self.recovers() {
             return self.stop(reason);
         }
         if !somebody_is_left {
@@ -205,6 +207,7 @@ impl Room {
     }
 
     pub(super) fn halt(&mut self, now: Time, reason: String, accused: Option<PeerId>) {
+        let at_work = self.plan.as_ref().and_then(RoomPlan::ring);
         let recovering = &mut self.recovering;
         recovering.attempts += 1;
         if recovering.attempts > ATTEMPTS_MAX {
@@ -213,7 +216,7 @@ impl Room {
                 "the ring was put together {times} times and got no further: {reason}"
             ));
         }
-        recovering.note_work(self.plan.as_ref());
+        recovering.note_work(at_work);
         recovering.began.get_or_insert(now);
         recovering.was_paused |= self.state == RoomState::Paused;
         recovering.rest = None;
@@ -431,7 +434,7 @@ impl Room {
         every: u16,
         at_rest: bool,
     ) {
-        let is_head = self.plan.as_ref().and_then(|plan| plan.order.first()) == Some(&from);
+        let is_head = self.ring().and_then(|plan| plan.order.first()) == Some(&from);
         if !is_head || !self.active(from, epoch) {
             return;
         }

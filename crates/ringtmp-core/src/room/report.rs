@@ -31,7 +31,7 @@ impl Room {
             member.report = believed;
         }
         self.report_view_due.get_or_insert(now + REPORT_VIEW_DELAY);
-        if self.plan.as_ref().and_then(|plan| plan.order.first()) == Some(&from)
+        if self.ring().and_then(|plan| plan.order.first()) == Some(&from)
             && self.run.outline.planning == Planning::Measured
         {
             self.move_layers_if_worth_it();
@@ -39,8 +39,13 @@ impl Room {
     }
 
     pub(super) fn traffic(&mut self, from: PeerId, mut links: Vec<LinkTraffic>) {
-        // A peer has at most two neighbours.
-        links.truncate(2);
+        // A peer of a ring has at most two neighbours.
+        let most = if self.is_ring() {
+            2
+        } else {
+            self.parts().len()
+        };
+        links.truncate(most);
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == from) {
             member.links = links;
         }

@@ -9,7 +9,7 @@ impl Room {
     /// nearest after the buddy, so that copies pass few devices. None where nobody else keeps anything.
     pub(super) fn thirds(&self, order: &[PeerId]) -> Vec<Option<StageIndex>> {
         let stages = order.len();
-        if !self.run.outline.replication.is_on() || stages < 3 {
+        if !self.recovers() || stages < 3 {
             return Vec::new();
         }
         let member = |stage: usize| {

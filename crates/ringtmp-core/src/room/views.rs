@@ -56,7 +56,7 @@ impl Room {
         let Some(plan) = &self.plan else {
             return MemberStatus::Waiting;
         };
-        match (&self.state, plan.stage_of(member.peer)) {
+        match (&self.state, plan.order().contains(&member.peer)) {
             (RoomState::Waiting | RoomState::Lacking { .. } | RoomState::Stopped { .. }, _) => {
                 MemberStatus::Waiting
             }
@@ -66,18 +66,18 @@ impl Room {
                 | RoomState::Paused
                 | RoomState::Reconfiguring { .. }
                 | RoomState::Finished,
-                None,
+                false,
             ) => MemberStatus::Spare,
-            (RoomState::WarmingUp | RoomState::Reconfiguring { .. }, Some(_))
+            (RoomState::WarmingUp | RoomState::Reconfiguring { .. }, true)
                 if self.ready.contains(&member.peer) =>
             {
                 MemberStatus::Ready
             }
-            (RoomState::WarmingUp | RoomState::Reconfiguring { .. }, Some(_)) => {
+            (RoomState::WarmingUp | RoomState::Reconfiguring { .. }, true) => {
                 MemberStatus::Preparing
             }
-            (_, Some(_)) if self.done.contains_key(&member.peer) => MemberStatus::Done,
-            (RoomState::Training | RoomState::Paused | RoomState::Finished, Some(_)) => {
+            (_, true) if self.done.contains_key(&member.peer) => MemberStatus::Done,
+            (RoomState::Training | RoomState::Paused | RoomState::Finished, true) => {
                 MemberStatus::Training
             }
         }

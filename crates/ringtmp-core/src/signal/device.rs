@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Computes when the plan gives it layers.
     Participant,
+    /// Serves parameters, and computes no gradients; only where a run's topology has such servers.
+    Server,
     /// Only watches.
     Spectator,
 }

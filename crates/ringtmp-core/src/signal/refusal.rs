@@ -16,6 +16,14 @@ pub enum Refusal {
     /// Who returns is not the member that left.
     #[error("another device is that member of the room: join it anew")]
     NotThatMember,
+    /// A server came where none is wanted.
+    #[error(
+        "the run of room {room} takes no servers of parameters: its devices hold them, or form a ring; join it as a worker"
+    )]
+    NoServerWanted {
+        /// The room.
+        room: RoomCode,
+    },
     /// The room is full.
     #[error("the room is full: it takes {members_max} members")]
     RoomFull {

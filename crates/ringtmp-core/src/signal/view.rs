@@ -1,7 +1,8 @@
 //! A room as its members see it.
 
 use super::{Device, LayerDigest, LinkTraffic, Recovery, Role};
-use crate::ids::{PeerId, RoomCode, Version};
+use crate::ids::{Epoch, PeerId, RoomCode, Version};
+use crate::parameter_server::TeamPlan;
 use crate::plan::Plan;
 use crate::trace::Report;
 use serde::{Deserialize, Serialize};
@@ -50,7 +51,7 @@ pub struct RoomView {
     #[serde(default)]
     pub host: Option<PeerId>,
     /// The plan in force or being prepared.
-    pub plan: Option<Plan>,
+    pub plan: Option<RoomPlan>,
     /// The result, once finished.
     pub result: Option<RunResult>,
     /// How often the ring was put together anew in this run, and how that went: the newest [`super::RECOVERIES_SHOWN_MAX`].
@@ -65,6 +66,62 @@ pub struct RoomView {
     /// Updates between one stable version and the next.
     #[serde(default)]
     pub replicated_every: Option<u16>,
+}
+
+impl RoomView {
+    /// The plan, if it is of a ring.
+    pub fn ring(&self) -> Option<&Plan> {
+        self.plan.as_ref().and_then(RoomPlan::ring)
+    }
+
+    /// The plan, if it is of devices that hold whole models.
+    pub fn team(&self) -> Option<&TeamPlan> {
+        self.plan.as_ref().and_then(RoomPlan::team)
+    }
+}
+
+/// What the devices of a room do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoomPlan {
+    /// Each holds some layers.
+    Ring(Plan),
+    /// Each holds the whole model, or serves parameters.
+    Team(TeamPlan),
+}
+
+impl RoomPlan {
+    /// Of a ring.
+    pub const fn ring(&self) -> Option<&Plan> {
+        match self {
+            Self::Ring(plan) => Some(plan),
+            Self::Team(_) => None,
+        }
+    }
+
+    /// Of devices that hold whole models.
+    pub const fn team(&self) -> Option<&TeamPlan> {
+        match self {
+            Self::Ring(_) => None,
+            Self::Team(plan) => Some(plan),
+        }
+    }
+
+    /// Its version.
+    pub const fn epoch(&self) -> Epoch {
+        match self {
+            Self::Ring(plan) => plan.epoch,
+            Self::Team(plan) => plan.epoch,
+        }
+    }
+
+    /// The devices that have a part in it.
+    pub fn order(&self) -> &[PeerId] {
+        match self {
+            Self::Ring(plan) => &plan.order,
+            Self::Team(plan) => &plan.order,
+        }
+    }
 }
 
 /// One member.

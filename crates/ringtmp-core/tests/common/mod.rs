@@ -40,6 +40,7 @@ pub(crate) fn run(start_at_peers: u16) -> RunDescriptor {
         codec: CodecChoice::default(),
         planning: Planning::Counted,
         replication: Replication::Off,
+        topology: ringtmp_core::parameter_server::Topology::Ring,
     };
     RunDescriptor {
         toml: String::new(),

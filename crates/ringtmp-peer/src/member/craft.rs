@@ -119,6 +119,17 @@ impl Craft {
         }
     }
 
+    /// Goes on with ranges that were held before; what was added up in part is forgotten.
+    pub(super) fn go_on_with(&mut self, mut updater: RangeUpdater) {
+        updater.forget_sums();
+        self.updater = Some(updater);
+    }
+
+    /// The ranges, for who goes on with them.
+    pub(super) fn into_updater(self) -> Option<RangeUpdater> {
+        self.updater
+    }
+
     /// Takes all memory, with the first weights in it.
     pub(super) async fn build(&mut self, executor: Executor) -> Result<(), CraftError> {
         let config = solo::config(&self.run);
@@ -133,8 +144,10 @@ impl Craft {
         }
         if let Some(shard) = self.shard {
             let ranges = self.first_weights(shard, &config)?;
-            let updater = RangeUpdater::new(self.run.optimizer, &ranges, &executor);
-            self.updater = Some(Box::pin(updater).await?);
+            if self.updater.is_none() {
+                let updater = RangeUpdater::new(self.run.optimizer, &ranges, &executor);
+                self.updater = Some(Box::pin(updater).await?);
+            }
         }
         let stage = self.stage.as_ref().map_or(0, Stage::memory_bytes);
         let updater = self.updater.as_ref().map_or(0, RangeUpdater::memory_bytes);
@@ -234,6 +247,12 @@ impl Craft {
                 let own = unpack_vector(&inputs[1])?;
                 sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
                 Ok(Made::Numbers(self.pack(self.layer_of(*range), &sum)?))
+            }
+            Task::Read { range } => {
+                let place = (range.0 - self.first_range) as usize;
+                let updater = self.updater.as_mut().expect("a shard reads");
+                let weights = updater.values(place).await?;
+                Ok(Made::Numbers(self.pack(self.layer_of(*range), &weights)?))
             }
             Task::Count { range, update, .. } => {
                 let place = (range.0 - self.first_range) as usize;

@@ -5,7 +5,7 @@ use futures::channel::mpsc;
 use ringtmp_core::parameter_server::{MemberIndex, Message, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::json::RecordedBy;
-use ringtmp_core::trace::{Activity, Details, Span};
+use ringtmp_core::trace::{Activity, Details, Shares, Span};
 use std::time::Duration;
 
 /// Spans are handed on when there are so many.
@@ -18,12 +18,49 @@ pub struct Spent {
     pub seconds: f64,
     /// With tasks.
     pub busy_seconds: f64,
+    /// Of these, with forward; the rest is with putting weights in, adding and updating.
+    pub forward_seconds: f64,
+    /// Of these, with backward.
+    pub backward_seconds: f64,
     /// Tasks that had a pace to keep.
     pub paced: u64,
     /// Those among them that the machine was too slow for.
     pub late: u64,
     /// Bytes sent since training began.
     pub bytes_sent: u64,
+}
+
+impl Spent {
+    /// A task of this kind took so long.
+    fn takes(&mut self, activity: Activity, seconds: f64) {
+        self.busy_seconds += seconds;
+        match activity {
+            Activity::Forward | Activity::Evaluate => self.forward_seconds += seconds,
+            Activity::BackwardInput | Activity::BackwardWeights => self.backward_seconds += seconds,
+            // Of a member's tasks there is the update left; the others are none.
+            _ => {}
+        }
+    }
+
+    /// How it was spent since an earlier time: what is not computing waits for others, a worker for weights, a server for gradients.
+    pub(super) fn shares_since(&self, earlier: &Self) -> Shares {
+        let seconds = self.seconds - earlier.seconds;
+        let [forward, backward, busy] = [
+            self.forward_seconds - earlier.forward_seconds,
+            self.backward_seconds - earlier.backward_seconds,
+            self.busy_seconds - earlier.busy_seconds,
+        ];
+        // A clock's rounding may let tasks take longer than there is.
+        let whole = seconds.max(busy).max(f64::MIN_POSITIVE);
+        Shares {
+            busy: busy / whole,
+            forward: forward / whole,
+            backward_weights: backward / whole,
+            update: ((busy - forward - backward) / whole).max(0.0),
+            input: 1.0 - busy / whole,
+            ..Shares::default()
+        }
+    }
 }
 
 /// Records tasks, waits and what arrives.
@@ -72,7 +109,8 @@ impl Log {
         };
         span.end = now;
         self.ended = now;
-        self.spent.busy_seconds += now.since(span.start).as_secs_f64();
+        self.spent
+            .takes(span.activity, now.since(span.start).as_secs_f64());
         self.spent.paced += u64::from(late.is_some());
         self.spent.late += u64::from(late == Some(true));
         self.keep(span);
@@ -133,6 +171,16 @@ impl Log {
             bytes_sent,
             ..self.spent
         }
+    }
+
+    /// How it has spent its time until now, the task under way included.
+    pub(super) fn so_far(&self, now: Time) -> Spent {
+        let mut spent = self.spent;
+        if let Some(span) = &self.task {
+            spent.takes(span.activity, now.since(span.start).as_secs_f64());
+        }
+        spent.seconds = now.since(self.began.unwrap_or(now)).as_secs_f64();
+        spent
     }
 
     fn keep(&mut self, span: Span) {

@@ -6,12 +6,21 @@
 
 mod craft;
 mod desk;
+mod job;
 mod log;
+mod opening;
+mod room;
+mod scores;
 mod team;
+mod telling;
 mod workbench;
 
 pub use craft::{CraftError, Learnt, Made};
+use job::job_of;
+pub use job::member_job;
 pub use log::Spent;
+pub(crate) use room::{Brought, RoomMember};
+use team::Word;
 pub use team::{Courier, Team, TeamError, TeamEvent, TeamResult, TeamSettings, Told};
 pub use workbench::Workbench;
 
@@ -25,18 +34,16 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use log::Log;
-use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter};
-use ringtmp_core::codec::CodecChoice;
+use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter, RangeUpdater};
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
 use ringtmp_core::parameter_server::{
-    Event, Frame, Input, Job, Layout, LayoutError, Member, MemberIndex, Message, Output, Polled,
-    RunDigest, Task, Wanted,
+    Clocks, Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, Task,
 };
-use ringtmp_core::signal::{PROTOCOL_VERSION, Signal};
-use ringtmp_core::wire::{Codec, WireError};
+use ringtmp_core::time::Time;
+use ringtmp_core::trace::REPORT_INTERVAL;
+use ringtmp_core::wire::WireError;
 use ringtmp_data::Dataset;
 use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent};
-use sha2::{Digest, Sha256};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,6 +61,10 @@ pub struct MemberSetup {
     pub job: Arc<Job>,
     /// Which of them it is.
     pub me: MemberIndex,
+    /// How links name the members, in their order.
+    pub(crate) peers: Vec<PeerId>,
+    /// The plan that the links are for.
+    pub(crate) epoch: Epoch,
     /// The run's data.
     pub dataset: Arc<Dataset>,
     /// What is to compute.
@@ -70,67 +81,29 @@ pub struct MemberSetup {
     pub memory_bytes: Option<u64>,
     /// Where to put a trace of what it does.
     pub traced: Option<mpsc::Sender<Traced>>,
+    /// Whether the run goes on, and what this server of it holds.
+    pub(crate) goes_on: Option<Held>,
     /// One clock for all members of a process, so that their spans can be compared.
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
-/// Says who does what in a run, by so many members of these speeds (none where all are equal).
-///
-/// # Errors
-///
-/// Why the members cannot share the run.
-///
-/// # Panics
-///
-/// If the run's paradigm is the ring.
-pub fn member_job(run: &Run, members: u16, speeds: &[f64]) -> Result<Job, LayoutError> {
-    let file = &run.file;
-    let exchange = file.exchange().expect("the paradigm is not the ring");
-    let table = &file.parameter_server;
-    let parameters: Vec<u64> = run.layers.iter().map(|layer| layer.parameters).collect();
-    let wanted = Wanted {
-        exchange,
-        placement: table.placement(),
-        shards: table.shards(),
-        members,
-        parameters: &parameters,
-        micro_batches: run.micro_batches(),
-        speeds,
-    };
-    let layout = Layout::new(&wanted)?;
-    let outline = run.descriptor().outline;
-    Ok(Job {
-        run: digest(run, &layout),
-        layout,
-        staleness: table.staleness(),
-        steps: file.steps,
-        // As many as an outline can have.
-        layers: u16::try_from(run.layers.len()).unwrap_or(u16::MAX),
-        codec: match file.codec {
-            CodecChoice::F32 => Codec::F32,
-            // Others are refused by the run file.
-            CodecChoice::F16 | CodecChoice::Int8 | CodecChoice::Auto => Codec::F16,
-        },
-        evaluate_every: file.evaluate_every,
-        evaluation_micro_batches: outline.evaluation_micro_batches,
-    })
+/// What a server holds of a run that goes on; nothing at a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    clocks: Clocks,
+    updater: Option<RangeUpdater>,
 }
 
-/// Of everything that members must have in common.
-fn digest(run: &Run, layout: &Layout) -> RunDigest {
-    let mut hash = Sha256::new();
-    hash.update(PROTOCOL_VERSION.to_le_bytes());
-    hash.update(run.file.to_toml().as_bytes());
-    hash.update(layout.members.to_le_bytes());
-    for share in &layout.shares {
-        hash.update(share.to_le_bytes());
+impl Held {
+    /// Whether there is anything to go on from.
+    pub(crate) fn is_something(&self) -> bool {
+        self.updater.is_some()
     }
-    RunDigest(hash.finalize().into())
 }
 
 /// What the event loop waits for.
 enum Happening {
-    Signal(Option<(MemberIndex, Signal)>),
+    Word(Option<Word>),
     Connector(ConnectorEvent),
     Link(crate::shell::LinkEvent),
     Worked(Box<Worked>),
@@ -147,6 +120,7 @@ struct Worked {
 }
 
 struct Shell {
+    me: MemberIndex,
     member: Member,
     connector: Connector,
     links: Links,
@@ -159,6 +133,10 @@ struct Shell {
     work: Fuse<LocalBoxFuture<'static, Worked>>,
     /// Its part is done, and what it has learnt is to be told.
     finishing: bool,
+    /// How links name the members.
+    peers: Vec<PeerId>,
+    /// When to tell how it does, once it has begun.
+    report_due: Option<Time>,
 }
 
 /// Runs one member until it is stopped, or cannot go on, which the courier is told.
@@ -167,7 +145,6 @@ struct Shell {
 ///
 /// That there is nothing to compute with.
 pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
-    let (job, me) = (setup.job.clone(), setup.me);
     let executor = match Executor::open(setup.executor).await {
         Ok(executor) => executor,
         Err(error) => {
@@ -177,13 +154,30 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
             return Err(error.into());
         }
     };
+    run_seated(setup, executor).await;
+    Ok(())
+}
+
+/// Likewise, with what there is to compute with; gives back what makes links, all of which are closed, and what it held.
+pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Connector, Held) {
+    let (job, me) = (setup.job.clone(), setup.me);
     let mut craft = Craft::new(&setup.run, &job, me, setup.dataset);
     craft.initial = setup.weights;
     craft.operations_per_second = setup.operations_per_second;
     craft.memory_bytes = setup.memory_bytes;
+    let member = match setup.goes_on {
+        None => Member::new(job.clone(), me),
+        Some(held) => {
+            if let Some(updater) = held.updater {
+                craft.go_on_with(updater);
+            }
+            Member::going_on(job.clone(), me, &held.clocks)
+        }
+    };
     let mut shell = Shell {
-        member: Member::new(job.clone(), me),
-        connector: setup.connector.connector(peer_id(me)),
+        me,
+        member,
+        connector: setup.connector.connector(setup.peers[usize::from(me.0)]),
         links: Links::default(),
         desk: Desk::default(),
         courier: setup.courier,
@@ -193,6 +187,8 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
         task: None,
         work: Fuse::terminated(),
         finishing: false,
+        peers: setup.peers,
+        report_due: None,
     };
     for peer in job.layout.links(me) {
         let role = if me < peer {
@@ -202,41 +198,68 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
         };
         shell
             .connector
-            .connect(peer_id(peer), role, Epoch::default());
+            .connect(shell.peer_id(peer), role, setup.epoch);
     }
     shell.build(craft, executor);
     shell.run().await;
-    Ok(())
-}
-
-/// Members as the transport names them.
-fn peer_id(member: MemberIndex) -> PeerId {
-    PeerId(u64::from(member.0))
-}
-
-fn member_of(peer: PeerId) -> MemberIndex {
-    // Links are made to members alone.
-    MemberIndex(u16::try_from(peer.0).unwrap_or(u16::MAX))
+    shell.part().await
 }
 
 impl Shell {
+    /// Members as the transport names them.
+    fn peer_id(&self, member: MemberIndex) -> PeerId {
+        // One for each member of the layout.
+        self.peers[usize::from(member.0)]
+    }
+
+    fn member_of(&self, peer: PeerId) -> MemberIndex {
+        let place = self.peers.iter().position(|other| *other == peer);
+        // Links are made to members alone.
+        let place = place.and_then(|place| u16::try_from(place).ok());
+        MemberIndex(place.unwrap_or(u16::MAX))
+    }
+
+    /// Closes all links, once what is under way is done: what a server holds must be what it has counted.
+    async fn part(mut self) -> (Connector, Held) {
+        if self.craft.is_none() {
+            let worked = (&mut self.work).await;
+            if let Some(input) = self.worked(worked) {
+                self.member.handle(self.clock.now(), input);
+            }
+        }
+        let held = Held {
+            clocks: self.member.clocks(),
+            updater: self.craft.take().and_then(Craft::into_updater),
+        };
+        let layout = &self.member.job().layout;
+        for member in layout.links(self.me) {
+            let peer = self.peer_id(member);
+            self.links.remove(peer);
+            self.connector.disconnect(peer);
+        }
+        (self.connector, held)
+    }
+
     async fn run(&mut self) {
         let mut breath = Breath::new();
         loop {
             let wake = self.drain();
             self.log.waits(self.clock.now(), self.member.is_waiting());
             self.tell_learnt().await;
+            self.tell_how();
             self.courier.flush().await;
             breath.take().await;
-            let wait = wake.map_or(IDLE_WAIT, |due| due.since(self.clock.now()));
+            let due = [wake, self.report_due].into_iter().flatten().min();
+            let wait = due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()));
             let input = match self.next(wait).await {
                 Happening::Stop => break,
-                Happening::Signal(Some((from, signal))) => {
-                    self.connector.deliver(peer_id(from), signal);
+                Happening::Word(Some(Word::Signal(from, signal))) => {
+                    self.connector.deliver(self.peer_id(from), signal);
                     None
                 }
+                Happening::Word(Some(Word::Hold(held))) => Some(Input::Hold(held)),
                 // Who carries messages is gone, and with it the run.
-                Happening::Signal(None) => break,
+                Happening::Word(None) => break,
                 Happening::Connector(event) => self.connector_said(event),
                 Happening::Link(event) => Some(self.link_said(event)),
                 Happening::Worked(worked) => self.worked(*worked),
@@ -262,7 +285,7 @@ impl Shell {
         // In this order: what is urgent and small before what is large.
         futures::select_biased! {
             _ = &mut courier.stop => Happening::Stop,
-            signal = courier.incoming.next() => Happening::Signal(signal),
+            word = courier.incoming.next() => Happening::Word(word),
             event = pin!(connector.next().fuse()) => Happening::Connector(event),
             event = pin!(links.next().fuse()) => Happening::Link(event),
             worked = work => Happening::Worked(Box::new(worked)),
@@ -271,7 +294,7 @@ impl Shell {
     }
 
     /// Does what the member asks for, and says when it wants to be woken.
-    fn drain(&mut self) -> Option<ringtmp_core::time::Time> {
+    fn drain(&mut self) -> Option<Time> {
         loop {
             match self.member.poll_output() {
                 Polled::Wait(wake) => return wake,
@@ -294,7 +317,7 @@ impl Shell {
         let queued = Frame::write(sent, message, bytes)
             .map_err(|error| error.to_string())
             .and_then(|frame| {
-                let queued = self.links.send(peer_id(to), message.lane(), frame);
+                let queued = self.links.send(self.peer_id(to), message.lane(), frame);
                 queued.map_err(|error| error.to_string())
             });
         if let Err(reason) = queued {
@@ -308,6 +331,7 @@ impl Shell {
             Event::Begun => {
                 self.links.count_from_now();
                 self.courier.tell(Told::Begun);
+                self.report_due = Some(self.clock.now() + REPORT_INTERVAL);
             }
             Event::Score(score) => self.courier.tell(Told::Score(score)),
             Event::Refused { from, refusal } => {
@@ -339,6 +363,7 @@ impl Shell {
         let inputs: Vec<Rc<Packed>> = match &task {
             Task::Load { weights } => weights.iter().map(|(_, payload)| *payload).collect(),
             Task::Merge { partial, own, .. } => vec![*partial, *own],
+            Task::Read { .. } => Vec::new(),
             Task::Count { gradient, .. } => vec![*gradient],
             Task::Evaluate { .. }
             | Task::Forward { .. }
@@ -387,7 +412,8 @@ impl Shell {
         let Some(craft) = &self.craft else { return };
         self.finishing = false;
         let bytes = self.links.counts().map(|(_, traffic)| traffic.sent).sum();
-        let spent = self.log.spent(bytes);
+        let (spent, links) = (self.log.spent(bytes), self.links.counts().collect());
+        self.courier.tell(Told::Does { spent, links });
         let told = match craft.learnt().await {
             Ok(learnt) => Told::Finished { spent, learnt },
             Err(error) => Told::Aborted {
@@ -398,26 +424,37 @@ impl Shell {
         self.courier.tell(told);
     }
 
+    /// Once a second: how it spends its time, and what links have moved.
+    fn tell_how(&mut self) {
+        let now = self.clock.now();
+        if self.report_due.is_some_and(|due| now >= due) {
+            self.report_due = Some(now + REPORT_INTERVAL);
+            let links = self.links.counts().collect();
+            let spent = self.log.so_far(now);
+            self.courier.tell(Told::Does { spent, links });
+        }
+    }
+
     fn connector_said(&mut self, event: ConnectorEvent) -> Option<Input> {
         match event {
             ConnectorEvent::Signal { to, signal } => {
-                self.courier.send(member_of(to), signal);
+                self.courier.send(self.member_of(to), signal);
                 None
             }
             ConnectorEvent::Connected { peer, link } => {
                 self.links.add(peer, link);
-                let peer = member_of(peer);
+                let peer = self.member_of(peer);
                 Some(Input::LinkUp { peer })
             }
             ConnectorEvent::Failed { peer, error } => Some(Input::LinkLost {
-                peer: member_of(peer),
+                peer: self.member_of(peer),
                 reason: error.to_string(),
             }),
         }
     }
 
     fn link_said(&mut self, event: crate::shell::LinkEvent) -> Input {
-        let from = member_of(event.peer);
+        let from = self.member_of(event.peer);
         let bytes = match event.frame {
             Ok(bytes) => bytes,
             Err(error) => {

@@ -2,6 +2,7 @@
 
 use super::craft::Learnt;
 use super::log::Spent;
+use super::scores::Scores;
 use super::{MemberSetup, member_job};
 use crate::platform::Clock;
 use crate::run_file::Run;
@@ -10,11 +11,12 @@ use crate::solo::Score as Outcome;
 use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, StreamExt};
 use ringtmp_compute::{ExecutorChoice, Parameter};
-use ringtmp_core::ids::Step;
-use ringtmp_core::parameter_server::{Job, LayoutError, MemberIndex, Score, Sums, WorkerIndex};
+use ringtmp_core::ids::{Epoch, PeerId};
+use ringtmp_core::parameter_server::{Job, LayoutError, MemberIndex, Score, WorkerIndex};
 use ringtmp_core::signal::{LayerDigest, Signal};
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::Dataset;
+use ringtmp_transport::Traffic;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -31,6 +33,13 @@ pub enum Told {
     Begun,
     /// What a worker found.
     Score(Score),
+    /// How it does, once a second.
+    Does {
+        /// How it has spent its time until now.
+        spent: Spent,
+        /// What its links have moved.
+        links: Vec<(PeerId, Traffic)>,
+    },
     /// Its part is done.
     Finished {
         /// How it spent its time.
@@ -47,8 +56,18 @@ pub enum Told {
     },
 }
 
+/// What a member is told.
 #[derive(Debug)]
-enum News {
+pub(crate) enum Word {
+    /// A connection message.
+    Signal(MemberIndex, Signal),
+    /// Whether to begin no new step.
+    Hold(bool),
+}
+
+/// What a member has to say.
+#[derive(Debug)]
+pub(crate) enum News {
     Signal { to: MemberIndex, signal: Signal },
     Told(Told),
 }
@@ -60,11 +79,39 @@ pub struct Courier {
     news: mpsc::Sender<(MemberIndex, News)>,
     /// What the loop has said since it last waited: no more than what one event makes a member say.
     backlog: VecDeque<News>,
-    pub(super) incoming: mpsc::Receiver<(MemberIndex, Signal)>,
+    pub(super) incoming: mpsc::Receiver<Word>,
     pub(super) stop: oneshot::Receiver<()>,
 }
 
+/// The other end of a member's courier.
+#[derive(Debug)]
+pub(crate) struct Post {
+    /// What the member is told.
+    pub(crate) words: mpsc::Sender<Word>,
+    /// Dropped, it stops the member.
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+}
+
 impl Courier {
+    /// That of a member with so many links, and its other end.
+    pub(crate) fn new(
+        me: MemberIndex,
+        links: usize,
+        news: mpsc::Sender<(MemberIndex, News)>,
+    ) -> (Self, Post) {
+        let (words, incoming) = mpsc::channel(SIGNALS_MAX * links.max(1));
+        let (stop, stopped) = oneshot::channel();
+        let courier = Self {
+            me,
+            news,
+            backlog: VecDeque::new(),
+            incoming,
+            stop: stopped,
+        };
+        let stop = Some(stop);
+        (courier, Post { words, stop })
+    }
+
     pub(super) fn send(&mut self, to: MemberIndex, signal: Signal) {
         self.backlog.push_back(News::Signal { to, signal });
     }
@@ -160,12 +207,9 @@ pub enum TeamError {
 pub struct Team {
     job: Arc<Job>,
     news: mpsc::Receiver<(MemberIndex, News)>,
-    signals: Vec<mpsc::Sender<(MemberIndex, Signal)>>,
-    /// Dropped, they stop the members.
-    stops: Vec<oneshot::Sender<()>>,
+    posts: Vec<Post>,
     begun: usize,
-    /// Scores of steps and evaluations of which some are missing: no more than workers drift apart.
-    scores: BTreeMap<(Step, Purpose), Vec<Option<Sums>>>,
+    scores: Scores,
     finished: BTreeMap<MemberIndex, (Spent, Learnt)>,
     result: [Option<Outcome>; 3],
 }
@@ -182,43 +226,38 @@ impl Team {
         let job = Arc::new(member_job(&settings.run, members, &settings.speeds)?);
         let (tell, news) = mpsc::channel(NEWS_MAX);
         let clock = Clock::start();
-        let (mut signals, mut stops, mut setups) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut posts, mut setups) = (Vec::new(), Vec::new());
+        let peers: Vec<PeerId> = (0..u64::from(members)).map(PeerId).collect();
         for (me, connector) in settings.connectors.into_iter().enumerate() {
             // Below the number of members, so that it fits.
             let index = MemberIndex(me as u16);
             let links = job.layout.links(index).len();
-            let (send, incoming) = mpsc::channel(SIGNALS_MAX * links.max(1));
-            let (stop, stopped) = oneshot::channel();
-            signals.push(send);
-            stops.push(stop);
+            let (courier, post) = Courier::new(index, links, tell.clone());
+            posts.push(post);
             setups.push(MemberSetup {
                 run: settings.run.clone(),
                 job: job.clone(),
                 me: index,
+                peers: peers.clone(),
+                epoch: Epoch::default(),
                 dataset: settings.dataset.clone(),
                 executor: settings.executor,
                 connector,
-                courier: Courier {
-                    me: index,
-                    news: tell.clone(),
-                    backlog: VecDeque::new(),
-                    incoming,
-                    stop: stopped,
-                },
+                courier,
                 weights: settings.weights.clone(),
                 operations_per_second: settings.speeds.get(me).copied(),
                 memory_bytes: settings.memory_bytes,
                 traced: settings.traced.clone(),
+                goes_on: None,
                 clock,
             });
         }
         let team = Self {
+            scores: Scores::of(job.layout.workers.len()),
             job,
             news,
-            signals,
-            stops,
+            posts,
             begun: 0,
-            scores: BTreeMap::new(),
             finished: BTreeMap::new(),
             result: [None; 3],
         };
@@ -249,13 +288,13 @@ impl Team {
                 }
             }
         }
-        drop(std::mem::take(&mut self.stops));
+        self.posts.clear();
         self.ended()
     }
 
     fn pass_on(&mut self, from: MemberIndex, to: MemberIndex, signal: Signal) {
-        if let Some(sender) = self.signals.get_mut(usize::from(to.0))
-            && sender.try_send((from, signal)).is_err()
+        if let Some(post) = self.posts.get_mut(usize::from(to.0))
+            && post.words.try_send(Word::Signal(from, signal)).is_err()
         {
             // The connection will not come about, which its ends tell.
             tracing::warn!(to = to.0, "a connection message is lost");
@@ -270,6 +309,7 @@ impl Team {
                 Ok(all.then_some(TeamEvent::Begun))
             }
             Told::Score(score) => Ok(self.score(&score)),
+            Told::Does { .. } => Ok(None),
             Told::Finished { spent, learnt } => {
                 self.finished.insert(from, (spent, learnt));
                 Ok(None)
@@ -289,25 +329,11 @@ impl Team {
         }
     }
 
-    /// Adds up what the workers found, in their order, once all have told.
+    /// What all workers found, once all have told.
     fn score(&mut self, score: &Score) -> Option<TeamEvent> {
-        let key = (score.clock, score.purpose);
-        let workers = self.job.layout.workers.len();
-        let told = self
-            .scores
-            .entry(key)
-            .or_insert_with(|| vec![None; workers]);
-        *told.get_mut(usize::from(score.worker.0))? = Some(score.sums);
-        let all: Option<Vec<Sums>> = told.iter().copied().collect();
-        let sums = all?.into_iter().fold(Sums::default(), Sums::plus);
-        self.scores.remove(&key);
-        let score = Outcome {
-            loss: (sums.loss / sums.labels.max(1) as f64) as f32,
-            accuracy: (sums.right as f64 / sums.of.max(1) as f64) as f32,
-        };
+        let (step, purpose, score) = self.scores.take(score)?;
         let [first, last, held_out] = &mut self.result;
-        let step = key.0.0;
-        Some(match key.1 {
+        Some(match purpose {
             Purpose::Train => {
                 first.get_or_insert(score);
                 *last = Some(score);

@@ -2,7 +2,7 @@
 
 use super::{RunFile, RunFileError};
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::parameter_server::{Exchange, Placement, Staleness};
+use ringtmp_core::parameter_server::{Exchange, Placement, Staleness, Topology};
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::Replication;
 use serde::{Deserialize, Serialize};
@@ -149,13 +149,18 @@ impl RunFile {
         Ok(())
     }
 
-    /// Refuses to be run by a room, whose devices form rings.
-    pub(crate) fn check_for_rooms(&self) -> Result<(), RunFileError> {
-        if self.paradigm == Paradigm::Ring {
-            return Ok(());
+    /// How the devices of a room train it together.
+    pub(crate) fn topology(&self) -> Topology {
+        let table = &self.parameter_server;
+        match self.paradigm {
+            Paradigm::Ring => Topology::Ring,
+            Paradigm::ParameterServer => Topology::ParameterServer {
+                placement: table.placement(),
+                shards: table.shards(),
+                in_step: table.staleness().is_synchronous(),
+            },
+            Paradigm::AllReduce => Topology::AllReduce,
         }
-        let rule = "ring, in a room, yet; train with other paradigms by ringtmp train --peers N";
-        Err(RunFileError::out_of_range("paradigm", self.paradigm, rule))
     }
 }
 
@@ -210,12 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn a_room_refuses_what_it_cannot_run_yet() {
-        let run = check("paradigm = 'all-reduce'").expect("sound");
-        let refused = Run::of(&run.descriptor()).expect_err("no room runs it");
-        assert!(
-            refused.to_string().contains("ringtmp train --peers"),
-            "{refused}"
-        );
+    fn a_room_hears_of_the_paradigm_and_one_that_heard_of_another_is_refused() {
+        for toml in ["paradigm = 'all-reduce'", "paradigm = 'parameter-server'"] {
+            let run = check(toml).expect("sound");
+            let mut descriptor = run.descriptor();
+            assert_ne!(descriptor.outline.topology, Topology::Ring);
+            assert_eq!(Run::of(&descriptor).expect("its own"), run);
+            descriptor.outline.topology = Topology::Ring;
+            let other = Run::of(&descriptor);
+            assert!(matches!(other, Err(RunFileError::Outline)), "{other:?}");
+        }
     }
 }

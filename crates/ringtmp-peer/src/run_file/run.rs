@@ -33,7 +33,6 @@ impl Run {
     /// What is wrong with its file, or with it in a room, or [`RunFileError::Outline`] where the outline does not go with it.
     pub fn of(descriptor: &RunDescriptor) -> Result<Self, RunFileError> {
         let run = RunFile::parse(&descriptor.toml)?.check()?;
-        run.file.check_for_rooms()?;
         if run.outline() == descriptor.outline {
             Ok(run)
         } else {
@@ -75,6 +74,7 @@ impl Run {
             codec: self.file.codec,
             planning: self.file.planning,
             replication: self.file.replicate,
+            topology: self.file.topology(),
         }
     }
 

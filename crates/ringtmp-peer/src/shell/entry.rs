@@ -7,8 +7,9 @@ use super::record::{Record, Traced};
 use super::returning::Door;
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
+use crate::member::{Brought, RoomMember};
 use crate::progress::Progress;
-use crate::run_file::{Run, RunFile};
+use crate::run_file::{Paradigm, Run, RunFile};
 use crate::store::{Store, StoreError};
 use crate::view::{Command, NoticeLevel, ServerState, View};
 use crate::workshop::{Circumstances, OwnSamples, Workshop};
@@ -172,7 +173,8 @@ pub async fn run_over(
     publish(progress.take());
     let result = enter(signalling, setup, &mut progress).await;
     let result = match result {
-        Ok(mut shell) => shell.run(commands, &mut progress, &mut publish).await,
+        Ok(Entered::Ring(mut shell)) => shell.run(commands, &mut progress, &mut publish).await,
+        Ok(Entered::Team(mut member)) => member.run(commands, &mut progress, &mut publish).await,
         Err(error) => Err(error),
     };
     if let Err(error) = &result {
@@ -180,6 +182,14 @@ pub async fn run_over(
     }
     publish(progress.take());
     result
+}
+
+/// A peer in its room.
+enum Entered {
+    /// Devices hold some layers each.
+    Ring(Box<Shell>),
+    /// Devices hold whole models.
+    Team(Box<RoomMember>),
 }
 
 fn device(name: &str, executor: Option<&Executor>, own: &Own) -> Device {
@@ -208,9 +218,9 @@ async fn enter(
     mut signalling: Signalling,
     setup: Setup,
     progress: &mut Progress,
-) -> Result<Shell, PeerError> {
+) -> Result<Entered, PeerError> {
     let executor = match setup.role {
-        Role::Participant => Some(open_executor(setup.executor, progress).await?),
+        Role::Participant | Role::Server => Some(open_executor(setup.executor, progress).await?),
         Role::Spectator => None,
     };
     let device = device(&setup.name, executor.as_ref(), &setup.own);
@@ -244,13 +254,29 @@ async fn enter(
     };
     let own = setup.own;
     let place = own.place(&setup.server);
-    let fresh = Fresh::new(&run);
+    let connector = setup.connector.connector(me);
     let circumstances = Circumstances {
         executor: setup.executor,
         operations_per_second: own.operations_per_second,
         medium_bytes_per_second: own.medium_bytes_per_second,
         memory_bytes: own.memory_bytes,
     };
+    if run.file.paradigm != Paradigm::Ring {
+        if setup.role == Role::Participant && own.samples != OwnSamples::Share {
+            return Err(PeerError::OwnSamples);
+        }
+        let brought = Brought {
+            executor,
+            place,
+            initial: own.weights,
+            weights: setup.weights,
+            traced: own.traced,
+            circumstances,
+        };
+        let member = RoomMember::new(me, setup.role, run, signalling, connector, brought);
+        return Ok(Entered::Team(Box::new(member)));
+    }
+    let fresh = Fresh::new(&run);
     let (samples, initial) = (own.samples, own.weights);
     let keep = own.keep.filter(|_| setup.role == Role::Participant);
     let disk = keep.map_or_else(Disk::none, |keep| Disk::of(keep, id, run.clone()));
@@ -266,12 +292,11 @@ async fn enter(
         )
     });
     let record = Record::new(me, setup.name, own.traced);
-    let connector = setup.connector.connector(me);
     let mut shell = Shell::new(
         signalling, door, connector, workshop, record, fresh, welcome,
     );
     shell.use_disk(disk);
-    Ok(shell)
+    Ok(Entered::Ring(Box::new(shell)))
 }
 
 /// The room to enter, which is opened first where it is a new one.
@@ -284,7 +309,6 @@ async fn room(
         Entry::Join(room) => Ok(room),
         Entry::Create(file) => {
             let run = file.check()?;
-            run.file.check_for_rooms()?;
             create(signalling, &run, None).await
         }
         Entry::Resume { id, peers } => {
@@ -355,6 +379,7 @@ fn unexpected(message: &ServerMessage) -> PeerError {
         ServerMessage::Room { .. } => "room",
         ServerMessage::Signal { .. } => "signal",
         ServerMessage::Prepare { .. } => "prepare",
+        ServerMessage::PrepareTeam { .. } => "prepare team",
         ServerMessage::Commit { .. } => "commit",
         ServerMessage::Halt { .. } => "halt",
         ServerMessage::Rest { .. } => "rest",

@@ -30,7 +30,8 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 pub(crate) use links::{LinkEvent, Links};
-use parting::{ask, is_released, sent_away};
+pub(crate) use parting::ask;
+use parting::{is_released, sent_away};
 use record::Record;
 use returning::{Door, WayBack};
 use ringtmp_compute::Executor;
@@ -46,7 +47,7 @@ use std::time::Duration;
 use work::Worked;
 
 /// The view is published at most this often.
-const VIEW_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const VIEW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long to wait where nothing is due: any length would do.
 const IDLE_WAIT: Duration = Duration::from_secs(60);

@@ -104,7 +104,7 @@ pub(super) fn sent_away(message: &Result<ServerMessage, SignallingError>) -> Opt
 }
 
 /// What the room is asked for by a command, if it is the room that is asked.
-pub(super) fn ask(command: &Command) -> Option<ClientMessage> {
+pub(crate) fn ask(command: &Command) -> Option<ClientMessage> {
     match command {
         Command::Start => Some(ClientMessage::Start),
         Command::HandOn => Some(ClientMessage::HandOn),

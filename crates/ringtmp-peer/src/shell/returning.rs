@@ -143,7 +143,8 @@ impl Shell {
         let (device, has_data) = (device.clone(), *has_data);
         let back = self.node.returning(device, has_data, progress.points())?;
         Some(match role {
-            Role::Participant => ClientMessage::Return(Box::new(back)),
+            // (A ring lets no servers in.)
+            Role::Participant | Role::Server => ClientMessage::Return(Box::new(back)),
             Role::Spectator => ClientMessage::Join {
                 protocol: PROTOCOL_VERSION,
                 room: back.room,
@@ -181,6 +182,7 @@ impl Shell {
             }
             Refusal::NoSuchRoom { .. }
             | Refusal::RoomFull { .. }
+            | Refusal::NoServerWanted { .. }
             | Refusal::ServerFull { .. }
             | Refusal::OnlyHost { .. }
             | Refusal::NoHost

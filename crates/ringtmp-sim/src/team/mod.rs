@@ -250,6 +250,7 @@ impl TeamCompute for HashTeam {
                 }
                 TeamMade::Gradients(gradients)
             }
+            Task::Read { .. } => unreachable!("no simulated team goes on after a loss"),
             Task::Merge { .. } => TeamMade::Numbers(mix(inputs[0], inputs[1])),
             Task::Count { range, update, .. } => {
                 let place = range.0 as usize;
@@ -283,6 +284,7 @@ fn payloads(task: &Task) -> Vec<PayloadId> {
         Task::Merge { partial, own, .. } => vec![*partial, *own],
         Task::Count { gradient, .. } => vec![*gradient],
         Task::Evaluate { .. }
+        | Task::Read { .. }
         | Task::Forward { .. }
         | Task::Backward { .. }
         | Task::BackwardLayer { .. } => Vec::new(),

@@ -108,7 +108,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 self.state = RoomState::Stopped { reason };
             }
             ServerMessage::Prepare { plan } => self.planned(server, plan),
-            ServerMessage::Room { .. }
+            // Teams have a simulator of their own.
+            ServerMessage::PrepareTeam { .. }
+            | ServerMessage::Room { .. }
             | ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }
@@ -148,7 +150,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     /// A newer server goes on with the plan of the one before it.
     fn takes_over(&mut self, server: usize, room: &RoomView) {
         let at_work = self.plan.as_ref().map(|(plan, _)| plan.epoch);
-        let goes_on = room.plan.as_ref().map(|plan| plan.epoch) == at_work;
+        let goes_on = room.ring().map(|plan| plan.epoch) == at_work;
         if server > self.speaker && goes_on && at_work.is_some() {
             self.speaker = server;
         }

@@ -80,6 +80,7 @@ fn scenario(outline: &RunOutline, plan: &Plan, devices: &[Emulated]) -> Result<S
             planning: Planning::Counted,
             // What copying costs is no part of what the schedule promises.
             replication: Replication::Off,
+            topology: ringtmp_core::parameter_server::Topology::Ring,
             ..outline.clone()
         },
         devices: stages.iter().zip(devices).map(spec).collect(),

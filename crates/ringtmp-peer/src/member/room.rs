@@ -1,0 +1,403 @@
+//! A device in a room whose devices hold whole models: the room's plan makes it a member, which [`run_seated`] drives.
+//!
+//! ```text
+//!   room ── PrepareTeam, signals, pause ──▶ RoomMember ── words ──▶ member
+//!        ◀── Ready, Progress, Report, Done ──          ◀── news ───
+//! ```
+
+use super::opening::{Free, Opening};
+use super::scores::Scores;
+use super::team::{News, Post, Word};
+use super::{Courier, Held, Spent, job_of};
+use crate::datasets::DataPlace;
+use crate::error::PeerError;
+use crate::measure::{self, Hurry};
+use crate::platform::{Clock, sleep};
+use crate::progress::Progress;
+use crate::run_file::Run;
+use crate::shell::{Traced, VIEW_INTERVAL, ask};
+use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
+use crate::workshop::Circumstances;
+use futures::StreamExt;
+use futures::channel::mpsc;
+use futures::future::{Fuse, FutureExt, LocalBoxFuture};
+use ringtmp_compute::{Executor, Parameter};
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::node::Event;
+use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
+use ringtmp_core::profile::{Planning, Profile};
+use ringtmp_core::signal::{
+    ClientMessage, LinkTraffic, Point, Role, RoomState, RoomView, ServerMessage, Signal,
+};
+use ringtmp_core::time::Time;
+use ringtmp_transport::{Connector, Signalling, SignallingError};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// News of a member that wait for its room; the member waits when they are too many.
+const NEWS_MAX: usize = 256;
+
+/// How long to wait where nothing is due: any length would do.
+const IDLE_WAIT: Duration = Duration::from_secs(60);
+
+/// What a device brings along into such a room.
+pub(crate) struct Brought {
+    /// What computes; none of who only watches.
+    pub(crate) executor: Option<Executor>,
+    /// Where the run's data is.
+    pub(crate) place: DataPlace,
+    /// Weights to begin from, instead of those that the seed gives.
+    pub(crate) initial: Option<Arc<[Parameter]>>,
+    /// Where to put what was learnt.
+    pub(crate) weights: Option<mpsc::Sender<Vec<Parameter>>>,
+    /// Where to put a trace.
+    pub(crate) traced: Option<mpsc::Sender<Traced>>,
+    /// What is known of the device.
+    pub(crate) circumstances: Circumstances,
+}
+
+/// A part in a plan.
+pub(super) struct Seat {
+    pub(super) plan: TeamPlan,
+    pub(super) job: Arc<Job>,
+    post: Post,
+    news: mpsc::Receiver<(MemberIndex, News)>,
+    run: Fuse<LocalBoxFuture<'static, Free>>,
+    pub(super) scores: Scores,
+    pub(super) points: Vec<Point>,
+    pub(super) points_due: Time,
+    pub(super) spent: Spent,
+    pub(super) links: Vec<LinkTraffic>,
+}
+
+/// What the event loop waits for.
+enum Happening {
+    Server(Box<Result<ServerMessage, SignallingError>>),
+    /// None when the user's side is gone.
+    Command(Option<Command>),
+    News(News),
+    /// A member has ended, and its links are closed.
+    Free(Free),
+    Measured(Option<Profile>),
+    Time,
+}
+
+/// What came of something that happened.
+pub(super) type Goes = Result<Going, PeerError>;
+
+/// Whether to stay in the room.
+#[derive(PartialEq, Eq)]
+pub(super) enum Going {
+    On,
+    Away,
+}
+
+/// A device in its room.
+pub(crate) struct RoomMember {
+    pub(super) me: PeerId,
+    run: Run,
+    pub(super) signalling: Signalling,
+    pub(super) brought: Brought,
+    pub(super) clock: Clock,
+    /// While no member has it.
+    free: Option<Free>,
+    pub(super) seat: Option<Seat>,
+    measuring: Fuse<LocalBoxFuture<'static, Option<Profile>>>,
+    /// Ends a measurement that a plan has overtaken.
+    hurry: Hurry,
+    view_due: Time,
+}
+
+impl RoomMember {
+    pub(crate) fn new(
+        me: PeerId,
+        role: Role,
+        run: Run,
+        signalling: Signalling,
+        connector: Connector,
+        brought: Brought,
+    ) -> Self {
+        let (clock, hurry) = (Clock::start(), Hurry::default());
+        let measures = role == Role::Participant && run.file.planning == Planning::Measured;
+        let measuring = match &brought.executor {
+            Some(executor) if measures => {
+                let (run, executor, hurry) = (run.clone(), executor.clone(), hurry.clone());
+                let circumstances = brought.circumstances;
+                let measuring = async move {
+                    measure::profile(&run, &executor, circumstances, clock, &hurry).await
+                };
+                measuring.boxed_local().fuse()
+            }
+            Some(_) | None => Fuse::terminated(),
+        };
+        Self {
+            me,
+            run,
+            signalling,
+            brought,
+            clock,
+            free: Some(Free {
+                connector,
+                dataset: None,
+                held: Held::default(),
+            }),
+            seat: None,
+            measuring,
+            hurry,
+            view_due: Time::ZERO,
+        }
+    }
+
+    /// Takes part until its user leaves or the server is gone.
+    ///
+    /// # Errors
+    ///
+    /// Why it had to end.
+    pub(crate) async fn run(
+        &mut self,
+        mut commands: mpsc::Receiver<Command>,
+        progress: &mut Progress,
+        publish: &mut impl FnMut(View),
+    ) -> Result<(), PeerError> {
+        loop {
+            self.show(progress, publish);
+            self.tell_points(false)?;
+            let wait = self.wait(progress);
+            let going = match self.next(&mut commands, wait).await {
+                Happening::Server(message) => self.heard(*message, progress)?,
+                Happening::Command(command) => self.obey(command, progress)?,
+                Happening::News(news) => self.news(news, progress)?,
+                Happening::Free(free) => {
+                    (self.free, self.seat) = (Some(free), None);
+                    Going::On
+                }
+                Happening::Measured(profile) => {
+                    if let Some(profile) = profile {
+                        self.signalling.send(&ClientMessage::Profile { profile })?;
+                    }
+                    Going::On
+                }
+                Happening::Time => Going::On,
+            };
+            if going == Going::Away {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for one thing to happen. Dropping the others' futures loses nothing.
+    async fn next(&mut self, commands: &mut mpsc::Receiver<Command>, wait: Duration) -> Happening {
+        let Self {
+            signalling,
+            seat,
+            measuring,
+            ..
+        } = self;
+        let seated = async {
+            let Some(seat) = seat else {
+                return std::future::pending().await;
+            };
+            let mut run = &mut seat.run;
+            futures::select_biased! {
+                news = seat.news.select_next_some() => Happening::News(news.1),
+                free = run => Happening::Free(free),
+            }
+        };
+        let mut measuring = measuring;
+        // In this order: what is urgent and small before what is large.
+        futures::select_biased! {
+            command = commands.next() => Happening::Command(command),
+            message = pin!(signalling.receive().fuse()) => Happening::Server(Box::new(message)),
+            seated = pin!(seated.fuse()) => seated,
+            profile = measuring => Happening::Measured(profile),
+            () = pin!(sleep(wait).fuse()) => Happening::Time,
+        }
+    }
+
+    fn show(&mut self, progress: &mut Progress, publish: &mut impl FnMut(View)) {
+        let now = self.clock.now();
+        if progress.has_changed() && now >= self.view_due {
+            self.view_due = now + VIEW_INTERVAL;
+            publish(progress.take());
+        }
+    }
+
+    fn wait(&self, progress: &Progress) -> Duration {
+        let view = progress.has_changed().then_some(self.view_due);
+        let seat = self.seat.as_ref().filter(|seat| !seat.points.is_empty());
+        let points = seat.map(|seat| seat.points_due);
+        let due = [view, points].into_iter().flatten().min();
+        due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()))
+    }
+
+    fn heard(
+        &mut self,
+        message: Result<ServerMessage, SignallingError>,
+        progress: &mut Progress,
+    ) -> Goes {
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => {
+                progress.server(ServerState::Lost {
+                    reason: error.to_string(),
+                    comes_back: false,
+                });
+                return Err(error.into());
+            }
+        };
+        progress.heard(&message);
+        match message {
+            ServerMessage::PrepareTeam { plan } => self.take_seat(plan, progress)?,
+            ServerMessage::Signal { from, signal } => self.deliver(from, signal),
+            ServerMessage::Room { room } => self.follow(&room),
+            ServerMessage::Progress { points } => progress.event(&Event::Points(points)),
+            ServerMessage::AreYouThere { epoch } => {
+                self.signalling.send(&ClientMessage::Here { epoch })?;
+            }
+            ServerMessage::Kicked { by } => {
+                self.stand_up();
+                return Err(PeerError::Kicked(by));
+            }
+            ServerMessage::Released => {
+                self.stand_up();
+                return Ok(Going::Away);
+            }
+            // The view shows it, or it is of rings alone.
+            ServerMessage::Created { .. }
+            | ServerMessage::Welcome { .. }
+            | ServerMessage::Prepare { .. }
+            | ServerMessage::Commit { .. }
+            | ServerMessage::Halt { .. }
+            | ServerMessage::Rest { .. }
+            | ServerMessage::Doubt { .. }
+            | ServerMessage::Answers { .. }
+            | ServerMessage::Clock { .. }
+            | ServerMessage::Host { .. }
+            | ServerMessage::Refused { .. } => {}
+        }
+        Ok(Going::On)
+    }
+
+    fn obey(&mut self, command: Option<Command>, progress: &mut Progress) -> Goes {
+        match &command {
+            Some(Command::TrainOn { .. }) => {
+                let text = "This drawing is not trained on: only rings of devices take drawings.";
+                progress.notice(NoticeLevel::Warning, text.to_owned(), "");
+            }
+            Some(Command::LoseGpu) => {
+                if let Some(executor) = &self.brought.executor {
+                    executor.lose();
+                }
+            }
+            Some(Command::Leave) | None => {
+                self.stand_up();
+                if let Err(error) = self.signalling.send(&ClientMessage::Leave) {
+                    tracing::debug!(%error, "the server was gone before we left");
+                }
+                return Ok(Going::Away);
+            }
+            Some(_) => {}
+        }
+        if let Some(message) = command.as_ref().and_then(ask) {
+            self.signalling.send(&message)?;
+        }
+        Ok(Going::On)
+    }
+
+    fn deliver(&mut self, from: PeerId, signal: Signal) {
+        if let Some(seat) = &mut self.seat
+            && seat.plan.epoch == signal.epoch()
+            && let Some(from) = seat.plan.member_of(from)
+            && seat
+                .post
+                .words
+                .try_send(Word::Signal(from, signal))
+                .is_err()
+        {
+            // The connection will not come about, which its ends tell.
+            tracing::warn!("a connection message is lost");
+        }
+    }
+
+    /// The room has changed: whether training goes on, and whether a new step may begin.
+    fn follow(&mut self, room: &RoomView) {
+        let without = |plan: &TeamPlan| plan.member_of(self.me).is_none();
+        if room.team().is_some_and(without) {
+            return self.stand_up();
+        }
+        let held = match room.state {
+            RoomState::WarmingUp | RoomState::Training | RoomState::Reconfiguring { .. } => false,
+            RoomState::Paused => true,
+            RoomState::Waiting
+            | RoomState::Lacking { .. }
+            | RoomState::Finished
+            | RoomState::Stopped { .. } => return self.stand_up(),
+        };
+        if let Some(seat) = &mut self.seat {
+            // A member whose queue is full is not there yet to hold anything, or has ended.
+            let _unheard = seat.post.words.try_send(Word::Hold(held));
+        }
+    }
+
+    /// Ends this device's part; what it leaves comes as [`Happening::Free`].
+    fn stand_up(&mut self) {
+        if let Some(seat) = &mut self.seat {
+            seat.post.stop = None;
+        }
+    }
+
+    /// A plan: this device's part in it, after that in any older one.
+    fn take_seat(&mut self, plan: TeamPlan, progress: &mut Progress) -> Result<(), PeerError> {
+        self.hurry.up();
+        self.stand_up();
+        let (Some(me), Some(executor)) = (plan.member_of(self.me), self.brought.executor.clone())
+        else {
+            return Ok(());
+        };
+        let epoch = plan.epoch;
+        let parameters: Vec<u64> = self.run.layers.iter().map(|it| it.parameters).collect();
+        let layout = match plan.layout(&parameters, self.run.micro_batches()) {
+            Ok(layout) => layout,
+            Err(error) => return self.fail(epoch, error.to_string(), None),
+        };
+        let job = Arc::new(job_of(&self.run, layout));
+        let links = job.layout.links(me);
+        for member in &links {
+            progress.link(plan.order[usize::from(member.0)], LinkState::Connecting);
+        }
+        let (tell, news) = mpsc::channel(NEWS_MAX);
+        let (courier, post) = Courier::new(me, links.len(), tell.clone());
+        let free = match (self.free.take(), self.seat.take()) {
+            (Some(free), _) => std::future::ready(free).boxed_local(),
+            (None, Some(seat)) => seat.run.boxed_local(),
+            (None, None) => unreachable!("what makes links is free, or somebody has it"),
+        };
+        let open = Opening {
+            run: self.run.clone(),
+            job: job.clone(),
+            me,
+            plan: plan.clone(),
+            place: self.brought.place.clone(),
+            courier,
+            tell,
+            initial: self.brought.initial.clone(),
+            traced: self.brought.traced.clone(),
+            circumstances: self.brought.circumstances,
+            clock: self.clock,
+        };
+        self.seat = Some(Seat {
+            run: open.run(executor, free).boxed_local().fuse(),
+            scores: Scores::of(job.layout.workers.len()),
+            plan,
+            job,
+            post,
+            news,
+            points: Vec::new(),
+            points_due: Time::ZERO,
+            spent: Spent::default(),
+            links: Vec::new(),
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! Tabs that train on whole models, with a native server of the parameters.
+
+use super::{JOIN_MAX, RUN_MAX, view};
+use anyhow::{Context, Result, ensure};
+use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::profile::Planning;
+use ringtmp_core::signal::{DeviceKind, LayerDigest, Role};
+use ringtmp_peer::{Paradigm, RunFile};
+use ringtmp_tests::ring::{Over, RingDevice, train_ring};
+use ringtmp_tests::{BrowserKind, NativePeer, Theatre};
+
+const STEPS: u32 = 30;
+
+/// A server and two workers.
+const DEVICES: u16 = 3;
+
+fn run() -> RunFile {
+    RunFile {
+        paradigm: Paradigm::ParameterServer,
+        steps: STEPS,
+        batch: 64,
+        micro_batch: 8,
+        codec: CodecChoice::F32,
+        evaluation_samples: 100,
+        start_at_peers: DEVICES,
+        // Shares that do not depend on the machine's load.
+        planning: Planning::Counted,
+        ..RunFile::default()
+    }
+}
+
+/// What native devices end with.
+async fn native() -> Vec<LayerDigest> {
+    let device = |role| RingDevice {
+        role,
+        ..ringtmp_peer::ExecutorChoice::Cpu.into()
+    };
+    let roles = [Role::Server, Role::Participant, Role::Participant];
+    let trained = train_ring(run(), &roles.map(device), Over::Loopback { seed: 1 }).await;
+    trained.result.digests
+}
+
+#[tokio::test]
+async fn two_tabs_train_with_a_native_parameter_server_to_the_weights_of_native_devices()
+-> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let mut server = NativePeer::open_as_server(&theatre.url(""), run())?;
+    let room = server.room(JOIN_MAX).await?;
+    let mut tabs = Vec::new();
+    for _ in 1..DEVICES {
+        let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+        tabs.push(browser.tab(&address).await?);
+    }
+    let mut results = Vec::new();
+    for tab in &tabs {
+        results.push(tab.finished(RUN_MAX).await?);
+        let text = tab.text().await?;
+        ensure!(text.contains("the whole model"), "the page says {text}");
+        ensure!(
+            text.contains("server of all parameters"),
+            "the page says {text}"
+        );
+        let drawing = tab
+            .execute("return document.querySelectorAll('.ring .link').length")
+            .await?;
+        ensure!(drawing == 0, "{drawing} links of a ring are drawn");
+        let view = view(tab).await?;
+        let shown = view.room.context("the page is in a room")?;
+        let plan = shown.team().context("a plan of whole models")?;
+        let me = view.me.context("it has an id")?;
+        ensure!(plan.works(me) && !plan.serves(me), "a tab works");
+        ensure!(plan.share_of(me) == Some(4), "the plan is {plan:?}");
+        ensure!(view.links.len() == 1, "linked to the server alone");
+        let native = |peer| {
+            let mut members = shown.members.iter();
+            members.any(|member| member.peer == peer && member.device.kind == DeviceKind::Native)
+        };
+        ensure!(
+            plan.collector().is_some_and(native),
+            "a native device serves"
+        );
+    }
+    let result = results.pop().context("there are tabs")?;
+    ensure!(results.iter().all(|other| *other == result), "as the other");
+    ensure!(result.steps == STEPS);
+    let (first, last) = (result.loss_first, result.loss_last);
+    ensure!(
+        first
+            .zip(last)
+            .is_some_and(|(first, last)| last < first - 0.1),
+        "the loss went from {first:?} to {last:?}"
+    );
+    ensure!(
+        result.digests == native().await,
+        "tabs compute something else"
+    );
+    server.leave()
+}
