@@ -225,7 +225,12 @@ async fn enter(
     };
     let device = device(&setup.name, executor.as_ref(), &setup.own);
     progress.set_device(device.clone());
-    let room = room(&mut signalling, setup.entry, setup.own.keep.as_ref()).await?;
+    let room = room(
+        &mut signalling,
+        setup.entry.clone(),
+        setup.own.keep.as_ref(),
+    )
+    .await?;
     let has_data = setup.role == Role::Participant && setup.own.samples != OwnSamples::None;
     signalling.send(&ClientMessage::Join {
         protocol: PROTOCOL_VERSION,
@@ -252,30 +257,14 @@ async fn enter(
         device,
         has_data,
     };
+    if run.file.paradigm != Paradigm::Ring {
+        let member = member_of_team(me, run, signalling, executor, setup)?;
+        return Ok(Entered::Team(Box::new(member)));
+    }
+    let circumstances = circumstances(setup.executor, &setup.own);
     let own = setup.own;
     let place = own.place(&setup.server);
     let connector = setup.connector.connector(me);
-    let circumstances = Circumstances {
-        executor: setup.executor,
-        operations_per_second: own.operations_per_second,
-        medium_bytes_per_second: own.medium_bytes_per_second,
-        memory_bytes: own.memory_bytes,
-    };
-    if run.file.paradigm != Paradigm::Ring {
-        if setup.role == Role::Participant && own.samples != OwnSamples::Share {
-            return Err(PeerError::OwnSamples);
-        }
-        let brought = Brought {
-            executor,
-            place,
-            initial: own.weights,
-            weights: setup.weights,
-            traced: own.traced,
-            circumstances,
-        };
-        let member = RoomMember::new(me, setup.role, run, signalling, connector, brought);
-        return Ok(Entered::Team(Box::new(member)));
-    }
     let fresh = Fresh::new(&run);
     let (samples, initial) = (own.samples, own.weights);
     let keep = own.keep.filter(|_| setup.role == Role::Participant);
@@ -297,6 +286,44 @@ async fn enter(
     );
     shell.use_disk(disk);
     Ok(Entered::Ring(Box::new(shell)))
+}
+
+/// What is known of this device without measuring it.
+fn circumstances(executor: ExecutorChoice, own: &Own) -> Circumstances {
+    Circumstances {
+        executor,
+        operations_per_second: own.operations_per_second,
+        medium_bytes_per_second: own.medium_bytes_per_second,
+        memory_bytes: own.memory_bytes,
+    }
+}
+
+/// A device in a room whose devices hold whole models.
+fn member_of_team(
+    me: PeerId,
+    run: Run,
+    signalling: Signalling,
+    executor: Option<Executor>,
+    setup: Setup,
+) -> Result<RoomMember, PeerError> {
+    let circumstances = circumstances(setup.executor, &setup.own);
+    let own = setup.own;
+    if setup.role == Role::Participant && own.samples != OwnSamples::Share {
+        return Err(PeerError::OwnSamples);
+    }
+    let brought = Brought {
+        executor,
+        place: own.place(&setup.server),
+        initial: own.weights,
+        weights: setup.weights,
+        traced: own.traced,
+        circumstances,
+    };
+    let connector = setup.connector.connector(me);
+    let role = setup.role;
+    Ok(RoomMember::new(
+        me, role, run, signalling, connector, brought,
+    ))
 }
 
 /// The room to enter, which is opened first where it is a new one.
