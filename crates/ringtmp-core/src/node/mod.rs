@@ -312,7 +312,6 @@ impl Node {
             ServerMessage::Progress { points } => {
                 self.output.push_back(Output::Event(Event::Points(points)));
             }
-            // A node is of a ring: what holds whole models is no node.
             ServerMessage::PrepareTeam { .. }
             | ServerMessage::Created { .. }
             | ServerMessage::Host { .. }

@@ -243,12 +243,7 @@ async fn enter(
     if let Some(token) = setup.own.host_token {
         signalling.send(&ClientMessage::Claim { token })?;
     }
-    let (me, run, id) = match &welcome {
-        ServerMessage::Welcome {
-            peer, run, room, ..
-        } => (*peer, Run::of(run)?, run.resumes.unwrap_or(room.code)),
-        other => return Err(unexpected(other)),
-    };
+    let (me, run, id) = welcomed(&welcome)?;
     progress.heard(&welcome);
     progress.run(&run);
     let door = Door {
@@ -286,6 +281,16 @@ async fn enter(
     );
     shell.use_disk(disk);
     Ok(Entered::Ring(Box::new(shell)))
+}
+
+/// Who this peer is, which run its room has, and under which code that began.
+fn welcomed(welcome: &ServerMessage) -> Result<(PeerId, Run, RoomCode), PeerError> {
+    match welcome {
+        ServerMessage::Welcome {
+            peer, run, room, ..
+        } => Ok((*peer, Run::of(run)?, run.resumes.unwrap_or(room.code))),
+        other => Err(unexpected(other)),
+    }
 }
 
 /// What is known of this device without measuring it.
