@@ -255,7 +255,7 @@ pub async fn cut_off(
         for _ in 0..TABS {
             browsers.push(theatre.open_browser().await?);
         }
-        let path = format!("/r/{room}?executor=cpu");
+        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
         let [alone, others @ ..] = &browsers[..] else {
             bail!("a ring has a tab");
         };
@@ -266,7 +266,8 @@ pub async fn cut_off(
         let tab = alone.tab("about:blank").await?;
         relay.prepare(&tab).await?;
         let server = relay.stands_for_server(theatre.address()).await?;
-        tab.goto(&format!("http://{server}{path}")).await?;
+        let through = address.replace(&theatre.address().to_string(), &server.to_string());
+        tab.goto(&through).await?;
         let goes_on = async {
             let is_time = |view: &View| {
                 let room = view.room.as_ref();

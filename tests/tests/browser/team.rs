@@ -51,7 +51,7 @@ async fn two_tabs_train_with_a_native_parameter_server_to_the_weights_of_native_
     let room = server.room(JOIN_MAX).await?;
     let mut tabs = Vec::new();
     for _ in 1..DEVICES {
-        let address = theatre.url(&format!("/r/{room}?executor=cpu"));
+        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
         tabs.push(browser.tab(&address).await?);
     }
     let mut results = Vec::new();
