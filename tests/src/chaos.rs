@@ -261,7 +261,7 @@ pub async fn cut_off(
         };
         let mut tabs = Vec::new();
         for browser in others {
-            tabs.push(browser.tab(&theatre.joining(&path)).await?);
+            tabs.push(browser.tab(&address).await?);
         }
         let tab = alone.tab("about:blank").await?;
         relay.prepare(&tab).await?;
