@@ -13,7 +13,7 @@ pub struct Fault {
     pub what: FaultKind,
 }
 
-/// What goes wrong. Devices are named by their places in [`Scenario::devices`].
+/// What goes wrong. Devices are named by their places in [`Scenario::devices`](crate::Scenario::devices).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
