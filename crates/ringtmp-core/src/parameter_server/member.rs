@@ -48,6 +48,9 @@ pub struct Member {
     chain: Option<Chain>,
     /// At one member alone.
     collector: Option<Collector>,
+    /// Scores to pass on, which came before all links were there: one of a worker, since nobody goes on to a second step before this
+    /// member has had its part in the first.
+    early: Vec<Score>,
     running: Option<Work>,
 }
 
@@ -64,6 +67,7 @@ impl Member {
             shard: layout.shard_at(me).map(|shard| Shard::new(&job, shard)),
             chain: (layout.exchange == Exchange::AllReduce).then(|| Chain::new(&job)),
             collector: (layout.collector() == me).then(|| Collector::new(&job)),
+            early: Vec::new(),
             running: None,
             desk: Desk {
                 job: job.clone(),
@@ -278,15 +282,19 @@ impl Member {
             Exchange::AllReduce => whose.is_some(),
         };
         let job = desk.job.clone();
+        let early = self.phase == Phase::Preparing;
         let taken = match &mut self.collector {
             _ if !expected => false,
             Some(collector) => collector.take(&score, &job),
+            None if early => self.early.len() < job.layout.workers.len(),
             None => self.chain.is_some(),
         };
         if !taken {
             self.blame(from, Fault::Score);
         } else if self.collector.is_some() {
             desk.event(Event::Score(score));
+        } else if early {
+            self.early.push(score);
         } else {
             desk.say(job.layout.successor(desk.me), Message::Score(score));
         }
@@ -329,8 +337,7 @@ impl Member {
                 self.message(self.desk.me, message, payload);
             }
             if self.phase == Phase::Preparing && self.is_prepared() {
-                self.phase = Phase::Training;
-                self.desk.event(Event::Begun);
+                self.begin();
             }
             if self.phase != Phase::Training || self.running.is_some() {
                 return;
@@ -362,6 +369,15 @@ impl Member {
         if self.is_done() {
             self.phase = Phase::Finished;
             self.desk.event(Event::Finished);
+        }
+    }
+
+    fn begin(&mut self) {
+        self.phase = Phase::Training;
+        self.desk.event(Event::Begun);
+        let to = self.desk.job.layout.successor(self.desk.me);
+        for score in self.early.drain(..) {
+            self.desk.say(to, Message::Score(score));
         }
     }
 

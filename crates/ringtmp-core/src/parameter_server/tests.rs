@@ -40,6 +40,9 @@ impl Device {
     }
 }
 
+/// Of so many events one is that a link comes up, while there are others: now and then a worker is far before the last is there.
+const LINK_TAKES: usize = 20;
+
 /// Messages on their way, with what their numbers are.
 type Channel = VecDeque<(Message, Option<Log>)>;
 
@@ -49,6 +52,8 @@ struct World {
     devices: Vec<Device>,
     /// By sender, receiver and lane.
     channels: BTreeMap<(u16, u16, Lane), Channel>,
+    /// Ends of links that are not there yet: whose, and to whom.
+    rising: BTreeSet<(u16, u16)>,
     events: Vec<(u16, Event)>,
     random: u64,
     now: Time,
@@ -76,6 +81,7 @@ impl World {
             members,
             devices,
             channels: BTreeMap::new(),
+            rising: BTreeSet::new(),
             events: Vec::new(),
             random: seed,
             now: Time::ZERO,
@@ -83,12 +89,19 @@ impl World {
         };
         let members = (0..job.layout.members).map(MemberIndex);
         for me in members {
-            for peer in job.layout.links(me) {
-                world.input(me.0, Input::LinkUp { peer });
-            }
+            let links = job.layout.links(me).into_iter();
+            world.rising.extend(links.map(|peer| (me.0, peer.0)));
             world.input(me.0, Input::Built);
         }
         world
+    }
+
+    /// All links are there from the start.
+    fn linked(mut self) -> Self {
+        for end in self.rising.clone() {
+            self.rise(end);
+        }
+        self
     }
 
     fn draw(&mut self, below: usize) -> usize {
@@ -117,6 +130,10 @@ impl World {
             } => {
                 let linked = self.job.layout.links(MemberIndex(me)).contains(&to);
                 assert!(linked, "{me} has no link to {to:?}");
+                assert!(
+                    !self.rising.contains(&(me, to.0)),
+                    "{me} sends {message:?} to {to:?} before their link is there"
+                );
                 let log = payload.map(|payload| device.payloads[&payload].clone());
                 assert_eq!(log.is_some(), message.numbers().is_some());
                 let channel = self.channels.entry((me, to.0, message.lane()));
@@ -139,19 +156,35 @@ impl World {
 
     /// Lets one thing happen, whichever; false if nothing can.
     fn step(&mut self) -> bool {
+        // A link brings nothing before its own end is there.
+        let brings = |(from, to, _): &(u16, u16, Lane)| !self.rising.contains(&(*to, *from));
         let waiting = self.channels.iter().filter(|(_, queue)| !queue.is_empty());
+        let waiting = waiting.filter(|(key, _)| brings(key));
         let channels: Vec<_> = waiting.map(|(key, _)| *key).collect();
+        let rising: Vec<(u16, u16)> = self.rising.iter().copied().collect();
         let busy = |me: &u16| self.devices[usize::from(*me)].running.is_some();
         let busy: Vec<u16> = (0..self.job.layout.members).filter(busy).collect();
-        if channels.is_empty() && busy.is_empty() {
+        let happens = channels.len() + busy.len();
+        if !rising.is_empty() && (happens == 0 || self.draw(LINK_TAKES) == 0) {
+            let end = rising[self.draw(rising.len())];
+            self.rise(end);
+            return true;
+        }
+        if happens == 0 {
             return false;
         }
-        let choice = self.draw(channels.len() + busy.len());
+        let choice = self.draw(happens);
         match channels.get(choice) {
             Some(key) => self.deliver(*key),
             None => self.complete(busy[choice - channels.len()]),
         }
         true
+    }
+
+    fn rise(&mut self, (me, peer): (u16, u16)) {
+        self.rising.remove(&(me, peer));
+        let peer = MemberIndex(peer);
+        self.input(me, Input::LinkUp { peer });
     }
 
     fn deliver(&mut self, key: (u16, u16, Lane)) {
@@ -485,7 +518,7 @@ fn updates_are_scheduled_by_whole_batches_and_know_their_part() {
 #[test]
 fn a_layers_gradients_are_on_their_way_while_the_layers_before_it_go_backward() {
     let job = job(Exchange::Server, Placement::Single, 3, Staleness::Steps(0));
-    let mut world = World::new(&job, 1);
+    let mut world = World::new(&job, 1).linked();
     let pushed = |world: &World| {
         let sent = world.channels.get(&(0, 2, Lane::Tensors));
         sent.map_or(0, VecDeque::len)
@@ -512,7 +545,7 @@ fn a_layers_gradients_are_on_their_way_while_the_layers_before_it_go_backward() 
 /// A run whose members have greeted each other, and a push that worker 0 could make.
 fn begun(staleness: Staleness) -> (World, Push) {
     let job = job(Exchange::Server, Placement::Single, 3, staleness);
-    let mut world = World::new(&job, 1);
+    let mut world = World::new(&job, 1).linked();
     while let Some(key) = world.channels.iter().find(|(_, queue)| !queue.is_empty()) {
         let key = *key.0;
         world.deliver(key);
