@@ -97,6 +97,18 @@ fn common_plan(output: &[LobbyOutput]) -> Option<Plan> {
     })
 }
 
+/// Who is told a plan, and which.
+fn planned(output: &[LobbyOutput]) -> Vec<(u64, Epoch)> {
+    let plans = output.iter().filter_map(|output| match output {
+        LobbyOutput::Send {
+            connection,
+            message: ServerMessage::Prepare { plan },
+        } => Some((connection.0, plan.epoch)),
+        _ => None,
+    });
+    plans.collect()
+}
+
 fn halts(output: &[LobbyOutput]) -> Vec<Epoch> {
     let halts = output.iter().filter_map(|output| match output {
         LobbyOutput::Send {
@@ -257,11 +269,31 @@ fn a_ring_of_another_server_takes_in_a_room_that_has_not_begun() {
     assert_eq!(Server::states(&output).last(), Some(&RoomState::Waiting));
     for (connection, peer) in (30..).zip(&peers) {
         let output = returns(&mut server, connection, peer.returning());
-        assert_eq!((halts(&output), common_plan(&output)), (vec![], None));
+        assert_eq!((halts(&output), planned(&output)), (vec![], vec![]));
         let state = Server::states(&output).pop();
         let all = connection == 32;
         assert_eq!(state == Some(RoomState::Training), all, "{state:?}");
     }
+}
+
+#[test]
+fn who_obeys_an_older_plan_than_the_ring_is_told_the_newer_one_after_a_restart() {
+    let (_, peers, plan) = training(&mut Server::new(ServerLimits::default()), 3);
+    // The ring was put together without this one, which was cut off and does not know it.
+    let mut old = peers[0].returning();
+    let older = old.standing.plan.as_mut().expect("it trains");
+    older.epoch.number -= 1;
+    older.order[0] = PeerId(99);
+    old.peer = PeerId(99);
+    let mut server = Server::restarted(1);
+    returns(&mut server, 20, old);
+    let mut output = Vec::new();
+    for (connection, peer) in (30..).zip(&peers) {
+        assert_eq!(planned(&output), []);
+        output = returns(&mut server, connection, peer.returning());
+    }
+    assert_eq!(Server::states(&output).last(), Some(&RoomState::Training));
+    assert_eq!(planned(&output), [(20, plan.epoch)]);
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Room {
     }
 
     /// Tells a member that is back what it has missed.
-    fn catch_up(&mut self, now: Time, peer: PeerId, standing: &Standing) {
+    pub(super) fn catch_up(&mut self, now: Time, peer: PeerId, standing: &Standing) {
         let obeys = standing.plan.as_ref().map(|plan| plan.epoch);
         if obeys.is_some_and(|obeys| obeys > self.epoch) {
             // A server before this one has planned further.

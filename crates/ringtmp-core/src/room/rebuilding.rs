@@ -216,6 +216,10 @@ impl Room {
             }
             None if trains => {
                 self.state = self.recovering.over(now);
+                // Some may have been given up under an older plan, which they still obey.
+                for (peer, standing) in &rebuilding.told {
+                    self.catch_up(now, *peer, standing);
+                }
                 self.show();
             }
             None => self.lost(now, "the server was restarted".to_owned()),
