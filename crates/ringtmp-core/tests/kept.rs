@@ -5,7 +5,9 @@ mod common;
 use common::pair::{self, EPOCH, HEAD, TAIL, feed, run_of_two};
 use common::{Server, run};
 use ringtmp_core::codec::TensorCodec;
-use ringtmp_core::ids::{Epoch, LayerIndex, MemberToken, RoomCode, StageIndex, Step, Version};
+use ringtmp_core::ids::{
+    Epoch, LayerIndex, MemberToken, PeerId, RoomCode, StageIndex, Step, Version,
+};
 use ringtmp_core::kept::{Home, KEPT_MAX, Kept, Past};
 use ringtmp_core::lobby::{Limits as ServerLimits, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Input, Node, Output};
@@ -129,6 +131,10 @@ impl Ring {
 
     /// Who held the stage of this plan, and was given up, returns.
     fn returns(&mut self, connection: u64, stage: usize) -> Vec<LobbyOutput> {
+        self.returns_as(connection, self.plan.order[stage])
+    }
+
+    fn returns_as(&mut self, connection: u64, peer: PeerId) -> Vec<LobbyOutput> {
         self.server.connect(connection);
         let mut run = run(self.plan.order.len() as u16);
         run.outline.replication = Replication::Every(2);
@@ -142,7 +148,7 @@ impl Ring {
         let back = Returning {
             protocol: PROTOCOL_VERSION,
             room: self.room,
-            peer: self.plan.order[stage],
+            peer,
             token: MemberToken(0),
             device: common::device(),
             has_data: true,
@@ -234,6 +240,26 @@ fn who_was_given_up_and_returns_is_asked_what_it_holds_before_the_ring_goes_on_f
     let said = ring.holds(13, epoch, &[(6, &[0, 2, 3])]);
     let plan = prepared(&said).expect("it is never too late");
     assert_eq!((plan.start, plan.kept), (Version(6), None));
+}
+
+#[test]
+fn who_comes_again_and_again_under_new_names_keeps_a_ring_waiting_for_seconds_only() {
+    let mut ring = Ring::of(3);
+    let epoch = halted(&ring.leaves(11)).expect("a halt");
+    let began = ring.server.now;
+    for (connection, name) in (20..).zip(1..40) {
+        let mut output = ring.returns_as(connection, PeerId(name));
+        output.extend(ring.holds(10, epoch, &[(6, &[0, 2, 3])]));
+        output.extend(ring.holds(12, epoch, &[(6, &[1, 2, 3])]));
+        ring.server.now = ring.server.now + HALT_WAIT_MAX / 2;
+        output.extend(ring.server.input(LobbyInput::Tick));
+        if prepared(&output).is_some() {
+            let waited = ring.server.now.since(began);
+            assert!(waited <= 6 * HALT_WAIT_MAX, "{waited:?}");
+            return;
+        }
+    }
+    panic!("it waits for ever");
 }
 
 #[test]

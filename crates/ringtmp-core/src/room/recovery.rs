@@ -25,6 +25,9 @@ use std::time::Duration;
 /// How long members may take to say what they hold: they answer between two tasks. Who is later is left out of the plan.
 pub const HALT_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// How often that wait begins anew because somebody came back who was given up.
+const PROLONGED_MAX: u32 = 8;
+
 /// How long a member is waited for of whom a neighbour has already heard nothing for too long.
 const ACCUSED_WAIT_MAX: Duration = Duration::from_millis(500);
 
@@ -53,6 +56,8 @@ struct Halt {
     /// The ends of a link that is lost again and again: without one of them, should both be there.
     unlinked: Option<[PeerId; 2]>,
     answers: BTreeMap<PeerId, Holding>,
+    /// How often the wait was prolonged for somebody who came back.
+    prolonged: u32,
 }
 
 /// What a room knows of the losses of its run.
@@ -102,7 +107,11 @@ impl Recovering {
     pub(super) fn came_back(&mut self, now: Time, peer: PeerId) {
         if let Some(halt) = &mut self.halt {
             halt.answers.remove(&peer);
-            halt.due = Some(now + HALT_WAIT_MAX);
+            // Those that come again and again, under ever new names, do not keep the others waiting.
+            if halt.due.is_none() || halt.prolonged < PROLONGED_MAX {
+                halt.prolonged += 1;
+                halt.due = Some(now + HALT_WAIT_MAX);
+            }
         }
     }
 
@@ -226,6 +235,7 @@ impl Room {
             accused,
             unlinked: None,
             answers: BTreeMap::new(),
+            prolonged: 0,
         });
         self.epoch = self.next_epoch();
         self.warm_up_ends = None;
