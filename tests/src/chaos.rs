@@ -8,12 +8,14 @@ use crate::tab::Tab;
 use crate::theatre::Theatre;
 use anyhow::{Context, Result, bail};
 use futures::channel::mpsc;
+use futures::future::try_join_all;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::RoomCode;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::signal::{Recovery, Replication, RoomState, RunResult};
 use ringtmp_peer::{Command, RunFile, View};
 use std::future::Future;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -38,6 +40,27 @@ pub struct Work {
     /// Samples of each, in eight micro-batches.
     pub batch: u32,
 }
+
+/// A run whose end nobody awaits.
+const ENDLESS: Work = Work {
+    steps: 100_000,
+    batch: 8,
+};
+
+/// Whether a tab has written all that it is to keep of a version: what it says of it comes last.
+const KEEPS: &str = "return (async () => {
+    let folder = await navigator.storage.getDirectory();
+    folder = await folder.getDirectoryHandle('runs');
+    for await (const run of folder.values()) {
+        for await (const peer of run.values()) {
+            for await (const name of peer.keys()) if (name === 'about') return true;
+        }
+    }
+    return false;
+})()";
+
+/// Steps after which a ring is seen to train on.
+const TRAINS_ON: u32 = 2;
 
 /// `gpt-nano`, exactly, so that weights can be compared.
 fn run_file(work: Work) -> RunFile {
@@ -69,11 +92,31 @@ pub struct Round {
 /// Somebody who only watches a room, and opened it.
 struct Watcher {
     views: watch::Receiver<Option<View>>,
+    commands: mpsc::Sender<Command>,
 }
 
 impl Watcher {
     async fn until(&mut self, what: &str, is: impl Fn(&View) -> bool) -> Result<View> {
         shown(&mut self.views, WAIT_MAX, what, is).await
+    }
+
+    /// Waits until one that was done without is taken in again, and all train on; how the ring was put together until then.
+    async fn together_again(&mut self) -> Result<Vec<Recovery>> {
+        let with = |view: &View| recovered(view, 2);
+        self.until("training with it again", with).await?;
+        self.trains_on().await
+    }
+
+    /// Waits until the ring has made some more steps; how it was put together until then.
+    async fn trains_on(&mut self) -> Result<Vec<Recovery>> {
+        let now = self.until("a view", |_| true).await?;
+        let view = self.reaches(reached(&now) + TRAINS_ON).await?;
+        Ok(view.room.context("a room")?.recoveries)
+    }
+
+    async fn reaches(&mut self, step: u32) -> Result<View> {
+        let is_time = |view: &View| reached(view) >= step;
+        self.until(&format!("step {step}"), is_time).await
     }
 }
 
@@ -81,6 +124,19 @@ impl Watcher {
 fn reached(view: &View) -> u32 {
     let losses = view.points.iter().filter(|point| point.loss.is_some());
     losses.map(|point| point.step).max().unwrap_or_default()
+}
+
+/// Whether the ring was put together anew so many times, and trained again.
+fn recovered(view: &View, times: usize) -> bool {
+    let recoveries = view.room.iter().flat_map(|room| &room.recoveries);
+    let over = recoveries.filter(|recovery| recovery.seconds.is_some());
+    over.count() >= times
+}
+
+/// Whether there is a version from which a ring can go on.
+fn has_stable(view: &View) -> bool {
+    let stable = view.room.as_ref().and_then(|room| room.stable);
+    stable.is_some_and(|stable| stable.0 > 0)
 }
 
 fn has_finished(view: &View) -> bool {
@@ -102,7 +158,10 @@ async fn watching<T, F: Future<Output = Result<T>>>(
         seen.send_replace(Some(view));
     }));
     let doing = async {
-        let mut watcher = Watcher { views };
+        let mut watcher = Watcher {
+            views,
+            commands: leave.clone(),
+        };
         let view = watcher.until("a room", |view| view.room.is_some()).await?;
         let code = view.room.context("a room")?.code;
         meanwhile(watcher, code).await
@@ -116,8 +175,9 @@ async fn watching<T, F: Future<Output = Result<T>>>(
 /// Opens a tab of the room in each of so many new browsers.
 async fn open(theatre: &Theatre, room: RoomCode) -> Result<Vec<(Browser, Tab)>> {
     let mut tabs = Vec::new();
-    for _ in 0..TABS {
-        let browser = theatre.browser(BrowserKind::Chromium).await?;
+    // One after the other, so that who joined first is known.
+    let browsers = (0..TABS).map(|_| theatre.browser(BrowserKind::Chromium));
+    for browser in try_join_all(browsers).await? {
         let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
         let tab = browser.tab(&address).await?;
         tabs.push((browser, tab));
@@ -159,17 +219,13 @@ pub async fn killed(
 ) -> Result<Round> {
     watching(theatre, run_file(work), async |mut watcher, room| {
         let mut tabs = open(theatre, room).await?;
-        let is_time = |view: &View| reached(view) >= at_step;
-        watcher.until("steps before the kill", is_time).await?;
+        watcher.reaches(at_step).await?;
         // A moment in the middle of whatever is going on.
         tokio::time::sleep(and_then).await;
         let (browser, _tab) = tabs.swap_remove(victim % TABS);
         let killed = Instant::now();
         browser.kill()?;
-        let goes_on = |view: &View| {
-            let mut recoveries = view.room.iter().flat_map(|room| &room.recoveries);
-            recoveries.any(|recovery| recovery.seconds.is_some())
-        };
+        let goes_on = |view: &View| recovered(view, 1);
         watcher.until("training after the kill", goes_on).await?;
         let seconds = killed.elapsed().as_secs_f64();
         let view = watcher.until("the end", has_finished).await?;
@@ -178,26 +234,22 @@ pub async fn killed(
     .await
 }
 
-/// A ring whose server is killed after its step `at_step`, and with it a tab, if one is named; another server takes its place a
-/// second later.
+/// A ring whose server is killed after its step `at_step`, and with it a tab; another server takes its place a second later.
 ///
 /// # Errors
 ///
 /// If the others do not go on, or do not finish.
-pub async fn server_killed(
+pub async fn server_and_tab_killed(
     theatre: &Theatre,
     work: Work,
-    victim: Option<usize>,
+    victim: usize,
     at_step: u32,
 ) -> Result<Round> {
     watching(theatre, run_file(work), async |mut watcher, room| {
         let mut tabs = open(theatre, room).await?;
-        let is_time = |view: &View| reached(view) >= at_step;
-        watcher.until("steps before the kill", is_time).await?;
-        if let Some(victim) = victim {
-            let (browser, _tab) = tabs.swap_remove(victim % TABS);
-            browser.kill()?;
-        }
+        watcher.reaches(at_step).await?;
+        let (browser, _tab) = tabs.swap_remove(victim % TABS);
+        browser.kill()?;
         theatre.restart_server(Duration::from_secs(1)).await?;
         let view = watcher.until("the end", has_finished).await?;
         round(view, None)
@@ -205,56 +257,104 @@ pub async fn server_killed(
     .await
 }
 
-/// A ring of which one tab sleeps after its step `at_step`, as that of a locked phone, for ten seconds, or as long as the
-/// others take to train without it; then it wakes.
+/// A ring whose server alone is killed after its step `at_step`, and replaced a second later; two steps after it has gone on, the
+/// user of one tab presses *Leave*.
 ///
 /// # Errors
 ///
-/// If the others do not go on, do not take it in again, or do not finish.
-pub async fn asleep(theatre: &Theatre, work: Work, sleeper: usize, at_step: u32) -> Result<Round> {
+/// If the others do not go on, or do not finish; if the tab is not told that it may go.
+pub async fn server_killed_and_tab_left(
+    theatre: &Theatre,
+    work: Work,
+    leaver: usize,
+    at_step: u32,
+) -> Result<Round> {
     watching(theatre, run_file(work), async |mut watcher, room| {
         let tabs = open(theatre, room).await?;
-        let is_time = |view: &View| reached(view) >= at_step;
-        watcher.until("steps before the sleep", is_time).await?;
-        let (browser, _) = &tabs[sleeper % TABS];
-        let asleep = Instant::now();
-        browser.freeze()?;
-        let recovered = |view: &View, times: usize| {
-            let recoveries = view.room.iter().flat_map(|room| &room.recoveries);
-            let over = recoveries.filter(|recovery| recovery.seconds.is_some());
-            over.count() >= times
-        };
-        let without = watcher.until("training without it", |view| recovered(view, 1));
-        let without = without.await;
-        let seconds = asleep.elapsed().as_secs_f64();
-        tokio::time::sleep(SLEEP.saturating_sub(asleep.elapsed())).await;
-        browser.thaw()?;
-        without?;
-        let with = |view: &View| recovered(view, 2);
-        watcher.until("training with it again", with).await?;
+        watcher.reaches(at_step).await?;
+        theatre.restart_server(Duration::from_secs(1)).await?;
+        watcher.trains_on().await?;
+        let (_browser, tab) = &tabs[leaver % TABS];
+        tab.press("Leave").await?;
+        tab.wait_for_text(WAIT_MAX, "You left the room").await?;
         let view = watcher.until("the end", has_finished).await?;
-        round(view, Some(seconds))
+        round(view, None)
     })
     .await
 }
 
-/// A ring of which one tab, after its step `at_step`, is cut off from all others and from the server for so long.
+/// A ring of which one tab sleeps, as that of a locked phone, for ten seconds, or as long as the others take to train without it;
+/// then it wakes. When all train on together, the page of the ring's head is closed, and it is over when the others train on.
 ///
 /// # Errors
 ///
-/// If the others do not go on, do not take it in again where it was done without, or do not finish.
-pub async fn cut_off(
+/// If the others do not go on, or do not take it in again.
+pub async fn asleep_and_head_closed(theatre: &Theatre, sleeper: usize) -> Result<Vec<Recovery>> {
+    watching(theatre, run_file(ENDLESS), async |mut watcher, room| {
+        let tabs = open(theatre, room).await?;
+        watcher.until("something to lose", has_stable).await?;
+        let (browser, _) = &tabs[sleeper % TABS];
+        let asleep = Instant::now();
+        browser.freeze()?;
+        let without = |view: &View| recovered(view, 1);
+        let without = watcher.until("training without it", without).await;
+        tokio::time::sleep(SLEEP.saturating_sub(asleep.elapsed())).await;
+        browser.thaw()?;
+        without?;
+        watcher.together_again().await?;
+        let (_browser, head) = &tabs[0];
+        head.goto("about:blank").await?;
+        let closed = |view: &View| recovered(view, 3);
+        watcher.until("training without the head", closed).await?;
+        watcher.trains_on().await
+    })
+    .await
+}
+
+/// A ring of which one tab is cut off from all others and from the server for so long, so short that it stays a member.
+///
+/// # Errors
+///
+/// If the others do not go on, or do not finish.
+pub async fn cut_off(theatre: &Theatre, work: Work, lasts: Duration) -> Result<Round> {
+    behind_relay(theatre, work, async |mut watcher, relay| {
+        relay.cut(true);
+        tokio::time::sleep(lasts).await;
+        relay.cut(false);
+        let view = watcher.until("the end", has_finished).await?;
+        round(view, None)
+    })
+    .await
+}
+
+/// Likewise for so long that the others go on without it. It is over when all train on together.
+///
+/// # Errors
+///
+/// If the others do not go on, or do not take it in again.
+pub async fn cut_off_for_long(theatre: &Theatre, lasts: Duration) -> Result<Vec<Recovery>> {
+    behind_relay(theatre, ENDLESS, async |mut watcher, relay| {
+        let cut = Instant::now();
+        relay.cut(true);
+        let without = |view: &View| recovered(view, 1);
+        watcher.until("training without it", without).await?;
+        tokio::time::sleep(lasts.saturating_sub(cut.elapsed())).await;
+        relay.cut(false);
+        watcher.together_again().await
+    })
+    .await
+}
+
+/// A ring of which one tab reaches others and server through a relay alone, once it has something to lose.
+async fn behind_relay<T, F: Future<Output = Result<T>>>(
     theatre: &Theatre,
     work: Work,
-    at_step: u32,
-    lasts: Duration,
-) -> Result<Round> {
+    then: impl FnOnce(Watcher, Rc<Relay>) -> F,
+) -> Result<T> {
     watching(theatre, run_file(work), async |mut watcher, room| {
-        let relay = Relay::new();
-        let mut browsers = Vec::new();
-        for _ in 0..TABS {
-            browsers.push(theatre.open_browser().await?);
-        }
+        let relay = Rc::new(Relay::new());
+        let browsers = (0..TABS).map(|_| theatre.open_browser());
+        let browsers = try_join_all(browsers).await?;
         let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
         let [alone, others @ ..] = &browsers[..] else {
             bail!("a ring has a tab");
@@ -269,20 +369,11 @@ pub async fn cut_off(
         let through = address.replace(&theatre.address().to_string(), &server.to_string());
         tab.goto(&through).await?;
         let goes_on = async {
-            let is_time = |view: &View| {
-                let room = view.room.as_ref();
-                let stable = room.and_then(|room| room.stable);
-                reached(view) >= at_step && stable.is_some_and(|stable| stable.0 > 0)
-            };
-            watcher.until("steps before the cut", is_time).await?;
-            relay.cut(true);
-            tokio::time::sleep(lasts).await;
-            relay.cut(false);
-            let view = watcher.until("the end", has_finished).await?;
-            round(view, None)
+            watcher.until("something to lose", has_stable).await?;
+            then(watcher, relay.clone()).await
         };
         tokio::select! {
-            round = goes_on => round,
+            done = goes_on => done,
             failed = relay.stand_between(&tab) => match failed? {},
         }
     })
@@ -303,11 +394,15 @@ pub async fn all_closed(
 ) -> Result<(u32, RunResult)> {
     let profiles = watching(theatre, run_file(work), async |mut watcher, room| {
         let tabs = open(theatre, room).await?;
-        let is_time = |view: &View| {
-            let kept = view.room.as_ref().and_then(|room| room.kept);
-            reached(view) >= at_step && kept.is_some()
-        };
-        watcher.until("steps that are kept", is_time).await?;
+        watcher.reaches(at_step).await?;
+        // So that the end does not come before the disks have it.
+        watcher.commands.try_send(Command::Pause)?;
+        let is_kept = |view: &View| view.room.as_ref().is_some_and(|room| room.kept.is_some());
+        watcher.until("steps that are kept", is_kept).await?;
+        for (_, tab) in &tabs {
+            tab.wait_for_script(WAIT_MAX, "what it keeps", KEEPS)
+                .await?;
+        }
         let killed = tabs.into_iter().map(|(browser, _tab)| browser.kill());
         killed.collect::<Result<Vec<_>>>()
     });
@@ -334,45 +429,6 @@ pub async fn all_closed(
         .and_then(|room| room.ring().cloned())
         .context("a plan")?;
     Ok((plan.start.0, result))
-}
-
-/// How a tab leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// Its user presses *Leave*.
-    Pressed,
-    /// Its page is closed.
-    Closed,
-}
-
-/// A ring of which one tab leaves on purpose, after its step `at_step`.
-///
-/// # Errors
-///
-/// If the others do not go on, or do not finish; if it is not told that it may go.
-pub async fn left(
-    theatre: &Theatre,
-    work: Work,
-    leaver: usize,
-    at_step: u32,
-    how: Farewell,
-) -> Result<Round> {
-    watching(theatre, run_file(work), async |mut watcher, room| {
-        let tabs = open(theatre, room).await?;
-        let is_time = |view: &View| reached(view) >= at_step;
-        watcher.until("steps before it leaves", is_time).await?;
-        let (_browser, tab) = &tabs[leaver % TABS];
-        match how {
-            Farewell::Pressed => {
-                tab.press("Leave").await?;
-                tab.wait_for_text(WAIT_MAX, "You left the room").await?;
-            }
-            Farewell::Closed => tab.goto("about:blank").await?,
-        }
-        let view = watcher.until("the end", has_finished).await?;
-        round(view, None)
-    })
-    .await
 }
 
 fn round(view: View, seconds_to_resume: Option<f64>) -> Result<Round> {

@@ -185,12 +185,21 @@ impl Tab {
     ///
     /// After `limit`: what the page shows, with a picture of it.
     pub async fn wait_for_element(&self, limit: Duration, selector: &str) -> Result<()> {
-        let deadline = Instant::now() + limit;
         let found = format!("return document.querySelector({selector:?}) !== null");
-        while self.execute(&found).await? != true {
+        self.wait_for_script(limit, selector, &found).await
+    }
+
+    /// Waits until a script says `true`.
+    ///
+    /// # Errors
+    ///
+    /// After `limit`: what the page shows, with a picture of it.
+    pub async fn wait_for_script(&self, limit: Duration, what: &str, script: &str) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while self.execute(script).await? != true {
             if Instant::now() >= deadline {
                 bail!(
-                    "no {selector:?} on the page within {limit:?}\n{}",
+                    "waited for {what}: not within {limit:?}\n{}",
                     self.describe(None).await
                 );
             }

@@ -8,15 +8,12 @@ use std::time::Duration;
 
 const WAIT_MAX: Duration = Duration::from_secs(120);
 
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// How many runs the page's storage holds.
-const STORED: &str = "return (async () => {
+/// Whether the page's storage holds no run.
+const EMPTY: &str = "return (async () => {
     const root = await navigator.storage.getDirectory();
     const runs = await root.getDirectoryHandle('runs', { create: true });
-    let count = 0;
-    for await (const name of runs.keys()) count += 1;
-    return count;
+    for await (const name of runs.keys()) return false;
+    return true;
 })()";
 
 #[tokio::test]
@@ -69,10 +66,7 @@ async fn two_tabs_of_one_browser_keep_apart_and_one_alone_goes_on_with_what_both
         .context("a plan")?;
     ensure!(plan.start.0 > 0 && plan.stages() == 1, "{plan:?}");
     // A run that is over is kept no longer.
-    let deadline = tokio::time::Instant::now() + WAIT_MAX;
-    while tab.execute(STORED).await?.as_u64() != Some(0) {
-        ensure!(tokio::time::Instant::now() < deadline, "it is kept on");
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    tab.wait_for_script(WAIT_MAX, "an empty storage", EMPTY)
+        .await?;
     Ok(())
 }

@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::signal::Recovery;
 use ringtmp_tests::chaos::{
-    EVERY, Farewell, Round, TABS, Work, asleep, cut_off, killed, left, server_killed, undisturbed,
+    EVERY, Round, TABS, Work, asleep_and_head_closed, cut_off, cut_off_for_long, killed,
+    server_and_tab_killed, server_killed_and_tab_left, undisturbed,
 };
 use ringtmp_tests::{BrowserKind, Theatre};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// A quarter of what `cargo xtask chaos` lets them do, so that it takes a minute.
+/// A quarter of what `cargo xtask chaos` lets them do.
 pub(super) const WORK: Work = Work {
     steps: 12,
     batch: 16,
@@ -21,6 +22,12 @@ pub(super) async fn in_peace(theatre: &Theatre) -> Result<&'static Round> {
     let round = ROUND.get_or_try_init(|| undisturbed(theatre, WORK)).await?;
     ensure!(round.recoveries.is_empty(), "{:?}", round.recoveries);
     Ok(round)
+}
+
+fn same_weights(round: &Round, whole: &Round) -> Result<()> {
+    let same = round.result.digests == whole.result.digests;
+    ensure!(same, "other weights after {:?}", round.recoveries);
+    Ok(())
 }
 
 #[tokio::test]
@@ -38,11 +45,7 @@ async fn whichever_tab_is_killed_the_others_end_with_the_weights_of_a_ring_left_
             "{victim}: {:?} {:?}",
             round.seconds_to_resume, round.recoveries
         );
-        ensure!(
-            round.result.digests == whole.result.digests,
-            "other weights after tab {victim} was killed: {:?}",
-            round.recoveries
-        );
+        same_weights(&round, whole)?;
         let recovery = round.recoveries.first().context("it was noticed")?;
         ensure!(recovery.step > 0, "from the beginning: {recovery:?}");
         let made_again = u32::from(2 * EVERY);
@@ -55,22 +58,21 @@ async fn whichever_tab_is_killed_the_others_end_with_the_weights_of_a_ring_left_
 }
 
 #[tokio::test]
-async fn a_tab_that_sleeps_is_done_without_and_taken_in_again_when_it_wakes() -> Result<()> {
+async fn a_tab_that_sleeps_is_done_without_until_it_wakes_and_a_page_that_is_closed_says_goodbye()
+-> Result<()> {
     let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
         return Ok(());
     };
-    let work = Work {
-        steps: 60,
-        batch: 8,
-    };
-    let round = asleep(&theatre, work, 1, 4).await?;
-    println!("{:?} {:?}", round.seconds_to_resume, round.recoveries);
-    let [lost, joined] = &round.recoveries[..] else {
-        anyhow::bail!("lost once and taken in once, not {:?}", round.recoveries);
+    let recoveries = asleep_and_head_closed(&theatre, 1).await?;
+    println!("{recoveries:?}");
+    let [lost, joined, closed] = &recoveries[..] else {
+        bail!("lost, taken in, and closed, not {recoveries:?}");
     };
     ensure!(lost.reason.contains("nothing was heard"), "{lost:?}");
     ensure!(joined.reason.contains("joins"), "{joined:?}");
     ensure!(joined.repeated == 0, "waking costs no step: {joined:?}");
+    ensure!(closed.reason.contains("left the ring"), "{closed:?}");
+    ensure!(!closed.taken.is_empty(), "{closed:?}");
     Ok(())
 }
 
@@ -81,25 +83,18 @@ async fn a_tab_without_network_for_2_s_stays_in_the_ring_and_for_20_s_is_taken_i
         return Ok(());
     };
     let whole = in_peace(&theatre).await?;
-    let round = cut_off(&theatre, WORK, 3, Duration::from_secs(2)).await?;
+    let round = cut_off(&theatre, WORK, Duration::from_secs(2)).await?;
     println!("{:?}", round.recoveries);
     // Two seconds are as long as silence may last: the ring may go on as if nothing had been, or from the stable version.
     let made_again = |recovery: &Recovery| recovery.repeated <= u32::from(2 * EVERY);
     let stays = |recovery: &Recovery| recovery.taken.is_empty() && made_again(recovery);
     ensure!(round.recoveries.iter().all(stays), "{:?}", round.recoveries);
     ensure!(round.recoveries.len() < 2, "{:?}", round.recoveries);
-    ensure!(
-        round.result.digests == whole.result.digests,
-        "other weights"
-    );
-    let work = Work {
-        steps: 80,
-        batch: 8,
-    };
-    let round = cut_off(&theatre, work, 3, Duration::from_secs(20)).await?;
-    println!("{:?}", round.recoveries);
-    let [lost, joined] = &round.recoveries[..] else {
-        bail!("lost once and taken in once, not {:?}", round.recoveries);
+    same_weights(&round, whole)?;
+    let recoveries = cut_off_for_long(&theatre, Duration::from_secs(20)).await?;
+    println!("{recoveries:?}");
+    let [lost, joined] = &recoveries[..] else {
+        bail!("lost once and taken in once, not {recoveries:?}");
     };
     ensure!(lost.step > 0 && made_again(lost), "{lost:?}");
     ensure!(
@@ -110,60 +105,33 @@ async fn a_tab_without_network_for_2_s_stays_in_the_ring_and_for_20_s_is_taken_i
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_interrupts_nobody_and_with_a_tab_that_dies_too_costs_a_few_steps()
+async fn a_server_that_is_killed_and_a_tab_whose_user_presses_leave_cost_nobody_a_step()
 -> Result<()> {
     let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
         return Ok(());
     };
     let whole = in_peace(&theatre).await?;
-    for victim in [None, Some(2)] {
-        let round = server_killed(&theatre, WORK, victim, 4).await?;
-        println!("{victim:?}: {:?}", round.recoveries);
-        let recoveries = round.recoveries.len();
-        ensure!(
-            recoveries == usize::from(victim.is_some()),
-            "{victim:?}: {:?}",
-            round.recoveries
-        );
-        ensure!(
-            round.result.digests == whole.result.digests,
-            "other weights: {:?}",
-            round.recoveries
-        );
-    }
-    Ok(())
+    let round = server_killed_and_tab_left(&theatre, WORK, TABS - 1, 3).await?;
+    println!("{:?}", round.recoveries);
+    let [recovery] = &round.recoveries[..] else {
+        bail!("put together anew once, not {:?}", round.recoveries);
+    };
+    ensure!(recovery.repeated == 0, "{recovery:?}");
+    let hands_on = recovery.reason.contains("hands its layers on and leaves");
+    ensure!(hands_on && !recovery.taken.is_empty(), "{recovery:?}");
+    same_weights(&round, whole)
 }
 
 #[tokio::test]
-async fn a_tab_whose_user_presses_leave_costs_nobody_a_step_and_a_page_that_is_closed_says_goodbye()
--> Result<()> {
+async fn a_server_and_a_tab_that_are_killed_together_cost_a_few_steps() -> Result<()> {
     let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
         return Ok(());
     };
     let whole = in_peace(&theatre).await?;
-    // Tail and head.
-    for (leaver, how) in [(TABS - 1, Farewell::Pressed), (0, Farewell::Closed)] {
-        let round = left(&theatre, WORK, leaver, 4, how).await?;
-        println!("{how:?}: {:?}", round.recoveries);
-        ensure!(
-            round.result.digests == whole.result.digests,
-            "other weights: {:?}",
-            round.recoveries
-        );
-        let [recovery] = &round.recoveries[..] else {
-            anyhow::bail!("put together anew once, not {:?}", round.recoveries);
-        };
-        ensure!(!recovery.taken.is_empty(), "{recovery:?}");
-        let words = match how {
-            Farewell::Pressed => {
-                ensure!(recovery.repeated == 0, "{recovery:?}");
-                "hands its layers on and leaves"
-            }
-            Farewell::Closed => "left the ring",
-        };
-        ensure!(recovery.reason.contains(words), "{recovery:?}");
-    }
-    Ok(())
+    let round = server_and_tab_killed(&theatre, WORK, 2, 4).await?;
+    println!("{:?}", round.recoveries);
+    ensure!(round.recoveries.len() == 1, "{:?}", round.recoveries);
+    same_weights(&round, whole)
 }
 
 #[tokio::test]
@@ -194,7 +162,7 @@ async fn a_tab_whose_gpu_is_lost_opens_it_again_and_trains_on() -> Result<()> {
     let view = super::view(&first).await?;
     let room = view.room.context("a room")?;
     let [recovery] = &room.recoveries[..] else {
-        anyhow::bail!("put together anew once, not {:?}", room.recoveries);
+        bail!("put together anew once, not {:?}", room.recoveries);
     };
     println!("{recovery:?}");
     ensure!(recovery.reason.contains("GPU was lost"), "{recovery:?}");
