@@ -276,6 +276,16 @@ impl Tab {
         self.before_pages(script).await
     }
 
+    /// The pages of an origin may store so many bytes, as long as this tab is open. Chromium only.
+    ///
+    /// # Errors
+    ///
+    /// What the browser says.
+    pub async fn limit_storage(&self, origin: &str, bytes: u64) -> Result<()> {
+        let quota = json!({ "origin": origin, "quotaSize": bytes });
+        self.devtools("Storage.overrideQuotaForOrigin", quota).await
+    }
+
     /// From the next page on, runs a script before anything else. Chromium only.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
+use ringtmp_core::signal::Replication;
 use ringtmp_peer::{
     DataSource, DataTable, ModelTable, OptimizerTable, Order, Paradigm, RuleName, RunFile, Split,
 };
@@ -117,6 +118,9 @@ pub(crate) struct RunChoice {
     /// How peers write tensors to each other: f32, f16, int8 or auto
     #[arg(long)]
     codec: Option<CodecChoice>,
+    /// After how many updates each device of a ring copies its layers to the next: a number, auto or off
+    #[arg(long, value_name = "UPDATES", value_parser = replication)]
+    replicate: Option<Replication>,
     /// How layers are divided: measured, by what each device takes for them; counted, by operations, as if all were equal
     #[arg(long, value_enum)]
     planning: Option<LayerPlanning>,
@@ -239,6 +243,7 @@ impl RunChoice {
         set(&mut file.seed, self.seed);
         set(&mut file.schedule, self.schedule);
         set(&mut file.codec, self.codec);
+        set(&mut file.replicate, self.replicate);
         set(&mut file.planning, self.planning.map(Planning::from));
         set(&mut file.evaluate_every, self.evaluate_every);
         set(&mut file.evaluation_samples, self.evaluation_samples);
@@ -270,6 +275,18 @@ impl RunChoice {
         set_some(&mut table.cosine_steps, self.cosine_steps);
         set(&mut table.final_ratio, self.final_ratio);
         set_some(&mut table.clip_norm, self.clip_norm);
+    }
+}
+
+/// As in run files.
+pub(crate) fn replication(text: &str) -> Result<Replication, &'static str> {
+    match text {
+        "auto" => Ok(Replication::Auto),
+        "off" => Ok(Replication::Off),
+        number => match number.parse() {
+            Ok(every @ 1..) => Ok(Replication::Every(every)),
+            _ => Err("say auto, off, or after how many updates"),
+        },
     }
 }
 

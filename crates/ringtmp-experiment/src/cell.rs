@@ -158,6 +158,29 @@ impl Trouble {
     }
 }
 
+/// Where real devices run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Host {
+    /// Processes of this program.
+    Native,
+    /// Tabs of a browser.
+    Browser,
+}
+
+impl Host {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Native, Self::Browser];
+
+    /// Who runs there.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Native => "native processes",
+            Self::Browser => "browser tabs",
+        }
+    }
+}
+
 /// What a cell does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -185,6 +208,13 @@ pub enum Kind {
     Real {
         /// Updates.
         steps: u32,
+    },
+    /// Two runs of real devices, of so many steps and of more: what each further sample takes.
+    Hosted {
+        /// Updates of the shorter run.
+        steps: u32,
+        /// Where they run.
+        host: Host,
     },
 }
 
@@ -298,6 +328,23 @@ pub struct Compared {
     pub slower: f64,
 }
 
+/// What real devices took for each sample, starting and ending left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// CPU seconds of the server, the devices and, where there is one, the whole browser.
+    pub core_seconds_per_sample: f64,
+    /// Wall time.
+    pub seconds_per_sample: f64,
+    /// Gross, by meters; none where this machine has none that can be read.
+    pub measured_joules_per_sample: Option<f64>,
+    /// Gross, the most likely.
+    pub estimated_joules_per_sample: f64,
+    /// If all coefficients are at their least.
+    pub estimated_joules_per_sample_low: f64,
+    /// If all are at their most.
+    pub estimated_joules_per_sample_high: f64,
+}
+
 /// How good a model is on held-out samples, and what it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
@@ -332,6 +379,8 @@ pub enum Outcome {
     },
     /// Real peers, beside what the simulator says of them.
     Real(Box<Compared>),
+    /// What real devices took.
+    Spent(Box<Spent>),
     /// How a model learnt.
     Learnt {
         /// In their order.

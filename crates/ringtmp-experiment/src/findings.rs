@@ -276,7 +276,11 @@ fn staleness<'a>(groups: impl Iterator<Item = &'a Group>) -> String {
 pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
     let first = |outcome: &Outcome| match outcome {
         Outcome::Learnt { points } => points.iter().find(|p| p.accuracy >= accuracy).copied(),
-        Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Real(_) | Outcome::Refused { .. } => None,
+        Outcome::Ran(_)
+        | Outcome::Grew { .. }
+        | Outcome::Real(_)
+        | Outcome::Spent(_)
+        | Outcome::Refused { .. } => None,
     };
     let of = |group: &&Group| {
         let all: Vec<Option<Point>> = group.outcomes.iter().map(first).collect();
@@ -437,4 +441,46 @@ pub(crate) fn agreement(all: &[Pair]) -> String {
         ));
     }
     format!("{}.", told.join(".\n"))
+}
+
+/// What tabs take beside native processes, for each sample: core-seconds, and joules, which are either measured or estimated.
+pub(crate) fn hosts(
+    core_seconds: Option<[Estimate; 2]>,
+    measured: Option<[Estimate; 2]>,
+    estimated: Option<[Estimate; 2]>,
+) -> String {
+    let Some(cores) = core_seconds else {
+        return "One of the two was refused, so that there is nothing to compare.".to_owned();
+    };
+    let compared = |[native, tabs]: [Estimate; 2], scale: f64, unit: &str| {
+        let told = |value: Estimate| {
+            let (mean, half) = (short(scale * value.mean), short(scale * value.half_width));
+            format!("{mean} ± {half}")
+        };
+        let verdict = if native.high() < tabs.low() {
+            let times = short(tabs.mean / native.mean);
+            format!("tabs take {times} times as much")
+        } else if tabs.high() < native.low() {
+            let times = short(native.mean / tabs.mean);
+            format!("native processes take {times} times as much")
+        } else {
+            "intervals overlap, so that neither takes less".to_owned()
+        };
+        format!(
+            "Natively a sample takes {} {unit}, in tabs {}: {verdict}.",
+            told(native),
+            told(tabs)
+        )
+    };
+    let mut text = compared(cores, 1e3, "core-milliseconds");
+    let joules = match (measured, estimated) {
+        (Some(measured), _) => Some(compared(measured, 1.0, "J (measured)")),
+        (None, Some(estimated)) => Some(compared(estimated, 1.0, "J (estimated)")),
+        (None, None) => None,
+    };
+    if let Some(joules) = joules {
+        text.push('\n');
+        text.push_str(&joules);
+    }
+    text
 }

@@ -1,6 +1,6 @@
 //! Which cells an experiment has.
 
-use crate::cell::{Capacity, Cell, Kind, Model, Trouble, Way};
+use crate::cell::{Capacity, Cell, Host, Kind, Model, Trouble, Way};
 use crate::profile::MIXED;
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::schedule::Mode;
@@ -25,6 +25,8 @@ pub enum Experiment {
     Energy,
     /// Does what real peers do agree with what the simulator says of them?
     Real,
+    /// What does the same run take by native processes and by browser tabs?
+    Hosts,
 }
 
 impl Experiment {
@@ -48,6 +50,7 @@ impl Experiment {
             Self::Capacity => "capacity",
             Self::Energy => "energy",
             Self::Real => "real",
+            Self::Hosts => "hosts",
         }
     }
 }
@@ -107,6 +110,9 @@ const GROWN: [u32; 2] = [4, 256];
 const SEEDS_REAL: u64 = 5;
 const STEPS_REAL: u32 = 5;
 const PEERS_REAL: u16 = 3;
+
+/// Of the shorter of two runs; a step is of 24 samples.
+const STEPS_HOSTED: u32 = 10;
 
 /// Divided evenly among the peers, and few, so that tasks can be long beside what disturbs them.
 const MICRO_BATCHES_REAL: u16 = 6;
@@ -194,6 +200,7 @@ impl Grid {
             Experiment::Resilience => self.resilience(),
             Experiment::Capacity => self.capacity(),
             Experiment::Real => self.real(),
+            Experiment::Hosts => self.hosts(),
             Experiment::Energy => self.runs(&self.profiles, &[self.peers_fixed]),
         }
     }
@@ -239,6 +246,27 @@ impl Grid {
                 model: Model::preset("gpt-nano"),
                 way: *way,
                 profile: "paced on this machine".to_owned(),
+                peers: PEERS_REAL,
+                micro_batches: MICRO_BATCHES_REAL,
+                micro_batch: MICRO_BATCH,
+                seed,
+            })
+        });
+        cells.collect()
+    }
+
+    /// A ring as fast as this machine makes it, natively and in tabs. By seed, so that whatever else the machine does meanwhile falls on
+    /// both.
+    fn hosts(&self) -> Vec<Cell> {
+        let cells = (1..=self.seeds.min(SEEDS_REAL)).flat_map(|seed| {
+            Host::ALL.map(|host| Cell {
+                kind: Kind::Hosted {
+                    steps: STEPS_HOSTED,
+                    host,
+                },
+                model: Model::preset("gpt-nano"),
+                way: Way::Ring(Mode::Sync),
+                profile: "this machine".to_owned(),
                 peers: PEERS_REAL,
                 micro_batches: MICRO_BATCHES_REAL,
                 micro_batch: MICRO_BATCH,

@@ -89,6 +89,7 @@ impl Group {
             Outcome::Grew { .. }
             | Outcome::Learnt { .. }
             | Outcome::Real(_)
+            | Outcome::Spent(_)
             | Outcome::Refused { .. } => None,
         });
         Estimate::of(&ran.collect::<Vec<_>>())
@@ -108,6 +109,7 @@ impl Group {
                 Outcome::Grew { .. }
                 | Outcome::Learnt { .. }
                 | Outcome::Real(_)
+                | Outcome::Spent(_)
                 | Outcome::Refused { .. } => None,
             });
         Estimate::of(&ran.collect::<Vec<_>>())
@@ -123,9 +125,11 @@ impl Group {
     pub fn refusal(&self) -> Option<&str> {
         self.outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Refused { reason } => Some(reason.as_str()),
-            Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Learnt { .. } | Outcome::Real(_) => {
-                None
-            }
+            Outcome::Ran(_)
+            | Outcome::Grew { .. }
+            | Outcome::Learnt { .. }
+            | Outcome::Real(_)
+            | Outcome::Spent(_) => None,
         })
     }
 }

@@ -34,8 +34,8 @@ mod work;
 mod tests;
 
 pub use cell::{
-    Capacity, Cell, Compared, Figures, Joules, Kind, Model, ModelCosts, Outcome, Point, Trouble,
-    Way,
+    Capacity, Cell, Compared, Figures, Host, Joules, Kind, Model, ModelCosts, Outcome, Point,
+    Spent, Trouble, Way,
 };
 pub use grid::{Experiment, Grid};
 pub use groups::{Estimate, Group, Half};

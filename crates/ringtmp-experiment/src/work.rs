@@ -103,7 +103,7 @@ impl<'a> Worker<'a> {
     pub fn digest(&mut self, cell: &Cell, program: &str) -> Result<String, Failure> {
         let costs = self.known(&cell.model)?;
         let devices = match cell.kind {
-            Kind::Real { .. } => Vec::new(),
+            Kind::Real { .. } | Kind::Hosted { .. } => Vec::new(),
             _ => self.profiles.devices(&cell.profile, cell.peers.min(3))?,
         };
         let mut energy = Vec::new();
@@ -144,7 +144,7 @@ impl<'a> Worker<'a> {
             }
             Kind::Progress { steps } => self.learns(cell, steps),
             // Whoever has real peers does these.
-            Kind::Real { .. } => Ok(Outcome::Refused {
+            Kind::Real { .. } | Kind::Hosted { .. } => Ok(Outcome::Refused {
                 reason: "there are no real peers in a simulation".to_owned(),
             }),
         }

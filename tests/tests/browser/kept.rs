@@ -8,6 +8,9 @@ use std::time::Duration;
 
 const WAIT_MAX: Duration = Duration::from_secs(120);
 
+/// Bytes: less than any version of a stage.
+const TOO_LITTLE: u64 = 64 * 1024;
+
 /// Whether the page's storage holds no run.
 const EMPTY: &str = "return (async () => {
     const root = await navigator.storage.getDirectory();
@@ -68,5 +71,25 @@ async fn two_tabs_of_one_browser_keep_apart_and_one_alone_goes_on_with_what_both
     // A run that is over is kept no longer.
     tab.wait_for_script(WAIT_MAX, "an empty storage", EMPTY)
         .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tab_whose_storage_is_full_says_so_and_trains_on() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let first = browser.tab(&theatre.url("")).await?;
+    first.limit_storage(&theatre.url(""), TOO_LITTLE).await?;
+    let query = "create&executor=cpu&peers=2&steps=400&codec=f32&planning=counted";
+    first.goto(&theatre.url(&format!("/?{query}"))).await?;
+    let room = first.room(WAIT_MAX).await?;
+    let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
+    let _second = browser.tab(&address).await?;
+    let text = first.wait_for_text(WAIT_MAX, "the storage is full").await?;
+    ensure!(text.contains("The run goes on. Make room"), "{text}");
+    let result = first.finished(WAIT_MAX).await?;
+    ensure!(result.steps == 400, "{result:?}");
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `ringtmp experiment`.
 
+mod hosts;
 mod learner;
 mod real;
 
@@ -46,7 +47,8 @@ enum Which {
     Capacity,
     /// Joules for each sample, estimated
     Energy,
-    /// All of these, and a ring, a parameter server and all-reduce of real peers beside what the simulator says of them
+    /// All of these; a ring, a parameter server and all-reduce of real peers beside what the simulator says of them; and, without --quick,
+    /// a ring of native processes beside one of browser tabs
     All,
 }
 
@@ -57,7 +59,8 @@ pub(crate) struct ExperimentArguments {
     /// Only on emulated devices and links under virtual time; without --real all but "all" are
     #[arg(long, conflicts_with = "real")]
     simulated: bool,
-    /// Only three real peers on this machine, over WebRTC, beside the simulator: idle time and throughput, for "idle", "scaling" and "all"
+    /// Only real devices on this machine: for "idle" and "scaling" three peers over WebRTC beside the simulator; for "energy" native
+    /// processes beside browser tabs; for "all" both
     #[arg(long)]
     real: bool,
     /// A smaller grid, which takes minutes
@@ -126,6 +129,7 @@ fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
             all.retain(|_| !arguments.real);
             if !arguments.simulated {
                 all.push(Experiment::Real);
+                all.extend((!arguments.quick).then_some(Experiment::Hosts));
             }
             return Ok(all);
         }
@@ -133,8 +137,9 @@ fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
     match (arguments.real, one) {
         (false, one) => Ok(vec![one]),
         (true, Experiment::Idle | Experiment::Scaling) => Ok(vec![Experiment::Real]),
+        (true, Experiment::Energy) => Ok(vec![Experiment::Hosts]),
         (true, one) => bail!(
-            "{one} is not done with real peers yet: leave out --real, or say idle, scaling or all"
+            "{one} is not done with real devices yet: leave out --real, or say idle, scaling, energy or all"
         ),
     }
 }
@@ -176,17 +181,17 @@ fn work(
             cell: cell.clone(),
             outcome,
         };
-        // Real peers may have more luck the next time.
-        if experiment == Experiment::Real && matches!(finished.outcome, Outcome::Refused { .. }) {
+        // Real devices may have more luck the next time.
+        if real_run(experiment).is_some() && matches!(finished.outcome, Outcome::Refused { .. }) {
             unkept.insert(name.to_owned(), finished);
             return Ok(());
         }
         Ok(store.keep(finished)?)
     };
-    if experiment == Experiment::Real {
+    if let Some(run) = real_run(experiment) {
         for (name, cell) in &open {
             tell(experiment, cell, quiet);
-            take(name, cell, real::run(cell)?)?;
+            take(name, cell, run(cell)?)?;
         }
     } else {
         simulate(experiment, &open, tables, quiet, &mut take)?;
@@ -200,6 +205,15 @@ fn work(
         eprintln!("{experiment}: {all} cells, {kept} of them done before, {refused} refused");
     }
     Ok(finished)
+}
+
+/// How cells are run that are not simulated.
+fn real_run(experiment: Experiment) -> Option<fn(&Cell) -> Result<Outcome>> {
+    match experiment {
+        Experiment::Real => Some(real::run),
+        Experiment::Hosts => Some(hosts::run),
+        _ => None,
+    }
 }
 
 fn tell(experiment: Experiment, cell: &Cell, quiet: bool) {

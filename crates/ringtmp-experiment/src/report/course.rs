@@ -33,9 +33,11 @@ fn course(group: &Group) -> Vec<Point> {
         .iter()
         .filter_map(|outcome| match outcome {
             Outcome::Learnt { points } => Some(points),
-            Outcome::Ran(_) | Outcome::Grew { .. } | Outcome::Real(_) | Outcome::Refused { .. } => {
-                None
-            }
+            Outcome::Ran(_)
+            | Outcome::Grew { .. }
+            | Outcome::Real(_)
+            | Outcome::Spent(_)
+            | Outcome::Refused { .. } => None,
         })
         .collect();
     let shortest = all.iter().map(|points| points.len()).min().unwrap_or(0);
@@ -140,9 +142,11 @@ pub(super) fn resilience(part: &[&Group], page: &mut String) {
         .iter()
         .filter_map(|group| match group.cell.kind {
             Kind::Resilience { trouble, .. } => Some((trouble, *group)),
-            Kind::Run { .. } | Kind::Capacity(_) | Kind::Progress { .. } | Kind::Real { .. } => {
-                None
-            }
+            Kind::Run { .. }
+            | Kind::Capacity(_)
+            | Kind::Progress { .. }
+            | Kind::Real { .. }
+            | Kind::Hosted { .. } => None,
         })
         .collect();
     let bar = |(trouble, group): &(Trouble, &Group)| {

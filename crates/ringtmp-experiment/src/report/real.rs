@@ -13,6 +13,7 @@ fn figure(group: &Group, figure: impl Fn(&Compared) -> f64) -> Option<Estimate> 
         Outcome::Real(compared) => Some(figure(compared)),
         Outcome::Ran(_)
         | Outcome::Grew { .. }
+        | Outcome::Spent(_)
         | Outcome::Learnt { .. }
         | Outcome::Refused { .. } => None,
     });

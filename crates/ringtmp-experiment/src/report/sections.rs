@@ -1,7 +1,7 @@
 //! The sections of the page: a plot, the finding under it, the figures.
 
 use super::table::table;
-use super::{course, real};
+use super::{course, hosts, real};
 use crate::cell::{Capacity, Kind, Outcome, Way};
 use crate::chart::{Bar, Bars, Lines, escaped, push, short};
 use crate::findings::{self, Better, Measure};
@@ -74,6 +74,11 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             "Three native peers in one process of this machine, over WebRTC, each as slow as a device of which this machine can be three at once; and the same run simulated. All of it is told, filling and \
              draining too. A run in which tasks took longer in sum than they should have is refused: there this machine was what was measured.",
         ),
+        Experiment::Hosts => (
+            "Native against browser",
+            "The same ring on this machine, as fast as it goes: once of native processes, once of tabs of a headless browser. Each is run twice, once three times as long, and the difference is told, so that \
+             starting and ending do not count. All processes do: server, devices, and the whole browser.",
+        ),
         Experiment::Energy => (
             "Energy, estimated",
             "Estimated joules for each sample: idle watts of all devices (servers counted) times wall time, what busy cores add, and what bytes and packets add. Thin lines span the coefficients' \
@@ -90,6 +95,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             Experiment::Capacity => capacity(&part, page),
             Experiment::Energy => energy(&part, page),
             Experiment::Real => real::real(&part, page),
+            Experiment::Hosts => hosts::hosts(&part, page),
         }
     }
 }
@@ -100,8 +106,11 @@ fn parts(groups: &[Group]) -> Vec<Vec<&Group>> {
     for group in groups {
         let same = |other: &Group| {
             let (one, other) = (&group.cell, &other.cell);
-            let resilience = |kind| matches!(kind, Kind::Resilience { .. });
-            let alike = one.kind == other.kind || resilience(one.kind) && resilience(other.kind);
+            let alike = match (one.kind, other.kind) {
+                (Kind::Resilience { .. }, Kind::Resilience { .. })
+                | (Kind::Hosted { .. }, Kind::Hosted { .. }) => true,
+                (one, other) => one == other,
+            };
             alike && one.model == other.model && one.profile == other.profile
         };
         match parts.iter_mut().find(|part| same(part[0])) {
@@ -231,7 +240,9 @@ fn capacity(part: &[&Group], page: &mut String) {
                 (millions, format!("{} M ({model})", short(millions)))
             }
             Outcome::Refused { .. } => (0.0, "refused at once".to_owned()),
-            Outcome::Ran(_) | Outcome::Learnt { .. } | Outcome::Real(_) => return None,
+            Outcome::Ran(_) | Outcome::Learnt { .. } | Outcome::Real(_) | Outcome::Spent(_) => {
+                return None;
+            }
         };
         Some(Bar {
             name: group.cell.way.to_string(),
@@ -266,7 +277,10 @@ fn capacity(part: &[&Group], page: &mut String) {
             Some(Outcome::Refused { reason }) => {
                 ("none".to_owned(), String::new(), reason.as_str())
             }
-            Some(Outcome::Ran(_) | Outcome::Learnt { .. } | Outcome::Real(_)) | None => continue,
+            Some(
+                Outcome::Ran(_) | Outcome::Learnt { .. } | Outcome::Real(_) | Outcome::Spent(_),
+            )
+            | None => continue,
         };
         push(
             page,

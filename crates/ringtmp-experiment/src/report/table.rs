@@ -1,6 +1,6 @@
 //! Cells as text.
 
-use crate::cell::{Figures, Kind, Outcome, Point, Trouble};
+use crate::cell::{Figures, Host, Joules, Kind, Outcome, Point, Trouble};
 use crate::chart::{escaped, push, short};
 use crate::findings::Measure;
 use crate::grid::Experiment;
@@ -58,6 +58,24 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
                         format_args!("real,{},,,,", numbers(&figures, Point::default())),
                     );
                 }
+                Outcome::Spent(spent) => {
+                    let figures = Figures {
+                        throughput: spent.seconds_per_sample.recip(),
+                        core_seconds_per_sample: spent.core_seconds_per_sample,
+                        joules: Joules {
+                            estimated_joules_per_sample: spent.estimated_joules_per_sample,
+                            estimated_joules_per_sample_low: spent.estimated_joules_per_sample_low,
+                            estimated_joules_per_sample_high: spent
+                                .estimated_joules_per_sample_high,
+                            ..Joules::default()
+                        },
+                        ..Figures::default()
+                    };
+                    push(
+                        &mut text,
+                        format_args!("spent,{},,,,", numbers(&figures, Point::default())),
+                    );
+                }
                 Outcome::Learnt { points } => {
                     let last = points.last().copied().unwrap_or_default();
                     let figures = Figures {
@@ -87,6 +105,10 @@ const fn kind(kind: Kind) -> &'static str {
         Kind::Capacity(_) => "capacity",
         Kind::Progress { .. } => "progress",
         Kind::Real { .. } => "real",
+        Kind::Hosted { host, .. } => match host {
+            Host::Native => "native",
+            Host::Browser => "browser",
+        },
         Kind::Resilience { trouble, .. } => match trouble {
             Trouble::None => "undisturbed",
             Trouble::Away => "away",

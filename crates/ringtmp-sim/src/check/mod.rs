@@ -63,7 +63,7 @@ pub(crate) fn compare(scenario: &Scenario, outcome: &Outcome) -> Result<(), Simu
 }
 
 /// The longest that a step may take from the commit of the one before: every micro-batch that can come between them (those of
-/// the step, of its evaluation, and those that run ahead of it) alone in the ring, each task at its longest jitter.
+/// the step, of its evaluation, and those that run ahead of it with theirs) alone in the ring, each task at its longest jitter.
 pub fn step_bound(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Duration {
     let outline = &scenario.outline;
     // A frame waits behind no more of copies: two pieces for the buddy, and one from every stage for a third disk.
@@ -101,9 +101,12 @@ pub fn step_bound(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Duration
         }
     }
     let ahead = plan.limits.iter().map(|limits| limits.slots).max();
+    let ahead = ahead.unwrap_or(0);
+    // Steps that run ahead are evaluated before as well.
+    let steps = 1 + ahead.div_ceil(outline.micro_batches.max(1));
     let between = f64::from(outline.micro_batches)
-        + f64::from(outline.evaluation_micro_batches)
-        + f64::from(ahead.unwrap_or(0));
+        + f64::from(outline.evaluation_micro_batches) * f64::from(steps)
+        + f64::from(ahead);
     // Rounding to virtual time, a microsecond a task at most.
     Duration::from_secs_f64((alone + 1e-4) * between + updates)
 }

@@ -21,6 +21,7 @@ use links::{Access, Link, Parcel};
 pub(crate) use peer::Worked;
 use peer::{Load, Peer};
 use ringtmp_core::ids::{Epoch, PeerId, RoomCode, Step, Version};
+use ringtmp_core::kept::Past;
 use ringtmp_core::lobby::{ConnectionId, LobbyInput};
 use ringtmp_core::node::{Assignment, Input, Output, Polled};
 use ringtmp_core::plan::Plan;
@@ -172,6 +173,8 @@ pub(crate) struct World<'a, C: Compute, B> {
     plan: Option<(Plan, Vec<usize>)>,
     /// From which steps on micro-batches were dealt to how many sources.
     dealt: Vec<(Step, u16)>,
+    /// The same under every plan, since a run may come back to what was kept under an older one.
+    dealt_under: BTreeMap<Past, Vec<(Step, u16)>>,
     recoveries: Vec<Recovery>,
     /// Plans that went on from what lay on disks.
     from_disks: u32,
@@ -241,6 +244,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 .collect(),
             plan: None,
             dealt: Vec::new(),
+            dealt_under: BTreeMap::new(),
             recoveries: Vec::new(),
             from_disks: 0,
             digested: BTreeMap::new(),

@@ -4,6 +4,7 @@ use super::{Event, SIGNAL_DELAY, World};
 use crate::check::Watch;
 use crate::compute::Compute;
 use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::kept::Past;
 use ringtmp_core::lobby::{ConnectionId, LobbyInput, LobbyOutput};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::plan::Plan;
@@ -185,6 +186,20 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.schedule(SIGNAL_DELAY, Event::ToServer(at, told));
     }
 
+    /// Micro-batches are dealt to a plan's sources from its first step on; before it they were as under the plan that it goes on from.
+    fn deals(&mut self, plan: &Plan) {
+        if let Some(before) = plan.kept.and_then(|past| self.dealt_under.get(&past)) {
+            self.dealt.clone_from(before);
+        }
+        let first = plan.first_step();
+        self.dealt.retain(|(from, _)| *from < first);
+        self.dealt.push((first, plan.sources.len() as u16));
+        let epoch = plan.epoch;
+        if let Some(past) = self.room.map(|room| Past { room, epoch }) {
+            self.dealt_under.insert(past, self.dealt.clone());
+        }
+    }
+
     /// The room has decided who does what.
     pub(super) fn planned(&mut self, server: usize, plan: &Plan) {
         // A server that has forgotten everything counts from the start, until it hears of more.
@@ -197,9 +212,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             self.digested.clear();
             self.from_disks += u32::from(plan.kept.is_some());
             let given_up = self.stable_given_up(plan);
-            self.dealt.retain(|(from, _)| *from < plan.first_step());
-            self.dealt
-                .push((plan.first_step(), plan.sources.len() as u16));
+            self.deals(plan);
             let excused_until = self.watch.excused_until;
             self.watch = Watch::new(self.now, self.scenario, plan, &order);
             self.watch.excused_until = excused_until;

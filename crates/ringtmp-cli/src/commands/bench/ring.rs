@@ -10,7 +10,7 @@ use crate::peer::{Carrier, Part, Peer};
 use crate::run_choice;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use ringtmp_core::signal::RoomState;
+use ringtmp_core::signal::{Replication, RoomState};
 use ringtmp_peer::{DataPlace, Executor, ExecutorChoice, Run, RunFile, Solo, open_data};
 use ringtmp_transport::native::AccessLink;
 use serde::Serialize;
@@ -36,6 +36,9 @@ pub(crate) struct RingCost {
     /// Runs of each, of which the best is told: other load makes none better
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
+    /// How often stages are copied, each in turn: updates, auto or off; what the file says if this is left out
+    #[arg(long, value_delimiter = ',', value_name = "UPDATES", value_parser = run_choice::replication)]
+    replicate: Vec<Replication>,
     /// Emulate the link between each peer and all others: a delay one way, a rate, or both
     #[arg(long, value_name = "25ms,10mbit")]
     access_link: Option<AccessLink>,
@@ -56,6 +59,8 @@ struct Line {
     codec: String,
     /// 1 for one process without a ring.
     peers: u16,
+    /// How often stages are copied to their successors.
+    replicate: Replication,
     samples: u64,
     samples_per_second: f64,
     samples_per_cpu_second: f64,
@@ -69,14 +74,21 @@ pub(super) async fn run(cost: RingCost) -> Result<()> {
     if cpu_seconds().is_none() {
         bail!("this system does not tell how long processors have worked for a process");
     }
+    let copies = match cost.replicate.is_empty() {
+        true => vec![run.file.replicate],
+        false => cost.replicate,
+    };
+    let rings = cost.peers.iter();
+    let rings = rings.flat_map(|peers| copies.iter().map(|every| (*peers, *every)));
     // In turn, so that whatever else the machine does meanwhile falls on all of them.
-    let sizes = std::iter::once(1).chain(cost.peers);
-    let mut best: Vec<(u16, Option<Taken>)> = sizes.map(|peers| (peers, None)).collect();
+    let all = std::iter::once((1, Replication::Off)).chain(rings);
+    let mut best: Vec<(u16, Replication, Option<Taken>)> =
+        all.map(|(peers, every)| (peers, every, None)).collect();
     for _ in 0..cost.rounds {
-        for (peers, best) in &mut best {
+        for (peers, every, best) in &mut best {
             let taken = match *peers {
                 1 => alone(&run).await?,
-                peers => ring(&run, peers, cost.access_link).await?,
+                peers => ring(&run, peers, *every, cost.access_link).await?,
             };
             if best.is_none_or(|best| taken.cpu_seconds < best.cpu_seconds) {
                 *best = Some(taken);
@@ -84,14 +96,15 @@ pub(super) async fn run(cost: RingCost) -> Result<()> {
         }
     }
     let samples = u64::from(run.file.steps) * u64::from(run.file.batch);
-    let alone = best[0].1.map_or(f64::NAN, |taken| taken.cpu_seconds);
-    for (peers, taken) in best {
+    let alone = best[0].2.map_or(f64::NAN, |taken| taken.cpu_seconds);
+    for (peers, replicate, taken) in best {
         let Some(taken) = taken else { continue };
         let line = Line {
             schema_version: SCHEMA_VERSION,
             run: cost.run.display().to_string(),
             codec: run.descriptor().outline.codec.to_string(),
             peers,
+            replicate,
             samples,
             samples_per_second: samples as f64 / taken.seconds,
             samples_per_cpu_second: samples as f64 / taken.cpu_seconds,
@@ -137,7 +150,12 @@ async fn alone(run: &Run) -> Result<Taken> {
     Ok(watch.taken(0))
 }
 
-async fn ring(run: &Run, peers: u16, behind: Option<AccessLink>) -> Result<Taken> {
+async fn ring(
+    run: &Run,
+    peers: u16,
+    replicate: Replication,
+    behind: Option<AccessLink>,
+) -> Result<Taken> {
     let server = Server::bind(Config {
         address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         ..Config::default()
@@ -145,6 +163,7 @@ async fn ring(run: &Run, peers: u16, behind: Option<AccessLink>) -> Result<Taken
     let (server, address) = Running::start(server);
     let file = RunFile {
         start_at_peers: peers,
+        replicate,
         ..run.file.clone()
     };
     let mut watcher = Peer::start(Part::creator(&address, file))?;
