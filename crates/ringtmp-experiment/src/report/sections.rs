@@ -240,9 +240,7 @@ fn capacity(part: &[&Group], page: &mut String) {
                 (millions, format!("{} M ({model})", short(millions)))
             }
             Outcome::Refused { .. } => (0.0, "refused at once".to_owned()),
-            Outcome::Ran(_) | Outcome::Learnt { .. } | Outcome::Real(_) | Outcome::Spent(_) => {
-                return None;
-            }
+            _ => return None,
         };
         Some(Bar {
             name: group.cell.way.to_string(),
@@ -277,10 +275,7 @@ fn capacity(part: &[&Group], page: &mut String) {
             Some(Outcome::Refused { reason }) => {
                 ("none".to_owned(), String::new(), reason.as_str())
             }
-            Some(
-                Outcome::Ran(_) | Outcome::Learnt { .. } | Outcome::Real(_) | Outcome::Spent(_),
-            )
-            | None => continue,
+            _ => continue,
         };
         push(
             page,

@@ -1,6 +1,6 @@
 //! Cells as text.
 
-use crate::cell::{Figures, Host, Joules, Kind, Outcome, Point, Trouble};
+use crate::cell::{Figures, Host, Joules, Kind, Outcome, Point, Spent, Trouble};
 use crate::chart::{escaped, push, short};
 use crate::findings::Measure;
 use crate::grid::Experiment;
@@ -27,76 +27,67 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
                     cell.seed
                 ),
             );
-            match &one.outcome {
-                Outcome::Ran(figures) => {
-                    push(
-                        &mut text,
-                        format_args!("ran,{},,,,", numbers(figures, Point::default())),
-                    );
-                }
-                Outcome::Grew {
-                    model,
-                    parameters,
-                    reason,
-                    ..
-                } => push(
-                    &mut text,
-                    format_args!(
-                        "grew{}{model},{parameters},{},",
-                        ",".repeat(25),
-                        quoted(reason)
-                    ),
-                ),
-                Outcome::Real(compared) => {
-                    let figures = Figures {
-                        throughput: compared.throughput,
-                        idle: compared.idle,
-                        ..Figures::default()
-                    };
-                    push(
-                        &mut text,
-                        format_args!("real,{},,,,", numbers(&figures, Point::default())),
-                    );
-                }
-                Outcome::Spent(spent) => {
-                    let figures = Figures {
-                        throughput: spent.seconds_per_sample.recip(),
-                        core_seconds_per_sample: spent.core_seconds_per_sample,
-                        joules: Joules {
-                            estimated_joules_per_sample: spent.estimated_joules_per_sample,
-                            estimated_joules_per_sample_low: spent.estimated_joules_per_sample_low,
-                            estimated_joules_per_sample_high: spent
-                                .estimated_joules_per_sample_high,
-                            ..Joules::default()
-                        },
-                        ..Figures::default()
-                    };
-                    push(
-                        &mut text,
-                        format_args!("spent,{},,,,", numbers(&figures, Point::default())),
-                    );
-                }
-                Outcome::Learnt { points } => {
-                    let last = points.last().copied().unwrap_or_default();
-                    let figures = Figures {
-                        seconds: last.seconds,
-                        ..Figures::default()
-                    };
-                    push(
-                        &mut text,
-                        format_args!("learnt,{},,,,", numbers(&figures, last)),
-                    );
-                }
-                Outcome::Refused { reason } => push(
-                    &mut text,
-                    format_args!("refused{}{},", ",".repeat(27), quoted(reason)),
-                ),
-            }
+            text.push_str(&told(&one.outcome));
             text.push_str(&one.digest);
             text.push('\n');
         }
     }
     text
+}
+
+/// The columns of an outcome, up to the digest.
+fn told(outcome: &Outcome) -> String {
+    let ran = |kind: &str, figures: &Figures, learnt: Point| {
+        format!("{kind},{},,,,", numbers(figures, learnt))
+    };
+    match outcome {
+        Outcome::Ran(figures) => ran("ran", figures, Point::default()),
+        Outcome::Grew {
+            model,
+            parameters,
+            reason,
+            ..
+        } => format!(
+            "grew{}{model},{parameters},{},",
+            ",".repeat(25),
+            quoted(reason)
+        ),
+        Outcome::Real(compared) => {
+            let figures = Figures {
+                throughput: compared.throughput,
+                idle: compared.idle,
+                ..Figures::default()
+            };
+            ran("real", &figures, Point::default())
+        }
+        Outcome::Spent(spent) => ran("spent", &as_figures(spent), Point::default()),
+        Outcome::Learnt { points } => {
+            let last = points.last().copied().unwrap_or_default();
+            let figures = Figures {
+                seconds: last.seconds,
+                ..Figures::default()
+            };
+            ran("learnt", &figures, last)
+        }
+        Outcome::Refused { reason } => {
+            format!("refused{}{},", ",".repeat(27), quoted(reason))
+        }
+    }
+}
+
+/// What real devices took, in the columns of simulated ones.
+fn as_figures(spent: &Spent) -> Figures {
+    Figures {
+        throughput: spent.seconds_per_sample.recip(),
+        core_seconds_per_sample: spent.core_seconds_per_sample,
+        joules: Joules {
+            estimated_joules_per_sample: spent.estimated_joules_per_sample,
+            estimated_joules_per_sample_low: spent.estimated_joules_per_sample_low,
+            estimated_joules_per_sample_high: spent.estimated_joules_per_sample_high,
+            ..Joules::default()
+        },
+        ..Figures::default()
+    }
 }
 
 const fn kind(kind: Kind) -> &'static str {
