@@ -78,6 +78,17 @@ fn run_file(work: Work) -> RunFile {
     }
 }
 
+/// A run that trains without end, of a model whose layers a fifth device makes a stage of its own of: five blocks do not go
+/// evenly into four.
+fn five_blocks() -> Result<RunFile> {
+    let model = "model = { preset = 'gpt', depth = 5, width = 64, heads = 4, context = 16 }";
+    let whole = run_file(ENDLESS);
+    Ok(RunFile {
+        model: RunFile::parse(model)?.model,
+        ..whole
+    })
+}
+
 /// What came of a round.
 #[derive(Clone, Debug)]
 pub struct Round {
@@ -100,10 +111,9 @@ impl Watcher {
         shown(&mut self.views, WAIT_MAX, what, is).await
     }
 
-    /// Waits until one that was done without is taken in again, and all train on; how the ring was put together until then.
-    async fn together_again(&mut self) -> Result<Vec<Recovery>> {
-        let with = |view: &View| recovered(view, 2);
-        self.until("training with it again", with).await?;
+    /// Waits until the ring was put together anew so many times, and all train on; how that was done.
+    async fn put_together(&mut self, times: usize, what: &str) -> Result<Vec<Recovery>> {
+        self.until(what, |view| recovered(view, times)).await?;
         self.trains_on().await
     }
 
@@ -284,13 +294,17 @@ pub async fn server_killed_and_tab_left(
 }
 
 /// A ring of which one tab sleeps, as that of a locked phone, for ten seconds, or as long as the others take to train without it;
-/// then it wakes. When all train on together, the page of the ring's head is closed, and it is over when the others train on.
+/// then it wakes. When all train on together, a fifth tab comes; then the page of the ring's head is closed, and it is over when
+/// the others train on.
 ///
 /// # Errors
 ///
-/// If the others do not go on, or do not take it in again.
-pub async fn asleep_and_head_closed(theatre: &Theatre, sleeper: usize) -> Result<Vec<Recovery>> {
-    watching(theatre, run_file(ENDLESS), async |mut watcher, room| {
+/// If the others do not go on, or do not take in who comes.
+pub async fn asleep_and_fifth_and_head_closed(
+    theatre: &Theatre,
+    sleeper: usize,
+) -> Result<Vec<Recovery>> {
+    watching(theatre, five_blocks()?, async |mut watcher, room| {
         let tabs = open(theatre, room).await?;
         watcher.until("something to lose", has_stable).await?;
         let (browser, _) = &tabs[sleeper % TABS];
@@ -301,12 +315,14 @@ pub async fn asleep_and_head_closed(theatre: &Theatre, sleeper: usize) -> Result
         tokio::time::sleep(SLEEP.saturating_sub(asleep.elapsed())).await;
         browser.thaw()?;
         without?;
-        watcher.together_again().await?;
+        watcher.put_together(2, "training with it again").await?;
+        let fifth = theatre.browser(BrowserKind::Chromium).await?;
+        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
+        let _fifth = fifth.tab(&address).await?;
+        watcher.put_together(3, "training with a fifth").await?;
         let (_browser, head) = &tabs[0];
         head.goto("about:blank").await?;
-        let closed = |view: &View| recovered(view, 3);
-        watcher.until("training without the head", closed).await?;
-        watcher.trains_on().await
+        watcher.put_together(4, "training without the head").await
     })
     .await
 }
@@ -340,7 +356,7 @@ pub async fn cut_off_for_long(theatre: &Theatre, lasts: Duration) -> Result<Vec<
         watcher.until("training without it", without).await?;
         tokio::time::sleep(lasts.saturating_sub(cut.elapsed())).await;
         relay.cut(false);
-        watcher.together_again().await
+        watcher.put_together(2, "training with it again").await
     })
     .await
 }

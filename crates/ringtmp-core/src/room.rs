@@ -14,6 +14,7 @@
 //! Who opened the room is its host and alone may start, pause, resume and stop the run, and send others away; see `room::hosting`.
 
 mod absence;
+mod asleep;
 mod disks;
 mod faults;
 mod growing;

@@ -3,11 +3,13 @@
 mod common;
 
 use common::{Server, join, run};
-use ringtmp_core::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
+use ringtmp_core::ids::{
+    Epoch, LayerIndex, MemberToken, PeerId, RoomCode, StageIndex, Step, Version,
+};
 use ringtmp_core::lobby::{ConnectionId, Limits as ServerLimits, LobbyInput, LobbyOutput};
 use ringtmp_core::node::{Input, Node, Output, Polled};
 use ringtmp_core::plan::Plan;
-use ringtmp_core::room::{AWAY_WAIT_MAX, REBUILD_WAIT_MAX};
+use ringtmp_core::room::{AWAY_WAIT_MAX, HALT_WAIT_MAX, REBUILD_WAIT_MAX};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
 use std::time::Duration;
@@ -409,4 +411,98 @@ fn what_returning_peers_claim_is_checked() {
         Some(&RoomState::Waiting),
         "nobody knows a plan that can be"
     );
+}
+
+/// What this peer has of version 4 under a plan: its own layers and those of the stage before it.
+fn holds(plan: &Plan, stage: u16) -> Holding {
+    let before = (usize::from(stage) + plan.stages() - 1) % plan.stages();
+    let of = |stage: u16| {
+        let layers = plan.layers(StageIndex(stage));
+        (layers.start.0..layers.end.0).map(LayerIndex)
+    };
+    let mut copies: Vec<LayerIndex> = of(stage).chain(of(before as u16)).collect();
+    copies.sort_unstable();
+    copies.dedup();
+    Holding {
+        under: plan.epoch,
+        updates: Step(5),
+        copies: vec![(Version(4), copies)],
+    }
+}
+
+/// The two that are left of it say what they hold, if they are asked.
+fn answered(server: &mut Server, plan: &Plan, output: &[LobbyOutput]) -> Vec<LobbyOutput> {
+    let mut all = Vec::new();
+    let asked = halts(output).last().copied();
+    for (epoch, (connection, stage)) in asked.into_iter().cycle().zip([(10, 0), (13, 3)]) {
+        let holding = holds(plan, stage);
+        all.extend(server.say(connection, &ClientMessage::Holdings { epoch, holding }));
+    }
+    all
+}
+
+/// A ring of four that loses two neighbours, in this way, once version 4 is stable; the others have said what they hold.
+fn two_of_four_are_lost(
+    server: &mut Server,
+    lose: impl Fn(&mut Server, &Plan, u64) -> Vec<LobbyOutput>,
+) -> (Vec<Peer>, Plan, Vec<LobbyOutput>) {
+    let (_, peers, plan) = training(server, 4);
+    let stable = ClientMessage::Stable {
+        epoch: plan.epoch,
+        version: Version(4),
+        every: 2,
+        at_rest: false,
+    };
+    server.say(10, &stable);
+    let mut output = lose(server, &plan, 11);
+    output.extend(lose(server, &plan, 12));
+    output.extend(tick_after(server, HALT_WAIT_MAX / 2));
+    output.extend(answered(server, &plan, &output));
+    // Who is away is given up, and the others are asked again.
+    let given_up = tick_after(server, AWAY_WAIT_MAX - HALT_WAIT_MAX / 2);
+    output.extend(answered(server, &plan, &given_up));
+    (peers, plan, output)
+}
+
+fn falls_asleep(server: &mut Server, plan: &Plan, connection: u64) -> Vec<LobbyOutput> {
+    closes(server, connection);
+    let lost = ClientMessage::LinkLost {
+        epoch: plan.epoch,
+        peer: plan.order[(connection - 10) as usize],
+        reason: "nothing was heard".to_owned(),
+    };
+    server.say(10, &lost)
+}
+
+#[test]
+fn who_may_still_have_in_memory_what_is_missing_is_waited_for() {
+    let mut server = Server::new(ServerLimits::default());
+    let (peers, plan, output) = two_of_four_are_lost(&mut server, falls_asleep);
+    let state = Server::states(&output).pop();
+    let waits = matches!(&state, Some(RoomState::Lacking { reason }) if reason.contains("its memory alone"));
+    assert!(waits, "{state:?}");
+    assert_eq!(planned(&output), []);
+    assert_eq!(planned(&tick_after(&mut server, 100 * AWAY_WAIT_MAX)), []);
+    // One of the two is back: with it the version is whole.
+    let output = returns(&mut server, 22, peers[2].returning());
+    let epoch = *halts(&output).last().expect("it is asked");
+    let holding = holds(&plan, 2);
+    let output = server.say(22, &ClientMessage::Holdings { epoch, holding });
+    let goes_on = common_plan(&output).expect("a plan");
+    assert_eq!((goes_on.start, goes_on.stages()), (Version(4), 3));
+}
+
+#[test]
+fn nobody_waits_for_memory_that_was_given_up_on_purpose_or_after_begin_anew() {
+    let leaves = |server: &mut Server, _: &Plan, connection: u64| {
+        server.say(connection, &ClientMessage::Leave)
+    };
+    let mut server = Server::new(ServerLimits::default());
+    let (_, _, output) = two_of_four_are_lost(&mut server, leaves);
+    assert_eq!(common_plan(&output).expect("a plan").start, Version(0));
+
+    let mut server = Server::new(ServerLimits::default());
+    two_of_four_are_lost(&mut server, falls_asleep);
+    let output = server.say(10, &ClientMessage::Start);
+    assert_eq!(common_plan(&output).expect("a plan").start, Version(0));
 }

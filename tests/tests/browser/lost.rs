@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::signal::Recovery;
 use ringtmp_tests::chaos::{
-    EVERY, Round, TABS, Work, asleep_and_head_closed, cut_off, cut_off_for_long, killed,
+    EVERY, Round, TABS, Work, asleep_and_fifth_and_head_closed, cut_off, cut_off_for_long, killed,
     server_and_tab_killed, server_killed_and_tab_left, undisturbed,
 };
 use ringtmp_tests::{BrowserKind, Theatre};
@@ -58,19 +58,21 @@ async fn whichever_tab_is_killed_the_others_end_with_the_weights_of_a_ring_left_
 }
 
 #[tokio::test]
-async fn a_tab_that_sleeps_is_done_without_until_it_wakes_and_a_page_that_is_closed_says_goodbye()
+async fn a_tab_that_sleeps_is_done_without_until_it_wakes_a_fifth_comes_and_a_closed_page_says_goodbye()
 -> Result<()> {
     let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
         return Ok(());
     };
-    let recoveries = asleep_and_head_closed(&theatre, 1).await?;
+    let recoveries = asleep_and_fifth_and_head_closed(&theatre, 1).await?;
     println!("{recoveries:?}");
-    let [lost, joined, closed] = &recoveries[..] else {
-        bail!("lost, taken in, and closed, not {recoveries:?}");
+    let [lost, joined, fifth, closed] = &recoveries[..] else {
+        bail!("lost, taken in, one more, and closed, not {recoveries:?}");
     };
     ensure!(lost.reason.contains("nothing was heard"), "{lost:?}");
     ensure!(joined.reason.contains("joins"), "{joined:?}");
     ensure!(joined.repeated == 0, "waking costs no step: {joined:?}");
+    ensure!(fifth.reason.contains("joins"), "{fifth:?}");
+    ensure!(fifth.repeated == 0, "coming costs no step: {fifth:?}");
     ensure!(closed.reason.contains("left the ring"), "{closed:?}");
     ensure!(!closed.taken.is_empty(), "{closed:?}");
     Ok(())

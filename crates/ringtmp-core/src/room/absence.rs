@@ -80,7 +80,7 @@ impl Room {
         }
         if member.away.is_some() {
             // The server does not hear it either.
-            return self.leave(now, peer);
+            return self.lose_sight(now, peer);
         }
         member.suspected_by.insert(from);
         self.output
@@ -121,7 +121,7 @@ impl Room {
     pub(super) fn give_up_absent(&mut self, now: Time) {
         let over = |member: &&Member| self.away_ends(member).is_some_and(|end| now >= end);
         let absent: Vec<PeerId> = self.members.iter().filter(over).map(|m| m.peer).collect();
-        absent.into_iter().for_each(|peer| self.leave(now, peer));
+        absent.into_iter().for_each(|peer| self.lose_sight(now, peer));
     }
 
     /// Whether this member has no socket.

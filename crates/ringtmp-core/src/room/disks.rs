@@ -307,7 +307,7 @@ impl Room {
         let absent = self.absent();
         let keys = absent.iter().flat_map(|(_, kept)| kept.iter());
         let keys: BTreeSet<(Version, Past)> = keys.map(|kept| (kept.version, kept.past)).collect();
-        keys.into_iter().rev().find_map(|(version, past)| {
+        let waits = keys.into_iter().rev().find_map(|(version, past)| {
             let here = candidates.iter();
             let mut here = here.filter(|here| here.version == version);
             let here = here
@@ -334,7 +334,8 @@ impl Room {
             missing
                 .all(|layer| !with(layer).is_empty())
                 .then(|| self.missing(here, with))
-        })
+        });
+        waits.or_else(|| self.lies_asleep(memory))
     }
 
     /// Who keeps something and cannot be asked for it now.
@@ -372,7 +373,7 @@ impl Room {
             .collect();
         let names: BTreeSet<&str> = missing.iter().flat_map(|layer| with(*layer)).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        told(&missing, candidate.version, &names)
+        missing_in_words(&missing, candidate.version, &names)
     }
 
     /// The layers that learn something.
@@ -399,7 +400,11 @@ impl Room {
     }
 }
 
-fn told(missing: &[LayerIndex], version: Version, names: &[&str]) -> String {
+pub(super) fn missing_in_words(
+    missing: &[LayerIndex],
+    version: Version,
+    names: &[&str],
+) -> String {
     let step = version.0;
     if missing.is_empty() {
         return format!(
@@ -497,11 +502,11 @@ mod tests {
             layers.iter().copied().map(LayerIndex).collect()
         };
         assert_eq!(
-            told(&layers(&[0, 1, 4]), Version(8), &["a", "b"]),
+            missing_in_words(&layers(&[0, 1, 4]), Version(8), &["a", "b"]),
             "layers 1 to 2 and layer 5 of step 8 are missing: waiting for a or b to come back"
         );
         assert_eq!(
-            told(&layers(&[2]), Version(8), &["a"]),
+            missing_in_words(&layers(&[2]), Version(8), &["a"]),
             "layer 3 of step 8 is missing: waiting for a to come back"
         );
     }

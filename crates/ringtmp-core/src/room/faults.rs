@@ -85,7 +85,7 @@ impl Room {
         }
         if self.is_away(to) {
             // Neither its neighbour nor the server hears it.
-            return self.leave(now, to);
+            return self.lose_sight(now, to);
         }
         let mut ends = [from, to];
         ends.sort_unstable();

@@ -80,6 +80,8 @@ pub(super) struct Recovering {
     pub(super) leavers_stay: bool,
     /// The plan that was at work before the ring was put together anew.
     pub(super) worked: Option<Plan>,
+    /// Members that nobody has heard since then, and their names.
+    pub(super) asleep: BTreeMap<PeerId, String>,
     /// Whom a member has blamed.
     pub(super) blamed: BTreeMap<PeerId, BTreeSet<PeerId>>,
     /// The head was asked to let the ring come to rest, because of this.
@@ -105,6 +107,7 @@ impl Recovering {
 
     /// Who was given up, and is back, may have much to say.
     pub(super) fn came_back(&mut self, now: Time, peer: PeerId) {
+        self.asleep.remove(&peer);
         if let Some(halt) = &mut self.halt {
             halt.answers.remove(&peer);
             // Those that come again and again, under ever new names, do not keep the others waiting.
@@ -173,6 +176,7 @@ impl Recovering {
         let newest = self.pasts.len().saturating_sub(1);
         self.pasts.drain(..newest);
         self.newest = None;
+        self.asleep.clear();
         if let (Some(began), Some(last)) = (self.began.take(), self.recoveries.last_mut()) {
             last.seconds = Some(now.since(began).as_secs_f64());
         }

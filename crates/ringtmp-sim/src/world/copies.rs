@@ -151,24 +151,42 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let stable = self.stable.filter(|stable| plan.start < *stable)?;
         let in_ring = plan.order.iter().filter_map(|peer| self.index.get(peer));
         let in_ring: Vec<usize> = in_ring.copied().collect();
-        let has = |layer: u16| {
-            let copy = CopyId {
-                version: stable,
-                layer: LayerIndex(layer),
-            };
-            // Who was cut off when the last plan was made holds copies of another past.
-            let past = self.plan.as_ref().map(|(plan, _)| plan.epoch);
-            let obeyed = |at: &&usize| self.peers[**at].obeyed == past;
-            let mut holders = in_ring.iter().filter(obeyed);
-            holders.any(|at| self.peers[*at].vault.contains_key(&copy))
-        };
-        let learns = (0u16..).zip(&self.scenario.outline.layers);
-        let mut learns = learns.filter(|(_, layer)| layer.parameters > 0);
-        learns
-            .all(|(layer, _)| has(layer))
+        self.hold_whole(&in_ring, stable)
             .then_some(Complaint::StableGivenUp {
                 stable: stable.0,
                 start: plan.start.0,
             })
+    }
+
+    /// Whether these devices have every layer of a version in memory, of the past that the newest plan belongs to.
+    fn hold_whole(&self, devices: &[usize], version: Version) -> bool {
+        let past = self.plan.as_ref().map(|(plan, _)| plan.epoch);
+        let has = |layer: u16| {
+            let copy = CopyId {
+                version,
+                layer: LayerIndex(layer),
+            };
+            // Who was cut off when the last plan was made holds copies of another past.
+            let obeyed = |at: &&usize| self.peers[**at].obeyed == past;
+            let mut holders = devices.iter().filter(obeyed);
+            holders.any(|at| self.peers[*at].vault.contains_key(&copy))
+        };
+        let learns = (0u16..).zip(&self.scenario.outline.layers);
+        let mut learns = learns.filter(|(_, layer)| layer.parameters > 0);
+        learns.all(|(layer, _)| has(layer))
+    }
+
+    /// A room that waits for what sleeping devices have in memory waits for something that nobody has who is awake.
+    pub(super) fn check_waits_for_memory(&mut self) {
+        let awake = self.peers.iter().enumerate().filter(|(_, peer)| {
+            let frozen = peer.frozen.is_some_and(|until| self.now < until);
+            peer.connection.is_some() && !peer.offline && !frozen
+        });
+        let awake: Vec<usize> = awake.map(|(at, _)| at).collect();
+        let whole = |version: &Version| self.hold_whole(&awake, *version);
+        if let Some(version) = self.stable.filter(whole) {
+            let version = version.0;
+            self.watch.complain(Complaint::WaitsInVain { version });
+        }
     }
 }

@@ -20,6 +20,9 @@ const NO_ROOM_WAIT: Duration = Duration::from_secs(1);
 /// A user who sees that a room waits does something about it after this time.
 const USER_WAIT: Duration = Duration::from_secs(3);
 
+/// How long they wait for devices that may still have what is missing in their memory, before they have the run begin anew.
+const USER_PATIENCE: Duration = Duration::from_secs(20);
+
 /// A server, while it is there and after it.
 pub(crate) struct Server {
     pub(super) lobby: Lobby,
@@ -186,14 +189,19 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             RoomState::Reconfiguring { reason } => reason.contains("press start"),
             // Nobody who has returned has ever heard of a plan.
             RoomState::Waiting => self.incarnation > 0,
+            RoomState::Lacking { reason } => reason.contains("its memory alone"),
             _ => false,
+        };
+        let wait = match state {
+            RoomState::Lacking { .. } => USER_PATIENCE,
+            _ => USER_WAIT,
         };
         if let Some(at) = self.index.get(&peer).copied()
             && waits
             && self.user_presses.is_none()
         {
-            self.user_presses = Some(self.now + USER_WAIT);
-            self.schedule(USER_WAIT, Event::UserPresses(at));
+            self.user_presses = Some(self.now + wait);
+            self.schedule(wait, Event::UserPresses(at));
         }
     }
 
@@ -203,6 +211,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.user_presses = None;
         if matches!(self.state, RoomState::Finished | RoomState::Stopped { .. }) {
             return;
+        }
+        if matches!(self.state, RoomState::Lacking { .. }) {
+            self.check_waits_for_memory();
         }
         let there = |at: &usize| self.peers[*at].connection.is_some();
         let reaches = |at: &usize| there(at) && !self.peers[*at].offline;
