@@ -39,6 +39,7 @@ use crate::hub::Hub;
 use crate::landing::Landing;
 use crate::sockets::{Doors, SecureDoor};
 use ringtmp_core::lobby::{Limits, Lobby};
+use ringtmp_core::signal::IceServer;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -82,6 +83,8 @@ pub struct Config {
     pub any_origin: bool,
     /// Names under which this server may be asked, besides `localhost` and addresses; requests for other names are refused.
     pub names: Vec<String>,
+    /// Servers by which devices may make links that do not reach each other; none for links within a network alone.
+    pub ice_servers: Vec<IceServer>,
 }
 
 pub use connection::OUTGOING_MESSAGES_MAX;
@@ -97,6 +100,7 @@ impl Default for Config {
             silence_max: Duration::from_secs(20),
             any_origin: false,
             names: Vec::new(),
+            ice_servers: Vec::new(),
         }
     }
 }
@@ -229,7 +233,8 @@ impl Server {
                 .map(|network| network.door(Arc::clone(&page), Arc::clone(&hosts)))
                 .transpose()?,
         };
-        let lobby = Lobby::new(config.limits, incarnation());
+        let mut lobby = Lobby::new(config.limits, incarnation());
+        lobby.tell_of(config.ice_servers.clone());
         let (statistics, statistics_seen) = watch::channel(lobby.statistics());
         let (events, events_queue) = mpsc::channel(hub::EVENTS_MAX);
         let metrics = metrics::Metrics::new(statistics_seen);

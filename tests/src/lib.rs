@@ -10,6 +10,7 @@
 mod browser;
 pub mod chaos;
 mod driver;
+pub mod hosts;
 pub mod keep;
 pub mod links;
 mod native;

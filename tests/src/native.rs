@@ -108,6 +108,17 @@ impl NativePeer {
         Ok(room.context("it was there")?.code)
     }
 
+    /// Waits for a view in which something is so.
+    ///
+    /// # Errors
+    ///
+    /// That there is none in time, or the peer has ended.
+    pub async fn until(&mut self, limit: Duration, is: impl Fn(&View) -> bool) -> Result<View> {
+        let wait = self.views.wait_for(|view| view.as_ref().is_some_and(&is));
+        let view = tokio::time::timeout(limit, wait).await??.clone();
+        view.context("it was there")
+    }
+
     /// Leaves the room and waits for the thread to end.
     ///
     /// # Errors

@@ -273,7 +273,11 @@ fn link_arcs(circle: &Circle, view: &View, devices: &[&MemberLine]) -> Vec<LinkA
                 ArcState::Imagined
             };
             let closing = planned && team.is_none() && i + 1 == count;
-            circle.link_arc(i, state, closing, arc_title(from, to, closing))
+            let mut title = arc_title(from, to, closing);
+            if is_relayed(view, from, to) {
+                title = format!("{title} · {}", words::RELAYED.now());
+            }
+            circle.link_arc(i, state, closing, title)
         })
         .collect()
 }
@@ -394,6 +398,11 @@ fn rate_labels(
         } else {
             (rate(from, to), rate(to, from))
         };
+        let forward = match is_relayed(view, from, to) {
+            true if forward.is_empty() => words::RELAYED.now().to_owned(),
+            true => format!("{forward} · {}", words::RELAYED.now()),
+            false => forward,
+        };
         RateLabel {
             closing,
             ..circle.rate_label(i, forward, back)
@@ -429,6 +438,16 @@ fn arc_state(view: &View, from: &MemberLine, to: &MemberLine) -> ArcState {
         }
         None => up,
     }
+}
+
+/// Whether what two devices send each other goes by way of a server that relays, as either says.
+fn is_relayed(view: &View, from: &MemberLine, to: &MemberLine) -> bool {
+    let members = view.room.iter().flat_map(|room| &room.members);
+    let mut ends = members.filter(|member| [from.peer, to.peer].contains(&member.peer));
+    ends.any(|member| {
+        let mut links = member.links.iter();
+        links.any(|link| link.relayed && [from.peer, to.peer].contains(&link.to))
+    })
 }
 
 fn arc_title(from: &MemberLine, to: &MemberLine, closing: bool) -> String {

@@ -50,10 +50,12 @@ mod tests {
             room.members[0].links = vec![LinkTraffic {
                 to: two,
                 bytes: 100 * second,
+                relayed: false,
             }];
             room.members[1].links = vec![LinkTraffic {
                 to: one,
                 bytes: 7 * second,
+                relayed: false,
             }];
             traffic.observe(second as f64, room);
         }

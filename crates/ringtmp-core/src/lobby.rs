@@ -5,8 +5,8 @@ mod interface;
 use crate::ids::{MemberToken, PeerId, RoomCode};
 use crate::room::Room;
 use crate::signal::{
-    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Returning, Role, RunDescriptor,
-    SIGNAL_BYTES_MAX, ServerMessage,
+    ClientMessage, ICE_SERVERS_MAX, IceServer, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal,
+    Returning, Role, RunDescriptor, SIGNAL_BYTES_MAX, ServerMessage,
 };
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +35,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Lobby {
     limits: Limits,
+    ice_servers: Vec<IceServer>,
     incarnation: u32,
     rooms: BTreeMap<RoomCode, Entry>,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -48,12 +49,20 @@ impl Lobby {
     pub fn new(limits: Limits, incarnation: u32) -> Self {
         Self {
             limits,
+            ice_servers: Vec::new(),
             incarnation,
             rooms: BTreeMap::new(),
             connections: BTreeMap::new(),
             output: VecDeque::new(),
             totals: Statistics::default(),
         }
+    }
+
+    /// Devices that are let in are told of these servers, at most [`ICE_SERVERS_MAX`]. Without them, links are made only between
+    /// devices that reach each other by themselves.
+    pub fn tell_of(&mut self, ice_servers: Vec<IceServer>) {
+        self.ice_servers = ice_servers;
+        self.ice_servers.truncate(ICE_SERVERS_MAX);
     }
 
     /// Takes an input. `entropy` must be fresh unpredictable bytes each time: room codes and peer ids are made of them.
@@ -315,6 +324,14 @@ impl Lobby {
         }
         entry.connections.insert(peer, connection);
         entry.empty_since = None;
+        if !self.ice_servers.is_empty() && role != Role::Spectator {
+            let servers = self.ice_servers.clone();
+            let message = ServerMessage::IceServers { servers };
+            self.output.push_back(LobbyOutput::Send {
+                connection,
+                message,
+            });
+        }
         if let Some(state) = self.connections.get_mut(&connection) {
             state.membership = Some((code, peer));
         }

@@ -1,12 +1,14 @@
 //! What peers and the signalling server say to each other, as JSON text over a socket. No tensor ever travels here.
 
 mod device;
+mod ice;
 mod recovery;
 mod refusal;
 mod returning;
 mod view;
 
 pub use device::{Device, DeviceKind, ExecutorKind, Form, Role};
+pub use ice::{ICE_SERVERS_MAX, IceServer, IceServerError};
 pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken};
 pub use refusal::Refusal;
 pub use returning::{Phase, Returning, Standing};
@@ -24,7 +26,7 @@ use crate::trace::Report;
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 9;
+pub const PROTOCOL_VERSION: u16 = 10;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
@@ -230,6 +232,11 @@ pub enum ServerMessage {
     Created {
         /// Its code.
         room: RoomCode,
+    },
+    /// Servers by which links may be made, for who is let in next over this socket. Not sent where there are none.
+    IceServers {
+        /// At most [`ICE_SERVERS_MAX`].
+        servers: Vec<IceServer>,
     },
     /// You are in.
     Welcome {
@@ -468,6 +475,9 @@ pub struct LinkTraffic {
     pub to: PeerId,
     /// Bytes sent to it.
     pub bytes: u64,
+    /// Whether they go by way of a server that relays, since the two devices cannot reach each other.
+    #[serde(default)]
+    pub relayed: bool,
 }
 
 /// The digest of a layer's weights.

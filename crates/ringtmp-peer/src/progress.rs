@@ -119,7 +119,8 @@ impl Progress {
             ServerMessage::Refused { refusal } => {
                 self.notice(NoticeLevel::Error, refusal.to_string(), "");
             }
-            ServerMessage::Created { .. }
+            ServerMessage::IceServers { .. }
+            | ServerMessage::Created { .. }
             | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Signal { .. }

@@ -12,7 +12,7 @@ use futures::channel::mpsc;
 use futures::future::{Either, join, select};
 use futures::{SinkExt, StreamExt};
 use ringtmp_core::ids::{Epoch, PeerId};
-use ringtmp_core::signal::Signal;
+use ringtmp_core::signal::{ICE_SERVERS_MAX, IceServer, Signal};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
@@ -71,6 +71,7 @@ pub enum ConnectorEvent {
 pub struct Connector {
     backend: Backend,
     book: Mutex<Book>,
+    ice_servers: Mutex<Vec<IceServer>>,
     events: mpsc::Receiver<ConnectorEvent>,
     events_sender: mpsc::Sender<ConnectorEvent>,
 }
@@ -87,9 +88,25 @@ impl Connector {
         Self {
             backend,
             book: Mutex::default(),
+            ice_servers: Mutex::default(),
             events,
             events_sender,
         }
+    }
+
+    /// Servers by which links may be made that are made from now on, at most [`ICE_SERVERS_MAX`]; those that cannot be ones are
+    /// left out. Without any, only devices that reach each other by themselves are linked.
+    pub fn reach_through(&self, mut servers: Vec<IceServer>) {
+        servers.retain(|server| match server.check() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(?server, %error, "the signalling server names what is no ICE server");
+                false
+            }
+        });
+        servers.truncate(ICE_SERVERS_MAX);
+        let known = self.ice_servers.lock();
+        *known.unwrap_or_else(PoisonError::into_inner) = servers;
     }
 
     /// Starts to connect to a peer, for the plan of an epoch. The peer does the same in the other role. An older link or
@@ -111,6 +128,7 @@ impl Connector {
             epoch,
             signals,
             endpoint,
+            ice_servers: self.ice_servers(),
             events: self.events_sender.clone(),
         };
         match &self.backend {
@@ -150,6 +168,11 @@ impl Connector {
             Backend::Platform(backend) => backend.carried(),
             Backend::Loopback(_) => 0,
         }
+    }
+
+    fn ice_servers(&self) -> Vec<IceServer> {
+        let servers = self.ice_servers.lock();
+        servers.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
@@ -278,6 +301,8 @@ pub(crate) struct Attempt {
     /// Messages from the peer; ends when the attempt is given up.
     pub(crate) signals: mpsc::Receiver<Signal>,
     pub(crate) endpoint: Endpoint,
+    /// By which it may go.
+    pub(crate) ice_servers: Vec<IceServer>,
     events: mpsc::Sender<ConnectorEvent>,
 }
 

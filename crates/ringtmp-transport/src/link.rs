@@ -39,6 +39,8 @@ pub struct Traffic {
     pub received: u64,
     /// Waiting to be handed to the channels.
     pub queued: u64,
+    /// Whether it goes by way of a server that relays.
+    pub relayed: bool,
 }
 
 /// A connection to one peer. Dropping the receiver closes it.
@@ -130,6 +132,7 @@ struct State {
     end_wakers: Vec<Waker>,
     sent: u64,
     received: u64,
+    relayed: bool,
 }
 
 struct LaneState {
@@ -149,6 +152,7 @@ impl Endpoint {
                 end_wakers: Vec::new(),
                 sent: 0,
                 received: 0,
+                relayed: false,
             }),
             outgoing: Default::default(),
             space: Default::default(),
@@ -268,6 +272,11 @@ impl Endpoint {
         self.lock().traffic()
     }
 
+    /// Which way it goes is known.
+    pub(crate) fn set_relayed(&self, relayed: bool) {
+        self.lock().relayed = relayed;
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().end.is_some()
     }
@@ -336,6 +345,7 @@ impl State {
             sent: self.sent,
             received: self.received,
             queued,
+            relayed: self.relayed,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Finds what is needed, installs it where that is possible with ordinary package clients, and says what is missing with
 //! the command that would bring it. Running it again changes nothing.
 
-use crate::process::{cargo, root, run};
+use crate::process::{cargo, find, root, run};
 use crate::wasm_toolchain::{self, WasmToolchain};
 use crate::{apt, axe, browsers};
 use anyhow::{Result, bail};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the tools are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,13 @@ fn debian_packages(purpose: Purpose) -> Vec<&'static str> {
     }
     if browsers::lavapipe().is_none() {
         packages.extend(["mesa-vulkan-drivers", "libvulkan1"]);
+    }
+    if find("ip").is_none() {
+        packages.push("iproute2");
+    }
+    // Its package starts a server where the system starts services; there it is left to the user, and its test skipped.
+    if find("turnserver").is_none() && !Path::new("/run/systemd/system").exists() {
+        packages.push("coturn");
     }
     packages
 }

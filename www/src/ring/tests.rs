@@ -294,7 +294,11 @@ fn rates_are_those_that_devices_report_and_two_devices_have_one_connection() {
             let bytes = (member as u64 + 1) * 1000 * second;
             let links = &mut room.members[member].links;
             links.retain(|link| link.to != to);
-            links.push(LinkTraffic { to, bytes });
+            links.push(LinkTraffic {
+                to,
+                bytes,
+                relayed: false,
+            });
         }
         traffic.observe(second as f64, room);
     }

@@ -20,7 +20,12 @@ pub(super) fn link_words(
                 Some(number) => words::device_number(number),
                 None => words::UNNAMED.now().to_owned(),
             };
-            words::sent_to(&format::bytes(traffic.bytes), &to)
+            let sent = words::sent_to(&format::bytes(traffic.bytes), &to);
+            if traffic.relayed {
+                format!("{sent} ({})", words::RELAYED.now())
+            } else {
+                sent
+            }
         })
         .collect();
     texts.extend(bytes_per_sample(view, member));

@@ -40,6 +40,7 @@ pub(crate) fn view() -> View {
     members[1].links = vec![LinkTraffic {
         to: PeerId(1),
         bytes: 1_230_000,
+        relayed: true,
     }];
     View {
         me: Some(PeerId(1)),
@@ -205,7 +206,7 @@ fn the_table_follows_the_ring_and_then_names_the_others() {
     assert_eq!(
         lines[0].links,
         [
-            "1.23 MB to device 2",
+            "1.23 MB to device 2 (relayed)",
             "1.92 kB a sample",
             words::LINK_OPEN.now()
         ]

@@ -242,6 +242,9 @@ texts! {
     LINK_CONNECTING:
         "link to this device is being made",
         "Der Link zu diesem Gerät entsteht";
+    RELAYED:
+        "relayed",
+        "über einen Server";
     LINK_OPEN:
         "linked with this device",
         "mit diesem Gerät verbunden";

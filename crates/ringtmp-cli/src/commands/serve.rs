@@ -77,6 +77,7 @@ pub(crate) fn bind(listen: &Listen, data: Option<PathBuf>) -> Result<Server> {
         www: listen.www.clone(),
         data,
         names: [network::own_names(), listen.host_name.clone()].concat(),
+        ice_servers: listen.ice_server.clone(),
         ..Config::default()
     })?)
 }

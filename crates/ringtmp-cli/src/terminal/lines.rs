@@ -263,6 +263,8 @@ fn links(view: &View, room: &RoomView, member: &MemberView) -> String {
     };
     let line = |to: PeerId| {
         let told = member.links.iter().find(|link| link.to == to);
+        let way = told.is_some_and(|link| link.relayed);
+        let way = if way { ", relayed" } else { "" };
         let state = match (own(to).map(|link| &link.state), told) {
             (Some(LinkState::Failed { reason }), _) => {
                 format!("failed: {}", short(reason, NAME_CHARS_MAX))
@@ -271,7 +273,7 @@ fn links(view: &View, room: &RoomView, member: &MemberView) -> String {
             (None, Some(link)) => bytes(link.bytes),
             (Some(LinkState::Connecting), _) | (None, None) => "connecting".to_owned(),
         };
-        format!("→ {} {state}", name(to))
+        format!("→ {} {state}{way}", name(to))
     };
     neighbours(room, member.peer)
         .into_iter()

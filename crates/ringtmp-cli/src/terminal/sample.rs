@@ -18,6 +18,7 @@ fn member(id: u64, kind: DeviceKind, name: &str, bytes: &[(u64, u64)]) -> Member
     let link = |(to, bytes): &(u64, u64)| LinkTraffic {
         to: PeerId(*to),
         bytes: *bytes,
+        relayed: false,
     };
     MemberView {
         peer: PeerId(id),

@@ -313,6 +313,7 @@ impl Node {
                 self.output.push_back(Output::Event(Event::Points(points)));
             }
             ServerMessage::PrepareTeam { .. }
+            | ServerMessage::IceServers { .. }
             | ServerMessage::Created { .. }
             | ServerMessage::Host { .. }
             | ServerMessage::Kicked { .. }

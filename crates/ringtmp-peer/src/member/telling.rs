@@ -132,6 +132,7 @@ impl RoomMember {
         let sent = |(to, traffic): &(PeerId, Traffic)| LinkTraffic {
             to: *to,
             bytes: traffic.sent,
+            relayed: traffic.relayed,
         };
         seat.links = links.iter().map(sent).collect();
         for (peer, traffic) in links {

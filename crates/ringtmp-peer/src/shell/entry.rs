@@ -17,8 +17,8 @@ use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
 use ringtmp_core::ids::{MemberToken, PeerId, RoomCode};
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, Form, PROTOCOL_VERSION, Point, Role,
-    RunDescriptor, ServerMessage,
+    ClientMessage, Device, DeviceKind, ExecutorKind, Form, IceServer, PROTOCOL_VERSION, Point,
+    Role, RunDescriptor, ServerMessage,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
 use ringtmp_transport::{Connector, Signalling};
@@ -104,6 +104,13 @@ impl From<LoopbackNetwork> for ConnectorSource {
 }
 
 impl ConnectorSource {
+    /// Servers by which links may be made; in memory none is needed.
+    fn reach_through(&self, servers: Vec<IceServer>) {
+        if let Self::Device(connector) = self {
+            connector.reach_through(servers);
+        }
+    }
+
     pub(crate) fn connector(self, me: PeerId) -> Connector {
         match self {
             Self::Device(connector) => connector,
@@ -239,11 +246,17 @@ async fn enter(
         device: device.clone(),
         has_data,
     })?;
-    let welcome = next_message(&mut signalling).await?;
+    let mut welcome = next_message(&mut signalling).await?;
+    let mut ice_servers = Vec::new();
+    if let ServerMessage::IceServers { servers } = welcome {
+        ice_servers = servers;
+        welcome = next_message(&mut signalling).await?;
+    }
     if let Some(token) = setup.own.host_token {
         signalling.send(&ClientMessage::Claim { token })?;
     }
     let (me, run, id) = welcomed(&welcome)?;
+    setup.connector.reach_through(ice_servers);
     progress.heard(&welcome);
     progress.run(&run);
     let door = Door {
@@ -407,6 +420,7 @@ async fn next_message(signalling: &mut Signalling) -> Result<ServerMessage, Peer
 fn unexpected(message: &ServerMessage) -> PeerError {
     let name = match message {
         ServerMessage::Created { .. } => "created",
+        ServerMessage::IceServers { .. } => "ice servers",
         ServerMessage::Welcome { .. } => "welcome",
         ServerMessage::Room { .. } => "room",
         ServerMessage::Signal { .. } => "signal",

@@ -116,6 +116,7 @@ impl Links {
             .map(|(to, traffic)| LinkTraffic {
                 to,
                 bytes: traffic.sent,
+                relayed: traffic.relayed,
             })
             .collect()
     }

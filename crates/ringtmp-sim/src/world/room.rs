@@ -117,6 +117,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | ServerMessage::Doubt { .. }
             | ServerMessage::AreYouThere { .. }
             | ServerMessage::Answers { .. }
+            | ServerMessage::IceServers { .. }
             | ServerMessage::Welcome { .. }
             | ServerMessage::Host { .. }
             | ServerMessage::Kicked { .. }

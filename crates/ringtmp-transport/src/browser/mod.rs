@@ -13,6 +13,7 @@ mod channel;
 mod description;
 mod event;
 mod events;
+mod path;
 mod port;
 mod posted;
 pub(crate) mod socket;

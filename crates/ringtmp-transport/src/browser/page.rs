@@ -2,6 +2,7 @@
 
 use super::description::{describe_locally, describe_remotely, try_candidate};
 use super::event::{Changes, Listener, describe};
+use super::path;
 use super::port::{AttemptId, Ending, ToPage, ToWorker, package, read, tell};
 use super::posted::PostedLane;
 use super::spawn;
@@ -9,10 +10,10 @@ use crate::connector::ConnectRole;
 use crate::negotiation::{Negotiation, Step};
 use futures::StreamExt;
 use futures::channel::mpsc;
-use futures::future::{join, select};
+use futures::future::{join, join3, select};
 use js_sys::{Function, Reflect};
 use ringtmp_core::ids::Epoch;
-use ringtmp_core::signal::Signal;
+use ringtmp_core::signal::{IceServer, Signal};
 use ringtmp_core::wire::Lane;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -123,7 +124,8 @@ impl Half {
                 attempt,
                 role,
                 epoch,
-            } => self.connect(attempt, role, epoch),
+                ice_servers,
+            } => self.connect(attempt, role, epoch, &ice_servers),
             ToPage::Signal { attempt, signal } => {
                 if let Some(connection) = connection(attempt) {
                     connection.deliver(signal);
@@ -156,8 +158,14 @@ impl Half {
         }
     }
 
-    fn connect(self: &Rc<Self>, attempt: AttemptId, role: ConnectRole, epoch: Epoch) {
-        match Connection::open(self, attempt, epoch) {
+    fn connect(
+        self: &Rc<Self>,
+        attempt: AttemptId,
+        role: ConnectRole,
+        epoch: Epoch,
+        ice_servers: &[IceServer],
+    ) {
+        match Connection::open(self, attempt, epoch, ice_servers) {
             Ok((connection, signals)) => {
                 let connection = Rc::new(connection);
                 self.connections
@@ -251,6 +259,7 @@ struct Connection {
     attempt: AttemptId,
     epoch: Epoch,
     peer: RtcPeerConnection,
+    may_be_relayed: bool,
     /// The lanes, where the page keeps them.
     posted: Option<[Rc<PostedLane>; 2]>,
     signals: RefCell<mpsc::Sender<Signal>>,
@@ -264,8 +273,9 @@ impl Connection {
         half: &Half,
         attempt: AttemptId,
         epoch: Epoch,
+        ice_servers: &[IceServer],
     ) -> Result<(Self, mpsc::Receiver<Signal>), JsValue> {
-        let peer = RtcPeerConnection::new()?;
+        let peer = RtcPeerConnection::new_with_configuration(&path::configuration(ice_servers))?;
         let posted = half.place(attempt, &peer).inspect_err(|_| peer.close())?;
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         let connection = Self {
@@ -274,6 +284,7 @@ impl Connection {
             attempt,
             epoch,
             peer,
+            may_be_relayed: ice_servers.iter().any(IceServer::relays),
             posted,
             signals: RefCell::new(sender),
             closed: Cell::new(false),
@@ -344,7 +355,19 @@ async fn run(
             .changes
             .until(|| connection.closed.get().then_some(()))
     );
-    select(closed, pin!(join(negotiating, pump(&connection)))).await;
+    let moving = join3(negotiating, pump(&connection), tell_way(&connection));
+    select(closed, pin!(moving)).await;
+}
+
+/// Tells the worker whether the connection goes by way of a server.
+async fn tell_way(connection: &Connection) {
+    if connection.may_be_relayed {
+        let (port, attempt) = (&connection.port, connection.attempt);
+        path::watch(&connection.peer, |relayed| {
+            tell(port, &ToWorker::Relayed { attempt, relayed });
+        })
+        .await;
+    }
 }
 
 async fn pump(connection: &Connection) {

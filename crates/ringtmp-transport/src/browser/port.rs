@@ -6,7 +6,7 @@ use super::event::describe;
 use crate::connector::ConnectRole;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use ringtmp_core::ids::Epoch;
-use ringtmp_core::signal::Signal;
+use ringtmp_core::signal::{IceServer, Signal};
 use ringtmp_core::wire::Lane;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,7 @@ pub(super) enum ToPage {
         attempt: AttemptId,
         role: ConnectRole,
         epoch: Epoch,
+        ice_servers: Vec<IceServer>,
     },
     /// The peer said this.
     Signal { attempt: AttemptId, signal: Signal },
@@ -58,6 +59,8 @@ pub(super) enum ToWorker {
     Channels { attempt: AttemptId },
     /// The page keeps the channels.
     Posting { attempt: AttemptId },
+    /// The connection goes by way of a server that relays, or no longer.
+    Relayed { attempt: AttemptId, relayed: bool },
     /// Both of the page's channels are open.
     Open { attempt: AttemptId },
     /// Say this to the peer.

@@ -116,6 +116,9 @@ impl Half {
                 .into_iter()
                 .for_each(|route| route.set_lanes(Lanes::posted())),
             ToWorker::Open { attempt } => route(attempt).into_iter().for_each(|route| route.open()),
+            ToWorker::Relayed { attempt, relayed } => route(attempt)
+                .into_iter()
+                .for_each(|route| route.endpoint.set_relayed(relayed)),
             ToWorker::Signal { attempt, signal } => route(attempt)
                 .into_iter()
                 .for_each(|route| route.pass_on(signal.clone())),
@@ -326,6 +329,7 @@ async fn run(half: Rc<Half>, mut attempt: Attempt) {
     let id = half.next_attempt();
     half.routes.borrow_mut().insert(id, Rc::clone(&route));
     let (role, epoch) = (attempt.role, attempt.epoch);
+    let ice_servers = std::mem::take(&mut attempt.ice_servers);
     let (to_page, sender) = (attempt.take_signals(), attempt.signal_sender());
     let mut relaying = pin!(async {
         half.changes.until(|| half.probed.get().then_some(())).await;
@@ -335,6 +339,7 @@ async fn run(half: Rc<Half>, mut attempt: Attempt) {
                 attempt: id,
                 role,
                 epoch,
+                ice_servers,
             },
         );
         relay(&half.port, id, to_page, from_page, sender).await;

@@ -5,6 +5,7 @@
 
 mod access_link;
 mod https;
+mod path;
 mod peer_connection;
 mod runtime;
 pub(crate) mod socket;

@@ -1,6 +1,7 @@
 //! One native peer connection: two negotiated channels, trickled candidates, back-pressure both ways.
 
 use super::access_link::{Access, Addresses};
+use super::path;
 use super::runtime::LargeSockets;
 use super::window::{self, Window};
 use crate::connector::{Attempt, SignalSender, until_ended, within_limits};
@@ -8,13 +9,14 @@ use crate::error::LinkError;
 use crate::link::Endpoint;
 use crate::negotiation::{Negotiation, Step};
 use futures::channel::mpsc;
-use futures::future::{Either, join, join4, select, try_join};
+use futures::future::{Either, join3, join4, select, try_join};
 use futures::{StreamExt, stream};
 use ringtmp_core::ids::PeerId;
-use ringtmp_core::signal::Signal;
+use ringtmp_core::signal::{IceServer, Signal};
 use ringtmp_core::wire::Lane;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
+use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCIceServer};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,7 +50,7 @@ pub(super) async fn run(mut attempt: Attempt, access: Option<Access>) {
         endpoint: endpoint.clone(),
         candidates: Mutex::new(candidates_sender),
     };
-    let connection = match Box::pin(open(handler)).await {
+    let connection = match Box::pin(open(handler, &attempt.ice_servers)).await {
         Ok(connection) => connection,
         Err(error) => {
             attempt.report(Err(LinkError::device(error))).await;
@@ -73,7 +75,7 @@ struct Connection {
     tensors: Arc<dyn DataChannel>,
 }
 
-async fn open(handler: Handler) -> Result<Connection, Error> {
+async fn open(handler: Handler, ice_servers: &[IceServer]) -> Result<Connection, Error> {
     let settings = SettingEngineBuilder::new()
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MESSAGE_BYTES_MAX))
         // A sender's window is of no use where the receiver has a smaller one.
@@ -81,7 +83,16 @@ async fn open(handler: Handler) -> Result<Connection, Error> {
         // We send our real addresses, so a tab that hides its own is still found: it dials us.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .build();
+    let ice_servers = ice_servers.iter().map(|server| RTCIceServer {
+        urls: vec![server.url.clone()],
+        username: server.username.clone(),
+        credential: server.credential.clone(),
+    });
+    let configuration = RTCConfigurationBuilder::new()
+        .with_ice_servers(ice_servers.collect())
+        .build();
     let building = PeerConnectionBuilder::new()
+        .with_configuration(configuration)
         .with_setting_engine(settings)
         .with_runtime(Arc::new(LargeSockets))
         .with_handler(Arc::new(handler))
@@ -151,7 +162,13 @@ async fn drive(
         return;
     }
     let negotiating = async { endpoint.end(negotiating.await) };
-    until_ended(endpoint, join(negotiating, pump(endpoint, connection))).await;
+    let looking = async {
+        if !attempt.ice_servers.is_empty() {
+            path::watch(&*connection.peer, endpoint).await;
+        }
+    };
+    let all = join3(negotiating, pump(endpoint, connection), looking);
+    until_ended(endpoint, all).await;
 }
 
 /// Applies what the peer says and sends what we have to say; ends only by an error.
