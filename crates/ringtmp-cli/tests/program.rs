@@ -40,6 +40,85 @@ fn help_has_examples_and_wrong_arguments_end_with_2() {
     assert!(words.contains("/r/CODE"), "{words}");
 }
 
+#[test]
+fn data_go_to_standard_output_and_the_log_to_standard_error() {
+    let line = "sim --peers 2 --steps 2 --micro-batches 2 --json -";
+    let (code, quiet, err) = ended(&mut ringtmp(line));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "nothing to say");
+    let (_, out, err) = ended(&mut ringtmp(
+        "generate --checkpoint no/such/folder --prompt a -q",
+    ));
+    assert!(out.is_empty() && err.starts_with("error: "), "{err}");
+    // Wherever it is told how much to log, it does so beside the data.
+    let (code, logged, _) = ended(ringtmp(line).env("RUST_LOG", "trace"));
+    assert_eq!((code, logged), (Some(0), quiet));
+}
+
+#[test]
+fn the_log_is_as_long_as_it_is_asked_to_be() {
+    let log = |flags: &str, variable: &str| {
+        let mut command = ringtmp(&format!(
+            "demo --tabs 0 --natives 1 --steps 2 --executor cpu --port 0 --no-lan --json - {flags}"
+        ));
+        let (code, out, err) = ended(command.env("RUST_LOG", variable).env("NO_COLOR", "1"));
+        assert_eq!(code, Some(0), "{err}");
+        let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
+        assert_eq!(report["steps"], 2);
+        assert!(!err.contains('\u{1b}'), "no colours: {err}");
+        let levels = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+        let has = |level: &&str| err.lines().any(|line| line.contains(level));
+        levels.into_iter().rfind(has).unwrap_or_default().to_owned()
+    };
+    assert_eq!(log("-vv", ""), "DEBUG");
+    assert_eq!(log("-vv", "error"), "", "RUST_LOG goes before flags");
+    assert_eq!(log("-q", ""), "");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_read_enough_ends_the_program_without_a_word() {
+    let mut child = ringtmp("completions bash")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // Longer than what a pipe holds would be, but gone before a byte is written: either way nobody reads.
+    drop(child.stdout.take());
+    let status = child.wait().expect("it ends");
+    let mut words = String::new();
+    let mut err = child.stderr.take().expect("piped");
+    err.read_to_string(&mut words).expect("UTF-8");
+    assert_eq!((status.code(), words.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn shells_complete_its_commands_and_the_manual_is_written() {
+    for (shell, word) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef ringtmp"),
+        ("fish", "complete -c ringtmp"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "edit:completion"),
+    ] {
+        let (code, out, err) = ended(&mut ringtmp(&format!("completions {shell}")));
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.contains(word) && out.contains("no-lan"), "{shell}");
+    }
+    let (code, page, err) = ended(&mut ringtmp("man"));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(page.contains(".TH ringtmp 1"), "{page}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (code, out, err) = ended(ringtmp("man --dir").arg(folder.path().join("man1")));
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    let written = |name: &str| std::fs::read_to_string(folder.path().join("man1").join(name));
+    assert_eq!(written("ringtmp.1").expect("written"), page);
+    assert!(
+        written("ringtmp-serve.1")
+            .expect("written")
+            .contains("no\\-lan")
+    );
+}
+
 /// What a server says before it waits, and its certificate's fingerprint.
 fn served(line: &str, folder: &std::path::Path) -> (String, String, String) {
     let mut command = ringtmp(line);
