@@ -21,11 +21,14 @@ fn page() -> io::Result<Vec<(String, PathBuf)>> {
     // A folder is looked through for changes as a whole: files that come or go count as well.
     println!("cargo::rerun-if-changed={PAGE}");
     let mut files = Vec::new();
-    match fs::canonicalize(PAGE) {
-        Ok(folder) if folder.join("index.html").is_file() => list(&folder, "", &mut files)?,
-        _ => println!(
+    let crate_folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let folder = crate_folder.join(PAGE);
+    if folder.join("index.html").is_file() {
+        list(&folder, "", &mut files)?;
+    } else {
+        println!(
             "cargo::error=there is no page in dist/www to put into the program: run `cargo xtask dist`, or `cargo xtask build-wasm` first"
-        ),
+        );
     }
     files.sort();
     Ok(files)

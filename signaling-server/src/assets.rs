@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// The most files of a page; a build has about ten.
 const FILES_MAX: usize = 256;
 
-/// The longest file of a page. The wasm is below 2 MiB; more is a mistake in `--www`.
+/// The longest file of a page. The wasm is about 4 MiB; far more is a mistake in `--www`.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// How deep folders are read. wasm-bindgen puts snippets at `snippets/{crate}/{file}`.
