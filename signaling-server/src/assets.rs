@@ -196,7 +196,10 @@ impl Asset {
         content_type: &'static str,
     ) -> Result<Self, ServerError> {
         let plain = source.read(path).map_err(|detail| ServerError::Page {
-            path: path.into(),
+            path: match source {
+                PageSource::Folder(folder) => folder.join(path),
+                PageSource::BuiltIn(_) => path.into(),
+            },
             detail,
         })?;
         let hash = Sha256::digest(&plain);
