@@ -139,7 +139,7 @@ pub(crate) struct Arguments {
     /// Log more; repeat for more still. RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
-    /// Draw no progress and log errors only
+    /// Draw no progress, give no hints, and log errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     #[command(subcommand)]

@@ -55,7 +55,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let quiet = arguments.quiet;
     runtime.block_on(async move {
         match arguments.command {
-            Command::Serve(serve) => commands::serve::run(serve).await,
+            Command::Serve(serve) => commands::serve::run(serve, quiet).await,
             Command::Join(join) => commands::join::run(join, quiet).await,
             Command::Resume(resume) => commands::resume::run(resume, quiet).await,
             Command::Ps(serve) => commands::ps::run(serve, quiet).await,

@@ -1,8 +1,8 @@
 //! The program as its users meet it: what it prints, how it ends, and what it leaves behind.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 
 fn ringtmp(line: &str) -> Command {
@@ -73,6 +73,33 @@ fn the_log_is_as_long_as_it_is_asked_to_be() {
     assert_eq!(log("-vv", ""), "DEBUG");
     assert_eq!(log("-vv", "error"), "", "RUST_LOG goes before flags");
     assert_eq!(log("-q", ""), "");
+}
+
+#[test]
+fn a_quiet_server_says_its_address_and_no_more() {
+    let www = tempfile::tempdir().expect("a folder");
+    std::fs::write(www.path().join("index.html"), "<title>RingTMP</title>").expect("written");
+    let line = format!(
+        "serve --port 0 --lan-port 0 -q --www {}",
+        www.path().display()
+    );
+    let (server, url, mut err) = started(&line);
+    // Once it answers, all is said.
+    let address = url.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.ends_with("ok"), "{answer}");
+    drop(server);
+    let mut words = String::new();
+    err.read_to_string(&mut words).expect("UTF-8");
+    // Where there is no network, that is an error of sorts, and said.
+    let said = words
+        .lines()
+        .filter(|line| !line.contains("not served over HTTPS"));
+    assert_eq!(said.count(), 0, "{words}");
 }
 
 #[cfg(unix)]

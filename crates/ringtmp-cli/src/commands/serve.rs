@@ -9,12 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 
-/// Serves until it is interrupted.
-pub(crate) async fn run(serve: Serve) -> Result<()> {
+/// Serves until it is interrupted. Where it shall be quiet, tells its address and what is missing.
+pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
     let mut server = bind(&serve.listen, serve.data)?;
     let invitation = network::invite(&mut server, &serve.network, &serve.listen.host_name)?;
     outln!("{}", url(server.address()));
-    if let Some(invitation) = invitation {
+    if let Some(invitation) = invitation.filter(|_| !quiet) {
         eprintln!("{}", invitation.words(""));
         eprintln!("Native devices: {}", invitation.native("CODE"));
     }
@@ -22,13 +22,15 @@ pub(crate) async fn run(serve: Serve) -> Result<()> {
         let missing = page::missing(serve.listen.www.as_deref());
         eprintln!("No page is served: {missing}. Native devices can join all the same.");
     }
-    if !server.address().ip().is_loopback() {
+    if !server.address().ip().is_loopback() && !quiet {
         eprintln!(
             "Browsers on other devices get no WebGPU from a page without HTTPS: they train on their CPUs at {}.",
             server.address()
         );
     }
-    eprintln!("Ctrl-C ends the server; devices that train already go on without it.");
+    if !quiet {
+        eprintln!("Ctrl-C ends the server; devices that train already go on without it.");
+    }
     Ok(server.run(interrupted()).await?)
 }
 
