@@ -190,12 +190,27 @@ fn every_page_of_the_documentation_is_in_the_book() -> Result<()> {
         .iter()
         .filter_map(|link| plain(&Path::new("docs").join(link)))
         .collect();
-    let missing = pages.keys().filter(|path| {
-        let is_page = path.starts_with("docs") || path.starts_with("examples");
-        is_page && **path != summary && !listed.contains(*path)
-    });
-    let missing: Vec<_> = missing.map(|path| path.display().to_string()).collect();
+    let unlisted =
+        |path: &&PathBuf| path.starts_with("docs") && **path != summary && !listed.contains(*path);
+    let missing: Vec<_> = pages
+        .keys()
+        .filter(unlisted)
+        .map(|path| path.display().to_string())
+        .collect();
     fail_if_any(&missing, "list these in docs/SUMMARY.md")
+}
+
+#[test]
+fn every_example_of_a_run_is_told_of() -> Result<()> {
+    let page = fs::read_to_string(repository().join("docs/examples.md"))?;
+    let mut missing = Vec::new();
+    for entry in fs::read_dir(repository().join("examples"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !page.contains(&format!("(../examples/{name})")) {
+            missing.push(name);
+        }
+    }
+    fail_if_any(&missing, "tell in docs/examples.md what these are")
 }
 
 /// All strings of the program and of the page, as they are said: with lines that go on put together.
