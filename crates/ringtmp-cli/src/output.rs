@@ -20,7 +20,7 @@ pub(crate) fn line(text: Arguments<'_>) {
     }
 }
 
-/// Writes what was made as a whole; ends the program as [`line`] does.
+/// Writes what was made as a whole; ends the program as [`line()`] does.
 pub(crate) fn bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
