@@ -4,7 +4,7 @@
 //!
 //! | route | what it gives |
 //! | --- | --- |
-//! | `GET /`, `GET /r/{room}` | the page, `index.html` of [`Config::www`] |
+//! | `GET /`, `GET /r/{room}` | the page, `index.html` of [`Config::www`], a folder or part of the program |
 //! | `GET /{file}` | its style, script and wasm, compressed once at start |
 //! | `GET /signal` | a WebSocket that speaks [`ringtmp_core::signal`] |
 //! | `GET /signal/events`, `POST /signal/send` | the same over server-sent events and posts, for browsers that refuse the WebSocket |
@@ -54,8 +54,13 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::server::ServerConfig;
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 
-/// The command that fills [`Config::www`], for messages.
+pub use assets::{PageFile, PageSource};
+
+/// The command that fills a folder for [`Config::www`], for messages.
 pub const BUILD_COMMAND: &str = "cargo xtask build-wasm";
+
+/// The command that builds a program with the page in it, for messages.
+pub const DIST_COMMAND: &str = "cargo xtask dist";
 
 /// How long [`Server::run`] waits for open sockets after its shutdown future is done. Goodbyes take milliseconds; whoever
 /// needs longer does not answer.
@@ -66,8 +71,8 @@ const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
 pub struct Config {
     /// Where to listen; port 0 takes a free one, see [`Server::address`].
     pub address: SocketAddr,
-    /// The folder of the built page. If it is not there the server starts all the same and says at `/` how to build it.
-    pub www: PathBuf,
+    /// The built page. If it is not there the server starts all the same and says at `/` how to build it.
+    pub www: PageSource,
     /// A folder of IDX files to serve at `/data`, or a text or table to serve at `/data/file`.
     pub data: Option<PathBuf>,
     /// Limits of rooms and messages.
@@ -93,7 +98,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            www: PathBuf::from("dist/www"),
+            www: PageSource::from("dist/www"),
             data: None,
             limits: Limits::default(),
             connections_max: 1024,
@@ -122,7 +127,7 @@ pub enum ServerError {
         /// What the system says.
         source: io::Error,
     },
-    /// The folder of the page is there but cannot be used.
+    /// The page is there but cannot be used.
     #[error("cannot load the page from {}: {detail}; build it again with `{BUILD_COMMAND}`", .path.display())]
     Page {
         /// The file or folder.
@@ -208,7 +213,7 @@ impl Server {
         self.address
     }
 
-    /// Whether the page was found; if not, browsers are told how to build it.
+    /// Whether there is a page; if not, browsers are told how to build it.
     pub fn has_page(&self) -> bool {
         matches!(self.page, Page::Built(_))
     }

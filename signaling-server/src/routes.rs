@@ -103,9 +103,9 @@ fn file(state: &State, path: &str, request: &HeaderMap) -> Response {
         || (StatusCode::NOT_FOUND, "there is nothing at this address\n").into_response();
     match &*state.page {
         Page::Built(assets) => assets.respond(path, request).unwrap_or_else(not_found),
-        Page::Missing(folder) if path == "index.html" => missing_page(folder),
+        Page::Missing(source) if path == "index.html" => missing_page(source),
         Page::Missing(_) => {
-            let text = format!("the page is not built: run `{BUILD_COMMAND}`\n");
+            let text = format!("there is no page: run `{BUILD_COMMAND}`\n");
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }

@@ -151,7 +151,7 @@ impl Theatre {
 fn bind(address: SocketAddr, www: PathBuf) -> Result<Server, ServerError> {
     Server::bind(Config {
         address,
-        www,
+        www: www.into(),
         ..Config::default()
     })
 }

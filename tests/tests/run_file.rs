@@ -23,7 +23,7 @@ const INTRODUCTION: &str = "\
 # Run files
 
 A run file is one training job in [TOML](https://toml.io): `ringtmp train --run FILE.toml`, `ringtmp demo --run FILE.toml`; flags win over it. Every field has a
-default, and an empty file trains `mlp` on `digits`. What cannot be is refused before anything starts, with the field, its value and the rule. There are [examples](../examples).
+default, and an empty file trains `mlp` on `digits`. What cannot be is refused before anything starts, with the field, its value and the rule. There are [examples](examples.md).
 
 This page is made from the comments of the types that read the file (`RINGTMP_WRITE_DOCS=1 cargo test -p ringtmp-tests --test run_file`); a test fails where it is out of date.
 ";

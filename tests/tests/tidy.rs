@@ -1,6 +1,9 @@
 //! Rules about the source itself. A rule with exceptions keeps a list that may only shrink: an exception that is no longer
 //! needed, or larger than needed, fails as well.
 
+#[path = "tidy/documents.rs"]
+mod documents;
+
 use anyhow::{Context, Result, ensure};
 use ringtmp_tests::repository;
 use ringtmp_tests::source::{code_only, functions, without_tests};

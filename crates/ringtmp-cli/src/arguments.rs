@@ -2,19 +2,23 @@
 
 use crate::commands;
 use crate::commands::bench::Bench;
+use crate::commands::completions::Completions;
 use crate::commands::curves::Curves;
 use crate::commands::doctor::Doctor;
 use crate::commands::energy::Energy;
 use crate::commands::experiment::ExperimentArguments;
 use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
+use crate::commands::man::Man;
 use crate::commands::predict::Predict;
 use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
+use crate::help;
 use crate::kept::KeepChoice;
 use crate::memory::{Medium, Memory};
 use crate::network::NetworkChoice;
+use crate::page;
 use crate::room_url::RoomUrl;
 use crate::run_choice::RunChoice;
 use crate::speed::Speed;
@@ -130,12 +134,13 @@ Examples:
 
 /// Train one neural network on several devices, as a ring of browser tabs and native processes.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit::EXIT_CODES))]
+#[command(name = "ringtmp", version, long_version = page::version())]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}\n\n{}", exit::EXIT_CODES, help::ENVIRONMENT))]
 pub(crate) struct Arguments {
     /// Log more; repeat for more still. RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
-    /// Draw no progress and log errors only
+    /// Draw no progress, give no hints, and log errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
@@ -148,6 +153,7 @@ pub(crate) enum Command {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
     /// Join a room as a native device
+    #[command(after_help = help::JOIN_EXAMPLES)]
     Join(Join),
     /// List the runs that are kept on this device, or go on with one of them in a new room
     #[command(after_help = RESUME_EXAMPLES)]
@@ -156,6 +162,7 @@ pub(crate) enum Command {
     #[command(after_help = PS_EXAMPLES)]
     Ps(commands::ps::Serve),
     /// Watch a room in the terminal
+    #[command(after_help = help::WATCH_EXAMPLES)]
     Watch(Watch),
     /// Start a server, open browser tabs, train, and show it
     #[command(after_help = DEMO_EXAMPLES)]
@@ -164,6 +171,7 @@ pub(crate) enum Command {
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(Train),
     /// Write the weights of a checkpoint as safetensors, as PyTorch names and shapes them
+    #[command(after_help = help::EXPORT_EXAMPLES)]
     Export(Export),
     /// Let a trained model of text go on with a prompt
     #[command(after_help = GENERATE_EXAMPLES)]
@@ -181,6 +189,7 @@ pub(crate) enum Command {
     #[command(after_help = EXPERIMENT_EXAMPLES)]
     Experiment(ExperimentArguments),
     /// Tell from traces how their peers spent their time
+    #[command(after_help = help::TRACE_EXAMPLES)]
     Trace(Trace),
     /// Compare training runs by their logs: how many samples it takes one to get as far as another
     #[command(after_help = CURVES_EXAMPLES)]
@@ -192,7 +201,14 @@ pub(crate) enum Command {
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Doctor),
     /// Measure joules, or estimate them where no meter can be read
+    #[command(after_help = help::ENERGY_EXAMPLES)]
     Energy(Energy),
+    /// Print what a shell needs to complete commands and options
+    #[command(after_help = help::COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Print the manual
+    #[command(after_help = help::MAN_EXAMPLES)]
+    Man(Man),
     /// End the process groups named on standard input once it is closed
     #[command(hide = true)]
     Guard,
@@ -207,9 +223,9 @@ pub(crate) struct Listen {
     /// The port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,
-    /// The folder of the built page
-    #[arg(long, value_name = "DIR", default_value = "dist/www")]
-    pub(crate) www: PathBuf,
+    /// The folder of the built page; without it the page that is part of this program, or, where there is none, dist/www
+    #[arg(long, value_name = "DIR")]
+    pub(crate) www: Option<PathBuf>,
     /// A name under which this server is asked, besides its addresses, localhost and this device's own name; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) host_name: Vec<String>,
@@ -441,6 +457,83 @@ mod tests {
                 .to_string()
                 .contains("Exit codes")
         );
+    }
+
+    /// What follows the options, in all commands that are shown.
+    fn after_helps(command: &clap::Command, all: &mut Vec<(String, String)>) {
+        let after = command
+            .get_after_long_help()
+            .or_else(|| command.get_after_help());
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        all.push((command.get_name().to_owned(), after));
+        for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+            after_helps(below, all);
+        }
+    }
+
+    /// Parses a line as a shell would, up to what it would do with the output; placeholders stand for what they say.
+    fn parse(line: &str) -> Result<Arguments, String> {
+        let line = line.replace("CODE", "0123456789abcdef");
+        // Bash's way to write the end of a line.
+        let line = line.replace("$'\\n'", "'\n'");
+        let line = line.replace("sha256=...", &format!("sha256={}", "00".repeat(32)));
+        let words = shlex::split(&line).ok_or("its quotes do not match")?;
+        let ours = words
+            .iter()
+            .take_while(|word| !["|", ">", "&"].contains(&word.as_str()));
+        Arguments::try_parse_from(ours).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_command_has_examples_and_they_can_be_understood() {
+        let mut all = Vec::new();
+        after_helps(&Arguments::command(), &mut all);
+        assert!(all.len() > 20, "{all:?}");
+        for (name, help) in all {
+            let examples = help.split("Examples:\n").nth(1).unwrap_or_default();
+            let lines: Vec<_> = examples
+                .lines()
+                .map_while(|line| line.strip_prefix("  "))
+                .collect();
+            assert!(!lines.is_empty(), "{name} has no examples: {help}");
+            for line in lines {
+                // What it means stands in a column of its own.
+                let example = line.split("  ").next().unwrap_or_default();
+                if let Err(error) = parse(example) {
+                    panic!("{name}: {example}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_in_the_documentation_can_be_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let docs = std::fs::read_dir(root.join("docs")).expect("the documentation");
+        let mut files: Vec<_> = docs.map(|entry| entry.expect("an entry").path()).collect();
+        files.push(root.join("README.md"));
+        let mut commands = 0;
+        for file in files
+            .iter()
+            .filter(|file| file.extension().is_some_and(|e| e == "md"))
+        {
+            let text = std::fs::read_to_string(file).expect("a text");
+            // Blocks of code are every second part.
+            for block in text.split("\n```").skip(1).step_by(2) {
+                for line in block.lines() {
+                    let line = line.trim().trim_start_matches("$ ");
+                    if !line.starts_with("ringtmp ") {
+                        continue;
+                    }
+                    let command = line.split(" # ").next().unwrap_or_default();
+                    if let Err(error) = parse(command) {
+                        panic!("{}: {command}: {error}", file.display());
+                    }
+                    commands += 1;
+                }
+            }
+        }
+        assert!(commands > 20, "only {commands} were found");
     }
 
     #[test]

@@ -2,6 +2,13 @@
 //! together with real browser tabs, and training on this device alone.
 //!
 //! What moves is drawn on standard error; what another program may want to read goes to standard output or to a file.
+//! What the program says of its options, exit codes and examples is all there is to say of them: `ringtmp man` and
+//! `ringtmp completions` are made of it.
+
+#![warn(clippy::print_stdout)]
+
+#[macro_use]
+mod output;
 
 mod arguments;
 mod browser;
@@ -9,10 +16,12 @@ mod commands;
 mod exit;
 mod files;
 mod follow;
+mod help;
 mod interrupt;
 mod kept;
 mod memory;
 mod network;
+mod page;
 mod patience;
 mod peer;
 mod process;
@@ -46,7 +55,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let quiet = arguments.quiet;
     runtime.block_on(async move {
         match arguments.command {
-            Command::Serve(serve) => commands::serve::run(serve).await,
+            Command::Serve(serve) => commands::serve::run(serve, quiet).await,
             Command::Join(join) => commands::join::run(join, quiet).await,
             Command::Resume(resume) => commands::resume::run(resume, quiet).await,
             Command::Ps(serve) => commands::ps::run(serve, quiet).await,
@@ -64,6 +73,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Command::Idle(idle) => Box::pin(commands::idle::run(idle, quiet)).await,
             Command::Doctor(doctor) => commands::doctor::run(doctor).await,
             Command::Energy(energy) => Box::pin(commands::energy::run(energy, quiet)).await,
+            Command::Completions(completions) => {
+                commands::completions::run(&completions);
+                Ok(())
+            }
+            Command::Man(man) => commands::man::run(&man),
             Command::Guard => commands::guard::run(std::io::stdin().lock()),
         }
     })

@@ -1,12 +1,12 @@
 //! The result of a run as JSON, for other programs. Keys are added, never changed, within a version.
 
 use crate::arguments::Transport;
+use crate::output;
 use anyhow::{Context, Result};
 use ringtmp_core::codec::TensorCodec;
 use ringtmp_core::signal::{Device, DeviceKind, ExecutorKind, LayerDigest, MemberView, RoomState};
 use ringtmp_peer::View;
 use serde::Serialize;
-use std::io::Write;
 use std::path::Path;
 
 /// The version of the form below.
@@ -141,7 +141,7 @@ pub(crate) fn write_json(value: &impl Serialize, path: &Path) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     if path.as_os_str() == "-" {
-        std::io::stdout().write_all(text.as_bytes())?;
+        output::bytes(text.as_bytes());
         return Ok(());
     }
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))

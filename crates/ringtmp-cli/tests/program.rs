@@ -1,8 +1,8 @@
 //! The program as its users meet it: what it prints, how it ends, and what it leaves behind.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 
 fn ringtmp(line: &str) -> Command {
@@ -38,6 +38,113 @@ fn help_has_examples_and_wrong_arguments_end_with_2() {
     let (code, _, words) = ended(&mut ringtmp("join http://localhost:8080"));
     assert_eq!(code, Some(2));
     assert!(words.contains("/r/CODE"), "{words}");
+}
+
+#[test]
+fn data_go_to_standard_output_and_errors_to_standard_error() {
+    let line = "sim --peers 2 --steps 2 --micro-batches 2";
+    let (code, out, err) = ended(&mut ringtmp(line));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "nothing to say");
+    assert!(
+        out.contains("bottleneck") && !out.contains('\u{1b}'),
+        "{out}"
+    );
+    let (_, out, err) = ended(&mut ringtmp(
+        "generate --checkpoint no/such/folder --prompt a -q",
+    ));
+    assert!(out.is_empty() && err.starts_with("error: "), "{err}");
+}
+
+#[test]
+fn the_log_is_as_long_as_it_is_asked_to_be() {
+    let log = |flags: &str, variable: &str| {
+        let mut command = ringtmp(&format!(
+            "demo --tabs 0 --natives 1 --steps 2 --executor cpu --port 0 --no-lan --json - {flags}"
+        ));
+        let (code, out, err) = ended(command.env("RUST_LOG", variable).env("NO_COLOR", "1"));
+        assert_eq!(code, Some(0), "{err}");
+        let report: Value = serde_json::from_str(&out).expect("nothing but JSON");
+        assert_eq!(report["steps"], 2);
+        assert!(!err.contains('\u{1b}'), "no colours: {err}");
+        let levels = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+        let has = |level: &&str| err.lines().any(|line| line.contains(level));
+        levels.into_iter().rfind(has).unwrap_or_default().to_owned()
+    };
+    assert_eq!(log("-vv", ""), "DEBUG");
+    assert_eq!(log("-vv", "error"), "", "RUST_LOG goes before flags");
+    assert_eq!(log("-q", ""), "");
+}
+
+#[test]
+fn a_quiet_server_says_its_address_and_no_more() {
+    let www = tempfile::tempdir().expect("a folder");
+    std::fs::write(www.path().join("index.html"), "<title>RingTMP</title>").expect("written");
+    let line = format!(
+        "serve --port 0 --lan-port 0 -q --www {}",
+        www.path().display()
+    );
+    let (server, url, mut err) = started(&line);
+    // Once it answers, all is said.
+    let address = url.trim_start_matches("http://");
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.ends_with("ok"), "{answer}");
+    drop(server);
+    let mut words = String::new();
+    err.read_to_string(&mut words).expect("UTF-8");
+    // Where there is no network, that is an error of sorts, and said.
+    let said = words
+        .lines()
+        .filter(|line| !line.contains("not served over HTTPS"));
+    assert_eq!(said.count(), 0, "{words}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_read_enough_ends_the_program_without_a_word() {
+    let mut child = ringtmp("completions bash")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // Longer than what a pipe holds would be, but gone before a byte is written: either way nobody reads.
+    drop(child.stdout.take());
+    let status = child.wait().expect("it ends");
+    let mut words = String::new();
+    let mut err = child.stderr.take().expect("piped");
+    err.read_to_string(&mut words).expect("UTF-8");
+    assert_eq!((status.code(), words.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn shells_complete_its_commands_and_the_manual_is_written() {
+    for (shell, word) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef ringtmp"),
+        ("fish", "complete -c ringtmp"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "edit:completion"),
+    ] {
+        let (code, out, err) = ended(&mut ringtmp(&format!("completions {shell}")));
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.contains(word) && out.contains("no-lan"), "{shell}");
+    }
+    let (code, page, err) = ended(&mut ringtmp("man"));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(page.contains(".TH ringtmp 1"), "{page}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (code, out, err) = ended(ringtmp("man --dir").arg(folder.path().join("man1")));
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    let written = |name: &str| std::fs::read_to_string(folder.path().join("man1").join(name));
+    assert_eq!(written("ringtmp.1").expect("written"), page);
+    assert!(
+        written("ringtmp-serve.1")
+            .expect("written")
+            .contains("no\\-lan")
+    );
 }
 
 /// What a server says before it waits, and its certificate's fingerprint.

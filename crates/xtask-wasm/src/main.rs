@@ -1,6 +1,9 @@
 //! wasm-bindgen's library and test runner behind one small command line, so that nothing has to be installed by hand and
-//! the version is always the one in `Cargo.lock`. Built and called by `cargo xtask`, into a target folder of its own:
-//! it takes minutes to build and changes only with its version.
+//! the version is always the one in `Cargo.lock`; and what a release is packed with. Built and called by `cargo xtask`, into a
+//! target folder of its own: it takes minutes to build and changes seldom.
+
+mod archive;
+mod notices;
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -11,6 +14,8 @@ use wasm_bindgen_cli_support::Bindgen;
 
 const USAGE: &str = "usage: xtask-wasm bindgen INPUT.wasm OUTPUT_FOLDER NAME
        xtask-wasm compress FILE...
+       xtask-wasm notices FILE HOST_TARGET
+       xtask-wasm pack FOLDER ARCHIVE.tar.gz|ARCHIVE.zip
        xtask-wasm test-runner TEST.wasm [ARGUMENTS]
 `cargo xtask` calls it; there is no need to do so by hand.";
 
@@ -25,6 +30,8 @@ fn main() -> Result<()> {
         (Some("compress"), files) if !files.is_empty() => {
             files.iter().try_for_each(|file| compress(file.as_ref()))
         }
+        (Some("notices"), [file, host]) => notices::write(file.as_ref(), &host.to_string_lossy()),
+        (Some("pack"), [folder, archive]) => archive::pack(folder.as_ref(), archive.as_ref()),
         (Some("test-runner"), arguments) if !arguments.is_empty() => {
             let program = OsString::from("wasm-bindgen-test-runner");
             let arguments = std::iter::once(program).chain(arguments.iter().cloned());

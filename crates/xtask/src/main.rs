@@ -2,11 +2,14 @@
 //! own. It calls cargo, rustup and (on Debian) apt, and nothing else fetches anything. It has one dependency, so that it
 //! is built in a second or two; what is heavy lives in `xtask-wasm` and is built on demand.
 //!
-//! [`setup`] finds or installs the tools, [`page`] builds the tab's files into `dist/www`, [`stages`] is the test suite.
+//! [`setup`] finds or installs the tools, [`page`] builds the tab's files into `dist/www`, [`stages`] is the test suite,
+//! [`dist`] a release, [`book`] the documentation as a site.
 
 mod apt;
 mod axe;
+mod book;
 mod browsers;
+mod dist;
 mod page;
 mod process;
 mod setup;
@@ -25,6 +28,8 @@ usage: cargo xtask COMMAND
   setup                  find or install what the demo and the tests need; does nothing when all is there
   build-wasm             build the page into dist/www
   demo [ARGUMENTS]       set up, build, and run `ringtmp demo ARGUMENTS`
+  dist                   build a release with the page in it, with manual and completions, and pack it
+  book                   build the documentation as a site into dist/book
   test [STAGE...]        set up and run the test suite, or only some of its stages
   wasm-test [FILTER]     only the tests that run in a browser tab, one crate after another
   bench-links            what a link between two tabs carries, beside a bare data channel
@@ -42,6 +47,8 @@ fn main() -> Result<()> {
     match (command.as_str(), rest.as_slice()) {
         ("setup", []) => setup::setup(Purpose::Test).map(|tools| println!("{tools}")),
         ("build-wasm", []) => page::build(&wasm_toolchain::ready()?),
+        ("dist", []) => dist::dist(&wasm_toolchain::ready()?),
+        ("book", []) => book::build(),
         ("demo", arguments) => demo(arguments),
         ("test", names) => stages::test(names),
         ("wasm-test", filter) if filter.len() <= 1 => {

@@ -106,7 +106,7 @@ fn fingerprint<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Result<String> {
     files.map(line).collect()
 }
 
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let entries =
         fs::read_dir(folder).with_context(|| format!("{} is missing", folder.display()))?;
@@ -122,7 +122,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn copy_below(from: &Path, files: &[PathBuf], to: &Path) -> Result<()> {
+pub(crate) fn copy_below(from: &Path, files: &[PathBuf], to: &Path) -> Result<()> {
     for file in files {
         let place = to.join(file.strip_prefix(from)?);
         if let Some(folder) = place.parent() {
@@ -155,7 +155,7 @@ fn print_sizes(folder: &Path, files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn remove(folder: &Path) -> Result<()> {
+pub(crate) fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
         Ok(fs::remove_dir_all(folder)?)
     } else {

@@ -48,7 +48,7 @@ struct Stage {
     run: fn(&Tools, &mut Tally) -> Result<()>,
 }
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage {
         name: "fmt",
         run: |_, _| run(cargo().args(["fmt", "--all", "--check"])),
@@ -76,6 +76,10 @@ const STAGES: [Stage; 8] = [
     Stage {
         name: "wasm",
         run: |tools, tally| wasm(tools, tally, &[]),
+    },
+    Stage {
+        name: "embedded",
+        run: embedded,
     },
     Stage {
         name: "browser",
@@ -261,6 +265,19 @@ fn wasm(tools: &Tools, tally: &mut Tally, filter: &[String]) -> Result<()> {
         .env("CHROMEDRIVER", driver);
     command.env("WASM_BINDGEN_TEST_TIMEOUT", WASM_TEST_TIMEOUT_S);
     tally.run(&mut command)
+}
+
+/// The program with the page in it: a stage of its own, since the page has to be built first.
+fn embedded(tools: &Tools, tally: &mut Tally) -> Result<()> {
+    page::build(&tools.wasm)?;
+    tally.run(cargo_test(tools).args([
+        "--features",
+        "ringtmp-cli/embedded-page",
+        "--test",
+        "embedded",
+        "--",
+        "--show-output",
+    ]))
 }
 
 /// Whole rings of tabs.

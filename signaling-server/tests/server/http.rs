@@ -3,9 +3,9 @@
 use crate::common::{WAIT, Way, config, start};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, IF_NONE_MATCH};
 use reqwest::{Client, Response, StatusCode};
-use signaling_server::{BUILD_COMMAND, Config, Server, ServerError};
+use signaling_server::{BUILD_COMMAND, Config, PageFile, PageSource, Server, ServerError};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ fn page() -> TempDir {
 
 fn serving(page: &TempDir) -> Config {
     Config {
-        www: page.path().to_owned(),
+        www: page.path().into(),
         ..config()
     }
 }
@@ -189,6 +189,88 @@ async fn a_missing_page_says_which_command_builds_it() {
     );
     let response = get(server.url("/healthz"), &[]).await;
     assert_eq!(response.text().await.expect("a text"), "ok");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_page_in_the_program_is_answered_as_one_in_a_folder_is() {
+    let page = page();
+    // Compressed beforehand, and worse than the server would: what is left beside a file is what is sent.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder
+        .write_all(SCRIPT.repeat(50).as_bytes())
+        .expect("memory");
+    let zipped = encoder.finish().expect("memory");
+    write(&page, "worker.js.gz", &zipped);
+    let names = [
+        "index.html",
+        "style.css",
+        "worker.js",
+        "worker.js.gz",
+        "ringtmp_bg.wasm",
+        "snippets/crate-1/inline0.js",
+        "secret.pem",
+    ];
+    let files = names.map(|path| PageFile {
+        path,
+        bytes: fs::read(page.path().join(path)).expect("written").leak(),
+    });
+    let built_in = PageSource::BuiltIn(Vec::from(files).leak());
+    assert!(built_in.has_page());
+    let folder = start(serving(&page));
+    let program = start(Config {
+        www: built_in,
+        ..config()
+    });
+    let paths = [
+        "/",
+        "/r/0123456789abcdef",
+        "/style.css",
+        "/worker.js",
+        "/worker.js.gz",
+        "/ringtmp_bg.wasm",
+        "/snippets/crate-1/inline0.js",
+        "/secret.pem",
+        "/../Cargo.toml",
+    ];
+    for path in paths {
+        for accept in ["br", "gzip", "identity"] {
+            let accepting = [(ACCEPT_ENCODING, accept)];
+            let from_folder = get(folder.url(path), &accepting).await;
+            let from_program = get(program.url(path), &accepting).await;
+            assert_eq!(from_folder.status(), from_program.status(), "{path}");
+            let headers = |response: &Response| {
+                let mut headers = response.headers().clone();
+                headers.remove("date");
+                headers
+            };
+            assert_eq!(headers(&from_folder), headers(&from_program), "{path}");
+            let body = from_program.bytes().await.expect("a body");
+            assert_eq!(from_folder.bytes().await.expect("a body"), body, "{path}");
+            if (path, accept) == ("/worker.js", "gzip") {
+                assert_eq!(*body, *zipped, "what the build made is sent");
+            }
+        }
+    }
+    folder.end().await;
+    program.end().await;
+}
+
+#[tokio::test]
+async fn a_program_without_a_page_says_so() {
+    let source = PageSource::BuiltIn(&[]);
+    assert!(!source.has_page());
+    let server = start(Config {
+        www: source,
+        ..config()
+    });
+    let response = get(server.url("/"), &[]).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let text = response.text().await.expect("a text");
+    assert!(
+        text.contains("built without it") && text.contains("cargo xtask dist"),
+        "{text}"
+    );
     server.end().await;
 }
 

@@ -146,7 +146,7 @@ async fn a_page_without_https_says_what_is_missing_and_trains_on_the_cpu() -> Re
     };
     let server = Server::bind(Config {
         address: (address, 0).into(),
-        www: repository().join("dist/www"),
+        www: repository().join("dist/www").into(),
         ..Config::default()
     })?;
     let page = format!("http://{}", server.address());

@@ -9,6 +9,7 @@ use crate::exit::Failure;
 use crate::follow::until_finished;
 use crate::interrupt::interrupted;
 use crate::network::{self, Invitation};
+use crate::page;
 use crate::patience::Patience;
 use crate::peer::{Part, Peer};
 use crate::result::RunReport;
@@ -17,7 +18,6 @@ use anyhow::{Context, Result};
 use cast::Cast;
 use ringtmp_core::profile::Planning;
 use ringtmp_peer::{DataPlace, DataTable, open_data};
-use signaling_server::BUILD_COMMAND;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -48,11 +48,8 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     let mut server =
         serve::bind(&demo.listen, files).context("the demo's server does not start")?;
     if demo.tabs > 0 && !server.has_page() {
-        let www = demo.listen.www.display();
-        let words = format!(
-            "there is no page in {www}: build it with `{BUILD_COMMAND}`, or use `cargo xtask demo`"
-        );
-        return Err(Failure::Missing(words).into());
+        let missing = page::missing(demo.listen.www.as_deref());
+        return Err(Failure::Missing(missing.to_string()).into());
     }
     let invitation = network::invite(&mut server, &demo.network, &demo.listen.host_name)?;
     let (server, address) = Running::start(server);

@@ -4,11 +4,12 @@ use crate::arguments::Listen;
 use crate::browser;
 use crate::exit::Failure;
 use crate::network::{self, NetworkChoice, addresses, certificate};
+use crate::page::{self, Missing};
 use anyhow::Result;
 use clap::Args;
 use ringtmp_peer::{Executor, ExecutorChoice};
 use serde::Serialize;
-use signaling_server::BUILD_COMMAND;
+use signaling_server::PageSource;
 use signaling_server::certificate::Origin;
 use std::fmt;
 use std::io::ErrorKind;
@@ -105,7 +106,7 @@ pub(crate) async fn run(doctor: Doctor) -> Result<()> {
         ),
         kept_certificate(&doctor.network, &addresses),
         browsers(),
-        page(&doctor.listen),
+        page_check(&doctor.listen),
     ];
     let missing: Vec<_> = checks
         .iter()
@@ -118,9 +119,9 @@ pub(crate) async fn run(doctor: Doctor) -> Result<()> {
             schema_version: 1,
             checks,
         };
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        outln!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        checks.iter().for_each(|check| println!("{check}"));
+        checks.iter().for_each(|check| outln!("{check}"));
     }
     match missing.as_str() {
         "" => Ok(()),
@@ -231,16 +232,22 @@ fn browsers() -> Check {
     }
 }
 
-fn page(listen: &Listen) -> Check {
-    let folder = listen.www.display();
-    match listen.www.join("index.html").is_file() {
-        true => Check::new("page", State::Good, format!("built, in {folder}"), ""),
-        false => Check::new(
-            "page",
-            State::Missing,
-            format!("there is no page in {folder}"),
-            &format!("Build it with `{BUILD_COMMAND}`, or name another folder with --www."),
-        ),
+fn page_check(listen: &Listen) -> Check {
+    let www = listen.www.as_deref();
+    let source = page::source(www);
+    match (source.has_page(), &source) {
+        (true, PageSource::BuiltIn(_)) => {
+            Check::new("page", State::Good, "part of this program", "")
+        }
+        (true, PageSource::Folder(folder)) => {
+            let found = format!("built, in {}", folder.display());
+            Check::new("page", State::Good, found, "")
+        }
+        (false, _) => {
+            let Missing { found, advice } = page::missing(www);
+            let advice = format!("To have one, {advice}.");
+            Check::new("page", State::Missing, found, &advice)
+        }
     }
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
     };
     write_report(out, &done, &provenance, &profiles)
         .with_context(|| format!("cannot write the report to {}", out.display()))?;
-    println!("{}", out.join("index.html").display());
+    outln!("{}", out.join("index.html").display());
     Ok(())
 }
 

@@ -42,6 +42,6 @@ pub(crate) async fn run(generate: Generate) -> Result<()> {
     };
     let prompt = &generate.prompt;
     let text = writer.go_on(prompt, generate.length as usize, generate.until, manner);
-    println!("{prompt}{}", text.await?);
+    outln!("{prompt}{}", text.await?);
     Ok(())
 }

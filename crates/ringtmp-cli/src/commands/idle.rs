@@ -12,6 +12,7 @@ use crate::browser::{self, Browser, Looks, Show};
 use crate::exit::Failure;
 use crate::follow::until_finished;
 use crate::interrupt::interrupted;
+use crate::page;
 use crate::patience::Patience;
 use crate::peer::{Carrier, Part, Peer};
 use crate::process::Guard;
@@ -108,8 +109,8 @@ pub(crate) async fn run(idle: Idle, quiet: bool) -> Result<()> {
     let program = (idle.tabs > 0).then(browser::find).transpose()?;
     let server = serve::bind(&idle.listen, None)?;
     if idle.tabs > 0 && !server.has_page() {
-        let www = idle.listen.www.display();
-        return Err(Failure::Missing(format!("there is no page in {www}")).into());
+        let missing = page::missing(idle.listen.www.as_deref());
+        return Err(Failure::Missing(missing.to_string()).into());
     }
     let (server, address) = Running::start(server);
     let mut ring = Ring {
@@ -336,7 +337,7 @@ impl Comparison {
                 format!("{} of {}", peer.late, peer.tasks),
             ]);
         }
-        println!("{table}");
+        outln!("{table}");
     }
 
     /// A measurement of this machine instead of the devices is none.

@@ -1,6 +1,7 @@
 //! What each subcommand does.
 
 pub(crate) mod bench;
+pub(crate) mod completions;
 pub(crate) mod curves;
 pub(crate) mod demo;
 pub(crate) mod doctor;
@@ -10,6 +11,7 @@ pub(crate) mod generate;
 pub(crate) mod guard;
 pub(crate) mod idle;
 pub(crate) mod join;
+pub(crate) mod man;
 pub(crate) mod predict;
 pub(crate) mod ps;
 pub(crate) mod resume;

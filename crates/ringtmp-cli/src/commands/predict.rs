@@ -236,9 +236,9 @@ struct Tell {
 impl Tell {
     fn line(&self, line: &Line) -> Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string(line)?);
+            outln!("{}", serde_json::to_string(line)?);
         } else {
-            println!("{}", words(line));
+            outln!("{}", words(line));
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
         .await?;
     if serve.url.is_none() {
         let server = server.clone();
-        println!("{}", RoomUrl { server, room });
+        outln!("{}", RoomUrl { server, room });
     }
     let others = (2..=serve.shards).map(|number| Peer::start(part(Entry::Join(room), number)));
     let others: Vec<Peer> = others.collect::<Result<_>>()?;

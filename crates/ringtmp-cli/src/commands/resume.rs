@@ -49,7 +49,7 @@ pub(crate) async fn run(resume: Resume, quiet: bool) -> Result<()> {
         .view_until(|view| Some(view.room.as_ref()?.code))
         .await?;
     let server = resume.server;
-    println!("{}", RoomUrl { server, room });
+    outln!("{}", RoomUrl { server, room });
     take_part(peer, resume.exit_when_finished, quiet).await
 }
 
@@ -68,7 +68,7 @@ fn list(runs: &[KeptRun], folder: &Path) {
             steps,
             ..
         } = run;
-        println!("{id}  {name} on {data}, step {step} of {steps}, {age}");
+        outln!("{id}  {name} on {data}, step {step} of {steps}, {age}");
     }
 }
 

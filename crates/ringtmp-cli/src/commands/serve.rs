@@ -2,35 +2,35 @@
 
 use crate::arguments::{Listen, Serve};
 use crate::interrupt::interrupted;
-use crate::network;
+use crate::{network, page};
 use anyhow::Result;
-use signaling_server::{BUILD_COMMAND, Config, Server};
+use signaling_server::{Config, Server};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 
-/// Serves until it is interrupted.
-pub(crate) async fn run(serve: Serve) -> Result<()> {
+/// Serves until it is interrupted. Where it shall be quiet, tells its address and what is missing.
+pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
     let mut server = bind(&serve.listen, serve.data)?;
     let invitation = network::invite(&mut server, &serve.network, &serve.listen.host_name)?;
-    println!("{}", url(server.address()));
-    if let Some(invitation) = invitation {
+    outln!("{}", url(server.address()));
+    if let Some(invitation) = invitation.filter(|_| !quiet) {
         eprintln!("{}", invitation.words(""));
         eprintln!("Native devices: {}", invitation.native("CODE"));
     }
     if !server.has_page() {
-        let folder = serve.listen.www.display();
-        eprintln!(
-            "There is no page in {folder}: build it with `{BUILD_COMMAND}`. Native devices can join all the same."
-        );
+        let missing = page::missing(serve.listen.www.as_deref());
+        eprintln!("No page is served: {missing}. Native devices can join all the same.");
     }
-    if !server.address().ip().is_loopback() {
+    if !server.address().ip().is_loopback() && !quiet {
         eprintln!(
             "Browsers on other devices get no WebGPU from a page without HTTPS: they train on their CPUs at {}.",
             server.address()
         );
     }
-    eprintln!("Ctrl-C ends the server; devices that train already go on without it.");
+    if !quiet {
+        eprintln!("Ctrl-C ends the server; devices that train already go on without it.");
+    }
     Ok(server.run(interrupted()).await?)
 }
 
@@ -74,7 +74,7 @@ impl Running<()> {
 pub(crate) fn bind(listen: &Listen, data: Option<PathBuf>) -> Result<Server> {
     Ok(Server::bind(Config {
         address: SocketAddr::new(listen.bind, listen.port),
-        www: listen.www.clone(),
+        www: page::source(listen.www.as_deref()),
         data,
         names: [network::own_names(), listen.host_name.clone()].concat(),
         ice_servers: listen.ice_server.clone(),

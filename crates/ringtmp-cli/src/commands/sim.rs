@@ -178,7 +178,7 @@ fn faults(sim: &Sim) -> Result<()> {
         from_disks,
         stopped,
     } = tally;
-    println!(
+    outln!(
         "{rings} rings passed every check: {recovered} went on from copies ({moved} of them moved layers), {from_disks} from disks alone, {stopped} stopped since nobody was left, or wait for who does not come back"
     );
     Ok(())
@@ -293,20 +293,25 @@ impl Sim {
 }
 
 fn print(report: &Report) {
-    println!(
+    outln!(
         "{}: idle {} at the bottleneck ({} with filling and draining), {} of the rate lost",
         report.schedule,
         percent(report.idle_bottleneck),
         percent(report.idle_bottleneck_whole_run),
         percent(report.rate_lost),
     );
-    println!(
+    outln!(
         "{:.2} samples/s; the busiest device bounds them at {:.2}, the plan at {:.2}",
-        report.throughput, report.bound, report.planned
+        report.throughput,
+        report.bound,
+        report.planned
     );
-    println!(
+    outln!(
         "{:.3} s; mean of {} run(s) from seed {}; weights {}",
-        report.seconds, report.runs, report.seed, report.hash
+        report.seconds,
+        report.runs,
+        report.seed,
+        report.hash
     );
     let mut table = plain(&[
         "stage", "device", "layers", "idle", "input", "link", "credit", "weights", "c", "Wmax",
@@ -330,10 +335,10 @@ fn print(report: &Report) {
             format!("{:.2} MB", peer.bytes_sent as f64 / 1e6),
         ]);
     }
-    println!("{table}");
+    outln!("{table}");
     if !report.spares.is_empty() {
         let spares: Vec<String> = report.spares.iter().map(usize::to_string).collect();
-        println!("without device {}", spares.join(", "));
+        outln!("without device {}", spares.join(", "));
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn run(trace: &Trace) -> Result<()> {
     if let Some(path) = &trace.json {
         return write_json(&shares, path);
     }
-    println!("{}", table(&shares, &merged));
+    outln!("{}", table(&shares, &merged));
     Ok(())
 }
 

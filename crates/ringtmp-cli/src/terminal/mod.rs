@@ -103,8 +103,8 @@ impl Screen {
     /// Writes a line to standard output, which may be the same terminal.
     pub(crate) fn print(&self, text: &str) {
         match &self.drawing {
-            Drawing::None | Drawing::Plain { .. } => println!("{text}"),
-            Drawing::Live(live) => live.all.suspend(|| println!("{text}")),
+            Drawing::None | Drawing::Plain { .. } => outln!("{text}"),
+            Drawing::Live(live) => live.all.suspend(|| outln!("{text}")),
         }
     }
 

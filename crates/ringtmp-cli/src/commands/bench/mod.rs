@@ -5,6 +5,7 @@ mod links;
 mod plan;
 mod ring;
 
+use crate::help;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use ringtmp_peer::bench::{BenchSettings, measure_product, measure_steps, usual_batch};
@@ -23,10 +24,13 @@ pub(crate) struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     /// What a ring of native peers costs beside one process: samples per second of processor time, transport included
+    #[command(after_help = help::BENCH_RING_EXAMPLES)]
     Ring(ring::RingCost),
     /// What a link between two native peers carries, beside a bare data channel
+    #[command(after_help = help::BENCH_LINKS_EXAMPLES)]
     Links(links::LinkRate),
     /// How long a room plans for a large ring of unequal devices
+    #[command(after_help = help::BENCH_PLAN_EXAMPLES)]
     Plan(plan::Planning),
 }
 
@@ -73,12 +77,12 @@ async fn steps(steps: &Steps) -> Result<()> {
             .batch
             .map_or(usual_batch(preset), |batch| batch as usize);
         let measuring = measure_steps(preset, batch, &executor, settings, &clock::cpu_seconds);
-        println!("{}", serde_json::to_string(&Box::pin(measuring).await?)?);
+        outln!("{}", serde_json::to_string(&Box::pin(measuring).await?)?);
     }
     for size in steps.products.iter().filter(|size| !size.is_empty()) {
         let size = size.parse()?;
         let measuring = measure_product(size, &executor, settings, &clock::cpu_seconds);
-        println!("{}", serde_json::to_string(&Box::pin(measuring).await?)?);
+        outln!("{}", serde_json::to_string(&Box::pin(measuring).await?)?);
     }
     Ok(())
 }

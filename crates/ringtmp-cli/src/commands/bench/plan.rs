@@ -109,7 +109,7 @@ pub(super) fn run(planning: &Planning) -> Result<()> {
                 stages,
                 micro_batch_seconds,
             };
-            println!("{}", serde_json::to_string(&line)?);
+            outln!("{}", serde_json::to_string(&line)?);
         }
     }
     Ok(())

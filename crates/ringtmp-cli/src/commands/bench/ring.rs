@@ -111,7 +111,7 @@ pub(super) async fn run(cost: RingCost) -> Result<()> {
             ratio: alone / taken.cpu_seconds,
             bytes_per_sample: taken.bytes as f64 / samples as f64,
         };
-        println!("{}", serde_json::to_string(&line)?);
+        outln!("{}", serde_json::to_string(&line)?);
     }
     Ok(())
 }

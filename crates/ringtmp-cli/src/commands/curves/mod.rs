@@ -123,7 +123,7 @@ pub(crate) fn run(curves: &Curves) -> Result<()> {
     match &curves.json {
         Some(path) => write_json(&comparison, path),
         None => {
-            println!("{}", table(&comparison));
+            outln!("{}", table(&comparison));
             Ok(())
         }
     }

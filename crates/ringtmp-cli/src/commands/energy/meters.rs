@@ -1,5 +1,6 @@
 //! `ringtmp energy meters`.
 
+use crate::output;
 use crate::result::write_json;
 use anyhow::Result;
 use clap::Args;
@@ -39,7 +40,7 @@ pub(crate) fn run(meters: &Meters) -> Result<()> {
     if meters.json {
         return write_json(&listed, Path::new("-"));
     }
-    print!("{listed}");
+    output::bytes(listed.to_string().as_bytes());
     Ok(())
 }
 

@@ -4,7 +4,7 @@ mod calibrate;
 mod measure;
 mod meters;
 
-use crate::files;
+use crate::{files, help};
 use anyhow::{Context, Result};
 use calibrate::Calibrate;
 use clap::{Args, Subcommand};
@@ -52,6 +52,7 @@ pub(crate) struct Energy {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Tell which meters can be read here, and why the others cannot
+    #[command(after_help = help::METERS_EXAMPLES)]
     Meters(Meters),
     /// Run a command, and tell the energy and the CPU time of it and of all that it starts
     #[command(after_help = MEASURE_EXAMPLES)]

@@ -84,7 +84,7 @@ pub(super) fn run(sim: &Sim, path: &Path) -> Result<()> {
     }
     print(&report.figures);
     if let (Some(loss), Some(accuracy)) = (report.loss_last, report.test_accuracy) {
-        println!("loss {loss:.4}, held out {:.1} % right", 100.0 * accuracy);
+        outln!("loss {loss:.4}, held out {:.1} % right", 100.0 * accuracy);
     }
     Ok(())
 }

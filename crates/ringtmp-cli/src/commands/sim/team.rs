@@ -42,19 +42,23 @@ pub(super) fn print(report: &TeamReport) {
     };
     let servers = report.idle_servers;
     let servers = servers.map(|idle| format!(", of servers {}", percent(idle)));
-    println!(
+    outln!(
         "{what}: idle {} of workers{}, {} of the rate lost",
         percent(report.idle_workers),
         servers.unwrap_or_default(),
         percent(report.rate_lost),
     );
-    println!(
+    outln!(
         "{:.2} samples/s; workers that are never idle bound them at {:.2}",
-        report.throughput, report.bound
+        report.throughput,
+        report.bound
     );
-    println!(
+    outln!(
         "{:.3} s; mean of {} run(s) from seed {}; weights {}",
-        report.seconds, report.runs, report.seed, report.hash
+        report.seconds,
+        report.runs,
+        report.seed,
+        report.hash
     );
     let mut table = plain(&[
         "device",
@@ -85,5 +89,5 @@ pub(super) fn print(report: &TeamReport) {
             format!("{:.2} MB", member.bytes_sent as f64 / 1e6),
         ]);
     }
-    println!("{table}");
+    outln!("{table}");
 }

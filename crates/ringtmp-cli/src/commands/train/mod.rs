@@ -63,7 +63,7 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
     match (&train.json, &ended.report) {
         (Some(path), Some(report)) => report.write(path)?,
         (Some(_), None) if ended.reported => {}
-        _ => println!("{}", ended.summary()),
+        _ => outln!("{}", ended.summary()),
     }
     Ok(())
 }
@@ -144,7 +144,7 @@ pub(super) fn read_checkpoint(folder: &Path) -> Result<Checkpoint> {
 pub(crate) fn export(export: &Export) -> Result<()> {
     let checkpoint = read_checkpoint(&export.checkpoint)?;
     files::replace(&export.output, &to_safetensors(&checkpoint.weights))?;
-    println!(
+    outln!(
         "{}: the weights of {} after step {}",
         export.output.display(),
         checkpoint.run.file.model.name(),

@@ -79,7 +79,7 @@ pub(super) async fn run(rate: LinkRate) -> Result<()> {
             cpu_seconds_per_gigabyte: 1e9 * median(&carried, |of| of.cpu_seconds_per_byte),
             ratio: bare_rate.map(|bare| bytes_per_second / bare),
         };
-        println!("{}", serde_json::to_string(&line)?);
+        outln!("{}", serde_json::to_string(&line)?);
     }
     Ok(())
 }
