@@ -6,6 +6,7 @@
 mod arguments;
 mod browser;
 mod commands;
+mod descriptors;
 mod exit;
 mod files;
 mod follow;

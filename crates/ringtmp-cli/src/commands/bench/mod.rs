@@ -4,6 +4,7 @@ mod clock;
 mod links;
 mod plan;
 mod ring;
+mod server;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -28,6 +29,8 @@ enum What {
     Links(links::LinkRate),
     /// How long a room plans for a large ring of unequal devices
     Plan(plan::Planning),
+    /// What the signalling server takes for idle peers, and how long crowds and messages take; beside other such servers
+    Server(server::ServerLoad),
 }
 
 #[derive(Args, Debug)]
@@ -58,6 +61,7 @@ pub(crate) async fn run(bench: Bench) -> Result<()> {
         Some(What::Ring(cost)) => Box::pin(ring::run(cost)).await,
         Some(What::Links(rate)) => Box::pin(links::run(rate)).await,
         Some(What::Plan(planning)) => plan::run(&planning),
+        Some(What::Server(load)) => Box::pin(server::run(load)).await,
         None => steps(&bench.steps).await,
     }
 }
