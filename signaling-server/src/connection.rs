@@ -30,8 +30,8 @@ pub(crate) const READ_BYTES_MAX: usize = 4 * SIGNAL_BYTES_MAX;
 /// The read buffer of a socket, made at once: most messages are a few hundred bytes.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
 
-/// The longest piece of a message that is written at once. The write buffer is as long as the longest.
-const PIECE_BYTES: usize = 4 * 1024;
+/// The longest piece of a message that is written at once. The write buffer is up to twice as long as the longest.
+const PIECE_BYTES: usize = 2 * 1024;
 
 /// What the write buffer may hold: a piece, and answers to pings and to the goodbye.
 const WRITE_BUFFER_BYTES_MAX: usize = 2 * PIECE_BYTES;

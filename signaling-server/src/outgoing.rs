@@ -1,8 +1,8 @@
 //! What waits to be written to one socket, within bounds of number and length.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::mpsc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Messages that wait to be written to one socket. A room of the usual limit sends a few dozen when everybody connects to
@@ -23,21 +23,38 @@ pub(crate) enum Outgoing {
 
 /// The hub's end.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    messages: mpsc::Sender<Outgoing>,
-    bytes: Arc<AtomicUsize>,
-}
+pub(crate) struct Queue(Arc<Shared>);
 
 /// The socket's end.
 #[derive(Debug)]
-pub(crate) struct Outgoings {
-    messages: mpsc::Receiver<Outgoing>,
-    bytes: Arc<AtomicUsize>,
+pub(crate) struct Outgoings(Arc<Shared>);
+
+/// Both have it. (A channel of tokio's keeps places for 32 messages at least; here an idle socket keeps none.)
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// There is something to write, or there will be nothing more.
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Outgoing>,
+    /// Of messages that wait, or are being written.
+    bytes: usize,
+    hub_gone: bool,
+    socket_gone: bool,
 }
 
 /// The socket has stopped reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Queue {
     /// Queues something to write. That the socket is gone is no error: it will say so itself.
@@ -46,38 +63,69 @@ impl Queue {
             Outgoing::Text(text) => text.len(),
             Outgoing::Close => 0,
         };
-        let waiting = self.bytes.load(Ordering::Relaxed);
-        if waiting > 0 && waiting + bytes > OUTGOING_BYTES_MAX {
+        let mut waiting = self.0.lock();
+        if waiting.socket_gone {
+            return Ok(());
+        }
+        let too_long = waiting.bytes > 0 && waiting.bytes + bytes > OUTGOING_BYTES_MAX;
+        if too_long || waiting.messages.len() >= OUTGOING_MESSAGES_MAX {
             return Err(Full);
         }
-        // Counted first: the other end may be done with it at once.
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        match self.messages.try_send(outgoing) {
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Full),
-        }
+        waiting.bytes += bytes;
+        waiting.messages.push_back(outgoing);
+        drop(waiting);
+        self.0.news.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.0.lock().hub_gone = true;
+        self.0.news.notify_one();
     }
 }
 
 impl Outgoings {
     pub(crate) fn new() -> (Queue, Self) {
-        let (sender, messages) = mpsc::channel(OUTGOING_MESSAGES_MAX);
-        let bytes = Arc::<AtomicUsize>::default();
-        let queue = Queue {
-            messages: sender,
-            bytes: Arc::clone(&bytes),
-        };
-        (queue, Self { messages, bytes })
+        let shared = Arc::<Shared>::default();
+        (Queue(Arc::clone(&shared)), Self(shared))
     }
 
-    /// What is to be written next; none when the hub is gone.
+    /// What is to be written next; none when the hub is gone. Nothing is lost if it is not awaited to its end.
     pub(crate) async fn next(&mut self) -> Option<Outgoing> {
-        self.messages.recv().await
+        loop {
+            if let Some(next) = self.now() {
+                return next;
+            }
+            self.0.news.notified().await;
+        }
+    }
+
+    /// The same, if it is known now.
+    fn now(&self) -> Option<Option<Outgoing>> {
+        let mut waiting = self.0.lock();
+        if let Some(next) = waiting.messages.pop_front() {
+            if waiting.messages.is_empty() {
+                waiting.messages = VecDeque::new();
+            }
+            return Some(Some(next));
+        }
+        waiting.hub_gone.then_some(None)
     }
 
     /// A text of so many bytes does not wait any more.
     pub(crate) fn written(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let mut waiting = self.0.lock();
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Drop for Outgoings {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.socket_gone = true;
+        waiting.messages = VecDeque::new();
     }
 }
 
@@ -121,5 +169,26 @@ mod tests {
                 socket.written(OUTGOING_BYTES_MAX / 2);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_last_is_written_and_then_there_is_nothing_more() {
+        let (queue, mut socket) = Outgoings::new();
+        let writer = tokio::spawn(async move {
+            let mut written = 0;
+            while socket.next().await.is_some() {
+                written += 1;
+            }
+            written
+        });
+        for _ in 0..3 {
+            assert_eq!(queue.push(text(1)), Ok(()));
+            tokio::task::yield_now().await;
+        }
+        drop(queue);
+        assert_eq!(writer.await.expect("no panic"), 3);
+        let (queue, socket) = Outgoings::new();
+        drop(socket);
+        assert_eq!(queue.push(text(1)), Ok(()), "it will say so itself");
     }
 }

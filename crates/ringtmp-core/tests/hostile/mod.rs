@@ -1,5 +1,5 @@
 //! Bytes of strangers, handed to what reads them: frames as a peer gets them from its neighbours, texts as a server gets them from
-//! anybody. The fuzz targets (`fuzz/`) and the short run in every test (`tests/hostile.rs`) go in by these same two doors.
+//! anybody. The fuzz targets (`fuzz/`) and the short run in every test (`tests/strangers.rs`) go in by these same two doors.
 //!
 //! Nothing may panic; what is read has to be what was meant; and a lobby keeps to its limits, whoever says what.
 
@@ -22,16 +22,16 @@ const CONNECTIONS: u64 = 8;
 
 /// What frames of an input came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Read {
+pub(crate) struct Read {
     /// Frames between peers of a ring.
-    pub frames: u32,
+    pub(crate) frames: u32,
     /// Frames between members of a team.
-    pub team_frames: u32,
+    pub(crate) team_frames: u32,
 }
 
 /// Reads bytes as frames. The first byte says how: as a frame of the ring (0) or of a team (1), whatever version the next byte claims;
 /// or as chunks, each behind its length, on the lane of tensors (2) or of control (3).
-pub fn frame(bytes: &[u8]) -> Read {
+pub(crate) fn frame(bytes: &[u8]) -> Read {
     let mut read = Read::default();
     let Some((how, rest)) = bytes.split_first() else {
         return read;
@@ -40,7 +40,11 @@ pub fn frame(bytes: &[u8]) -> Read {
         0 => ring_frame(&with_our_version(rest), &mut read),
         1 => team_frame(&with_our_version(rest), &mut read),
         lane => {
-            let lane = if lane == 2 { Lane::Tensors } else { Lane::Control };
+            let lane = if lane == 2 {
+                Lane::Tensors
+            } else {
+                Lane::Control
+            };
             chunks(lane, rest, &mut read);
         }
     }
@@ -96,13 +100,13 @@ fn chunks(lane: Lane, mut bytes: &[u8], read: &mut Read) {
 
 /// What a script came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Said {
-    pub welcomes: u32,
-    pub relayed: u32,
-    pub prepared: u32,
-    pub halts: u32,
-    pub refusals: u32,
-    pub closed: u32,
+pub(crate) struct Said {
+    pub(crate) welcomes: u32,
+    pub(crate) relayed: u32,
+    pub(crate) prepared: u32,
+    pub(crate) halts: u32,
+    pub(crate) refusals: u32,
+    pub(crate) closed: u32,
 }
 
 /// Reads bytes as what happens at a server's sockets, a line each: the digit of a connection and a text that it sends; or `+` (it is
@@ -110,7 +114,7 @@ pub struct Said {
 ///
 /// In texts `$ROOM` is the room that was opened last, `$PEER` and `$TOKEN` with the digit of a connection are what it was told
 /// of itself, and protocol 0 is our version.
-pub fn signalling(bytes: &[u8]) -> Said {
+pub(crate) fn signalling(bytes: &[u8]) -> Said {
     let text = String::from_utf8_lossy(bytes);
     let mut world = World::new();
     for line in text.lines().take(LINES_MAX) {
@@ -264,11 +268,8 @@ impl World {
     /// Everybody goes; nothing may be left after a while.
     fn end(&mut self) {
         for (_, connection) in std::mem::take(&mut self.open) {
-            self.lobby.handle(
-                self.now,
-                [0; 16],
-                LobbyInput::Disconnected { connection },
-            );
+            self.lobby
+                .handle(self.now, [0; 16], LobbyInput::Disconnected { connection });
             while self.lobby.poll_output().is_some() {}
         }
         // What rooms time meanwhile is less than this each, and there are few.

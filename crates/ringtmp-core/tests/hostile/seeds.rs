@@ -1,4 +1,4 @@
-//! The examples that fuzzing begins with. `RINGTMP_WRITE_CORPUS=1 cargo test -p ringtmp-core --test hostile` writes them anew, which a
+//! The examples that fuzzing begins with. `RINGTMP_WRITE_CORPUS=1 cargo test -p ringtmp-core --test strangers` writes them anew, which a
 //! change of messages asks for: the short run says so, when nothing gets through any more.
 
 use ringtmp_core::codec::CodecChoice;
@@ -75,8 +75,8 @@ fn micro_batch() -> MicroBatchId {
 fn ring_frame(body: Body) -> Frame {
     let payload = match &body {
         Body::Tensor { parts, .. } => {
-            let bytes = parts.iter().filter_map(PartHeader::payload_bytes).sum();
-            vec![1; usize::try_from::<u64>(bytes).expect("a few")]
+            let bytes: u64 = parts.iter().filter_map(PartHeader::payload_bytes).sum();
+            vec![1; usize::try_from(bytes).expect("a few")]
         }
         Body::Piece(piece) => vec![1; piece.bytes as usize],
         other => other.filling(),
@@ -335,7 +335,13 @@ fn scripts() -> Vec<(&'static str, String)> {
         + join(0, Role::Participant).trim_start_matches("0 +\n")
         + &join(1, Role::Spectator)
         + &line(0, &ClientMessage::Kick { peer: peer(1) })
-        + &line(0, &ClientMessage::Rename { peer: peer(0), name: "a desk".to_owned() })
+        + &line(
+            0,
+            &ClientMessage::Rename {
+                peer: peer(0),
+                name: "a desk".to_owned(),
+            },
+        )
         + &line(0, &ClientMessage::Pledge { memory_bytes: None })
         + &line(0, &ClientMessage::Start)
         + &line(0, &ClientMessage::Stop);
@@ -348,7 +354,11 @@ fn scripts() -> Vec<(&'static str, String)> {
         ),
         (
             "finished",
-            training.clone() + &line(2, &progress) + &done(1) + &done(2) + &join(3, Role::Spectator),
+            training.clone()
+                + &line(2, &progress)
+                + &done(1)
+                + &done(2)
+                + &join(3, Role::Spectator),
         ),
         (
             "lost",
@@ -358,7 +368,12 @@ fn scripts() -> Vec<(&'static str, String)> {
             "handed-on",
             training
                 + &line(1, &ClientMessage::HandOn)
-                + &line(1, &ClientMessage::Clock { asked: Default::default() })
+                + &line(
+                    1,
+                    &ClientMessage::Clock {
+                        asked: Default::default(),
+                    },
+                )
                 + &line(2, &ClientMessage::Leave)
                 + "1 -\n0 ~600000\n",
         ),
