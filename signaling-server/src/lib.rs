@@ -81,7 +81,8 @@ pub struct Config {
     /// [`OUTGOING_MESSAGES_MAX`] messages and [`OUTGOING_BYTES_MAX`] bytes.
     pub connections_max: u32,
     /// Signalling connections at a time of one address, or of one network of IPv6; how many of them it may open, and how much it may
-    /// ask, in a while follow from it (`addresses`). 0 for no limits, as behind a proxy, where all come from one address.
+    /// ask, in a while follow from it (`addresses`). 0 for no limits, of rooms neither, as behind a proxy, where all come from one
+    /// address.
     pub connections_per_address_max: u32,
     /// HTTP sockets at a time, signalling connections not counted; further ones take the places of those that ask for nothing.
     pub http_sockets_max: u32,
@@ -108,6 +109,17 @@ pub const HTTP_SOCKETS: u32 = 2048;
 const BACKLOG: i32 = 4096;
 
 pub use outgoing::{OUTGOING_BYTES_MAX, OUTGOING_MESSAGES_MAX};
+
+impl Config {
+    /// Where addresses have no limits, one may open all rooms too.
+    fn lobby_limits(&self) -> Limits {
+        let mut limits = self.limits;
+        if self.connections_per_address_max == 0 {
+            limits.rooms_per_visitor_max = limits.rooms_max;
+        }
+        limits
+    }
+}
 
 impl Default for Config {
     fn default() -> Self {
@@ -254,7 +266,7 @@ impl Server {
                 .map(|network| network.door(Arc::clone(&page), Arc::clone(&hosts)))
                 .transpose()?,
         };
-        let lobby = Lobby::new(config.limits, incarnation());
+        let lobby = Lobby::new(config.lobby_limits(), incarnation());
         let (statistics, statistics_seen) = watch::channel(lobby.statistics());
         let (events, events_queue) = mpsc::channel(hub::EVENTS_MAX);
         let metrics = Arc::new(metrics::Metrics::new(statistics_seen));
