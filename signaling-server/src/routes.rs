@@ -67,7 +67,7 @@ pub(crate) struct State {
 /// All routes.
 pub(crate) fn router(state: State) -> Router {
     let hosts = Arc::clone(&state.hosts);
-    let counted = state.clone();
+    let counted = (Arc::clone(&state.addresses), Arc::clone(&state.metrics));
     Router::new()
         .route("/", get(index))
         .route("/r/{room}", get(index))
@@ -94,16 +94,16 @@ pub(crate) async fn add_headers(mut response: Response) -> Response {
 }
 
 /// Lets an address make so many requests and no more.
-async fn count(
-    Extract(state): Extract<State>,
+pub(crate) async fn count(
+    Extract((addresses, metrics)): Extract<(Arc<Addresses>, Arc<Metrics>)>,
     Extension(visitor): Extension<Visitor>,
     request: Request,
     next: Next,
 ) -> Response {
-    if state.addresses.may_ask(visitor.id()) {
+    if addresses.may_ask(visitor.id()) {
         return next.run(request).await;
     }
-    state.metrics.address_refused.inc();
+    metrics.address_refused.inc();
     let text = "too many requests from your address in a short time: wait a few seconds\n";
     too_many(text.to_owned())
 }

@@ -175,13 +175,16 @@ pub(crate) async fn accept(
     sockets: &mut JoinSet<()>,
     goodbye: watch::Receiver<()>,
 ) -> Infallible {
-    let secure = doors.secure.as_ref();
-    let secure = secure.map(|door| (door.acceptor.clone(), landing::router(door.landing.clone())));
     let Bounds {
         addresses,
         places,
         metrics,
     } = bounds;
+    let secure = doors.secure.as_ref().map(|door| {
+        let counted = (Arc::clone(&addresses), Arc::clone(&metrics));
+        let landing = landing::router(door.landing.clone(), counted);
+        (door.acceptor.clone(), landing)
+    });
     let services = Services {
         router,
         secure,
