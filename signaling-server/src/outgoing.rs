@@ -186,7 +186,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         drop(queue);
-        assert_eq!(writer.await.expect("no panic"), 3);
+        let written = tokio::time::timeout(std::time::Duration::from_secs(10), writer).await;
+        assert_eq!(written.expect("in time").expect("no panic"), 3);
         let (queue, socket) = Outgoings::new();
         drop(socket);
         assert_eq!(queue.push(text(1)), Ok(()), "it will say so itself");
