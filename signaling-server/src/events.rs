@@ -6,24 +6,22 @@
 //! `ping` is answered by a post of nothing. `end` is the goodbye. Limits, silence and origins are those of the
 //! WebSocket (`connection`).
 
-use crate::connection::{
-    OUTGOING_MESSAGES_MAX, Outgoing, PINGS_PER_SILENCE, READ_BYTES_MAX, WRITE_MAX, text_event,
-};
+use crate::connection::{PINGS_PER_SILENCE, READ_BYTES_MAX, Terms, WRITE_MAX, text_event};
 use crate::hub::{Event, Socket};
-use crate::routes::State;
+use crate::outgoing::{Outgoing, Outgoings};
+use crate::routes::{Place, State};
 use crate::sockets::Visitor;
 use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State as Extract;
-use axum::extract::ws::Utf8Bytes;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ringtmp_core::lobby::ConnectionId;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The header of a post that says whose it is. Being no usual header, it keeps pages of other origins from posting at all.
 const SESSION_HEADER: HeaderName = HeaderName::from_static("x-ringtmp-session");
@@ -78,7 +76,7 @@ pub(crate) async fn listen(
     Extension(visitor): Extension<Visitor>,
     request: HeaderMap,
 ) -> Response {
-    let place = match state.admit(&request) {
+    let place = match state.admit(&visitor, &request) {
         Ok(place) => place,
         Err(refusal) => return refusal,
     };
@@ -95,11 +93,11 @@ pub(crate) async fn listen(
     let (posts_sender, posts) = mpsc::channel(POSTS_MAX);
     state.sessions.insert(token.clone(), posts_sender);
     let connection = Connection {
-        id: state.next_connection(),
+        terms: state.terms(&visitor),
         token,
         events,
         hub: state.events.clone(),
-        silence_max: state.config.silence_max,
+        texts_max: state.config.limits.messages_burst as usize + 1,
         sessions: Arc::clone(&state.sessions),
     };
     let silent = state.metrics.silent.clone();
@@ -169,22 +167,25 @@ fn token() -> Result<String, getrandom::Error> {
 
 /// The server's end of a connection.
 struct Connection {
-    id: ConnectionId,
+    terms: Terms,
     token: String,
     /// To the socket; closed when that is gone.
     events: mpsc::Sender<Bytes>,
     hub: mpsc::Sender<Event>,
-    silence_max: Duration,
+    /// Texts of a post that are looked at: one more than may be sent at once, after which nobody listens any more.
+    texts_max: usize,
     sessions: Arc<Sessions>,
 }
 
 impl Connection {
     /// Serves it until it ends. Returns whether it was cut for its silence.
-    async fn serve(self, posts: mpsc::Receiver<Post>, place: OwnedSemaphorePermit) -> bool {
-        let (outgoing, queue) = mpsc::channel(OUTGOING_MESSAGES_MAX);
+    async fn serve(self, posts: mpsc::Receiver<Post>, place: Place) -> bool {
+        let (outgoing, queue) = Outgoings::new();
         let (cut, mut cut_seen) = oneshot::channel();
+        let connection = self.terms.connection;
         let connected = Event::Connected {
-            connection: self.id,
+            connection,
+            visitor: self.terms.visitor,
             socket: Socket { outgoing, cut },
         };
         let silent = match self.hub.send(connected).await {
@@ -198,7 +199,6 @@ impl Connection {
         };
         self.sessions.remove(&self.token);
         // The hub may be gone; then nobody needs to know.
-        let connection = self.id;
         let _hub_gone = self.hub.send(Event::Disconnected { connection }).await;
         drop(place);
         silent
@@ -206,9 +206,9 @@ impl Connection {
 
     /// Hands posts on until none comes for too long, or the server is ending. Returns whether it was silence.
     async fn read(&self, mut posts: mpsc::Receiver<Post>) -> bool {
-        let connection = self.id;
+        let connection = self.terms.connection;
         loop {
-            let post = match tokio::time::timeout(self.silence_max, posts.recv()).await {
+            let post = match tokio::time::timeout(self.terms.silence_max, posts.recv()).await {
                 Err(_) => return true,
                 // The table holds the other end for as long as this runs.
                 Ok(None) => return false,
@@ -216,7 +216,7 @@ impl Connection {
             };
             match post {
                 Post::Texts(texts) => {
-                    for line in texts.lines() {
+                    for line in texts.lines().take(self.texts_max) {
                         let event = text_event(connection, Utf8Bytes::from(line));
                         if self.hub.send(event).await.is_err() {
                             return false;
@@ -235,22 +235,26 @@ impl Connection {
 
     /// Writes the token, then what is queued, and pings, until the goodbye is written (also when the hub is gone) or the
     /// socket fails.
-    async fn write(&self, mut queue: mpsc::Receiver<Outgoing>) {
-        let mut pings = tokio::time::interval(self.silence_max / PINGS_PER_SILENCE);
+    async fn write(&self, mut queue: Outgoings) {
+        let mut pings = tokio::time::interval(self.terms.silence_max / PINGS_PER_SILENCE);
         pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The first tick is immediate, and nobody who has just connected needs a ping.
         pings.tick().await;
         let mut event = format!("event: session\ndata: {}\n\n", self.token);
-        let mut last = false;
+        let (mut last, mut bytes) = (false, 0);
         loop {
             let sent = tokio::time::timeout(WRITE_MAX, self.events.send(event.into())).await;
             if last || !matches!(sent, Ok(Ok(()))) {
                 return;
             }
+            queue.written(std::mem::take(&mut bytes));
             (event, last) = tokio::select! {
-                outgoing = queue.recv() => match outgoing {
+                outgoing = queue.next() => match outgoing {
                     // JSON has no line breaks, which would end the event.
-                    Some(Outgoing::Text(text)) => (format!("data: {text}\n\n"), false),
+                    Some(Outgoing::Text(text)) => {
+                        bytes = text.len();
+                        (format!("data: {text}\n\n"), false)
+                    }
                     Some(Outgoing::Close) => ("event: end\ndata: closed\n\n".to_owned(), true),
                     None => ("event: end\ndata: the server ends\n\n".to_owned(), true),
                 },
@@ -264,6 +268,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringtmp_core::lobby::{ConnectionId, VisitorId};
     use tokio::sync::Semaphore;
 
     #[tokio::test]
@@ -277,15 +282,20 @@ mod tests {
         let token = token().expect("random bytes");
         sessions.insert(token.clone(), sender);
         let connection = Connection {
-            id: ConnectionId(7),
+            terms: Terms {
+                connection: ConnectionId(7),
+                visitor: VisitorId(1),
+                silence_max: Duration::from_secs(20),
+            },
             token,
             events,
             hub,
-            silence_max: Duration::from_secs(20),
+            texts_max: 1,
             sessions: Arc::clone(&sessions),
         };
         // The socket is gone.
         drop(taken);
+        let place = Place::of(place, None);
         assert!(!connection.serve(posts, place).await, "no silence");
         assert!(sessions.lock().is_empty());
         assert_eq!(places.available_permits(), 1);

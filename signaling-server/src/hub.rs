@@ -1,15 +1,17 @@
 //! One task that owns the lobby and hands it events; sockets talk to it over bounded queues.
 
 use crate::ServerError;
-use crate::connection::Outgoing;
-use axum::extract::ws::Utf8Bytes;
+use crate::outgoing::{Outgoing, Queue};
 use prometheus_client::metrics::counter::Counter;
-use ringtmp_core::lobby::{ConnectionId, Lobby, LobbyInput, LobbyOutput, Statistics};
+use ringtmp_core::lobby::{ConnectionId, Lobby, LobbyInput, LobbyOutput, Statistics, VisitorId};
+use ringtmp_core::signal::{RoomView, ServerMessage};
 use ringtmp_core::time::Time;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Events that wait for the lobby. It handles one in microseconds; when so many wait, sockets stop reading, and TCP tells
 /// the senders to slow down.
@@ -18,10 +20,14 @@ pub(crate) const EVENTS_MAX: usize = 256;
 /// How long the hub sleeps when the lobby has nothing to time out; any event wakes it before.
 const IDLE_SLEEP: Duration = Duration::from_secs(3600);
 
+/// Random bytes that are asked of the system at a time.
+const ENTROPY_BYTES: usize = 1024;
+
 /// What a socket tells the hub.
 pub(crate) enum Event {
     Connected {
         connection: ConnectionId,
+        visitor: VisitorId,
         socket: Socket,
     },
     Text {
@@ -40,7 +46,7 @@ pub(crate) enum Event {
 /// The hub's ends of a socket.
 pub(crate) struct Socket {
     /// Messages to write, and the goodbye after them.
-    pub(crate) outgoing: mpsc::Sender<Outgoing>,
+    pub(crate) outgoing: Queue,
     /// Cuts the socket at once, whatever it still has to write.
     pub(crate) cut: oneshot::Sender<()>,
 }
@@ -48,7 +54,10 @@ pub(crate) struct Socket {
 /// The lobby with a clock, random bytes and sockets.
 pub(crate) struct Hub {
     lobby: Lobby,
-    sockets: BTreeMap<ConnectionId, Socket>,
+    sockets: HashMap<ConnectionId, Socket>,
+    entropy: Entropy,
+    /// The view that was written last, and how: all members of a room are told the same.
+    view: Option<(Arc<RoomView>, Utf8Bytes)>,
     statistics: watch::Sender<Statistics>,
     slow_readers: Counter,
     started: Instant,
@@ -62,7 +71,9 @@ impl Hub {
     ) -> Self {
         Self {
             lobby,
-            sockets: BTreeMap::new(),
+            sockets: HashMap::new(),
+            entropy: Entropy::default(),
+            view: None,
             statistics,
             slow_readers,
             started: Instant::now(),
@@ -102,9 +113,16 @@ impl Hub {
 
     fn event(&mut self, event: Event) -> Result<(), getrandom::Error> {
         match event {
-            Event::Connected { connection, socket } => {
+            Event::Connected {
+                connection,
+                visitor,
+                socket,
+            } => {
                 self.sockets.insert(connection, socket);
-                self.handle(LobbyInput::Connected { connection })
+                self.handle(LobbyInput::Connected {
+                    connection,
+                    visitor,
+                })
             }
             Event::Text { connection, text } => {
                 let text = text.as_str();
@@ -124,11 +142,11 @@ impl Hub {
     /// Hands one input to the lobby and carries out what comes back; sockets that have to be dropped on the way are
     /// further inputs.
     fn handle(&mut self, input: LobbyInput<'_>) -> Result<(), getrandom::Error> {
-        self.lobby.handle(self.now(), entropy()?, input);
+        self.lobby.handle(self.now(), self.entropy.next()?, input);
         // Each turn takes a socket out of the map, so there is an end.
         while let Some(connection) = self.drain() {
             let input = LobbyInput::Disconnected { connection };
-            self.lobby.handle(self.now(), entropy()?, input);
+            self.lobby.handle(self.now(), self.entropy.next()?, input);
         }
         Ok(())
     }
@@ -140,13 +158,9 @@ impl Hub {
                 LobbyOutput::Send {
                     connection,
                     message,
-                } => match serde_json::to_string(&message) {
-                    Ok(text) => (connection, Outgoing::Text(Utf8Bytes::from(text))),
-                    Err(error) => {
-                        // Every message type has string keys, so this is a bug in them, not in the peer.
-                        tracing::error!(%error, "a message cannot be written as JSON");
-                        continue;
-                    }
+                } => match self.written(&message) {
+                    Some(text) => (connection, Outgoing::Text(text)),
+                    None => continue,
                 },
                 LobbyOutput::Close { connection } => (connection, Outgoing::Close),
             };
@@ -157,29 +171,77 @@ impl Hub {
         None
     }
 
-    /// Queues something to write; false if the socket was cut because its queue is full.
+    /// A message as JSON.
+    fn written(&mut self, message: &ServerMessage) -> Option<Utf8Bytes> {
+        let ServerMessage::Room { room } = message else {
+            return json(message);
+        };
+        match &self.view {
+            Some((view, text)) if Arc::ptr_eq(view, room) => Some(text.clone()),
+            _ => {
+                let text = json(message)?;
+                self.view = Some((Arc::clone(room), text.clone()));
+                Some(text)
+            }
+        }
+    }
+
+    /// Queues something to write; false if the socket was cut because it does not read.
     fn queue(&mut self, connection: ConnectionId, outgoing: Outgoing) -> bool {
         let Some(socket) = self.sockets.get(&connection) else {
             return true;
         };
-        match socket.outgoing.try_send(outgoing) {
-            Ok(()) => true,
-            // The socket is gone and will say so itself.
-            Err(mpsc::error::TrySendError::Closed(_)) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                tracing::warn!(connection = connection.0, "dropped: it does not read");
-                self.slow_readers.inc();
-                if let Some(socket) = self.sockets.remove(&connection) {
-                    let _gone = socket.cut.send(());
-                }
-                false
-            }
+        if socket.outgoing.push(outgoing).is_ok() {
+            return true;
+        }
+        tracing::warn!(connection = connection.0, "dropped: it does not read");
+        self.slow_readers.inc();
+        if let Some(socket) = self.sockets.remove(&connection) {
+            let _gone = socket.cut.send(());
+        }
+        false
+    }
+}
+
+fn json(message: &ServerMessage) -> Option<Utf8Bytes> {
+    match serde_json::to_string(message) {
+        Ok(text) => Some(Utf8Bytes::from(text)),
+        Err(error) => {
+            // Every message type has string keys, so this is a bug in them, not in the peer.
+            tracing::error!(%error, "a message cannot be written as JSON");
+            None
         }
     }
 }
 
-fn entropy() -> Result<[u8; 16], getrandom::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
+/// Random bytes of the system, of which some are asked for in advance. Each is given out once.
+#[derive(Default)]
+struct Entropy {
+    bytes: Vec<u8>,
+}
+
+impl Entropy {
+    fn next(&mut self) -> Result<[u8; 16], getrandom::Error> {
+        if self.bytes.len() < 16 {
+            self.bytes = vec![0; ENTROPY_BYTES];
+            getrandom::fill(&mut self.bytes)?;
+        }
+        let rest = self.bytes.split_off(self.bytes.len() - 16);
+        Ok(std::array::from_fn(|i| rest[i]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_random_bytes_are_given_out_twice() {
+        let mut entropy = Entropy::default();
+        let given: BTreeSet<[u8; 16]> = (0..1000)
+            .map(|_| entropy.next().expect("the system has some"))
+            .collect();
+        assert_eq!(given.len(), 1000);
+    }
 }

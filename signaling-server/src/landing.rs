@@ -1,9 +1,11 @@
 //! What a browser gets that speaks plain HTTP to the port of HTTPS, as it does when somebody types the address: the page that
 //! explains the warning which comes next, with the link that leads on.
 
+use crate::addresses::Addresses;
 use crate::assets::{Page, escape};
 use crate::host::{self, Hosts};
-use crate::routes::add_headers;
+use crate::metrics::Metrics;
+use crate::routes::{add_headers, count};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -23,12 +25,13 @@ pub(crate) struct Landing {
     pub(crate) warned_of: Option<Arc<str>>,
 }
 
-pub(crate) fn router(landing: Landing) -> Router {
+pub(crate) fn router(landing: Landing, counted: (Arc<Addresses>, Arc<Metrics>)) -> Router {
     let hosts = Arc::clone(&landing.hosts);
     Router::new()
         .fallback(show)
         .with_state(landing)
         .layer(from_fn_with_state(hosts, host::check))
+        .layer(from_fn_with_state(counted, count))
         .layer(map_response(add_headers))
 }
 

@@ -18,6 +18,7 @@
 //!
 //! Every queue and wait below has a name and a bound: see the constants of each module.
 
+mod addresses;
 mod assets;
 pub mod certificate;
 mod connection;
@@ -28,18 +29,23 @@ mod hub;
 mod landing;
 mod metrics;
 mod negotiate;
+mod outgoing;
+mod places;
 mod routes;
 mod sockets;
 
+use crate::addresses::Addresses;
 use crate::assets::{Assets, Page};
 use crate::certificate::Certificate;
 use crate::data::DataFiles;
 use crate::host::Hosts;
 use crate::hub::Hub;
 use crate::landing::Landing;
-use crate::sockets::{Doors, SecureDoor};
+use crate::places::Places;
+use crate::sockets::{Bounds, Doors, SecureDoor};
 use ringtmp_core::lobby::{Limits, Lobby};
 use ringtmp_core::signal::IceServer;
+use socket2::{Domain, Socket, Type};
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -78,8 +84,14 @@ pub struct Config {
     /// Limits of rooms and messages.
     pub limits: Limits,
     /// Signalling connections at a time; the next one is turned away with words. Each may hold a queue of
-    /// [`OUTGOING_MESSAGES_MAX`] messages.
+    /// [`OUTGOING_MESSAGES_MAX`] messages and [`OUTGOING_BYTES_MAX`] bytes.
     pub connections_max: u32,
+    /// Signalling connections at a time of one address, or of one network of IPv6; how many of them it may open, and how much it may
+    /// ask, in a while follow from it (`addresses`). 0 for no limits, of rooms neither, as behind a proxy, where all come from one
+    /// address.
+    pub connections_per_address_max: u32,
+    /// HTTP sockets at a time, signalling connections not counted; further ones take the places of those that ask for nothing.
+    pub http_sockets_max: u32,
     /// A signalling connection that has sent nothing for so long, not even the answer to a ping, is taken for dead. Pings go out four
     /// times in this time.
     pub silence_max: Duration,
@@ -92,7 +104,30 @@ pub struct Config {
     pub ice_servers: Vec<IceServer>,
 }
 
-pub use connection::OUTGOING_MESSAGES_MAX;
+/// Signalling connections that one address may have, unless told otherwise: 200 phones behind one address, each with one, and with
+/// another while it comes in.
+pub const CONNECTIONS_PER_ADDRESS: u32 = 512;
+
+/// HTTP sockets at a time, unless told otherwise. A browser opens at most six for a page, so this is more than 300 pages loading at
+/// once.
+pub const HTTP_SOCKETS: u32 = 2048;
+
+/// Sockets that may wait to be taken in. A thousand that come at once are taken in within a fraction of a second; what finds no place
+/// here comes again only after a second.
+const BACKLOG: i32 = 4096;
+
+pub use outgoing::{OUTGOING_BYTES_MAX, OUTGOING_MESSAGES_MAX};
+
+impl Config {
+    /// Where addresses have no limits, one may open all rooms too.
+    fn lobby_limits(&self) -> Limits {
+        let mut limits = self.limits;
+        if self.connections_per_address_max == 0 {
+            limits.rooms_per_visitor_max = limits.rooms_max;
+        }
+        limits
+    }
+}
 
 impl Default for Config {
     fn default() -> Self {
@@ -101,7 +136,9 @@ impl Default for Config {
             www: PageSource::from("dist/www"),
             data: None,
             limits: Limits::default(),
-            connections_max: 1024,
+            connections_max: 16_384,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS,
+            http_sockets_max: HTTP_SOCKETS,
             silence_max: Duration::from_secs(20),
             any_origin: false,
             names: Vec::new(),
@@ -238,21 +275,28 @@ impl Server {
                 .map(|network| network.door(Arc::clone(&page), Arc::clone(&hosts)))
                 .transpose()?,
         };
-        let mut lobby = Lobby::new(config.limits, incarnation());
+        let mut lobby = Lobby::new(config.lobby_limits(), incarnation());
         lobby.tell_of(config.ice_servers.clone());
         let (statistics, statistics_seen) = watch::channel(lobby.statistics());
         let (events, events_queue) = mpsc::channel(hub::EVENTS_MAX);
-        let metrics = metrics::Metrics::new(statistics_seen);
+        let metrics = Arc::new(metrics::Metrics::new(statistics_seen));
         let hub = Hub::new(lobby, statistics, metrics.slow_readers.clone());
+        let addresses = Arc::new(Addresses::new(config.connections_per_address_max));
+        let bounds = Bounds {
+            addresses: Arc::clone(&addresses),
+            places: Arc::new(Places::new(config.http_sockets_max as usize)),
+            metrics: Arc::clone(&metrics),
+        };
         let places = Arc::new(Semaphore::new(config.connections_max as usize));
         let router = routes::router(routes::State {
             page,
             lan,
             hosts,
             data: data.map(Arc::new),
-            metrics: Arc::new(metrics),
+            metrics,
             events,
             places: Arc::clone(&places),
+            addresses,
             sessions: Arc::default(),
             connections: Arc::default(),
             config: Arc::new(config.clone()),
@@ -262,7 +306,7 @@ impl Server {
         let outcome = tokio::select! {
             () = shutdown => Ok(()),
             error = hub.run(events_queue) => Err(error),
-            never = sockets::accept(&doors, router, &mut sockets, sockets_goodbye) => match never {},
+            never = sockets::accept(&doors, router, bounds, &mut sockets, sockets_goodbye) => match never {},
         };
         drop((doors, goodbye));
         let all_gone = async {
@@ -341,8 +385,15 @@ fn listen(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), Se
         io::ErrorKind::AddrInUse => ServerError::PortInUse { address },
         _ => ServerError::Bind { address, source },
     };
-    let listener = std::net::TcpListener::bind(address).map_err(refused)?;
-    listener.set_nonblocking(true).map_err(refused)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(refused)?;
+    // A server that was restarted gets its port back at once. Elsewhere this would let two programs have one port.
+    if cfg!(unix) {
+        socket.set_reuse_address(true).map_err(refused)?;
+    }
+    socket.bind(&address.into()).map_err(refused)?;
+    socket.listen(BACKLOG).map_err(refused)?;
+    socket.set_nonblocking(true).map_err(refused)?;
+    let listener = std::net::TcpListener::from(socket);
     let address = listener.local_addr().map_err(refused)?;
     Ok((listener, address))
 }

@@ -21,6 +21,12 @@ pub(crate) struct Metrics {
     pub(crate) slow_readers: Counter,
     /// Sockets cut because they said nothing.
     pub(crate) silent: Counter,
+    /// Requests and connections refused because their address had as many as one may.
+    pub(crate) address_refused: Counter,
+    /// Sockets that asked for nothing, cut to make room.
+    pub(crate) idle_cut: Counter,
+    /// Sockets cut because they did nothing but ping.
+    pub(crate) floods: Counter,
     /// Signalling connections over events and posts.
     pub(crate) event_streams: Counter,
     /// Sockets turned away because the server had no place for them.
@@ -47,6 +53,18 @@ impl Metrics {
             "turned_away",
             "Connections turned away because the server was full",
         );
+        let address_refused = counter(
+            "address_refused",
+            "Requests and connections refused because their address had as many as one may",
+        );
+        let idle_cut = counter(
+            "idle_cut",
+            "HTTP sockets that asked for nothing, cut to make room for others",
+        );
+        let floods = counter(
+            "ping_floods_cut",
+            "Connections cut because they sent more pings than anybody needs",
+        );
         let event_streams = counter(
             "event_streams",
             "Signalling connections ever opened over server-sent events and posts",
@@ -57,6 +75,9 @@ impl Metrics {
             slow_readers,
             silent,
             turned_away,
+            address_refused,
+            idle_cut,
+            floods,
             event_streams,
         }
     }

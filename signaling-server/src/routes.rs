@@ -1,7 +1,8 @@
 //! Which address gives what, and the headers that every answer bears.
 
+use crate::addresses::{Addresses, Opened, Refused};
 use crate::assets::{Page, missing_page};
-use crate::connection::{self, BUFFER_BYTES, READ_BYTES_MAX};
+use crate::connection::{self, Cut, Terms};
 use crate::data::DataFiles;
 use crate::events::{self, Sessions};
 use crate::host::{self, Hosts};
@@ -11,16 +12,17 @@ use crate::sockets::Visitor;
 use crate::{BUILD_COMMAND, Config, Lan};
 use axum::Extension;
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{Path, State as Extract};
+use axum::body::Body;
+use axum::extract::{Path, Request, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use ringtmp_core::lobby::ConnectionId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 /// What the page may load and talk to: itself, its wasm, its workers, and this server. No other origin, nothing inline.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
@@ -40,6 +42,9 @@ const HEADERS: [(&str, &str); 7] = [
     ("x-content-type-options", "nosniff"),
 ];
 
+/// After how many seconds who has asked too much may ask again: budgets fill within half a minute.
+const RETRY_AFTER_S: &str = "5";
+
 /// What answers are made from.
 #[derive(Clone)]
 pub(crate) struct State {
@@ -51,6 +56,7 @@ pub(crate) struct State {
     pub(crate) events: mpsc::Sender<Event>,
     /// One permit a signalling connection.
     pub(crate) places: Arc<Semaphore>,
+    pub(crate) addresses: Arc<Addresses>,
     /// Signalling connections that are no WebSockets.
     pub(crate) sessions: Arc<Sessions>,
     /// Numbers signalling connections.
@@ -61,6 +67,7 @@ pub(crate) struct State {
 /// All routes.
 pub(crate) fn router(state: State) -> Router {
     let hosts = Arc::clone(&state.hosts);
+    let counted = (Arc::clone(&state.addresses), Arc::clone(&state.metrics));
     Router::new()
         .route("/", get(index))
         .route("/r/{room}", get(index))
@@ -73,6 +80,7 @@ pub(crate) fn router(state: State) -> Router {
         .route("/metrics", get(scrape))
         .route("/{*path}", get(asset))
         .layer(from_fn_with_state(hosts, host::check))
+        .layer(from_fn_with_state(counted, count))
         .layer(map_response(add_headers))
         .with_state(state)
 }
@@ -83,6 +91,26 @@ pub(crate) async fn add_headers(mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Lets an address make so many requests and no more.
+pub(crate) async fn count(
+    Extract((addresses, metrics)): Extract<(Arc<Addresses>, Arc<Metrics>)>,
+    Extension(visitor): Extension<Visitor>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if addresses.may_ask(visitor.id()) {
+        return next.run(request).await;
+    }
+    metrics.address_refused.inc();
+    let text = "too many requests from your address in a short time: wait a few seconds\n";
+    too_many(text.to_owned())
+}
+
+fn too_many(text: String) -> Response {
+    let later = [(header::RETRY_AFTER, RETRY_AFTER_S)];
+    (StatusCode::TOO_MANY_REQUESTS, later, text).into_response()
 }
 
 async fn index(Extract(state): Extract<State>, request: HeaderMap) -> Response {
@@ -160,29 +188,51 @@ async fn scrape(Extract(state): Extract<State>) -> Response {
 /// Turns a request into a WebSocket, if there is a place for it.
 async fn signal(
     Extract(state): Extract<State>,
-    request: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    Extension(visitor): Extension<Visitor>,
+    mut request: Request,
 ) -> Response {
-    let place = match state.admit(&request) {
+    let answer = match create_response_with_body(&request, Body::empty) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let text = format!("this address is for WebSockets: {error}\n");
+            return (StatusCode::UPGRADE_REQUIRED, text).into_response();
+        }
+    };
+    let place = match state.admit(&visitor, request.headers()) {
         Ok(place) => place,
         Err(refusal) => return refusal,
     };
-    let connection = state.next_connection();
-    let events = state.events.clone();
-    let silence_max = state.config.silence_max;
-    let silent = state.metrics.silent.clone();
-    upgrade
-        .read_buffer_size(BUFFER_BYTES)
-        .write_buffer_size(BUFFER_BYTES)
-        .max_write_buffer_size(BUFFER_BYTES + 2 * READ_BYTES_MAX)
-        .max_message_size(READ_BYTES_MAX)
-        .max_frame_size(READ_BYTES_MAX)
-        .on_upgrade(async move |socket| {
-            if connection::serve(socket, connection, events, silence_max).await {
-                silent.inc();
-            }
-            drop(place);
-        })
+    let terms = state.terms(&visitor);
+    let (events, metrics) = (state.events.clone(), Arc::clone(&state.metrics));
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        // A socket that breaks before is gone without having been there.
+        let Ok(socket) = upgrade.await else { return };
+        let socket = connection::open(socket).await;
+        match connection::serve(socket, terms, events).await {
+            Some(Cut::Silent) => drop(metrics.silent.inc()),
+            Some(Cut::Flood) => drop(metrics.floods.inc()),
+            None => {}
+        }
+        drop(place);
+    });
+    answer
+}
+
+/// A signalling connection's place, for as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_address: Option<Opened>,
+}
+
+impl Place {
+    pub(crate) fn of(of_all: OwnedSemaphorePermit, of_address: Option<Opened>) -> Self {
+        Self {
+            _of_all: of_all,
+            _of_address: of_address,
+        }
+    }
 }
 
 impl State {
@@ -191,16 +241,33 @@ impl State {
         clippy::result_large_err,
         reason = "a refusal is the answer itself, made once a request"
     )]
-    pub(crate) fn admit(&self, request: &HeaderMap) -> Result<OwnedSemaphorePermit, Response> {
+    pub(crate) fn admit(&self, visitor: &Visitor, request: &HeaderMap) -> Result<Place, Response> {
         self.check_origin(request)?;
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+        let of_address = self.addresses.open(visitor.id()).map_err(|refused| {
+            self.metrics.address_refused.inc();
+            let text = format!("{refused}\n");
+            match refused {
+                Refused::TooMany(_) | Refused::TooOften => too_many(text),
+            }
+        })?;
+        let of_all = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             self.metrics.turned_away.inc();
             let connections_max = self.config.connections_max;
             let text = format!(
                 "the server already holds {connections_max} connections; try again later\n"
             );
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-        })
+        })?;
+        Ok(Place::of(of_all, of_address))
+    }
+
+    /// Whose a new connection is, and what it may do.
+    pub(crate) fn terms(&self, visitor: &Visitor) -> Terms {
+        Terms {
+            connection: self.next_connection(),
+            visitor: visitor.id(),
+            silence_max: self.config.silence_max,
+        }
     }
 
     /// Refuses pages of other origins.
@@ -216,7 +283,7 @@ impl State {
         Err((StatusCode::FORBIDDEN, text).into_response())
     }
 
-    pub(crate) fn next_connection(&self) -> ConnectionId {
+    fn next_connection(&self) -> ConnectionId {
         ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -1,26 +1,29 @@
 //! Takes sockets in and serves HTTP on them, plain or over TLS, each within bounds of time and number.
 
+use crate::addresses::{self, Addresses};
 use crate::landing::{self, Landing};
+use crate::metrics::Metrics;
+use crate::places::{Busy, Place, Places};
 use axum::Router;
+use axum::body::{Body, Bytes};
+use hyper::body::{Frame, SizeHint};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use ringtmp_core::lobby::VisitorId;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-
-/// HTTP sockets at a time, signalling connections not counted. A browser opens at most six for a page, so this is about eighty
-/// pages loading at once; further ones wait in the system's backlog.
-const HTTP_SOCKETS_MAX: usize = 512;
 
 /// How long a socket may take to send the head of a request, also between two requests: it bounds what an idle or
 /// deliberately slow client can hold.
@@ -54,11 +57,21 @@ pub(crate) struct SecureDoor {
     pub(crate) landing: Landing,
 }
 
+/// What keeps sockets few, and counts them.
+pub(crate) struct Bounds {
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
 /// What is answered from. Cheap to clone.
 #[derive(Clone)]
 struct Services {
     router: Router,
     secure: Option<(TlsAcceptor, Router)>,
+    addresses: Arc<Addresses>,
+    places: Arc<Places>,
+    metrics: Arc<Metrics>,
 }
 
 /// Whoever sends a request, as far as the socket shows it.
@@ -72,14 +85,14 @@ pub(crate) struct Visitor {
 #[derive(Debug)]
 struct SocketLife {
     /// Among the sockets that load pages.
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    place: Mutex<Option<Place>>,
     is_stream: AtomicBool,
     /// Once its stream is over, when it shall not live for long any more.
     stream_over: Notify,
 }
 
 impl Visitor {
-    fn new(address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
+    fn new(address: SocketAddr, place: Place) -> Self {
         let socket = SocketLife {
             place: Mutex::new(Some(place)),
             is_stream: AtomicBool::new(false),
@@ -89,6 +102,18 @@ impl Visitor {
             address,
             socket: Arc::new(socket),
         }
+    }
+
+    /// Whom it counts as.
+    pub(crate) fn id(&self) -> VisitorId {
+        addresses::visitor(self.address.ip())
+    }
+
+    /// From now on a request is being answered, until what is returned is dropped.
+    fn is_busy(&self) -> Option<Busy> {
+        let place = self.socket.place.lock();
+        let place = place.unwrap_or_else(PoisonError::into_inner);
+        place.as_ref().map(Place::is_busy)
     }
 
     /// From now on the socket is a signalling connection, with bounds of its own: it makes room for pages, and may grow old.
@@ -146,18 +171,29 @@ impl Doors {
 pub(crate) async fn accept(
     doors: &Doors,
     router: Router,
+    bounds: Bounds,
     sockets: &mut JoinSet<()>,
     goodbye: watch::Receiver<()>,
 ) -> Infallible {
-    let secure = doors.secure.as_ref();
-    let secure = secure.map(|door| (door.acceptor.clone(), landing::router(door.landing.clone())));
-    let services = Services { router, secure };
-    let places = Arc::new(Semaphore::new(HTTP_SOCKETS_MAX));
+    let Bounds {
+        addresses,
+        places,
+        metrics,
+    } = bounds;
+    let secure = doors.secure.as_ref().map(|door| {
+        let counted = (Arc::clone(&addresses), Arc::clone(&metrics));
+        let landing = landing::router(door.landing.clone(), counted);
+        (door.acceptor.clone(), landing)
+    });
+    let services = Services {
+        router,
+        secure,
+        addresses,
+        places,
+        metrics,
+    };
     loop {
         while sockets.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            unreachable!("nobody closes this semaphore");
-        };
         let (accepted, is_secure) = doors.next().await;
         let (socket, address) = match accepted {
             Ok(accepted) => accepted,
@@ -167,9 +203,25 @@ pub(crate) async fn accept(
                 continue;
             }
         };
+        let id = addresses::visitor(address.ip());
+        if !services.addresses.may_come(id) {
+            // There is nobody yet to say it to.
+            services.metrics.address_refused.inc();
+            continue;
+        }
+        let (place, was_taken) = services.places.take(id);
+        if was_taken {
+            services.metrics.idle_cut.inc();
+        }
+        let cut = place.cut();
         let visitor = Visitor::new(address, place);
         let (services, goodbye) = (services.clone(), goodbye.clone());
-        sockets.spawn(serve(socket, is_secure, services, visitor, goodbye));
+        sockets.spawn(async move {
+            tokio::select! {
+                () = serve(socket, is_secure, services, visitor, goodbye) => {}
+                () = cut.notified() => tracing::debug!("an idle HTTP socket made room"),
+            }
+        });
     }
 }
 
@@ -218,7 +270,12 @@ async fn serve_http(
     let sender = visitor.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<_>| {
         request.extensions_mut().insert(sender.clone());
-        routes.call(request)
+        let busy = sender.is_busy();
+        let answered = routes.call(request);
+        async move {
+            let answer = answered.await?;
+            Ok::<_, Infallible>(answer.map(|body| Answering { body, _busy: busy }))
+        }
     });
     let mut connection = pin!(
         hyper::server::conn::http1::Builder::new()
@@ -243,5 +300,31 @@ async fn serve_http(
             }
         }
         () = visitor.too_old() => tracing::debug!("an HTTP socket was cut for its age"),
+    }
+}
+
+/// A body whose request counts as being answered until it has been written, or is given up.
+struct Answering {
+    body: Body,
+    _busy: Option<Busy>,
+}
+
+impl hyper::body::Body for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -11,6 +11,7 @@ use crate::commands::generate::Generate;
 use crate::commands::idle::Idle;
 use crate::commands::man::Man;
 use crate::commands::predict::Predict;
+use crate::commands::serve::RoomForAll;
 use crate::commands::sim::Sim;
 use crate::commands::trace::Trace;
 use crate::exit;
@@ -245,6 +246,8 @@ pub(crate) struct Serve {
     /// runs whose data is text:/data/file or csv:/data/file
     #[arg(long, value_name = "DIR|FILE")]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) room: RoomForAll,
 }
 
 #[derive(Args, Debug)]

@@ -13,6 +13,7 @@ mod output;
 mod arguments;
 mod browser;
 mod commands;
+mod descriptors;
 mod exit;
 mod files;
 mod follow;

@@ -1,27 +1,40 @@
 //! All rooms of a server, and the limits that keep it standing.
+//!
+//! Whoever speaks pays for it: a connection for its messages and their length (`check`), a room for what is sent into it because
+//! of them. A room that is over its limit listens only to those who have said less than half of what one may, so that who
+//! floods it silences itself and not the others.
 
+mod bucket;
+mod check;
+mod entering;
 mod interface;
+mod schedule;
 
-use crate::ids::{MemberToken, PeerId, RoomCode};
+use crate::ids::{PeerId, RoomCode};
 use crate::room::Room;
 use crate::signal::{
-    ClientMessage, ICE_SERVERS_MAX, IceServer, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal,
-    Returning, Role, RunDescriptor, SIGNAL_BYTES_MAX, ServerMessage,
+    ClientMessage, ICE_SERVERS_MAX, IceServer, Refusal, SIGNAL_BYTES_MAX, ServerMessage,
 };
 use crate::time::Time;
+use schedule::{Due, Schedule};
 use std::collections::{BTreeMap, VecDeque};
 
-pub use interface::{ConnectionId, Limits, LobbyInput, LobbyOutput, Statistics};
+pub use bucket::{Bucket, Rate};
+pub use interface::{ConnectionId, Limits, LobbyInput, LobbyOutput, Statistics, VisitorId};
 
 #[derive(Debug)]
 struct Connection {
+    visitor: VisitorId,
     membership: Option<(RoomCode, PeerId)>,
+    /// It was let go or sent away; what it still had under way is not held against it.
+    was_member: bool,
     /// The room that was created over it.
     opened: Option<RoomCode>,
-    /// Messages it may still send now.
-    tokens: f64,
-    tokens_at: Time,
+    /// Messages that it may still send.
+    messages: Bucket,
     closing: bool,
+    /// When it is looked at, as the schedule has it.
+    due: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -29,6 +42,11 @@ struct Entry {
     room: Room,
     connections: BTreeMap<PeerId, ConnectionId>,
     empty_since: Option<Time>,
+    opened_by: VisitorId,
+    /// Messages that may still be sent into it.
+    messages: Bucket,
+    /// When it is looked at, as the schedule has it.
+    due: Option<Time>,
 }
 
 /// All rooms of a server. Every call of [`Lobby::handle`] is followed by draining [`Lobby::poll_output`].
@@ -39,6 +57,11 @@ pub struct Lobby {
     incarnation: u32,
     rooms: BTreeMap<RoomCode, Entry>,
     connections: BTreeMap<ConnectionId, Connection>,
+    /// How many rooms there are that they opened; nobody with none.
+    visitors: BTreeMap<VisitorId, u32>,
+    schedule: Schedule,
+    /// In all rooms.
+    members: u64,
     output: VecDeque<LobbyOutput>,
     totals: Statistics,
 }
@@ -53,6 +76,9 @@ impl Lobby {
             incarnation,
             rooms: BTreeMap::new(),
             connections: BTreeMap::new(),
+            visitors: BTreeMap::new(),
+            schedule: Schedule::default(),
+            members: 0,
             output: VecDeque::new(),
             totals: Statistics::default(),
         }
@@ -68,7 +94,10 @@ impl Lobby {
     /// Takes an input. `entropy` must be fresh unpredictable bytes each time: room codes and peer ids are made of them.
     pub fn handle(&mut self, now: Time, entropy: [u8; 16], input: LobbyInput<'_>) {
         match input {
-            LobbyInput::Connected { connection } => self.connected(now, connection),
+            LobbyInput::Connected {
+                connection,
+                visitor,
+            } => self.connected(now, connection, visitor),
             LobbyInput::Text { connection, text } => self.text(now, entropy, connection, text),
             LobbyInput::Oversized { connection, bytes } => {
                 self.refuse(
@@ -93,38 +122,49 @@ impl Lobby {
 
     /// When [`LobbyInput::Tick`] is due, if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let idle = |entry: &Entry| entry.empty_since.map(|since| since + self.limits.room_idle);
-        let timeouts = self
-            .rooms
-            .values()
-            .flat_map(|entry| [entry.room.poll_timeout(), idle(entry)]);
-        timeouts.flatten().min()
+        self.schedule.next()
     }
 
     /// Figures about this lobby.
     pub fn statistics(&self) -> Statistics {
         Statistics {
             rooms: self.rooms.len() as u64,
-            members: self
-                .rooms
-                .values()
-                .map(|entry| entry.connections.len() as u64)
-                .sum(),
+            members: self.members,
             connections: self.connections.len() as u64,
             ..self.totals
         }
     }
 
-    fn connected(&mut self, now: Time, connection: ConnectionId) {
-        let tokens = f64::from(self.limits.messages_burst);
+    fn connected(&mut self, now: Time, connection: ConnectionId, visitor: VisitorId) {
         let fresh = Connection {
+            visitor,
             membership: None,
+            was_member: false,
             opened: None,
-            tokens,
-            tokens_at: now,
+            messages: Bucket::full(now, self.limits.messages()),
             closing: false,
+            due: None,
         };
         self.connections.insert(connection, fresh);
+        self.belongs(now, connection, None);
+    }
+
+    /// Which room a connection is in from now on. In none it is closed after a while.
+    fn belongs(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        membership: Option<(RoomCode, PeerId)>,
+    ) {
+        let Some(state) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        state.was_member |= state.membership.is_some();
+        state.membership = membership;
+        let wait = self.limits.roomless_max.filter(|_| membership.is_none());
+        let ends = wait.map(|wait| now + wait);
+        let due = Due::Connection(connection);
+        self.schedule.set(due, &mut state.due, ends);
     }
 
     fn text(&mut self, now: Time, entropy: [u8; 16], connection: ConnectionId, text: &str) {
@@ -135,11 +175,12 @@ impl Lobby {
             return;
         }
         self.totals.messages_total += 1;
-        if !state.spend(now, &self.limits) {
+        let rate = self.limits.messages();
+        if !state.messages.spend(now, rate, check::cost(text)) {
             self.refuse(connection, Refusal::TooFast);
             return self.close(connection);
         }
-        let membership = state.membership;
+        let (membership, was_member) = (state.membership, state.was_member);
         let message = match serde_json::from_str::<ClientMessage>(text) {
             Ok(message) => message,
             Err(error) => {
@@ -151,6 +192,12 @@ impl Lobby {
                 );
             }
         };
+        let state = self.connections.get_mut(&connection);
+        let more = check::cost_more(&message);
+        if state.is_some_and(|state| !state.messages.spend(now, rate, more)) {
+            self.refuse(connection, Refusal::TooFast);
+            return self.close(connection);
+        }
         match (membership, message) {
             (None, ClientMessage::Create { protocol, run }) => {
                 self.create(now, entropy, connection, protocol, run);
@@ -168,9 +215,10 @@ impl Lobby {
                 let admit = |room: &mut Room, peer, token| {
                     room.join(now, peer, token, role, device, has_data);
                 };
-                self.join(entropy, connection, protocol, room, role, admit);
+                self.join(now, entropy, connection, protocol, room, role, admit);
             }
             (None, ClientMessage::Return(back)) => self.come_back(now, connection, *back),
+            (None, _) if was_member => {}
             (None, _) => {
                 let detail = "it has not joined a room".to_owned();
                 self.refuse(connection, Refusal::Malformed { detail });
@@ -187,166 +235,43 @@ impl Lobby {
         peer: PeerId,
         message: ClientMessage,
     ) {
-        let leaves = message == ClientMessage::Leave;
-        if let ClientMessage::Signal { .. } = message {
-            self.totals.relayed_total += 1;
+        if message == ClientMessage::Leave {
+            return self.part(now, connection, Room::leave);
         }
-        if leaves {
-            self.part(now, connection, Room::leave);
-        } else if let Some(entry) = self.rooms.get_mut(&code) {
-            entry.room.message(now, peer, message);
-            self.drain(code);
-        }
-    }
-
-    fn create(
-        &mut self,
-        now: Time,
-        entropy: [u8; 16],
-        connection: ConnectionId,
-        protocol: u16,
-        run: RunDescriptor,
-    ) {
-        let verdict = check_protocol(protocol).and_then(|()| self.check_new_room(&run));
-        if let Err(refusal) = verdict {
-            self.refuse(connection, refusal);
-            return self.close(connection);
-        }
-        let bytes: [u8; 10] = std::array::from_fn(|i| entropy[i]);
-        let code = RoomCode::from_random(bytes);
-        let mut room = Room::new(code, run, self.incarnation, now);
-        room.belongs_to(host_token(entropy));
-        self.open(now, room, code);
-        if let Some(state) = self.connections.get_mut(&connection) {
-            state.opened = Some(code);
-        }
-        self.output.push_back(LobbyOutput::Send {
-            connection,
-            message: ServerMessage::Created { room: code },
-        });
-    }
-
-    fn open(&mut self, now: Time, room: Room, code: RoomCode) {
-        let entry = Entry {
-            room,
-            connections: BTreeMap::new(),
-            empty_since: Some(now),
-        };
-        self.rooms.insert(code, entry);
-        self.totals.rooms_created_total += 1;
-    }
-
-    fn check_new_room(&self, run: &RunDescriptor) -> Result<(), Refusal> {
-        if self.rooms.len() < self.limits.rooms_max as usize {
-            check_run(run, &self.limits)
-        } else {
-            Err(Refusal::ServerFull {
-                rooms_max: self.limits.rooms_max,
-            })
-        }
-    }
-
-    /// A member is back over a new socket. If this server does not know its room, the server was restarted.
-    fn come_back(&mut self, now: Time, connection: ConnectionId, back: Returning) {
-        let (code, peer) = (back.room, back.peer);
-        if let Err(refusal) = self.check_return(&back) {
-            self.refuse(connection, refusal);
-            return self.close(connection);
-        }
-        if !self.rooms.contains_key(&code) {
-            let room = Room::rebuilt(code, back.run.clone(), self.incarnation, now);
-            self.open(now, room, code);
+        let is_signal = matches!(message, ClientMessage::Signal { .. });
+        if self.owes(now, code, 0.0) && self.has_said_much(now, connection) {
+            return self.refuse(connection, Refusal::RoomTooFast);
         }
         let Some(entry) = self.rooms.get_mut(&code) else {
             return;
         };
-        let before = entry.connections.insert(peer, connection);
-        entry.empty_since = None;
-        entry.room.come_back(now, back);
-        if let Some(state) = self.connections.get_mut(&connection) {
-            state.membership = Some((code, peer));
+        if is_signal {
+            self.totals.relayed_total += 1;
         }
-        // Its old socket, which may be closed without anybody having noticed.
-        if let Some(before) = before
-            && let Some(state) = self.connections.get_mut(&before)
-        {
-            state.membership = None;
-            self.close(before);
-        }
-        self.drain(code);
+        entry.room.message(now, peer, message);
+        self.drain(now, code);
     }
 
-    fn check_return(&self, back: &Returning) -> Result<(), Refusal> {
-        check_protocol(back.protocol)?;
-        let Some(entry) = self.rooms.get(&back.room) else {
-            return self.check_new_room(&back.run);
-        };
-        let members_max = self.limits.members_max;
-        match entry.room.token_of(back.peer) {
-            Some(token) if token == back.token => Ok(()),
-            Some(_) => Err(Refusal::NotThatMember),
-            None if entry.room.members() >= usize::from(members_max) => {
-                Err(Refusal::RoomFull { members_max })
-            }
-            None => Ok(()),
-        }
+    /// Whether more has been sent into a room than may be, by so many messages.
+    fn owes(&mut self, now: Time, code: RoomCode, messages: f64) -> bool {
+        let rate = self.limits.room_messages();
+        let entry = self.rooms.get_mut(&code);
+        entry.is_some_and(|entry| entry.messages.left(now, rate) <= -messages)
     }
 
-    fn join(
-        &mut self,
-        entropy: [u8; 16],
-        connection: ConnectionId,
-        protocol: u16,
-        code: RoomCode,
-        role: Role,
-        admit: impl FnOnce(&mut Room, PeerId, MemberToken),
-    ) {
-        let members_max = self.limits.members_max;
-        let verdict = check_protocol(protocol).and_then(|()| match self.rooms.get_mut(&code) {
-            None => Err(Refusal::NoSuchRoom { room: code }),
-            Some(entry) if entry.room.members() >= usize::from(members_max) => {
-                Err(Refusal::RoomFull { members_max })
-            }
-            Some(entry) if !entry.room.takes(role) => Err(Refusal::NoServerWanted { room: code }),
-            Some(entry) => Ok(entry),
-        });
-        let entry = match verdict {
-            Ok(entry) => entry,
-            Err(refusal) => {
-                self.refuse(connection, refusal);
-                return self.close(connection);
-            }
-        };
-        let [id, token] = halves(entropy);
-        let mut peer = PeerId(id);
-        while entry.room.has(peer) {
-            peer.0 = peer.0.wrapping_add(1);
-        }
-        entry.connections.insert(peer, connection);
-        entry.empty_since = None;
-        if !self.ice_servers.is_empty() && role != Role::Spectator {
-            let servers = self.ice_servers.clone();
-            let message = ServerMessage::IceServers { servers };
-            self.output.push_back(LobbyOutput::Send {
-                connection,
-                message,
-            });
-        }
-        if let Some(state) = self.connections.get_mut(&connection) {
-            state.membership = Some((code, peer));
-        }
-        let opened = self.connections.get(&connection);
-        let opened = opened.is_some_and(|state| state.opened == Some(code));
-        admit(&mut entry.room, peer, MemberToken(token));
-        if opened {
-            entry.room.is_host(peer);
-        }
-        self.drain(code);
+    /// Whether a connection has said more than half of what it may.
+    fn has_said_much(&mut self, now: Time, connection: ConnectionId) -> bool {
+        let rate = self.limits.messages();
+        let state = self.connections.get_mut(&connection);
+        state.is_some_and(|state| state.messages.left(now, rate) < f64::from(rate.burst) / 2.0)
     }
 
     fn disconnected(&mut self, now: Time, connection: ConnectionId) {
         self.part(now, connection, Room::away);
-        self.connections.remove(&connection);
+        if let Some(mut state) = self.connections.remove(&connection) {
+            let due = Due::Connection(connection);
+            self.schedule.set(due, &mut state.due, None);
+        }
     }
 
     /// Takes a connection out of its room.
@@ -356,60 +281,100 @@ impl Lobby {
         connection: ConnectionId,
         goes: impl FnOnce(&mut Room, Time, PeerId),
     ) {
-        let membership = self
-            .connections
-            .get_mut(&connection)
-            .and_then(|state| state.membership.take());
-        let Some((code, peer)) = membership else {
+        let state = self.connections.get(&connection);
+        let Some((code, peer)) = state.and_then(|state| state.membership) else {
             return;
         };
+        self.belongs(now, connection, None);
         let Some(entry) = self.rooms.get_mut(&code) else {
             return;
         };
-        entry.connections.remove(&peer);
+        self.members -= u64::from(entry.connections.remove(&peer).is_some());
         goes(&mut entry.room, now, peer);
         if entry.connections.is_empty() {
             entry.empty_since = Some(now);
         }
-        self.drain(code);
+        self.drain(now, code);
     }
 
     fn tick(&mut self, now: Time) {
-        let idle = self.limits.room_idle;
-        self.rooms
-            .retain(|_, entry| entry.empty_since.is_none_or(|since| now < since + idle));
-        let due = |entry: &Entry| {
-            entry
-                .room
-                .poll_timeout()
-                .is_some_and(|timeout| now >= timeout)
-        };
-        let codes: Vec<RoomCode> = self
-            .rooms
-            .iter()
-            .filter(|(_, entry)| due(entry))
-            .map(|(code, _)| *code)
-            .collect();
-        for code in codes {
-            if let Some(entry) = self.rooms.get_mut(&code) {
-                entry.room.tick(now);
+        for due in self.schedule.take(now) {
+            match due {
+                Due::Room(code) => self.look_at_room(now, code),
+                Due::Connection(connection) => self.roomless(connection),
             }
-            self.drain(code);
         }
     }
 
-    fn drain(&mut self, code: RoomCode) {
+    fn look_at_room(&mut self, now: Time, code: RoomCode) {
         let Some(entry) = self.rooms.get_mut(&code) else {
             return;
         };
+        // The schedule has forgotten it.
+        entry.due = None;
+        let idle = self.limits.room_idle;
+        if entry.empty_since.is_some_and(|since| now >= since + idle) {
+            return self.end_room(code);
+        }
+        if entry.room.poll_timeout().is_some_and(|due| now >= due) {
+            entry.room.tick(now);
+        }
+        self.drain(now, code);
+    }
+
+    /// A connection has been in no room for too long.
+    fn roomless(&mut self, connection: ConnectionId) {
+        let Some(state) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        state.due = None;
+        if !state.closing {
+            let seconds = self.limits.roomless_max.unwrap_or_default().as_secs();
+            self.refuse(connection, Refusal::Roomless { seconds });
+            self.close(connection);
+        }
+    }
+
+    /// Passes on what a room has to say, and sees when it wants to be looked at next.
+    fn drain(&mut self, now: Time, code: RoomCode) {
+        let Some(entry) = self.rooms.get_mut(&code) else {
+            return;
+        };
+        let mut sent = 0u32;
+        let mut parted = Vec::new();
         while let Some((peer, message)) = entry.room.poll_output() {
             // A member that has just left gets nothing more.
-            if let Some(connection) = entry.connections.get(&peer) {
-                self.output.push_back(LobbyOutput::Send {
-                    connection: *connection,
-                    message,
-                });
+            let Some(connection) = entry.connections.get(&peer).copied() else {
+                continue;
+            };
+            if matches!(
+                message,
+                ServerMessage::Kicked { .. } | ServerMessage::Released
+            ) {
+                parted.push((peer, connection));
             }
+            sent += 1;
+            self.output.push_back(LobbyOutput::Send {
+                connection,
+                message,
+            });
+        }
+        for (peer, _) in &parted {
+            self.members -= u64::from(entry.connections.remove(peer).is_some());
+        }
+        if entry.connections.is_empty() {
+            entry.empty_since.get_or_insert(now);
+        }
+        let rate = self.limits.room_messages();
+        entry.messages.charge(now, rate, f64::from(sent));
+        let idle = entry.empty_since.map(|since| since + self.limits.room_idle);
+        let next = [entry.room.poll_timeout(), idle]
+            .into_iter()
+            .flatten()
+            .min();
+        self.schedule.set(Due::Room(code), &mut entry.due, next);
+        for (_, connection) in parted {
+            self.belongs(now, connection, None);
         }
     }
 
@@ -427,62 +392,4 @@ impl Lobby {
         }
         self.output.push_back(LobbyOutput::Close { connection });
     }
-}
-
-impl Connection {
-    /// Token bucket: takes one message's worth, or says that there is none.
-    fn spend(&mut self, now: Time, limits: &Limits) -> bool {
-        let earned =
-            now.since(self.tokens_at).as_secs_f64() * f64::from(limits.messages_per_second);
-        self.tokens = (self.tokens + earned).min(f64::from(limits.messages_burst));
-        self.tokens_at = now;
-        let enough = self.tokens >= 1.0;
-        if enough {
-            self.tokens -= 1.0;
-        }
-        enough
-    }
-}
-
-/// A token of the six random bytes of which no room code is made: over 100,000 years of guesses at the rate that is let through.
-fn host_token(entropy: [u8; 16]) -> MemberToken {
-    let bytes: [u8; 8] = std::array::from_fn(|i| entropy.get(10 + i).copied().unwrap_or(0));
-    MemberToken(u64::from_le_bytes(bytes))
-}
-
-/// Two numbers of 16 random bytes.
-fn halves(entropy: [u8; 16]) -> [u64; 2] {
-    let bits = u128::from_le_bytes(entropy);
-    [bits as u64, (bits >> 64) as u64]
-}
-
-fn check_protocol(theirs: u16) -> Result<(), Refusal> {
-    if theirs == PROTOCOL_VERSION {
-        Ok(())
-    } else {
-        Err(Refusal::Version {
-            ours: PROTOCOL_VERSION,
-            theirs,
-        })
-    }
-}
-
-fn check_run(run: &RunDescriptor, limits: &Limits) -> Result<(), Refusal> {
-    let outline = &run.outline;
-    let complaint = if run.toml.len() > RUN_FILE_BYTES_MAX {
-        format!(
-            "its file of {} bytes is over the limit of {RUN_FILE_BYTES_MAX}",
-            run.toml.len()
-        )
-    } else if outline.start_at_peers > limits.members_max {
-        format!(
-            "it waits for {} devices; a room takes {}",
-            outline.start_at_peers, limits.members_max
-        )
-    } else if let Some(complaint) = outline.complaint() {
-        complaint
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::BadRun { detail: complaint })
 }

@@ -40,6 +40,7 @@ use crate::signal::{
 };
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use absence::AWAY_WAIT_MAX;
@@ -446,12 +447,18 @@ impl Room {
 
     fn show_except(&mut self, not: Option<PeerId>) {
         self.report_view_due = None;
-        let room = Box::new(self.view());
+        let room = Arc::new(self.view());
         let others = self
             .members
             .iter()
             .filter(|member| Some(member.peer) != not);
-        self.output
-            .extend(others.map(|member| (member.peer, ServerMessage::Room { room: room.clone() })));
+        self.output.extend(others.map(|member| {
+            (
+                member.peer,
+                ServerMessage::Room {
+                    room: Arc::clone(&room),
+                },
+            )
+        }));
     }
 }

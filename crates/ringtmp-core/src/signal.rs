@@ -24,6 +24,7 @@ use crate::schedule::{DataSource, ScheduleSpec};
 use crate::time::Time;
 use crate::trace::Report;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
 pub const PROTOCOL_VERSION: u16 = 10;
@@ -253,8 +254,9 @@ pub enum ServerMessage {
     },
     /// The room has changed.
     Room {
-        /// The room as it stands.
-        room: Box<RoomView>,
+        /// The room as it stands. One for all members, since it is long and each change is told to every one of them.
+        #[serde(with = "view::shared")]
+        room: Arc<RoomView>,
     },
     /// A connection message from another member.
     Signal {

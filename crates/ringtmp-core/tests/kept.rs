@@ -920,7 +920,7 @@ fn a_run_that_is_over_is_kept_no_longer() {
         replicated_every: None,
     };
     let over = |room: &RoomView| {
-        let room = Box::new(room.clone());
+        let room = std::sync::Arc::new(room.clone());
         Input::Room(ServerMessage::Room { room })
     };
     let outputs = feed(&mut node, over(&room));

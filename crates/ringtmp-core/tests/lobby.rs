@@ -5,7 +5,6 @@ mod common;
 use common::{Server, device, join, run};
 use ringtmp_core::ids::{PeerId, RoomCode, StageIndex};
 use ringtmp_core::lobby::{ConnectionId, Limits, LobbyInput, LobbyOutput};
-
 use ringtmp_core::room::WARM_UP_MAX;
 use ringtmp_core::schedule::DataSource;
 use ringtmp_core::signal::*;
@@ -250,6 +249,192 @@ fn a_room_without_members_ends_after_a_while_and_one_with_members_does_not() {
     server.input(LobbyInput::Tick);
     let left = server.lobby.statistics();
     assert_eq!((left.rooms, left.members), (0, 0));
+}
+
+#[test]
+fn one_visitor_opens_so_many_rooms_until_they_end() {
+    let limits = Limits {
+        rooms_per_visitor_max: 2,
+        ..Limits::default()
+    };
+    let mut server = Server::new(limits);
+    let create = |server: &mut Server, connection, visitor| {
+        server.connect_as(connection, visitor);
+        let protocol = PROTOCOL_VERSION;
+        let output = server.say(
+            connection,
+            &ClientMessage::Create {
+                protocol,
+                run: run(0),
+            },
+        );
+        Server::refusal(&output).cloned()
+    };
+    assert_eq!(create(&mut server, 1, 7), None);
+    assert_eq!(create(&mut server, 2, 7), None);
+    let refused = Some(Refusal::TooManyRooms { rooms_max: 2 });
+    assert_eq!(create(&mut server, 3, 7), refused);
+    assert_eq!(create(&mut server, 4, 8), None, "another's");
+    server.now = server.now + limits.room_idle;
+    server.input(LobbyInput::Tick);
+    assert_eq!(create(&mut server, 5, 7), None, "empty ones have ended");
+}
+
+#[test]
+fn a_connection_in_no_room_is_closed_after_a_while_whether_it_never_was_or_left() {
+    let limits = Limits::default();
+    let wait = limits.roomless_max.expect("a limit");
+    let mut server = Server::new(limits);
+    let room = server.create(1, run(0)).expect("a room");
+    server.enter(2, room, Role::Participant).expect("let in");
+    server.enter(3, room, Role::Participant).expect("let in");
+    server.connect(4);
+    let closed = |server: &mut Server| -> Vec<u64> {
+        let output = server.input(LobbyInput::Tick);
+        let closed = output.iter().filter_map(|output| match output {
+            LobbyOutput::Close { connection } => Some(connection.0),
+            LobbyOutput::Send { .. } => None,
+        });
+        closed.collect()
+    };
+    server.now = server.now + wait / 2;
+    server.say(3, &ClientMessage::Leave);
+    assert_eq!(closed(&mut server), [0; 0]);
+    server.now = server.now + wait / 2;
+    assert_eq!(server.lobby.poll_timeout(), Some(server.now));
+    assert_eq!(closed(&mut server), [1, 4]);
+    server.now = server.now + wait / 2;
+    assert_eq!(closed(&mut server), [3]);
+    server.now = server.now + wait;
+    assert_eq!(closed(&mut server), [0; 0], "once, and members never");
+}
+
+#[test]
+fn who_was_sent_away_is_in_no_room_and_the_room_without_it_ends() {
+    let limits = Limits::default();
+    let mut server = Server::new(limits);
+    let room = server.create(1, run(0)).expect("a room");
+    let output = server.say(1, &join(room, Role::Participant));
+    let hosts = output.iter().any(|output| {
+        let LobbyOutput::Send { message, .. } = output else {
+            return false;
+        };
+        matches!(message, ServerMessage::Host { .. })
+    });
+    assert!(hosts, "who opened it is the host");
+    let (peer, _) = server.enter(2, room, Role::Participant).expect("let in");
+    server.say(1, &ClientMessage::Kick { peer });
+    assert_eq!(server.lobby.statistics().members, 1);
+    assert_eq!(
+        server.say(2, &ClientMessage::Start),
+        [],
+        "what it had under way is not held against it"
+    );
+    server.say(1, &ClientMessage::Leave);
+    server.now = server.now + limits.room_idle;
+    server.input(LobbyInput::Tick);
+    let left = server.lobby.statistics();
+    assert_eq!((left.rooms, left.members), (0, 0));
+}
+
+#[test]
+fn long_messages_and_comings_cost_more_than_short_ones() {
+    let said_until_closed = |text: &str| {
+        let mut server = Server::new(Limits::default());
+        server.connect(1);
+        let closed = (1..1000).find(|_| {
+            let output = server.text(1, text);
+            Server::refusal(&output) == Some(&Refusal::TooFast)
+        });
+        closed.expect("it is closed at last")
+    };
+    assert_eq!(said_until_closed("x"), 201);
+    let longest = "x".repeat(SIGNAL_BYTES_MAX);
+    assert_eq!(said_until_closed(&longest), 12, "3 MB at once, and not 52");
+    let mut server = Server::new(Limits::default());
+    let room = server.create(1, run(0)).expect("a room");
+    server.connect(2);
+    let closed = (1..1000).find(|_| {
+        server.say(2, &ClientMessage::Leave);
+        let output = server.say(2, &join(room, Role::Spectator));
+        Server::refusal(&output) == Some(&Refusal::TooFast)
+    });
+    assert_eq!(closed, Some(17), "each coming is told to all");
+}
+
+#[test]
+fn who_floods_a_room_silences_itself_and_not_the_others() {
+    let limits = Limits {
+        room_messages_burst: 100,
+        room_messages_per_second: 10,
+        roomless_max: None,
+        ..Limits::default()
+    };
+    let mut server = Server::new(limits);
+    let room = server.create(1, run(0)).expect("a room");
+    let peers: Vec<PeerId> = (2..6)
+        .map(|i| server.enter(i, room, Role::Participant).expect("let in").0)
+        .collect();
+    let rename = |name: &str| ClientMessage::Rename {
+        peer: peers[0],
+        name: name.to_owned(),
+    };
+    // Each is shown to four members.
+    let said = (1..1000).find(|i| {
+        let output = server.say(2, &rename(&format!("name {i}")));
+        match Server::refusal(&output) {
+            None => false,
+            Some(Refusal::RoomTooFast) => true,
+            Some(other) => panic!("{other}"),
+        }
+    });
+    // It is refused once it has said more than half of what one may, since the room has had enough before.
+    assert_eq!(said, Some(90));
+    let signal = |to| ClientMessage::Signal {
+        to,
+        signal: Signal::Offer {
+            epoch: Default::default(),
+            sdp: "v=0".to_owned(),
+        },
+    };
+    assert_eq!(
+        server.say(3, &signal(peers[2])).len(),
+        1,
+        "others are heard"
+    );
+    let late = server.enter(6, room, Role::Spectator).map(|_| ());
+    assert_eq!(late, Err(Refusal::RoomTooFast), "and nobody more comes in");
+    server.now = server.now + Duration::from_secs(60);
+    let calm = server.say(2, &rename("calm"));
+    assert_eq!(Server::refusal(&calm), None, "after a while it may again");
+    server.enter(7, room, Role::Spectator).expect("let in");
+}
+
+#[test]
+fn a_lecture_of_sixty_four_starts_within_its_rooms_budget() {
+    let mut run = run(0);
+    run.outline.planning = ringtmp_core::profile::Planning::Counted;
+    let limits = Limits::default();
+    let mut server = Server::new(limits);
+    let room = server.create(1, run).expect("a room");
+    let peers: Vec<PeerId> = (2..66)
+        .map(|i| server.enter(i, room, Role::Participant).expect("let in").0)
+        .collect();
+    // All name themselves and connect to two others at once, each with 40 messages.
+    for (i, peer) in (2..66).zip(&peers) {
+        let name = "a phone".to_owned();
+        let renamed = server.say(i, &ClientMessage::Rename { peer: *peer, name });
+        assert_eq!(Server::refusal(&renamed), None);
+        for _ in 0..40 {
+            let signal = Signal::Offer {
+                epoch: Default::default(),
+                sdp: "v=0".to_owned(),
+            };
+            let to = peers[0];
+            let relayed = server.say(i, &ClientMessage::Signal { to, signal });
+            assert_eq!(relayed.len(), 1, "{i}");
+        }
+    }
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn who_is_away_before_the_start_is_waited_for_and_then_given_up() {
             } => Some(room.clone()),
             _ => None,
         });
-        let members = room.into_iter().flat_map(|room| room.members);
+        let members = room.into_iter().flat_map(|room| room.members.clone());
         members.map(|member| member.status).collect()
     };
     let away = status(&closes(&mut server, 11));

@@ -176,7 +176,7 @@ impl Planted {
             && matches!(room.state, RoomState::Stopped { .. })
             && self.is(to, Bug::MissesStop)
         {
-            room.state = RoomState::Training;
+            std::sync::Arc::make_mut(room).state = RoomState::Training;
         }
         let ServerMessage::Prepare { plan } = &mut message else {
             return message;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId, RoomCode, Step};
-use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
+use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput, VisitorId};
 use ringtmp_core::node::{Assignment, Event, Input, Node, Outcome, Output, Polled};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
@@ -117,6 +117,7 @@ impl World {
         let creator = ConnectionId(999);
         world.lobby_input(LobbyInput::Connected {
             connection: creator,
+            visitor: VisitorId(0),
         });
         let run = RunDescriptor {
             toml: String::new(),
@@ -148,6 +149,7 @@ impl World {
             world.peers.push(Peer::default());
             world.lobby_input(LobbyInput::Connected {
                 connection: ConnectionId(i as u64),
+                visitor: VisitorId(i as u64),
             });
             let join = ClientMessage::Join {
                 protocol: PROTOCOL_VERSION,
@@ -365,8 +367,15 @@ impl World {
     fn room(&mut self) -> RoomView {
         let connection = ConnectionId(998);
         let mut views = Vec::new();
-        self.lobby
-            .handle(self.now, [3; 16], LobbyInput::Connected { connection });
+        let visitor = VisitorId(998);
+        self.lobby.handle(
+            self.now,
+            [3; 16],
+            LobbyInput::Connected {
+                connection,
+                visitor,
+            },
+        );
         let device = device("watcher");
         let join = ClientMessage::Join {
             protocol: PROTOCOL_VERSION,

@@ -102,7 +102,7 @@ impl Running {
         let stream = stream.expect("answers").error_for_status();
         let mut events = Events {
             stream: stream.expect("there is a place"),
-            heard: String::new(),
+            heard: Vec::new(),
             http,
             url: self.url("/signal/send"),
             token: String::new(),
@@ -147,7 +147,7 @@ pub(crate) enum Client {
 pub(crate) struct Events {
     stream: reqwest::Response,
     /// What has come of the next event.
-    heard: String,
+    heard: Vec<u8>,
     http: reqwest::Client,
     url: String,
     pub(crate) token: String,
@@ -157,13 +157,14 @@ impl Events {
     /// The kind and the data of the next event; none at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<(String, String)> {
         let event = loop {
-            if let Some((event, rest)) = self.heard.split_once("\n\n") {
-                let (event, rest) = (event.to_owned(), rest.to_owned());
-                self.heard = rest;
-                break event;
+            let end = self.heard.windows(2).position(|pair| pair == b"\n\n");
+            if let Some(end) = end {
+                let rest = self.heard.split_off(end + 2);
+                let event = std::mem::replace(&mut self.heard, rest);
+                break String::from_utf8(event).expect("text");
             }
             let chunk = self.stream.chunk().await.expect("the stream holds")?;
-            self.heard += std::str::from_utf8(&chunk).expect("whole characters: it is all ASCII");
+            self.heard.extend_from_slice(&chunk);
         };
         let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
         let kind = field("event: ").unwrap_or("message").to_owned();

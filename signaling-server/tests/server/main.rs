@@ -4,3 +4,4 @@ mod common;
 mod http;
 mod network;
 mod signal;
+mod strain;

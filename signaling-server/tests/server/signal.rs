@@ -44,6 +44,9 @@ contract! {
     a_silent_connection_is_cut_and_one_that_answers_pings_is_kept,
     a_member_that_does_not_read_is_cut_and_the_others_go_on,
     the_end_of_the_server_is_said_to_every_socket,
+    a_connection_that_joins_no_room_is_closed_in_words,
+    one_address_opens_so_many_rooms_and_no_more,
+    a_message_longer_than_any_buffer_arrives_whole,
 }
 
 async fn enter(client: &mut Client, room: RoomCode) -> PeerId {
@@ -399,6 +402,65 @@ async fn the_end_of_the_server_is_said_to_every_socket(way: Way) {
     assert_eq!(heard, None);
 }
 
+async fn a_connection_that_joins_no_room_is_closed_in_words(way: Way) {
+    let limits = Limits {
+        roomless_max: Some(Duration::from_millis(300)),
+        ..Limits::default()
+    };
+    let server = start(Config { limits, ..config() });
+    let (mut member, mut idler) = (server.connect(way).await, server.connect(way).await);
+    let room = open_room(&mut member).await;
+    enter(&mut member, room).await;
+    assert!(matches!(
+        refusal(&mut idler).await,
+        Refusal::Roomless { .. }
+    ));
+    assert_eq!(idler.hear().await, None, "closed after the refusal");
+    assert_eq!(server.metric("ringtmp_members").await, 1, "who is in stays");
+    drop((member, idler));
+    server.end().await;
+}
+
+async fn one_address_opens_so_many_rooms_and_no_more(way: Way) {
+    let limits = Limits {
+        rooms_per_visitor_max: 1,
+        ..Limits::default()
+    };
+    let server = start(Config { limits, ..config() });
+    let (mut first, mut second) = (server.connect(way).await, server.connect(way).await);
+    open_room(&mut first).await;
+    second.say(&create()).await;
+    let refused = refusal(&mut second).await;
+    assert_eq!(refused, Refusal::TooManyRooms { rooms_max: 1 });
+    assert_eq!(second.hear().await, None, "closed after the refusal");
+    drop((first, second));
+    server.end().await;
+}
+
+async fn a_message_longer_than_any_buffer_arrives_whole(way: Way) {
+    let server = start(config());
+    let (mut first, mut second) = (server.connect(way).await, server.connect(way).await);
+    let room = open_room(&mut first).await;
+    enter(&mut first, room).await;
+    let to = enter(&mut second, room).await;
+    for bytes in [4096, 4097, 100_003] {
+        // Characters of two bytes, so that pieces end within them.
+        let signal = Signal::Offer {
+            epoch: Epoch::default(),
+            sdp: "\u{e9}".repeat(bytes / 2),
+        };
+        let said = signal.clone();
+        first.say(&ClientMessage::Signal { to, signal }).await;
+        let relayed = |message| match message {
+            ServerMessage::Signal { signal, .. } => Some(signal),
+            _ => None,
+        };
+        assert!(second.hear_until(relayed).await == said, "{bytes}");
+    }
+    drop((first, second));
+    server.end().await;
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_said_with_what_to_do() {
     let server = start(config());
@@ -472,7 +534,11 @@ async fn several_messages_in_one_post_are_heard_in_order() {
 /// The clock stands until nothing is left to do, then goes to the next moment that somebody waits for.
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_events_grows_older_than_a_page_may() {
-    let server = start(config());
+    let limits = Limits {
+        roomless_max: None,
+        ..Limits::default()
+    };
+    let server = start(Config { limits, ..config() });
     let mut client = server.connect(Way::Events).await;
     let begun = tokio::time::Instant::now();
     let Client::Events(events) = &mut client else {

@@ -4,7 +4,7 @@ mod cast;
 
 use crate::arguments::{Demo, Transport};
 use crate::browser::{self, Show};
-use crate::commands::serve::{self, Running};
+use crate::commands::serve::{self, RoomForAll, Running};
 use crate::exit::Failure;
 use crate::follow::until_finished;
 use crate::interrupt::interrupted;
@@ -45,8 +45,8 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     } else {
         None
     };
-    let mut server =
-        serve::bind(&demo.listen, files).context("the demo's server does not start")?;
+    let mut server = serve::bind(&demo.listen, files, RoomForAll::default())
+        .context("the demo's server does not start")?;
     if demo.tabs > 0 && !server.has_page() {
         let missing = page::missing(demo.listen.www.as_deref());
         return Err(Failure::Missing(missing.to_string()).into());

@@ -5,7 +5,7 @@ mod predict;
 
 pub(crate) use predict::NATIVE_LINK;
 
-use super::serve::{self, Running};
+use super::serve::{self, RoomForAll, Running};
 use super::sim::{percent, plain};
 use crate::arguments::Listen;
 use crate::browser::{self, Browser, Looks, Show};
@@ -107,7 +107,7 @@ pub(crate) async fn run(idle: Idle, quiet: bool) -> Result<()> {
     let outline = run.descriptor().outline;
     let speeds = idle.speeds(&outline, usize::from(peers))?;
     let program = (idle.tabs > 0).then(browser::find).transpose()?;
-    let server = serve::bind(&idle.listen, None)?;
+    let server = serve::bind(&idle.listen, None, RoomForAll::default())?;
     if idle.tabs > 0 && !server.has_page() {
         let missing = page::missing(idle.listen.www.as_deref());
         return Err(Failure::Missing(missing.to_string()).into());

@@ -1,17 +1,60 @@
 //! `ringtmp serve`.
 
 use crate::arguments::{Listen, Serve};
+use crate::descriptors;
 use crate::interrupt::interrupted;
 use crate::{network, page};
 use anyhow::Result;
-use signaling_server::{Config, Server};
+use clap::Args;
+use signaling_server::{CONNECTIONS_PER_ADDRESS, Config, Server};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use tokio::sync::oneshot;
 
+/// Files that a server needs beside its sockets.
+const OTHER_FILES: u32 = 64;
+
+/// How many may come.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct RoomForAll {
+    /// Devices connected at a time, 10 to 20 kB each; the next one is turned away with words. If not given, 16384 or what the system
+    /// lets a program have open
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) connections: Option<u32>,
+    /// Devices connected at a time from one address; all behind one router have the same. 0 for no limits per address, as behind a proxy
+    /// that has its own
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS_PER_ADDRESS)]
+    pub(crate) connections_per_address: u32,
+}
+
+impl Default for RoomForAll {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            connections_per_address: CONNECTIONS_PER_ADDRESS,
+        }
+    }
+}
+
+impl RoomForAll {
+    /// Within what the system lets this program have open, of which a quarter at most is for loading pages.
+    fn within(self, config: Config, files: Option<u64>) -> Config {
+        let files = files.map_or(u32::MAX, |files| u32::try_from(files).unwrap_or(u32::MAX));
+        let files = files.saturating_sub(OTHER_FILES).max(4);
+        let http_sockets_max = config.http_sockets_max.min(files / 4);
+        let wanted = self.connections.unwrap_or(config.connections_max);
+        Config {
+            connections_max: wanted.min(files - http_sockets_max),
+            connections_per_address_max: self.connections_per_address,
+            http_sockets_max,
+            ..config
+        }
+    }
+}
+
 /// Serves until it is interrupted. Where it shall be quiet, tells its address and what is missing.
 pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
-    let mut server = bind(&serve.listen, serve.data)?;
+    let mut server = bind(&serve.listen, serve.data, serve.room)?;
     let invitation = network::invite(&mut server, &serve.network, &serve.listen.host_name)?;
     outln!("{}", url(server.address()));
     if let Some(invitation) = invitation.filter(|_| !quiet) {
@@ -71,15 +114,23 @@ impl Running<()> {
 }
 
 /// Takes the port.
-pub(crate) fn bind(listen: &Listen, data: Option<PathBuf>) -> Result<Server> {
-    Ok(Server::bind(Config {
+pub(crate) fn bind(listen: &Listen, data: Option<PathBuf>, room: RoomForAll) -> Result<Server> {
+    let config = Config {
         address: SocketAddr::new(listen.bind, listen.port),
         www: page::source(listen.www.as_deref()),
         data,
         names: [network::own_names(), listen.host_name.clone()].concat(),
         ice_servers: listen.ice_server.clone(),
         ..Config::default()
-    })?)
+    };
+    let config = room.within(config, descriptors::raise());
+    let connections = config.connections_max;
+    if room.connections.is_some_and(|wanted| connections < wanted) {
+        eprintln!(
+            "This system lets a program have few files and sockets open (`ulimit -Hn`): there is room for {connections} devices."
+        );
+    }
+    Ok(Server::bind(config)?)
 }
 
 /// The address of a server for programs on this device: one that listens on every address is reached at the loopback one.
@@ -96,6 +147,23 @@ pub(crate) fn url(address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_room_for_as_many_as_the_system_lets_in() {
+        let room = |connections, files| {
+            let room = RoomForAll {
+                connections,
+                ..RoomForAll::default()
+            };
+            let config = room.within(Config::default(), files);
+            (config.connections_max, config.http_sockets_max)
+        };
+        assert_eq!(room(None, None), (16_384, 2048));
+        assert_eq!(room(None, Some(20_000)), (16_384, 2048));
+        assert_eq!(room(Some(40_000), Some(20_064)), (17_952, 2048));
+        assert_eq!(room(None, Some(1_064)), (750, 250));
+        assert_eq!(room(Some(10), Some(0)), (3, 1));
+    }
 
     #[test]
     fn a_server_on_every_address_is_reached_at_the_loopback_one() {

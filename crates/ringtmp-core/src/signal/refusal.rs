@@ -36,6 +36,25 @@ pub enum Refusal {
         /// The limit.
         rooms_max: u32,
     },
+    /// Whoever has this address has opened as many rooms as one may.
+    #[error(
+        "{rooms_max} rooms that were opened from your address are still there: join one of them, or try again in ten minutes, when empty ones have ended"
+    )]
+    TooManyRooms {
+        /// The limit.
+        rooms_max: u32,
+    },
+    /// The room says more than the server passes on, and who is refused has said more than others.
+    #[error("this room's members say more than the server passes on: wait a moment")]
+    RoomTooFast,
+    /// It was not said which room the connection is for.
+    #[error(
+        "this connection joined no room within {seconds} s, so the server closed it: open the link again"
+    )]
+    Roomless {
+        /// The limit.
+        seconds: u64,
+    },
     /// Versions differ.
     #[error(
         "this page speaks protocol {theirs}, the server {ours}: reload the page (or update the program)"

@@ -209,3 +209,23 @@ pub struct RunResult {
     /// Digests of all layers, in order.
     pub digests: Vec<LayerDigest>,
 }
+
+/// A view behind a counted reference is written as the view is.
+pub(super) mod shared {
+    use super::RoomView;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub(crate) fn serialize<S: Serializer>(
+        view: &Arc<RoomView>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        view.as_ref().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<RoomView>, D::Error> {
+        RoomView::deserialize(deserializer).map(Arc::new)
+    }
+}

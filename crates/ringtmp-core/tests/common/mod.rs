@@ -5,7 +5,7 @@ pub(crate) mod pair;
 
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{PeerId, RoomCode};
-use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput};
+use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput, VisitorId};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
@@ -109,9 +109,14 @@ impl Server {
     }
 
     pub(crate) fn connect(&mut self, connection: u64) {
+        self.connect_as(connection, connection);
+    }
+
+    pub(crate) fn connect_as(&mut self, connection: u64, visitor: u64) {
         assert_eq!(
             self.input(LobbyInput::Connected {
-                connection: ConnectionId(connection)
+                connection: ConnectionId(connection),
+                visitor: VisitorId(visitor),
             }),
             []
         );

@@ -186,6 +186,9 @@ impl Shell {
             | Refusal::ServerFull { .. }
             | Refusal::OnlyHost { .. }
             | Refusal::NoHost
+            | Refusal::TooManyRooms { .. }
+            | Refusal::RoomTooFast
+            | Refusal::Roomless { .. }
             | Refusal::TooFast
             | Refusal::TooLong { .. }
             | Refusal::Malformed { .. }

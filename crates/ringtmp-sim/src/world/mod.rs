@@ -22,7 +22,7 @@ pub(crate) use peer::Worked;
 use peer::{Load, Peer};
 use ringtmp_core::ids::{Epoch, PeerId, RoomCode, Step, Version};
 use ringtmp_core::kept::Past;
-use ringtmp_core::lobby::{ConnectionId, LobbyInput};
+use ringtmp_core::lobby::{ConnectionId, LobbyInput, VisitorId};
 use ringtmp_core::node::{Assignment, Input, Output, Polled};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::{
@@ -279,6 +279,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
         self.answers.insert(creator, self.newest_server());
         let connected = LobbyInput::Connected {
             connection: creator,
+            visitor: VisitorId(creator.0),
         };
         self.socket(creator, connected);
         let create = ClientMessage::Create {

@@ -5,7 +5,7 @@ use crate::compute::Compute;
 use crate::random::Draws;
 use crate::scenario::FaultKind;
 use ringtmp_core::ids::PeerId;
-use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput};
+use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, VisitorId};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::signal::{ClientMessage, Device, DeviceKind, ExecutorKind, RoomState};
 use ringtmp_core::time::Time;
@@ -35,6 +35,9 @@ impl Server {
     pub(super) fn new(incarnation: u32) -> Self {
         let limits = Limits {
             messages_burst: u32::MAX,
+            room_messages_burst: u32::MAX,
+            // Who opens a room here only does that.
+            roomless_max: None,
             ..Limits::default()
         };
         Self {
@@ -156,7 +159,12 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         self.peers[at].offline = false;
         self.devices.insert(connection, at);
         self.answers.insert(connection, self.newest_server());
-        self.socket(connection, LobbyInput::Connected { connection });
+        let visitor = VisitorId(connection.0);
+        let connected = LobbyInput::Connected {
+            connection,
+            visitor,
+        };
+        self.socket(connection, connected);
     }
 
     /// A newcomer came before the first who was there already.

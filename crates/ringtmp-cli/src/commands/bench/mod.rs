@@ -4,6 +4,7 @@ mod clock;
 mod links;
 mod plan;
 mod ring;
+mod server;
 
 use crate::help;
 use anyhow::Result;
@@ -32,6 +33,8 @@ enum What {
     /// How long a room plans for a large ring of unequal devices
     #[command(after_help = help::BENCH_PLAN_EXAMPLES)]
     Plan(plan::Planning),
+    /// What the signalling server takes for idle peers, and how long crowds and messages take; beside other such servers
+    Server(server::ServerLoad),
 }
 
 #[derive(Args, Debug)]
@@ -62,6 +65,7 @@ pub(crate) async fn run(bench: Bench) -> Result<()> {
         Some(What::Ring(cost)) => Box::pin(ring::run(cost)).await,
         Some(What::Links(rate)) => Box::pin(links::run(rate)).await,
         Some(What::Plan(planning)) => plan::run(&planning),
+        Some(What::Server(load)) => Box::pin(server::run(load)).await,
         None => steps(&bench.steps).await,
     }
 }
