@@ -26,6 +26,7 @@ mod visit;
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{
     DeviceKind, ExecutorKind, LayerDigest, MemberView, ProfileView, RoomState, RunResult,
 };
@@ -48,7 +49,7 @@ async fn ring(
     browsers: &[&Browser],
     settings: &str,
     others: usize,
-) -> Result<(Vec<Tab>, RoomCode)> {
+) -> Result<(Vec<Tab>, RoomLink)> {
     // All share one machine, whose load would decide who is left out: unless a test is about that, nothing is measured.
     let planning = if settings.contains("planning=") {
         ""

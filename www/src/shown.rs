@@ -1,6 +1,7 @@
 //! What is to be shown, in words, made from a [`View`]. No browser here: the page only carries it out.
 
 mod care;
+mod access;
 mod controls;
 mod held;
 mod links;
@@ -8,6 +9,7 @@ mod links;
 mod news;
 mod team;
 
+pub use access::{access, may_take_part};
 pub use care::{Care, OwnDevice, takes_part};
 use controls::own_status;
 pub use controls::{Controls, layers_file};

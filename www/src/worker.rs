@@ -125,7 +125,7 @@ async fn run(
     let setup = Setup {
         server: start.signalling.address(&start.server),
         entry: match start.entry {
-            Entry::Join(room) => ringtmp_peer::Entry::Join(room),
+            Entry::Join(link) => ringtmp_peer::Entry::Join(link),
             Entry::Resume { id, peers } => ringtmp_peer::Entry::Resume { id, peers },
             Entry::Create(wish) => ringtmp_peer::Entry::Create(run_file(wish)),
         },
@@ -150,6 +150,7 @@ async fn run(
             medium_bytes_per_second: start.medium_bytes_per_second,
             form: start.form,
             host_token: start.host_token,
+            open_room: start.open_room,
             ..ringtmp_peer::Own::default()
         },
     };
@@ -173,7 +174,7 @@ fn usual_pledge() -> u64 {
 /// What the user can do about an error that does not say it itself.
 fn advice(error: &PeerError) -> &'static str {
     match error {
-        PeerError::Refused(_) => words::REFUSED_ADVICE.now(),
+        PeerError::Refused(_) | PeerError::Door(_) => words::REFUSED_ADVICE.now(),
         PeerError::Kicked(_) => words::KICKED_ADVICE.now(),
         PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE.now(),
         PeerError::Compute(_) => words::COMPUTE_ADVICE.now(),

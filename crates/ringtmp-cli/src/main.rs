@@ -3,6 +3,7 @@
 //!
 //! What moves is drawn on standard error; what another program may want to read goes to standard output or to a file.
 
+mod announce;
 mod arguments;
 mod browser;
 mod commands;

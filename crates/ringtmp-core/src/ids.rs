@@ -99,7 +99,12 @@ pub struct RoomCode([u8; RoomCode::LENGTH]);
 impl RoomCode {
     /// Characters in a code.
     pub const LENGTH: usize = 16;
-    const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    pub(crate) const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+    /// Its characters.
+    pub(crate) const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
 
     /// The code of ten random bytes.
     pub fn from_random(bytes: [u8; 10]) -> Self {

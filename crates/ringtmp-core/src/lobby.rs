@@ -1,14 +1,17 @@
 //! All rooms of a server, and the limits that keep it standing.
 
+mod door;
 mod interface;
 
 use crate::ids::{MemberToken, PeerId, RoomCode};
 use crate::room::Room;
+use crate::secret::DoorQuestion;
 use crate::signal::{
     ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Returning, Role, RunDescriptor,
     SIGNAL_BYTES_MAX, ServerMessage,
 };
 use crate::time::Time;
+use door::Shown;
 use std::collections::{BTreeMap, VecDeque};
 
 pub use interface::{ConnectionId, Limits, LobbyInput, LobbyOutput, Statistics};
@@ -18,6 +21,8 @@ struct Connection {
     membership: Option<(RoomCode, PeerId)>,
     /// The room that was created over it.
     opened: Option<RoomCode>,
+    /// What it was asked, and has not answered.
+    question: Option<DoorQuestion>,
     /// Messages it may still send now.
     tokens: f64,
     tokens_at: Time,
@@ -111,6 +116,7 @@ impl Lobby {
         let fresh = Connection {
             membership: None,
             opened: None,
+            question: None,
             tokens,
             tokens_at: now,
             closing: false,
@@ -154,13 +160,20 @@ impl Lobby {
                     role,
                     device,
                     has_data,
+                    proof,
                 },
             ) => {
+                let shown = self.shown_at_door(connection, proof);
                 let admit = |room: &mut Room, peer, token| {
                     room.join(now, peer, token, role, device, has_data);
+                    if shown.is_some() {
+                        room.is_trusted(peer);
+                    }
                 };
-                self.join(entropy, connection, protocol, room, role, admit);
+                let asks = (protocol, role, shown);
+                self.join(entropy, connection, room, asks, admit);
             }
+            (None, ClientMessage::Knock) => self.ask_at_door(entropy, connection),
             (None, ClientMessage::Return(back)) => self.come_back(now, connection, *back),
             (None, _) => {
                 let detail = "it has not joined a room".to_owned();
@@ -240,7 +253,8 @@ impl Lobby {
     /// A member is back over a new socket. If this server does not know its room, the server was restarted.
     fn come_back(&mut self, now: Time, connection: ConnectionId, back: Returning) {
         let (code, peer) = (back.room, back.peer);
-        if let Err(refusal) = self.check_return(&back) {
+        let shown = self.shown_at_door(connection, back.proof);
+        if let Err(refusal) = self.check_return(&back, shown) {
             self.refuse(connection, refusal);
             return self.close(connection);
         }
@@ -267,10 +281,12 @@ impl Lobby {
         self.drain(code);
     }
 
-    fn check_return(&self, back: &Returning) -> Result<(), Refusal> {
+    fn check_return(&self, back: &Returning, shown: Option<Shown>) -> Result<(), Refusal> {
         check_protocol(back.protocol)?;
-        let Some(entry) = self.rooms.get(&back.room) else {
-            return self.check_new_room(&back.run);
+        let (code, role) = (back.room, Role::Participant);
+        let Some(entry) = self.rooms.get(&code) else {
+            self.check_new_room(&back.run)?;
+            return door::check(back.run.verifier, code, role, shown);
         };
         let members_max = self.limits.members_max;
         match entry.room.token_of(back.peer) {
@@ -279,7 +295,7 @@ impl Lobby {
             None if entry.room.members() >= usize::from(members_max) => {
                 Err(Refusal::RoomFull { members_max })
             }
-            None => Ok(()),
+            None => door::check(entry.room.verifier(), code, role, shown),
         }
     }
 
@@ -287,9 +303,8 @@ impl Lobby {
         &mut self,
         entropy: [u8; 16],
         connection: ConnectionId,
-        protocol: u16,
         code: RoomCode,
-        role: Role,
+        (protocol, role, shown): (u16, Role, Option<Shown>),
         admit: impl FnOnce(&mut Room, PeerId, MemberToken),
     ) {
         let members_max = self.limits.members_max;
@@ -299,7 +314,7 @@ impl Lobby {
                 Err(Refusal::RoomFull { members_max })
             }
             Some(entry) if !entry.room.takes(role) => Err(Refusal::NoServerWanted { room: code }),
-            Some(entry) => Ok(entry),
+            Some(entry) => door::check(entry.room.verifier(), code, role, shown).map(|()| entry),
         });
         let entry = match verdict {
             Ok(entry) => entry,
@@ -462,6 +477,8 @@ fn check_run(run: &RunDescriptor, limits: &Limits) -> Result<(), Refusal> {
             "it waits for {} devices; a room takes {}",
             outline.start_at_peers, limits.members_max
         )
+    } else if let Some(Err(error)) = run.verifier.map(|verifier| verifier.check()) {
+        error.to_string()
     } else if let Some(complaint) = outline.complaint() {
         complaint
     } else {

@@ -1,11 +1,13 @@
 //! What peers and the signalling server say to each other, as JSON text over a socket. No tensor ever travels here.
 
+mod connecting;
 mod device;
 mod recovery;
 mod refusal;
 mod returning;
 mod view;
 
+pub use connecting::Signal;
 pub use device::{Device, DeviceKind, ExecutorKind, Form, Role};
 pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken};
 pub use refusal::Refusal;
@@ -19,12 +21,13 @@ use crate::parameter_server::{TeamPlan, Topology};
 use crate::plan::{LayerCost, Plan};
 use crate::profile::{LinkProfile, Planning, Profile};
 use crate::schedule::{DataSource, ScheduleSpec};
+use crate::secret::{DoorProof, DoorQuestion, Verifier};
 use crate::time::Time;
 use crate::trace::Report;
 use serde::{Deserialize, Serialize};
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 9;
+pub const PROTOCOL_VERSION: u16 = 10;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;
@@ -49,6 +52,9 @@ pub enum ClientMessage {
         /// The run.
         run: RunDescriptor,
     },
+    /// Ask me something that only who knows the room's secret can answer. Answered by [`ServerMessage::Question`], before joining or
+    /// returning.
+    Knock,
     /// Enter a room. Answered by [`ServerMessage::Welcome`] or [`ServerMessage::Refused`].
     Join {
         /// Must equal [`PROTOCOL_VERSION`].
@@ -61,6 +67,9 @@ pub enum ClientMessage {
         device: Device,
         /// Whether it has samples to train on. It matters where every device trains on its own.
         has_data: bool,
+        /// The answer to the server's question, of who knows the room's secret. Where the room has one, others may only watch.
+        #[serde(default)]
+        proof: Option<DoorProof>,
     },
     /// Be a member again, over this socket. Answered by [`ServerMessage::Welcome`] or [`ServerMessage::Refused`].
     Return(Box<Returning>),
@@ -231,6 +240,11 @@ pub enum ServerMessage {
         /// Its code.
         room: RoomCode,
     },
+    /// Who knows the room's secret can answer this, once: see [`crate::secret`].
+    Question {
+        /// Drawn for this connection.
+        question: DoorQuestion,
+    },
     /// You are in.
     Welcome {
         /// Your id in this room.
@@ -333,46 +347,6 @@ pub enum ServerMessage {
     },
 }
 
-/// A message by which two peers connect, relayed by the server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Signal {
-    /// A session description that offers.
-    Offer {
-        /// The plan the link is for.
-        epoch: Epoch,
-        /// The description.
-        sdp: String,
-    },
-    /// A session description that answers.
-    Answer {
-        /// The plan the link is for.
-        epoch: Epoch,
-        /// The description.
-        sdp: String,
-    },
-    /// An address to try.
-    Candidate {
-        /// The plan the link is for.
-        epoch: Epoch,
-        /// The candidate line.
-        candidate: String,
-        /// The media section it belongs to.
-        mid: Option<String>,
-    },
-}
-
-impl Signal {
-    /// The plan the link is for.
-    pub const fn epoch(&self) -> Epoch {
-        match self {
-            Self::Offer { epoch, .. }
-            | Self::Answer { epoch, .. }
-            | Self::Candidate { epoch, .. } => *epoch,
-        }
-    }
-}
-
 /// A run: the text that peers read, and the outline the room needs to plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunDescriptor {
@@ -383,6 +357,9 @@ pub struct RunDescriptor {
     /// If it goes on from what devices keep of it: the code of the room in which it began.
     #[serde(default)]
     pub resumes: Option<RoomCode>,
+    /// By what the server knows those who know the room's secret; none of a room that is open to everybody.
+    #[serde(default)]
+    pub verifier: Option<Verifier>,
 }
 
 /// What core knows of a run.

@@ -2,7 +2,7 @@
 
 use crate::run_file::Run;
 use crate::view::{
-    Asked, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
+    Access, Asked, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
@@ -29,6 +29,7 @@ impl Progress {
             server: ServerState::Connecting,
             run: None,
             room: None,
+            access: Access::Unknown,
             points: Vec::new(),
             links: Vec::new(),
             fresh: Vec::new(),
@@ -84,6 +85,12 @@ impl Progress {
         self.changed = true;
     }
 
+    /// It is known who may take part.
+    pub(crate) fn access(&mut self, access: Access) {
+        self.view.access = access;
+        self.changed = true;
+    }
+
     /// The server has spoken.
     pub(crate) fn heard(&mut self, message: &ServerMessage) {
         self.changed = true;
@@ -120,6 +127,7 @@ impl Progress {
                 self.notice(NoticeLevel::Error, refusal.to_string(), "");
             }
             ServerMessage::Created { .. }
+            | ServerMessage::Question { .. }
             | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Signal { .. }

@@ -2,6 +2,7 @@
 
 use ringtmp_core::ids::{MemberToken, PeerId};
 use ringtmp_core::schedule::DataSource;
+use ringtmp_core::secret::{RoomLink, RoomSecret};
 use ringtmp_core::signal::{Device, Point, Role, RoomView};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,9 @@ pub struct View {
     pub run: Option<RunSummary>,
     /// The room, once known.
     pub room: Option<RoomView>,
+    /// Who may take part in it.
+    #[serde(default)]
+    pub access: Access,
     /// The curves so far, oldest first, thinned to at most [`ringtmp_core::signal::CURVE_POINTS_MAX`].
     pub points: Vec<Point>,
     /// Our own links.
@@ -37,6 +41,24 @@ pub struct View {
     /// If this device opened the room: what shows that after a reload.
     #[serde(default)]
     pub host_token: Option<MemberToken>,
+}
+
+/// Who may take part in a room. It never leaves this device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "access", rename_all = "snake_case")]
+pub enum Access {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// Everybody who can reach the server and has heard the room's code.
+    Open,
+    /// Who knows its secret, as this device does.
+    Secret {
+        /// For the room's link.
+        secret: RoomSecret,
+    },
+    /// Who knows its secret, which this device does not: it may watch.
+    Watching,
 }
 
 /// A sample that the user made.
@@ -87,6 +109,19 @@ pub enum Asked {
 }
 
 impl View {
+    /// What leads into the room, once it is known: for devices that the user wants to have in it.
+    pub fn link(&self) -> Option<RoomLink> {
+        let room = self.room.as_ref()?.code;
+        match self.access {
+            Access::Unknown => None,
+            Access::Open | Access::Watching => Some(RoomLink::without_secret(room)),
+            Access::Secret { secret } => Some(RoomLink {
+                room,
+                secret: Some(secret),
+            }),
+        }
+    }
+
     /// Samples of the updates made so far, as far as their losses are known here.
     pub fn samples_trained(&self) -> u64 {
         let losses = self.points.iter().filter(|point| point.loss.is_some());

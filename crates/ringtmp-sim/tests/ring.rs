@@ -122,6 +122,7 @@ impl World {
             toml: String::new(),
             outline,
             resumes: None,
+            verifier: None,
         };
         let text = serde_json::to_string(&ClientMessage::Create {
             protocol: PROTOCOL_VERSION,
@@ -155,6 +156,7 @@ impl World {
                 role: Role::Participant,
                 device: device(&format!("device {i}")),
                 has_data: i % 3 != 1,
+                proof: None,
             };
             world.peers[i].to_server.push_back(join);
         }
@@ -374,6 +376,7 @@ impl World {
             role: Role::Spectator,
             device,
             has_data: false,
+            proof: None,
         };
         let text = serde_json::to_string(&join).expect("JSON");
         self.lobby.handle(

@@ -408,10 +408,7 @@ async fn a_description_of_no_sense_fails_the_attempt(a: Connector, b: Connector)
         a.connect(B, ConnectRole::Answer, EPOCH);
         a.deliver(
             B,
-            Signal::Offer {
-                epoch: EPOCH,
-                sdp: sdp.to_owned(),
-            },
+            Signal::offer(EPOCH, sdp.to_owned()),
         );
         assert!(
             matches!(failure(&mut a).await, LinkError::Signal { .. }),
@@ -420,10 +417,7 @@ async fn a_description_of_no_sense_fails_the_attempt(a: Connector, b: Connector)
         b.connect(A, ConnectRole::Offer, EPOCH);
         b.deliver(
             A,
-            Signal::Answer {
-                epoch: EPOCH,
-                sdp: sdp.to_owned(),
-            },
+            Signal::answer(EPOCH, sdp.to_owned()),
         );
         assert!(
             matches!(failure(&mut b).await, LinkError::Signal { .. }),
@@ -477,17 +471,11 @@ async fn signals_wait_until_connect_is_called(a: Connector, b: Connector) {
     // An old offer, and noise of one who has no offer at all.
     b.deliver(
         A,
-        Signal::Offer {
-            epoch: OLDER,
-            sdp: "old".to_owned(),
-        },
+        Signal::offer(OLDER, "old".to_owned()),
     );
     b.deliver(
         A,
-        Signal::Answer {
-            epoch: EPOCH,
-            sdp: "noise".to_owned(),
-        },
+        Signal::answer(EPOCH, "noise".to_owned()),
     );
     b.deliver(
         PeerId(0xc),
@@ -513,17 +501,11 @@ async fn signals_of_an_older_epoch_are_ignored(a: Connector, b: Connector) {
     b.connect(A, ConnectRole::Answer, EPOCH);
     a.deliver(
         B,
-        Signal::Answer {
-            epoch: OLDER,
-            sdp: "nonsense".to_owned(),
-        },
+        Signal::answer(OLDER, "nonsense".to_owned()),
     );
     b.deliver(
         A,
-        Signal::Offer {
-            epoch: OLDER,
-            sdp: "nonsense".to_owned(),
-        },
+        Signal::offer(OLDER, "nonsense".to_owned()),
     );
     meet(a, b).await;
 }
@@ -567,10 +549,7 @@ async fn a_peer_that_starts_again_is_understood(a: Connector, b: Connector) {
     // A's program was started anew: the old link is still open as far as B can see, but A offers again.
     b.deliver(
         A,
-        Signal::Offer {
-            epoch: EPOCH,
-            sdp: "of no sense".to_owned(),
-        },
+        Signal::offer(EPOCH, "of no sense".to_owned()),
     );
     assert_eq!(
         within(old_b.receiver.receive()).await,

@@ -276,6 +276,7 @@ pub(crate) fn run() -> RunDescriptor {
             topology: ringtmp_core::parameter_server::Topology::Ring,
         },
         resumes: None,
+        verifier: None,
     }
 }
 
@@ -304,6 +305,7 @@ pub(crate) fn join(room: RoomCode, role: Role) -> ClientMessage {
         role,
         device: device(),
         has_data: true,
+        proof: None,
     }
 }
 

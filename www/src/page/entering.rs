@@ -2,12 +2,13 @@
 
 use super::room::Room;
 use super::session::{Report, Session, describe};
-use super::{App, State, dom, form, kept, projector};
+use super::{App, State, dom, form, kept, projector, secrets};
 use crate::address::Place;
 use crate::messages::Failure;
 use crate::shown::{self, Ending};
 use crate::words;
 use dom::{clear, set_attribute};
+use ringtmp_core::secret::RoomLink;
 use ringtmp_peer::NoticeLevel;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -56,6 +57,7 @@ impl App {
                     address.place = Place::Create;
                     address.run = choice.run;
                     address.executor = choice.executor;
+                    address.open = choice.open;
                 }
                 clear(&app.main);
                 if let Err(error) = app.open_room() {
@@ -68,6 +70,7 @@ impl App {
 
     /// Starts the worker and shows the room it enters.
     fn open_room(self: &Rc<Self>) -> Result<(), JsValue> {
+        secrets::complete(&self.window, &mut self.address.borrow_mut());
         self.begin_visit();
         self.show_room()?;
         if !self.is_visit() {
@@ -160,13 +163,14 @@ impl App {
     }
 
     /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
-    pub(super) fn name_room_in_address(&self, code: ringtmp_core::ids::RoomCode) {
+    pub(super) fn name_room_in_address(&self, link: RoomLink) {
         let mut address = self.address.borrow_mut();
         if !matches!(address.place, Place::Create | Place::Resume(_)) {
             return;
         }
-        address.place = Place::Room(code);
-        let path = address.to_path_and_query();
+        address.place = Place::Room(link.room);
+        address.secret = link.secret;
+        let path = address.to_reference();
         // A page may always name a path of its own origin.
         let _ = self
             .window

@@ -29,6 +29,8 @@ pub(super) struct Room {
     headline: Element,
     sentence: Element,
     safety: Element,
+    /// Who may take part, where that is not as usual.
+    access: HtmlElement,
     run: HtmlElement,
     notices: Notices,
     numbers: Numbers,
@@ -76,6 +78,7 @@ impl Room {
         let headline = dom.text(&state, "h1", "", words::JOINING.now())?;
         let sentence = dom.text(&state, "p", "sentence", "")?;
         let safety = dom.text(&story, "p", "safety", "")?;
+        let access: HtmlElement = dom.typed(&story, "p", "access")?;
         let run = dom.typed(&story, "p", "run")?;
         let notices = Notices::new(dom, &story)?;
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
@@ -95,6 +98,7 @@ impl Room {
             headline,
             sentence,
             safety,
+            access,
             run,
             notices,
             numbers,
@@ -126,6 +130,9 @@ impl Room {
         set_text(&self.headline, phase.headline());
         set_text(&self.sentence, &shown::sentence(phase, view));
         set_text(&self.safety, &shown::safety(phase, view));
+        let access = shown::access(view.filter(|_| ending.is_none()));
+        show(&self.access, !access.is_empty());
+        set_text(&self.access, access);
         let run = view.and_then(|view| view.run.as_ref());
         show(&self.run, run.is_some());
         set_text(&self.run, &run.map_or_else(String::new, shown::run_line));
@@ -136,7 +143,7 @@ impl Room {
         self.care.update(&Care::of(phase, view, device))?;
         self.pledge
             .update(view.and_then(|view| changeable(phase, view)))?;
-        self.share.update(url)?;
+        self.share.update(url, shown::may_take_part(view))?;
         for part in &self.of_room {
             show(part, view.is_some_and(|view| view.room.is_some()));
         }

@@ -20,6 +20,8 @@ struct Card {
     button: Element,
     code: HtmlElement,
     hint: Element,
+    /// That the link lets one watch, and no more.
+    limit: HtmlElement,
     /// The link as text, for those who cannot scan it.
     address: Element,
     /// Leads to the view for many.
@@ -58,6 +60,8 @@ impl Share {
         button.set_attribute("type", "button")?;
         button.set_attribute("aria-live", "polite")?;
         let hint = dom.child(&section, "p", "hint")?;
+        let limit: HtmlElement = dom.typed(&section, "p", "hint")?;
+        set_text(&limit, words::SHARE_WATCH.now());
         let address = dom.child(&section, "p", "address")?;
         let projector = dom.text(&section, "a", "button", words::PROJECTOR.now())?;
         projector.set_attribute("target", "_blank")?;
@@ -81,6 +85,7 @@ impl Share {
             button,
             code,
             hint,
+            limit,
             address,
             projector,
             origin,
@@ -95,8 +100,10 @@ impl Share {
         Ok(Self(card))
     }
 
-    pub(super) fn update(&self, url: Option<&str>) -> Result<(), JsValue> {
+    /// `lets_in` says whether the link lets one take part, or only watch.
+    pub(super) fn update(&self, url: Option<&str>, lets_in: bool) -> Result<(), JsValue> {
         show(&self.0.section, url.is_some());
+        show(&self.0.limit, !lets_in);
         if self.0.url.borrow().as_deref() == url {
             return Ok(());
         }
@@ -135,7 +142,7 @@ impl Card {
         };
         set_text(&self.address, &words::join_at(&link));
         self.projector
-            .set_attribute("href", &format!("{path}?view=projector"))?;
+            .set_attribute("href", &for_projector(path))?;
         if self.link.value() != link {
             self.link.set_value(&link);
             set_text(&self.button, words::SHARE_COPY.now());
@@ -163,6 +170,14 @@ impl Card {
         self.dom
             .svg(&svg, "path", &[("d", &path), ("fill", "#000")])?;
         Ok(())
+    }
+}
+
+/// The path of the view for many. A fragment comes last.
+fn for_projector(path: &str) -> String {
+    match path.split_once('#') {
+        None => format!("{path}?view=projector"),
+        Some((path, fragment)) => format!("{path}?view=projector#{fragment}"),
     }
 }
 

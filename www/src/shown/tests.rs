@@ -46,6 +46,7 @@ pub(crate) fn view() -> View {
         role: Role::Participant,
         device: members[0].device.clone(),
         server: ServerState::Connected,
+        access: ringtmp_peer::Access::default(),
         run: Some(RunSummary {
             name: "mlp".to_owned(),
             data: "digits".to_owned(),

@@ -59,6 +59,24 @@ texts! {
     FORM_EXECUTOR_CPU:
         "its CPU",
         "seiner CPU";
+    FORM_ACCESS:
+        "Who may take part",
+        "Wer darf mitmachen";
+    FORM_ACCESS_SECRET:
+        "who gets the link",
+        "wer den Link bekommt";
+    FORM_ACCESS_OPEN:
+        "everybody who hears the room's code",
+        "alle, die den Code des Raums hören";
+    ROOM_OPEN:
+        "This room is open: it has no secret, and whoever hears its code may take part.",
+        "Dieser Raum ist offen: Er hat kein Geheimnis, und wer seinen Code hört, darf mitmachen.";
+    ROOM_WATCHED:
+        "This device watches. To take part, open the whole link, or scan its code, from a device that is in the room.",
+        "Dieses Gerät schaut zu. Um mitzumachen, öffne den ganzen Link oder scanne den Code von einem Gerät, das im Raum ist.";
+    SHARE_WATCH:
+        "Whoever opens this link may watch.",
+        "Wer diesen Link öffnet, darf zuschauen.";
     FORM_CREATE:
         "Create room",
         "Raum öffnen";

@@ -21,6 +21,13 @@ pub fn insecure() -> String {
     format!("{}. {}", INSECURE.now(), INSECURE_ADVICE.now())
 }
 
+pub fn secret_unreadable(reason: &str) -> String {
+    say!(
+        "The link's secret cannot be read: {reason}.",
+        "Das Geheimnis des Links ist nicht lesbar: {reason}."
+    )
+}
+
 /// For those who cannot scan the code.
 pub fn join_at(link: &str) -> String {
     say!("Join: {link}", "Mitmachen: {link}")

@@ -73,6 +73,7 @@ pub(crate) fn training() -> View {
         role: Role::Spectator,
         device,
         server: ServerState::Connected,
+        access: ringtmp_peer::Access::default(),
         run: Some(RunSummary {
             name: "mlp".to_owned(),
             data: "digits".to_owned(),

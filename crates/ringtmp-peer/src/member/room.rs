@@ -265,6 +265,7 @@ impl RoomMember {
             }
             // The view shows it, or it is of rings alone.
             ServerMessage::Created { .. }
+            | ServerMessage::Question { .. }
             | ServerMessage::Welcome { .. }
             | ServerMessage::Prepare { .. }
             | ServerMessage::Commit { .. }

@@ -3,6 +3,7 @@
 mod asking;
 mod copies;
 mod disk;
+mod door;
 mod entry;
 mod fresh;
 mod links;
@@ -12,6 +13,7 @@ mod returning;
 mod work;
 
 pub use disk::Keep;
+pub use door::DoorFault;
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
 pub use record::Traced;
 
@@ -40,7 +42,9 @@ use ringtmp_core::node::{Event, Input, Node, Output, Polled};
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Frame, WireError};
-use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent, Signalling, SignallingError};
+use ringtmp_transport::{
+    ConnectRole, Connector, ConnectorEvent, LinkError, Signalling, SignallingError,
+};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
@@ -387,9 +391,10 @@ impl Shell {
             }
             ConnectorEvent::Failed { peer, error } => {
                 self.links.remove(peer);
-                Some(Input::LinkLost {
-                    peer,
-                    reason: error.to_string(),
+                let reason = error.to_string();
+                Some(match error {
+                    LinkError::Unproved(_) => Input::LinkUnproved { peer, reason },
+                    _ => Input::LinkLost { peer, reason },
                 })
             }
         }
