@@ -132,7 +132,7 @@ async fn three_tabs_train_and_end_with_the_weights_that_one_tab_gets() -> Result
             .cloned()
             .context("a finished room has a plan")?;
         ensure!(
-            shown.code == room && plan.stages() == 3,
+            shown.code == room.room && plan.stages() == 3,
             "the plan is {plan:?}"
         );
         stages.push(

@@ -15,6 +15,7 @@
 mod bytes;
 mod door;
 mod handshake;
+pub mod pairing;
 
 pub use bytes::{Hex, NoHex};
 pub use door::{DoorError, DoorProof, DoorQuestion, Verifier};
