@@ -2,7 +2,7 @@
 
 use crate::messages::{Channels, Entry, Executor, RunWish, Signalling};
 use crate::words::{self, Language};
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::ids::{RoomCode, ShortCode};
 use ringtmp_core::profile::Planning;
 use ringtmp_core::secret::{RoomLink, RoomSecret, secret_of};
 use ringtmp_peer::DataSource;
@@ -70,6 +70,8 @@ pub enum Place {
     Resume(RoomCode),
     /// `/r/CODE`: a room.
     Room(RoomCode),
+    /// `/r/SHORT`: a room whose host is asked first.
+    Ask(ShortCode),
     /// `/r/` and something that is no code.
     Nowhere {
         /// Why not.
@@ -124,6 +126,7 @@ impl Address {
                 id: *id,
                 peers: self.run.peers.unwrap_or(0),
             }),
+            Place::Ask(code) => Some(Entry::Ask(*code)),
             Place::Room(_) => Some(Entry::Join(self.link()?)),
             Place::Home | Place::Nowhere { .. } => None,
         }
@@ -151,6 +154,7 @@ impl Address {
     fn to_path_and_query(&self) -> String {
         let path = match &self.place {
             Place::Room(code) => format!("/r/{code}"),
+            Place::Ask(code) => format!("/r/{code}"),
             Place::Home | Place::Create | Place::Resume(_) | Place::Nowhere { .. } => {
                 "/".to_owned()
             }
@@ -322,12 +326,16 @@ fn escape(text: &str) -> String {
 fn place(path: &str) -> Place {
     match path.strip_prefix("/r/") {
         None => Place::Home,
-        Some(code) => match code.trim_end_matches('/').parse() {
-            Ok(code) => Place::Room(code),
-            Err(error) => Place::Nowhere {
-                reason: error.to_string(),
-            },
-        },
+        Some(code) => {
+            let code = code.trim_end_matches('/');
+            match (code.parse(), code.parse()) {
+                (Ok(code), _) => Place::Room(code),
+                (_, Ok(short)) => Place::Ask(short),
+                (Err(error), Err(_)) => Place::Nowhere {
+                    reason: error.to_string(),
+                },
+            }
+        }
     }
 }
 
@@ -403,6 +411,14 @@ mod tests {
         let short = Address::read(&path, [], "#secret=short");
         assert_eq!((short.secret, short.problems.len()), (None, 1));
         assert!(read("/", &[("create", ""), ("open", "")]).open);
+    }
+
+    #[test]
+    fn a_short_code_leads_to_the_host_who_is_asked() {
+        let address = read("/r/abc-234", &[]);
+        let code = "ABC234".parse().expect("a short code");
+        assert_eq!(address.entry(), Some(Entry::Ask(code)));
+        assert_eq!(address.to_reference(), "/r/ABC234");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use crate::words::Language;
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::ids::{MemberToken, RoomCode};
+use ringtmp_core::ids::{MemberToken, RoomCode, ShortCode};
 use ringtmp_core::profile::Planning;
 use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::Form;
@@ -58,6 +58,8 @@ pub enum Entry {
     Create(RunWish),
     /// One that is there.
     Join(RoomLink),
+    /// One whose host is asked first: only its short code is known.
+    Ask(ShortCode),
     /// A new one, for a run that this device keeps something of.
     Resume {
         /// Which run.

@@ -7,9 +7,9 @@ use crate::words;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use js_sys::{Array, Reflect, global};
-use ringtmp_core::signal::Role;
+use ringtmp_core::signal::{Refusal, Role};
 use ringtmp_peer::{
-    Command, ExecutorChoice, Keep, Parameter, PeerError, RunFile, Setup, Traced, View,
+    Command, DoorFault, ExecutorChoice, Keep, Parameter, PeerError, RunFile, Setup, Traced, View,
 };
 use ringtmp_transport::browser;
 use std::cell::RefCell;
@@ -126,6 +126,7 @@ async fn run(
         server: start.signalling.address(&start.server),
         entry: match start.entry {
             Entry::Join(link) => ringtmp_peer::Entry::Join(link),
+            Entry::Ask(code) => ringtmp_peer::Entry::Ask(code),
             Entry::Resume { id, peers } => ringtmp_peer::Entry::Resume { id, peers },
             Entry::Create(wish) => ringtmp_peer::Entry::Create(run_file(wish)),
         },
@@ -160,7 +161,7 @@ async fn run(
     };
     match ringtmp_peer::run(setup, commands, publish).await {
         Ok(()) => report(&FromWorker::Ended { failure: None }),
-        Err(error) => report_failure(&error.to_string(), advice(&error)),
+        Err(error) => report_failure(&told(&error), advice(&error)),
     }
 }
 
@@ -169,6 +170,17 @@ fn usual_pledge() -> u64 {
     let navigator = Reflect::get(&global(), &"navigator".into());
     let memory = navigator.and_then(|navigator| Reflect::get(&navigator, &"deviceMemory".into()));
     pledge::usual(memory.ok().and_then(|gib| gib.as_f64()))
+}
+
+/// Why a peer has ended, in the user's language where that is likely to be seen.
+fn told(error: &PeerError) -> String {
+    match error {
+        PeerError::Door(DoorFault::Denied) => words::DENIED.now().to_owned(),
+        PeerError::Door(DoorFault::NoAnswer) => words::NO_ANSWER.now().to_owned(),
+        PeerError::Refused(Refusal::NoSuchCode { code }) => words::no_such_code(&code.to_string()),
+        PeerError::Refused(Refusal::NobodyToAsk) => words::NOBODY_TO_ASK.now().to_owned(),
+        error => error.to_string(),
+    }
 }
 
 /// What the user can do about an error that does not say it itself.

@@ -1,9 +1,10 @@
 //! All rooms of a server, and the limits that keep it standing.
 
+mod asking;
 mod door;
 mod interface;
 
-use crate::ids::{MemberToken, PeerId, RoomCode};
+use crate::ids::{MemberToken, PeerId, RoomCode, ShortCode};
 use crate::room::Room;
 use crate::secret::DoorQuestion;
 use crate::signal::{
@@ -23,6 +24,8 @@ struct Connection {
     opened: Option<RoomCode>,
     /// What it was asked, and has not answered.
     question: Option<DoorQuestion>,
+    /// Of which room's host it asks to be let in, and under which name.
+    asks: Option<(RoomCode, PeerId)>,
     /// Messages it may still send now.
     tokens: f64,
     tokens_at: Time,
@@ -32,6 +35,9 @@ struct Connection {
 #[derive(Debug)]
 struct Entry {
     room: Room,
+    short: ShortCode,
+    /// Who asks to be let in: at most [`ASKERS_MAX`](crate::signal::ASKERS_MAX).
+    askers: BTreeMap<PeerId, ConnectionId>,
     connections: BTreeMap<PeerId, ConnectionId>,
     empty_since: Option<Time>,
 }
@@ -117,6 +123,7 @@ impl Lobby {
             membership: None,
             opened: None,
             question: None,
+            asks: None,
             tokens,
             tokens_at: now,
             closing: false,
@@ -174,11 +181,13 @@ impl Lobby {
                 self.join(entropy, connection, room, asks, admit);
             }
             (None, ClientMessage::Knock) => self.ask_at_door(entropy, connection),
+            (None, ClientMessage::Asking(says)) => self.asker_says(entropy, connection, says),
             (None, ClientMessage::Return(back)) => self.come_back(now, connection, *back),
             (None, _) => {
                 let detail = "it has not joined a room".to_owned();
                 self.refuse(connection, Refusal::Malformed { detail });
             }
+            (Some((code, peer)), ClientMessage::Asking(says)) => self.host_says(code, peer, says),
             (Some((code, peer)), message) => self.member_says(now, connection, code, peer, message),
         }
     }
@@ -216,7 +225,10 @@ impl Lobby {
             self.refuse(connection, refusal);
             return self.close(connection);
         }
-        let bytes: [u8; 10] = std::array::from_fn(|i| entropy[i]);
+        let mut bytes: [u8; 10] = std::array::from_fn(|i| entropy[i]);
+        while self.is_ambiguous(RoomCode::from_random(bytes)) {
+            bytes[9] = bytes[9].wrapping_add(1);
+        }
         let code = RoomCode::from_random(bytes);
         let mut room = Room::new(code, run, self.incarnation, now);
         room.belongs_to(host_token(entropy));
@@ -233,6 +245,8 @@ impl Lobby {
     fn open(&mut self, now: Time, room: Room, code: RoomCode) {
         let entry = Entry {
             room,
+            short: ShortCode::of(code),
+            askers: BTreeMap::new(),
             connections: BTreeMap::new(),
             empty_since: Some(now),
         };
@@ -343,6 +357,7 @@ impl Lobby {
     }
 
     fn disconnected(&mut self, now: Time, connection: ConnectionId) {
+        self.withdraw(connection);
         self.part(now, connection, Room::away);
         self.connections.remove(&connection);
     }

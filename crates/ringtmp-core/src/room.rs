@@ -150,6 +150,7 @@ impl Room {
         match message {
             ClientMessage::Create { .. }
             | ClientMessage::Knock
+            | ClientMessage::Asking(_)
             | ClientMessage::Join { .. }
             | ClientMessage::Return { .. } => {
                 let detail = "it is in a room already".to_owned();

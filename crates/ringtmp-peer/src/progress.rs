@@ -2,7 +2,7 @@
 
 use crate::run_file::Run;
 use crate::view::{
-    Access, Asked, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
+    Access, AskView, Asked, AskingView, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
@@ -30,6 +30,8 @@ impl Progress {
             run: None,
             room: None,
             access: Access::Unknown,
+            askers: Vec::new(),
+            asking: None,
             points: Vec::new(),
             links: Vec::new(),
             fresh: Vec::new(),
@@ -91,6 +93,18 @@ impl Progress {
         self.changed = true;
     }
 
+    /// Who asks this device, as the room's host, to be let in.
+    pub(crate) fn askers(&mut self, askers: Vec<AskView>) {
+        self.view.askers = askers;
+        self.changed = true;
+    }
+
+    /// This device asks a host to be let in, or no longer.
+    pub(crate) fn asking(&mut self, asking: Option<AskingView>) {
+        self.view.asking = asking;
+        self.changed = true;
+    }
+
     /// The server has spoken.
     pub(crate) fn heard(&mut self, message: &ServerMessage) {
         self.changed = true;
@@ -128,6 +142,7 @@ impl Progress {
             }
             ServerMessage::Created { .. }
             | ServerMessage::Question { .. }
+            | ServerMessage::Asked(_)
             | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Signal { .. }

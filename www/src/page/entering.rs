@@ -2,7 +2,7 @@
 
 use super::room::Room;
 use super::session::{Report, Session, describe};
-use super::{App, State, dom, form, kept, projector, secrets};
+use super::{App, State, dom, form, kept, porch, projector, secrets};
 use crate::address::Place;
 use crate::messages::Failure;
 use crate::shown::{self, Ending};
@@ -22,7 +22,7 @@ impl App {
         let place = self.address.borrow().place.clone();
         match place {
             Place::Home => self.open_form(),
-            Place::Create | Place::Resume(_) | Place::Room(_) => self.open_room(),
+            Place::Create | Place::Resume(_) | Place::Room(_) | Place::Ask(_) => self.open_room(),
             Place::Nowhere { reason } => {
                 self.show_room()?;
                 let text = words::room_unreadable(&reason);
@@ -65,6 +65,14 @@ impl App {
                 }
             },
         )?;
+        let app = Rc::clone(self);
+        porch::form(&self.dom, &self.main, move |code| {
+            app.address.borrow_mut().place = Place::Ask(code);
+            clear(&app.main);
+            if let Err(error) = app.open_room() {
+                app.broken(&describe(&error));
+            }
+        })?;
         kept::show(&self.dom, &self.main, Rc::new(go_on))
     }
 
@@ -165,7 +173,10 @@ impl App {
     /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
     pub(super) fn name_room_in_address(&self, link: RoomLink) {
         let mut address = self.address.borrow_mut();
-        if !matches!(address.place, Place::Create | Place::Resume(_)) {
+        if !matches!(
+            address.place,
+            Place::Create | Place::Resume(_) | Place::Ask(_)
+        ) {
             return;
         }
         address.place = Place::Room(link.room);

@@ -20,6 +20,7 @@ mod notices;
 mod numbers;
 mod own_device;
 mod pledge;
+mod porch;
 mod preflight;
 mod probe;
 mod projector;

@@ -7,6 +7,7 @@ use super::dom::{Dom, set_text, show};
 use super::draw::Draw;
 use super::members::Members;
 use super::notices::Notices;
+use super::porch::Porch;
 use super::numbers::{Figures, Numbers};
 use super::pledge::Pledge;
 use super::ring::Ring;
@@ -33,6 +34,7 @@ pub(super) struct Room {
     access: HtmlElement,
     run: HtmlElement,
     notices: Notices,
+    porch: Porch,
     numbers: Numbers,
     controls: Controls,
     care: CareNotes,
@@ -81,6 +83,7 @@ impl Room {
         let access: HtmlElement = dom.typed(&story, "p", "access")?;
         let run = dom.typed(&story, "p", "run")?;
         let notices = Notices::new(dom, &story)?;
+        let porch = Porch::new(dom, &story, Rc::clone(&act))?;
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
         let controls = Controls::new(dom, &story, window, Rc::clone(&act), savers.layers)?;
@@ -101,6 +104,7 @@ impl Room {
             access,
             run,
             notices,
+            porch,
             numbers,
             controls,
             care,
@@ -139,11 +143,13 @@ impl Room {
         let mut notices = shown::notices(view, ending);
         notices.extend_from_slice(own_notices);
         self.notices.update(notices)?;
+        self.porch.update(view.filter(|_| ending.is_none()))?;
         self.controls.update(phase.controls(view));
         self.care.update(&Care::of(phase, view, device))?;
         self.pledge
             .update(view.and_then(|view| changeable(phase, view)))?;
-        self.share.update(url, shown::may_take_part(view))?;
+        self.share
+            .update(url, shown::may_take_part(view), shown::short_code(view))?;
         for part in &self.of_room {
             show(part, view.is_some_and(|view| view.room.is_some()));
         }

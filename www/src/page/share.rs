@@ -3,6 +3,7 @@
 use super::dom::{Dom, clear, listen, set_text, show};
 use crate::qr::QrDrawing;
 use crate::words;
+use ringtmp_core::ids::ShortCode;
 use serde::Deserialize;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,6 +23,8 @@ struct Card {
     hint: Element,
     /// That the link lets one watch, and no more.
     limit: HtmlElement,
+    /// The short code, for those who can neither scan nor copy.
+    short: HtmlElement,
     /// The link as text, for those who cannot scan it.
     address: Element,
     /// Leads to the view for many.
@@ -62,6 +65,7 @@ impl Share {
         let hint = dom.child(&section, "p", "hint")?;
         let limit: HtmlElement = dom.typed(&section, "p", "hint")?;
         set_text(&limit, words::SHARE_WATCH.now());
+        let short: HtmlElement = dom.typed(&section, "p", "hint")?;
         let address = dom.child(&section, "p", "address")?;
         let projector = dom.text(&section, "a", "button", words::PROJECTOR.now())?;
         projector.set_attribute("target", "_blank")?;
@@ -86,6 +90,7 @@ impl Share {
             code,
             hint,
             limit,
+            short,
             address,
             projector,
             origin,
@@ -101,9 +106,13 @@ impl Share {
     }
 
     /// `lets_in` says whether the link lets one take part, or only watch.
-    pub(super) fn update(&self, url: Option<&str>, lets_in: bool) -> Result<(), JsValue> {
+    pub(super) fn update(&self, url: Option<&str>, lets_in: bool, short: Option<ShortCode>) -> Result<(), JsValue> {
         show(&self.0.section, url.is_some());
         show(&self.0.limit, !lets_in);
+        show(&self.0.short, short.is_some());
+        if let Some(short) = short {
+            set_text(&self.0.short, &words::share_short(&short.to_string()));
+        }
         if self.0.url.borrow().as_deref() == url {
             return Ok(());
         }

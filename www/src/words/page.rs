@@ -59,6 +59,42 @@ texts! {
     FORM_EXECUTOR_CPU:
         "its CPU",
         "seiner CPU";
+    CODE_TITLE:
+        "Join with a code",
+        "Mit einem Code mitmachen";
+    CODE_LABEL:
+        "Code of the room",
+        "Code des Raums";
+    CODE_HINT:
+        "Six letters and digits, which the room shows. Whoever opened it is asked whether this device may take part.",
+        "Sechs Buchstaben und Ziffern, die der Raum zeigt. Wer ihn geöffnet hat, wird gefragt, ob dieses Gerät mitmachen darf.";
+    CODE_ASK:
+        "Ask to join",
+        "Um Einlass bitten";
+    CODE_UNREADABLE:
+        "A code has six characters. None of them is I, L, O, U, 0 or 1.",
+        "Ein Code hat sechs Zeichen. Keines davon ist I, L, O, U, 0 oder 1.";
+    ASKING_DIGITS:
+        "The room's host decides. Its screen has to show the same six digits:",
+        "Die Person, die den Raum geöffnet hat, entscheidet. Ihr Bildschirm muss dieselben sechs Ziffern zeigen:";
+    ASKS_HINT:
+        "Allow it only if its screen shows the same six digits: otherwise somebody stands between.",
+        "Erlaube es nur, wenn sein Bildschirm dieselben sechs Ziffern zeigt: Sonst steht jemand dazwischen.";
+    BUTTON_ALLOW:
+        "Allow",
+        "Erlauben";
+    BUTTON_DENY:
+        "Deny",
+        "Ablehnen";
+    DENIED:
+        "The room's host did not let this device in.",
+        "Dieses Gerät wurde nicht in den Raum gelassen.";
+    NO_ANSWER:
+        "Nobody has decided for five minutes whether this device is let in.",
+        "Fünf Minuten lang hat niemand entschieden, ob dieses Gerät in den Raum darf.";
+    NOBODY_TO_ASK:
+        "Whoever opened the room is not there to be asked. Open its whole link, or scan its code.",
+        "Wer den Raum geöffnet hat, ist nicht da und kann nicht gefragt werden. Öffne seinen ganzen Link oder scanne seinen Code.";
     FORM_ACCESS:
         "Who may take part",
         "Wer darf mitmachen";

@@ -74,6 +74,8 @@ pub(crate) fn training() -> View {
         device,
         server: ServerState::Connected,
         access: ringtmp_peer::Access::default(),
+        askers: Vec::new(),
+        asking: None,
         run: Some(RunSummary {
             name: "mlp".to_owned(),
             data: "digits".to_owned(),

@@ -308,6 +308,7 @@ impl Node {
             }
             ServerMessage::PrepareTeam { .. }
             | ServerMessage::Question { .. }
+            | ServerMessage::Asked(_)
             | ServerMessage::Created { .. }
             | ServerMessage::Host { .. }
             | ServerMessage::Kicked { .. }

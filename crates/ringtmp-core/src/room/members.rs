@@ -197,7 +197,7 @@ impl Room {
 }
 
 impl Device {
-    pub(super) fn clipped(mut self) -> Self {
+    pub(crate) fn clipped(mut self) -> Self {
         for text in [&mut self.name, &mut self.adapter] {
             *text = Self::clipped_text(text);
         }

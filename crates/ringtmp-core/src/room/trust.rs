@@ -20,6 +20,12 @@ impl Room {
         }
     }
 
+    /// The host, where it is here and knows the secret.
+    pub fn trusted_host(&self) -> Option<PeerId> {
+        let host = self.host.here(&self.members);
+        host.filter(|host| self.trusts(*host))
+    }
+
     pub(super) fn trusts(&self, peer: PeerId) -> bool {
         let mut members = self.members.iter();
         members.any(|member| member.peer == peer && member.trusted)
@@ -34,6 +40,7 @@ impl Room {
         let governs = match message {
             ClientMessage::Create { .. }
             | ClientMessage::Knock
+            | ClientMessage::Asking(_)
             | ClientMessage::Join { .. }
             | ClientMessage::Return(_)
             | ClientMessage::Leave

@@ -4,6 +4,7 @@ use super::entry::next_message;
 use crate::error::PeerError;
 use crate::platform::random_bytes;
 use crate::view::Access;
+use ringtmp_core::secret::pairing::PairingError;
 use ringtmp_core::secret::{DoorProof, RoomLink, RoomSecret};
 use ringtmp_core::signal::{ClientMessage, Role, RunDescriptor, ServerMessage};
 use ringtmp_transport::Signalling;
@@ -26,6 +27,18 @@ pub enum DoorFault {
         "this room has a secret, which its link does not have: open the whole link, or scan its code, from a device that is in the room"
     )]
     NoSecret,
+    /// The host's user has said no, or there is nobody who could say yes.
+    #[error("the room's host did not let this device in")]
+    Denied,
+    /// The host's user has not decided.
+    #[error("nobody has decided for five minutes whether this device is let in: ask again")]
+    NoAnswer,
+    /// What the host sent leads to another room.
+    #[error("the host's link leads to another room than the code: the server lies, or the host does")]
+    OtherRoom,
+    /// Somebody may stand between this device and the host.
+    #[error(transparent)]
+    Pairing(#[from] PairingError),
     /// The system gives no random numbers, of which secrets are made.
     #[error("this system gives no random numbers, so no room can have a secret here")]
     NoRandomness,
@@ -33,8 +46,12 @@ pub enum DoorFault {
 
 /// Draws the secret of a new room.
 pub(super) fn draw_secret() -> Result<RoomSecret, DoorFault> {
-    let bytes = random_bytes().ok_or(DoorFault::NoRandomness)?;
-    Ok(RoomSecret::from_random(bytes))
+    Ok(RoomSecret::from_random(draw()?))
+}
+
+/// Draws bytes that nobody can foresee.
+pub(super) fn draw<const N: usize>() -> Result<[u8; N], DoorFault> {
+    random_bytes().ok_or(DoorFault::NoRandomness)
 }
 
 /// What this device can show at a room's door; nothing without the secret.

@@ -3,6 +3,7 @@
 use super::Shell;
 use super::disk::{Disk, Keep};
 use super::door;
+use super::porch;
 use super::fresh::Fresh;
 use super::record::{Record, Traced};
 use super::returning::Door;
@@ -16,7 +17,7 @@ use crate::view::{Command, NoticeLevel, ServerState, View};
 use crate::workshop::{Circumstances, OwnSamples, Workshop};
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
-use ringtmp_core::ids::{MemberToken, PeerId, RoomCode};
+use ringtmp_core::ids::{MemberToken, PeerId, RoomCode, ShortCode};
 use ringtmp_core::secret::{LinkKey, RoomLink};
 use ringtmp_core::signal::{
     ClientMessage, Device, DeviceKind, ExecutorKind, Form, PROTOCOL_VERSION, Point, Role,
@@ -129,6 +130,8 @@ pub enum Entry {
     Create(RunFile),
     /// One that is there.
     Join(RoomLink),
+    /// One whose host is asked first: only its short code is known.
+    Ask(ShortCode),
     /// A new one, for a run that this device keeps something of ([`Own::keep`]).
     Resume {
         /// Which run.
@@ -172,16 +175,32 @@ pub async fn run(
 ///
 /// As [`run`].
 pub async fn run_over(
-    signalling: Signalling,
+    mut signalling: Signalling,
     mut setup: Setup,
-    commands: mpsc::Receiver<Command>,
+    mut commands: mpsc::Receiver<Command>,
     mut publish: impl FnMut(View),
 ) -> Result<(), PeerError> {
     let mut progress = Progress::new(setup.role, device(&setup.name, None, &setup.own));
     progress.tell_points(setup.own.points.take());
     progress.server(ServerState::Connected);
     publish(progress.take());
-    let result = enter(signalling, setup, &mut progress).await;
+    let asked = match setup.entry {
+        Entry::Ask(code) => {
+            let device = device(&setup.name, None, &setup.own);
+            let (commands, progress) = (&mut commands, &mut progress);
+            porch::ask(&mut signalling, code, device, commands, progress, &mut publish).await
+        }
+        Entry::Create(_) | Entry::Join(_) | Entry::Resume { .. } => Ok(None),
+    };
+    let result = match (asked, &setup.entry) {
+        (Err(error), _) => Err(error),
+        // Its user has given up.
+        (Ok(None), Entry::Ask(_)) => return Ok(()),
+        (Ok(link), _) => {
+            setup.entry = link.map_or(setup.entry, Entry::Join);
+            enter(signalling, setup, &mut progress).await
+        }
+    };
     let result = match result {
         Ok(Entered::Ring(mut shell)) => shell.run(commands, &mut progress, &mut publish).await,
         Ok(Entered::Team(mut member)) => member.run(commands, &mut progress, &mut publish).await,
@@ -328,6 +347,7 @@ fn member_of_team(
         return Err(PeerError::OwnSamples);
     }
     let brought = Brought {
+        link: *link,
         executor,
         place: own.place(&setup.server),
         initial: own.weights,
@@ -350,6 +370,8 @@ async fn room(
 ) -> Result<RoomLink, PeerError> {
     match entry {
         Entry::Join(link) => Ok(link),
+        // Its host was asked before.
+        Entry::Ask(_) => Err(PeerError::Unexpected("nothing")),
         Entry::Create(file) => {
             let run = file.check()?;
             create(signalling, &run, None, own).await
@@ -425,6 +447,7 @@ pub(super) fn unexpected(message: &ServerMessage) -> PeerError {
     let name = match message {
         ServerMessage::Created { .. } => "created",
         ServerMessage::Question { .. } => "question",
+        ServerMessage::Asked(_) => "asked",
         ServerMessage::Welcome { .. } => "welcome",
         ServerMessage::Room { .. } => "room",
         ServerMessage::Signal { .. } => "signal",

@@ -8,6 +8,7 @@ mod entry;
 mod fresh;
 mod links;
 mod parting;
+mod porch;
 mod record;
 mod returning;
 mod work;
@@ -33,6 +34,7 @@ use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 pub(crate) use links::{LinkEvent, Links};
 pub(crate) use parting::ask;
+pub(crate) use porch::Porch;
 use parting::{is_released, sent_away};
 use record::Record;
 use returning::{Door, WayBack};
@@ -79,6 +81,7 @@ struct Shell {
     signalling: Option<Signalling>,
     way_back: WayBack,
     door: Door,
+    porch: Porch,
     connector: Connector,
     links: Links,
     payloads: Payloads,
@@ -119,6 +122,7 @@ impl Shell {
             clock,
             signalling: Some(signalling),
             way_back: WayBack::new(clock.now()),
+            porch: Porch::new(door.link),
             door,
             connector,
             links: Links::default(),
@@ -179,6 +183,12 @@ impl Shell {
                 Happening::Disk(errands) => self.disk_did(*errands, progress),
                 Happening::Command(Some(Command::TrainOn { strokes, label })) => {
                     self.train_on(&strokes, label, progress);
+                    None
+                }
+                Happening::Command(Some(Command::Admit { asker, allow })) => {
+                    if let Some(says) = self.porch.decided(asker, allow, progress) {
+                        self.tell_room(&says, progress);
+                    }
                     None
                 }
                 Happening::Command(Some(Command::Ask { strokes })) => {
@@ -370,6 +380,11 @@ impl Shell {
                     return None;
                 }
                 progress.heard(&message);
+                if let ServerMessage::Asked(asked) = &message
+                    && let Some(says) = self.porch.heard(asked, progress)
+                {
+                    self.tell_room(&says, progress);
+                }
                 Some(Input::Room(message))
             }
             Err(error) => {

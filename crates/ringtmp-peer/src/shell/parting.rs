@@ -32,6 +32,7 @@ impl Shell {
             | Command::HandOn
             | Command::TrainOn { .. }
             | Command::Ask { .. }
+            | Command::Admit { .. }
             | Command::Leave => {}
         }
     }
@@ -120,6 +121,9 @@ pub(crate) fn ask(command: &Command) -> Option<ClientMessage> {
             peer: *peer,
             name: name.clone(),
         }),
-        Command::TrainOn { .. } | Command::Ask { .. } | Command::LoseGpu => None,
+        Command::TrainOn { .. }
+        | Command::Ask { .. }
+        | Command::Admit { .. }
+        | Command::LoseGpu => None,
     }
 }

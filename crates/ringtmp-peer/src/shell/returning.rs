@@ -209,6 +209,9 @@ impl Shell {
                 });
             }
             Refusal::NoSuchRoom { .. }
+            | Refusal::NoSuchCode { .. }
+            | Refusal::NobodyToAsk
+            | Refusal::TooManyAsk
             | Refusal::RoomFull { .. }
             | Refusal::NoServerWanted { .. }
             | Refusal::ServerFull { .. }

@@ -123,6 +123,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Question { .. }
+            | ServerMessage::Asked(_)
             | ServerMessage::Signal { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Clock { .. }
