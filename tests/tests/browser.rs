@@ -1,6 +1,8 @@
 //! Rings of real browser tabs. Each test opens the built page in browsers of its own, as people would, and watches what
 //! the page shows. Run by `cargo xtask test browser`, which builds the page first.
 
+#[path = "browser/asking.rs"]
+mod asking;
 #[path = "browser/axe.rs"]
 mod axe;
 #[path = "browser/care.rs"]

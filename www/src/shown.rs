@@ -1,7 +1,7 @@
 //! What is to be shown, in words, made from a [`View`]. No browser here: the page only carries it out.
 
-mod care;
 mod access;
+mod care;
 mod controls;
 mod held;
 mod links;

@@ -49,7 +49,10 @@ impl FromStr for RoomUrl {
             let name = part.split_once('=').map(|(name, _)| name);
             name == Some(RoomLink::SECRET_PART)
         };
-        let rest: Vec<&str> = fragment.split('&').filter(|part| !is_secret(part)).collect();
+        let rest: Vec<&str> = fragment
+            .split('&')
+            .filter(|part| !is_secret(part))
+            .collect();
         Ok(Self {
             server: format!("{scheme}://{authority}#{}", rest.join("&")).parse()?,
             link: RoomLink {

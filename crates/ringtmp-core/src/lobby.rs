@@ -1,6 +1,7 @@
 //! All rooms of a server, and the limits that keep it standing.
 
 mod asking;
+mod checks;
 mod door;
 mod interface;
 
@@ -8,10 +9,10 @@ use crate::ids::{MemberToken, PeerId, RoomCode, ShortCode};
 use crate::room::Room;
 use crate::secret::DoorQuestion;
 use crate::signal::{
-    ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, Returning, Role, RunDescriptor,
-    SIGNAL_BYTES_MAX, ServerMessage,
+    ClientMessage, Refusal, Returning, Role, RunDescriptor, SIGNAL_BYTES_MAX, ServerMessage,
 };
 use crate::time::Time;
+use checks::{check_protocol, check_run};
 use door::Shown;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -467,37 +468,4 @@ fn host_token(entropy: [u8; 16]) -> MemberToken {
 fn halves(entropy: [u8; 16]) -> [u64; 2] {
     let bits = u128::from_le_bytes(entropy);
     [bits as u64, (bits >> 64) as u64]
-}
-
-fn check_protocol(theirs: u16) -> Result<(), Refusal> {
-    if theirs == PROTOCOL_VERSION {
-        Ok(())
-    } else {
-        Err(Refusal::Version {
-            ours: PROTOCOL_VERSION,
-            theirs,
-        })
-    }
-}
-
-fn check_run(run: &RunDescriptor, limits: &Limits) -> Result<(), Refusal> {
-    let outline = &run.outline;
-    let complaint = if run.toml.len() > RUN_FILE_BYTES_MAX {
-        format!(
-            "its file of {} bytes is over the limit of {RUN_FILE_BYTES_MAX}",
-            run.toml.len()
-        )
-    } else if outline.start_at_peers > limits.members_max {
-        format!(
-            "it waits for {} devices; a room takes {}",
-            outline.start_at_peers, limits.members_max
-        )
-    } else if let Some(Err(error)) = run.verifier.map(|verifier| verifier.check()) {
-        error.to_string()
-    } else if let Some(complaint) = outline.complaint() {
-        complaint
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::BadRun { detail: complaint })
 }

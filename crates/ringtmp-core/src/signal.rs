@@ -14,8 +14,8 @@ pub use connecting::Signal;
 pub use device::{Device, DeviceKind, ExecutorKind, Form, Role};
 pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken};
 pub use refusal::Refusal;
-pub use run::{RunDescriptor, RunOutline};
 pub use returning::{Phase, Returning, Standing};
+pub use run::{RunDescriptor, RunOutline};
 pub use view::{MemberStatus, MemberView, ProfileView, RoomPlan, RoomState, RoomView, RunResult};
 
 use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};

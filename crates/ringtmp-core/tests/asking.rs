@@ -103,7 +103,12 @@ fn hosted(secret: Option<RoomSecret>) -> (Server, RoomCode) {
     let mut says = join(room, Role::Participant);
     if let (Some(secret), ClientMessage::Join { proof, .. }) = (secret, &mut says) {
         let asked = server.say(HOST, &ClientMessage::Knock);
-        let [LobbyOutput::Send { message: ServerMessage::Question { question }, .. }] = asked[..]
+        let [
+            LobbyOutput::Send {
+                message: ServerMessage::Question { question },
+                ..
+            },
+        ] = asked[..]
         else {
             panic!("{asked:?}");
         };
@@ -141,7 +146,10 @@ fn only(output: &[LobbyOutput]) -> (u64, &Asked) {
 fn asks(output: &[LobbyOutput]) -> PeerId {
     match only(output) {
         (HOST, Asked::Asks { asker, device, .. }) => {
-            assert_eq!(device.name, "a  phone", "control characters are not passed on");
+            assert_eq!(
+                device.name, "a  phone",
+                "control characters are not passed on"
+            );
             *asker
         }
         other => panic!("the host is asked, not {other:?}"),
@@ -194,7 +202,9 @@ fn the_server_passes_on_what_host_and_asker_say_and_the_asker_then_joins() {
 #[test]
 fn nobody_but_the_host_is_asked_or_answers() {
     let (mut server, room) = hosted(Some(secret()));
-    let (watcher, _) = server.enter(3, room, Role::Spectator).expect("it may watch");
+    let (watcher, _) = server
+        .enter(3, room, Role::Spectator)
+        .expect("it may watch");
     let id = asks(&ask(&mut server, GUEST, ShortCode::of(room), &asker(1)));
     for says in [
         Asking::Meet {

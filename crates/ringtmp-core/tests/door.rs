@@ -91,7 +91,9 @@ fn who_shows_the_secret_takes_part_and_who_does_not_may_watch() {
     assert_eq!(Server::refusal(&bare), Some(&missing));
     assert!(is_closed(&bare, GUEST));
 
-    let (_, view) = server.enter(3, room, Role::Spectator).expect("it may watch");
+    let (_, view) = server
+        .enter(3, room, Role::Spectator)
+        .expect("it may watch");
     assert_eq!(view.members.len(), 2);
 }
 
@@ -173,7 +175,9 @@ fn who_watches_without_the_secret_neither_governs_nor_reaches_a_member() {
     let (mut server, room) = locked();
     let member = enter(&mut server, HOST, room, Role::Participant, &secret(1));
     let member = id(&member).expect("let in");
-    let (watcher, _) = server.enter(GUEST, room, Role::Spectator).expect("it may watch");
+    let (watcher, _) = server
+        .enter(GUEST, room, Role::Spectator)
+        .expect("it may watch");
     // The host goes, so that everybody else may govern.
     server.say(HOST, &ClientMessage::Leave);
     server.connect(3);

@@ -115,7 +115,10 @@ fn a_server_that_leaves_the_proof_out_or_makes_one_up_is_found_out() {
     let (mut a, mut b, offer) = begun();
     let bare = Signal::offer(EPOCH, sdp("a"));
     assert_eq!(b.open(bare), Err(ProofError::Missing));
-    assert_eq!(a.open(Signal::answer(EPOCH, sdp("b"))), Err(ProofError::Missing));
+    assert_eq!(
+        a.open(Signal::answer(EPOCH, sdp("b"))),
+        Err(ProofError::Missing)
+    );
     let Proof { nonce, .. } = proof_of(&offer);
     let forged = Signal::Offer {
         epoch: EPOCH,
@@ -211,7 +214,10 @@ fn what_a_peer_has_said_is_of_no_use_when_it_is_sent_back_to_it() {
     };
     assert_eq!(b.open(as_offer), Err(ProofError::Wrong));
     let mac = proof.mac;
-    assert_eq!(b.open(Signal::Confirm { epoch, mac }), Err(ProofError::Wrong));
+    assert_eq!(
+        b.open(Signal::Confirm { epoch, mac }),
+        Err(ProofError::Wrong)
+    );
     // A member that offers on both sides, as a server might have it.
     let mut mirrored = Handshake::new(key(), [A, B], false, EPOCH, [0xf; 16]);
     let (_, _, offer) = begun();

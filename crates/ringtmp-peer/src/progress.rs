@@ -2,7 +2,8 @@
 
 use crate::run_file::Run;
 use crate::view::{
-    Access, AskView, Asked, AskingView, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
+    Access, AskView, Asked, AskingView, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice,
+    NoticeLevel, ServerState, View,
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;

@@ -222,9 +222,13 @@ impl Entry {
             Ok(Opened::Pass(signal)) => signal,
             Ok(Opened::Answered { answer, confirm }) => {
                 let signal = confirm;
-                let said = self.events.try_send(ConnectorEvent::Signal { to: from, signal });
+                let said = self
+                    .events
+                    .try_send(ConnectorEvent::Signal { to: from, signal });
                 if said.is_err_and(|error| error.is_full()) {
-                    return self.endpoint.end(LinkError::device("too much waits to be said"));
+                    return self
+                        .endpoint
+                        .end(LinkError::device("too much waits to be said"));
                 }
                 answer
             }
@@ -256,10 +260,7 @@ impl Book {
             older.endpoint.end(LinkError::CLOSED_BY_US);
         }
         let parked = self.parked.remove(&peer).unwrap_or_default();
-        if parked
-            .first()
-            .is_some_and(|offer| offer.epoch() >= epoch)
-        {
+        if parked.first().is_some_and(|offer| offer.epoch() >= epoch) {
             parked
                 .into_iter()
                 .for_each(|signal| self.deliver(peer, signal));
@@ -301,9 +302,7 @@ impl Book {
             }
             Signal::Candidate { epoch, .. } => {
                 if let Some(parked) = self.parked.get_mut(&from)
-                    && parked
-                        .first()
-                        .is_some_and(|offer| offer.epoch() == epoch)
+                    && parked.first().is_some_and(|offer| offer.epoch() == epoch)
                     && parked.len() < SIGNALS_MAX
                 {
                     parked.push(signal);

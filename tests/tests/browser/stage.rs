@@ -2,8 +2,8 @@
 
 use super::{JOIN_MAX, RUN_MAX, ring, view};
 use anyhow::{Context, Result, ensure};
-use ringtmp_core::secret::RoomLink;
 use ringtmp_core::profile::Planning;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::RoomState;
 use ringtmp_peer::{DataTable, RunFile, View};
 use ringtmp_tests::{Browser, BrowserKind, Look, NativePeer, Tab, Theatre};

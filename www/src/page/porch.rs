@@ -140,7 +140,9 @@ impl Porch {
                 button.set_attribute("disabled", "")?;
             }
             let (act, asker) = (Rc::clone(&self.act), asker.asker);
-            listen(&button, "click", move |_| act(Command::Admit { asker, allow }))?;
+            listen(&button, "click", move |_| {
+                act(Command::Admit { asker, allow })
+            })?;
         }
         Ok(())
     }

@@ -106,7 +106,12 @@ impl Share {
     }
 
     /// `lets_in` says whether the link lets one take part, or only watch.
-    pub(super) fn update(&self, url: Option<&str>, lets_in: bool, short: Option<ShortCode>) -> Result<(), JsValue> {
+    pub(super) fn update(
+        &self,
+        url: Option<&str>,
+        lets_in: bool,
+        short: Option<ShortCode>,
+    ) -> Result<(), JsValue> {
         show(&self.0.section, url.is_some());
         show(&self.0.limit, !lets_in);
         show(&self.0.short, short.is_some());
@@ -150,8 +155,7 @@ impl Card {
             None => url.to_owned(),
         };
         set_text(&self.address, &words::join_at(&link));
-        self.projector
-            .set_attribute("href", &for_projector(path))?;
+        self.projector.set_attribute("href", &for_projector(path))?;
         if self.link.value() != link {
             self.link.set_value(&link);
             set_text(&self.button, words::SHARE_COPY.now());

@@ -21,41 +21,6 @@ pub fn insecure() -> String {
     format!("{}. {}", INSECURE.now(), INSECURE_ADVICE.now())
 }
 
-pub fn asking(code: &str) -> String {
-    say!(
-        "Asking the host of room {code} to be let in.",
-        "Bitte um Einlass in den Raum {code}."
-    )
-}
-
-pub fn asks(name: &str, kind: &str) -> String {
-    say!(
-        "{name} ({kind}) asks to take part.",
-        "{name} ({kind}) möchte mitmachen."
-    )
-}
-
-pub fn no_such_code(code: &str) -> String {
-    say!(
-        "There is no room {code}: it has ended, or the code was misheard.",
-        "Es gibt keinen Raum {code}: Er ist zu Ende, oder der Code wurde falsch verstanden."
-    )
-}
-
-pub fn share_short(code: &str) -> String {
-    say!(
-        "Or type {code} on the first page. You are asked then.",
-        "Oder tippe {code} auf der ersten Seite ein. Dann wirst du gefragt."
-    )
-}
-
-pub fn secret_unreadable(reason: &str) -> String {
-    say!(
-        "The link's secret cannot be read: {reason}.",
-        "Das Geheimnis des Links ist nicht lesbar: {reason}."
-    )
-}
-
 /// For those who cannot scan the code.
 pub fn join_at(link: &str) -> String {
     say!("Join: {link}", "Mitmachen: {link}")

@@ -234,7 +234,10 @@ mod tests {
         );
         let native = invitation.native("CODE");
         assert!(
-            native.ends_with(&format!("/r/CODE#sha256={}&secret=SECRET\"", "ab".repeat(32))),
+            native.ends_with(&format!(
+                "/r/CODE#sha256={}&secret=SECRET\"",
+                "ab".repeat(32)
+            )),
             "{native}"
         );
         invitation.draws_qr = true;

@@ -1,7 +1,8 @@
 //! Passes on what a device that has only a room's short code, and the room's host, have to say to each other.
 
+use super::checks::check_protocol;
 use super::interface::{ConnectionId, LobbyOutput};
-use super::{Connection, Entry, Lobby, check_protocol, halves};
+use super::{Connection, Entry, Lobby, halves};
 use crate::ids::{PeerId, RoomCode, ShortCode};
 use crate::secret::pairing::Commitment;
 use crate::signal::{ASKERS_MAX, Asked, Asking, Device, Refusal, ServerMessage};
@@ -15,12 +16,7 @@ impl Lobby {
     }
 
     /// Somebody who is no member asks, or goes on asking.
-    pub(super) fn asker_says(
-        &mut self,
-        entropy: [u8; 16],
-        connection: ConnectionId,
-        says: Asking,
-    ) {
+    pub(super) fn asker_says(&mut self, entropy: [u8; 16], connection: ConnectionId, says: Asking) {
         let done = match says {
             Asking::Ask {
                 protocol,

@@ -55,7 +55,9 @@ pub enum ProofError {
     )]
     Wrong,
     /// A message that cannot come now.
-    #[error("it answers or confirms what was not said, or offers twice: it is broken, or the server has made that up")]
+    #[error(
+        "it answers or confirms what was not said, or offers twice: it is broken, or the server has made that up"
+    )]
     Early,
 }
 
@@ -251,12 +253,7 @@ impl Handshake {
     }
 
     /// What is proved. All its parts have one length for each message, so no two give the same bytes.
-    fn mac(
-        &self,
-        says: Says,
-        offer: Option<Described>,
-        answer: Option<Described>,
-    ) -> Hmac<Sha256> {
+    fn mac(&self, says: Says, offer: Option<Described>, answer: Option<Described>) -> Hmac<Sha256> {
         let mut mac = self.key.mac();
         mac.update(&[says as u8]);
         mac.update(&PROTOCOL_VERSION.to_be_bytes());

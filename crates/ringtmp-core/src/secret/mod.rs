@@ -38,7 +38,9 @@ pub struct RoomSecret([u8; RoomSecret::BYTES]);
 
 /// Why a text is no secret. It does not repeat the text, which may be nearly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a room's secret is 26 letters and digits: copy the whole link, from the device that opened the room")]
+#[error(
+    "a room's secret is 26 letters and digits: copy the whole link, from the device that opened the room"
+)]
 pub struct NoSecret;
 
 impl RoomSecret {
@@ -199,7 +201,13 @@ mod tests {
             assert_eq!(text.to_uppercase().parse(), Ok(secret));
             assert!(!format!("{secret:?}").contains(&text[..4]));
         }
-        for text in ["", "0", "8zzzzzzzzzzzzzzzzzzzzzzzzz", "7zzzzzzzzzzzzzzzzzzzzzzzzu", "ä"] {
+        for text in [
+            "",
+            "0",
+            "8zzzzzzzzzzzzzzzzzzzzzzzzz",
+            "7zzzzzzzzzzzzzzzzzzzzzzzzu",
+            "ä",
+        ] {
             assert_eq!(text.parse::<RoomSecret>(), Err(NoSecret), "{text}");
         }
     }
@@ -216,7 +224,10 @@ mod tests {
         let more = format!("{room}#sha256=ab&secret={}&x", secret.expect("drawn"));
         assert_eq!(more.parse(), Ok(RoomLink { room, secret }));
         let broken = format!("{room}#secret=short");
-        assert_eq!(broken.parse::<RoomLink>(), Err(RoomLinkError::Secret(NoSecret)));
+        assert_eq!(
+            broken.parse::<RoomLink>(),
+            Err(RoomLinkError::Secret(NoSecret))
+        );
     }
 
     #[test]

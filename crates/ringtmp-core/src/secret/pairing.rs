@@ -114,7 +114,9 @@ impl Shared {
         let digest: [u8; 32] = digest.finalize().into();
         // Of 64 bits, so that no digits come more often than others by more than one in 10^13.
         let (bits, _) = digest.split_at(8);
-        let bits = bits.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+        let bits = bits
+            .iter()
+            .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
         Digits((bits % 1_000_000) as u32)
     }
 
@@ -192,7 +194,9 @@ impl Asker {
         let (code, secret) = open
             .split_at_checked(RoomCode::LENGTH)
             .ok_or(PairingError::Sealed)?;
-        let room = std::str::from_utf8(code).ok().and_then(|code| code.parse().ok());
+        let room = std::str::from_utf8(code)
+            .ok()
+            .and_then(|code| code.parse().ok());
         let secret = secret.try_into().map(RoomSecret::from_random);
         Ok(RoomLink {
             room: room.ok_or(PairingError::Sealed)?,

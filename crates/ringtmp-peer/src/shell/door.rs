@@ -34,7 +34,9 @@ pub enum DoorFault {
     #[error("nobody has decided for five minutes whether this device is let in: ask again")]
     NoAnswer,
     /// What the host sent leads to another room.
-    #[error("the host's link leads to another room than the code: the server lies, or the host does")]
+    #[error(
+        "the host's link leads to another room than the code: the server lies, or the host does"
+    )]
     OtherRoom,
     /// Somebody may stand between this device and the host.
     #[error(transparent)]

@@ -3,8 +3,8 @@
 use super::Shell;
 use super::disk::{Disk, Keep};
 use super::door;
-use super::porch;
 use super::fresh::Fresh;
+use super::porch;
 use super::record::{Record, Traced};
 use super::returning::Door;
 use crate::datasets::DataPlace;
@@ -188,7 +188,15 @@ pub async fn run_over(
         Entry::Ask(code) => {
             let device = device(&setup.name, None, &setup.own);
             let (commands, progress) = (&mut commands, &mut progress);
-            porch::ask(&mut signalling, code, device, commands, progress, &mut publish).await
+            porch::ask(
+                &mut signalling,
+                code,
+                device,
+                commands,
+                progress,
+                &mut publish,
+            )
+            .await
         }
         Entry::Create(_) | Entry::Join(_) | Entry::Resume { .. } => Ok(None),
     };
@@ -363,11 +371,7 @@ fn member_of_team(
 }
 
 /// The room to enter, which is opened first where it is a new one.
-async fn room(
-    signalling: &mut Signalling,
-    entry: Entry,
-    own: &Own,
-) -> Result<RoomLink, PeerError> {
+async fn room(signalling: &mut Signalling, entry: Entry, own: &Own) -> Result<RoomLink, PeerError> {
     match entry {
         Entry::Join(link) => Ok(link),
         // Its host was asked before.

@@ -34,8 +34,8 @@ use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 pub(crate) use links::{LinkEvent, Links};
 pub(crate) use parting::ask;
-pub(crate) use porch::Porch;
 use parting::{is_released, sent_away};
+pub(crate) use porch::Porch;
 use record::Record;
 use returning::{Door, WayBack};
 use ringtmp_compute::Executor;
@@ -44,9 +44,7 @@ use ringtmp_core::node::{Event, Input, Node, Output, Polled};
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Frame, WireError};
-use ringtmp_transport::{
-    ConnectRole, Connector, ConnectorEvent, LinkError, Signalling, SignallingError,
-};
+use ringtmp_transport::{Connector, ConnectorEvent, Signalling, SignallingError};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
@@ -185,18 +183,12 @@ impl Shell {
                     self.train_on(&strokes, label, progress);
                     None
                 }
-                Happening::Command(Some(Command::Admit { asker, allow })) => {
-                    if let Some(says) = self.porch.decided(asker, allow, progress) {
-                        self.tell_room(&says, progress);
-                    }
-                    None
-                }
                 Happening::Command(Some(Command::Ask { strokes })) => {
                     self.ask_about(&strokes, progress);
                     None
                 }
                 Happening::Command(Some(command)) if command != Command::Leave => {
-                    self.obey(&command);
+                    self.obey(&command, progress);
                     ask(&command).map(Input::Ask)
                 }
                 Happening::Command(_) => {
@@ -322,16 +314,6 @@ impl Shell {
         }
     }
 
-    fn connect(&mut self, peer: PeerId, offer: bool, epoch: Epoch) {
-        let role = if offer {
-            ConnectRole::Offer
-        } else {
-            ConnectRole::Answer
-        };
-        self.links.remove(peer);
-        self.connector.connect(peer, role, epoch);
-    }
-
     fn note(&mut self, event: &Event) {
         match event {
             Event::Training => self.links.count_from_now(),
@@ -390,27 +372,6 @@ impl Shell {
             Err(error) => {
                 self.server_lost(&error.to_string(), progress);
                 Some(Input::ServerLost)
-            }
-        }
-    }
-
-    fn connector_said(&mut self, event: ConnectorEvent, progress: &mut Progress) -> Option<Input> {
-        match event {
-            ConnectorEvent::Signal { to, signal } => {
-                self.tell_room(&ClientMessage::Signal { to, signal }, progress);
-                None
-            }
-            ConnectorEvent::Connected { peer, link } => {
-                self.links.add(peer, link);
-                Some(Input::LinkUp { peer })
-            }
-            ConnectorEvent::Failed { peer, error } => {
-                self.links.remove(peer);
-                let reason = error.to_string();
-                Some(match error {
-                    LinkError::Unproved(_) => Input::LinkUnproved { peer, reason },
-                    _ => Input::LinkLost { peer, reason },
-                })
             }
         }
     }

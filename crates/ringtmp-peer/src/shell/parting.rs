@@ -11,8 +11,13 @@ use ringtmp_transport::SignallingError;
 
 impl Shell {
     /// What a command changes here, whatever the room makes of it.
-    pub(super) fn obey(&mut self, command: &Command) {
+    pub(super) fn obey(&mut self, command: &Command, progress: &mut Progress) {
         match command {
+            Command::Admit { asker, allow } => {
+                if let Some(says) = self.porch.decided(*asker, *allow, progress) {
+                    self.tell_room(&says, progress);
+                }
+            }
             // A server that forgot this peer has to be told again.
             Command::Pledge { memory_bytes } => self.door.device.memory_bytes = *memory_bytes,
             Command::LoseGpu => {
@@ -32,7 +37,6 @@ impl Shell {
             | Command::HandOn
             | Command::TrainOn { .. }
             | Command::Ask { .. }
-            | Command::Admit { .. }
             | Command::Leave => {}
         }
     }

@@ -61,7 +61,10 @@ pub(super) async fn ask(
             }
         };
         match message {
-            ServerMessage::Asked(Asked::Open { room }) => break RoomLink::without_secret(room),
+            ServerMessage::Asked(Asked::Open { room }) if ShortCode::of(room) == code => {
+                break RoomLink::without_secret(room);
+            }
+            ServerMessage::Asked(Asked::Open { .. }) => return Err(DoorFault::OtherRoom.into()),
             ServerMessage::Asked(Asked::Meets { key }) => {
                 let (opening, digits) = asker.meet(key).map_err(DoorFault::from)?;
                 signalling.send(&ClientMessage::Asking(Asking::Reveal { opening }))?;
@@ -113,7 +116,11 @@ impl Porch {
     }
 
     /// Takes what an asker says; gives what is to be answered.
-    pub(crate) fn heard(&mut self, asked: &Asked, progress: &mut Progress) -> Option<ClientMessage> {
+    pub(crate) fn heard(
+        &mut self,
+        asked: &Asked,
+        progress: &mut Progress,
+    ) -> Option<ClientMessage> {
         let says = match asked {
             Asked::Asks {
                 asker,
@@ -194,4 +201,122 @@ impl Porch {
 
 fn denied(asker: PeerId) -> Asking {
     Asking::Decide { asker, link: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringtmp_core::ids::RoomCode;
+    use ringtmp_core::secret::RoomSecret;
+    use ringtmp_core::signal::{DeviceKind, ExecutorKind, Role};
+
+    const ASKER: PeerId = PeerId(7);
+
+    fn device() -> Device {
+        Device {
+            kind: DeviceKind::Tab,
+            name: "phone".to_owned(),
+            executor: ExecutorKind::Cpu,
+            adapter: String::new(),
+            memory_bytes: None,
+            form: None,
+        }
+    }
+
+    fn porch() -> (Porch, Progress, RoomLink) {
+        let link = RoomLink {
+            room: RoomCode::from_random([1; 10]),
+            secret: Some(RoomSecret::from_random([2; 16])),
+        };
+        let porch = Porch {
+            decides: true,
+            ..Porch::new(link)
+        };
+        (porch, Progress::new(Role::Participant, device()), link)
+    }
+
+    fn asks(asker: PeerId, of: &Asker) -> Asked {
+        Asked::Asks {
+            asker,
+            device: device(),
+            commitment: of.commitment(),
+        }
+    }
+
+    /// The host's end until the digits are known, and those of the asker.
+    fn compared(porch: &mut Porch, progress: &mut Progress, asker: &mut Asker) -> String {
+        let said = porch.heard(&asks(ASKER, asker), progress);
+        let Some(ClientMessage::Asking(Asking::Meet { key, .. })) = said else {
+            panic!("it is met: {said:?}");
+        };
+        let (opening, digits) = asker.meet(key).expect("a key");
+        let reveals = Asked::Reveals {
+            asker: ASKER,
+            opening,
+        };
+        assert_eq!(porch.heard(&reveals, progress), None);
+        digits.to_string()
+    }
+
+    #[test]
+    fn who_is_allowed_gets_the_link_and_who_is_denied_gets_nothing() {
+        let (mut porch, mut progress, link) = porch();
+        let mut asker = Asker::new([3; 32], [4; 32]);
+        let digits = compared(&mut porch, &mut progress, &mut asker);
+        let shown = progress.take().askers;
+        assert_eq!(shown.len(), 1);
+        assert_eq!(shown[0].digits, Some(digits));
+        let said = porch.decided(ASKER, true, &mut progress);
+        let Some(ClientMessage::Asking(Asking::Decide { link: sealed, .. })) = said else {
+            panic!("it is decided: {said:?}");
+        };
+        assert_eq!(asker.open(sealed.expect("a link")), Ok(link));
+        assert_eq!(progress.take().askers, []);
+
+        let mut asker = Asker::new([5; 32], [6; 32]);
+        compared(&mut porch, &mut progress, &mut asker);
+        let said = porch.decided(ASKER, false, &mut progress);
+        let denied = ClientMessage::Asking(denied(ASKER));
+        assert_eq!(said, Some(denied));
+        assert_eq!(porch.decided(ASKER, true, &mut progress), None, "once");
+    }
+
+    #[test]
+    fn a_key_that_was_changed_on_the_way_lets_nobody_in_and_is_told() {
+        let (mut porch, mut progress, _) = porch();
+        let asker = Asker::new([3; 32], [4; 32]);
+        let said = porch.heard(&asks(ASKER, &asker), &mut progress);
+        let Some(ClientMessage::Asking(Asking::Meet { key, .. })) = said else {
+            panic!("it is met: {said:?}");
+        };
+        let (opening, _) = Asker::new([8; 32], [4; 32]).meet(key).expect("a key");
+        let reveals = Asked::Reveals {
+            asker: ASKER,
+            opening,
+        };
+        let said = porch.heard(&reveals, &mut progress);
+        assert_eq!(said, Some(ClientMessage::Asking(denied(ASKER))));
+        let view = progress.take();
+        assert_eq!(view.askers, []);
+        assert!(view.notices[0].text.contains("somebody may stand between"));
+    }
+
+    #[test]
+    fn those_who_ask_do_not_pile_up_and_are_forgotten_when_they_go() {
+        let (mut porch, mut progress, _) = porch();
+        let asker = Asker::new([3; 32], [4; 32]);
+        for id in 0..ASKERS_MAX as u64 {
+            let said = porch.heard(&asks(PeerId(id), &asker), &mut progress);
+            assert!(matches!(
+                said,
+                Some(ClientMessage::Asking(Asking::Meet { .. }))
+            ));
+        }
+        let one_more = porch.heard(&asks(PeerId(99), &asker), &mut progress);
+        let denied = ClientMessage::Asking(denied(PeerId(99)));
+        assert_eq!(one_more, Some(denied));
+        let gone = Asked::Gone { asker: PeerId(0) };
+        assert_eq!(porch.heard(&gone, &mut progress), None);
+        assert_eq!(progress.take().askers.len(), ASKERS_MAX - 1);
+    }
 }

@@ -176,7 +176,10 @@ async fn a_server_gets_between_peers_of_an_open_room_and_not_between_those_that_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_know_the_secret_gets_no_link_and_whoever_does_says_why() {
-    for (stranger, expected) in [(Some(key(2)), ProofError::Wrong), (None, ProofError::Missing)] {
+    for (stranger, expected) in [
+        (Some(key(2)), ProofError::Wrong),
+        (None, ProofError::Missing),
+    ] {
         let mut ends = members([stranger, Some(key(1))]);
         ends[0].connect(PEERS[1], ConnectRole::Offer, Epoch::default());
         ends[1].connect(PEERS[0], ConnectRole::Answer, Epoch::default());
