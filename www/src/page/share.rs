@@ -2,7 +2,7 @@
 
 use super::dom::{Dom, clear, listen, set_text, show};
 use crate::qr::QrDrawing;
-use crate::words;
+use crate::{format, words};
 use ringtmp_core::ids::ShortCode;
 use serde::Deserialize;
 use std::cell::RefCell;
@@ -24,7 +24,7 @@ struct Card {
     /// That the link lets one watch, and no more.
     limit: HtmlElement,
     /// The short code, for those who can neither scan nor copy.
-    short: HtmlElement,
+    short: [HtmlElement; 2],
     /// The link as text, for those who cannot scan it.
     address: Element,
     /// Leads to the view for many.
@@ -65,7 +65,11 @@ impl Share {
         let hint = dom.child(&section, "p", "hint")?;
         let limit: HtmlElement = dom.typed(&section, "p", "hint")?;
         set_text(&limit, words::SHARE_WATCH.now());
-        let short: HtmlElement = dom.typed(&section, "p", "hint")?;
+        let short: [HtmlElement; 2] = [
+            dom.typed(&section, "p", "hint")?,
+            dom.typed(&section, "p", "short-code")?,
+        ];
+        set_text(&short[0], words::SHARE_SHORT.now());
         let address = dom.child(&section, "p", "address")?;
         let projector = dom.text(&section, "a", "button", words::PROJECTOR.now())?;
         projector.set_attribute("target", "_blank")?;
@@ -114,9 +118,11 @@ impl Share {
     ) -> Result<(), JsValue> {
         show(&self.0.section, url.is_some());
         show(&self.0.limit, !lets_in);
-        show(&self.0.short, short.is_some());
-        if let Some(short) = short {
-            set_text(&self.0.short, &words::share_short(&short.to_string()));
+        for part in &self.0.short {
+            show(part, short.is_some());
+        }
+        if let (Some(short), [_, code]) = (short, &self.0.short) {
+            set_text(code, &format::short_code(short));
         }
         if self.0.url.borrow().as_deref() == url {
             return Ok(());

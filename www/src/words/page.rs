@@ -110,6 +110,9 @@ texts! {
     ROOM_WATCHED:
         "This device watches. To take part, open the whole link, or scan its code, from a device that is in the room.",
         "Dieses Gerät schaut zu. Um mitzumachen, öffne den ganzen Link oder scanne den Code von einem Gerät, das im Raum ist.";
+    SHARE_SHORT:
+        "Without a camera, type this code on the first page. You are asked then whether the device may take part.",
+        "Ohne Kamera: diesen Code auf der ersten Seite eintippen. Du wirst dann gefragt, ob das Gerät mitmachen darf.";
     SHARE_WATCH:
         "Whoever opens this link may watch.",
         "Wer diesen Link öffnet, darf zuschauen.";

@@ -92,13 +92,6 @@ pub fn no_such_code(code: &str) -> String {
     )
 }
 
-pub fn share_short(code: &str) -> String {
-    say!(
-        "Or type {code} on the first page. You are asked then.",
-        "Oder tippe {code} auf der ersten Seite ein. Dann wirst du gefragt."
-    )
-}
-
 pub fn secret_unreadable(reason: &str) -> String {
     say!(
         "The link's secret cannot be read: {reason}.",

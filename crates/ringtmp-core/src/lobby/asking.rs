@@ -2,7 +2,7 @@
 
 use super::checks::check_protocol;
 use super::interface::{ConnectionId, LobbyOutput};
-use super::{Connection, Entry, Lobby, halves};
+use super::{Entry, Lobby, halves};
 use crate::ids::{PeerId, RoomCode, ShortCode};
 use crate::secret::pairing::Commitment;
 use crate::signal::{ASKERS_MAX, Asked, Asking, Device, Refusal, ServerMessage};
@@ -121,9 +121,7 @@ impl Lobby {
     }
 
     fn asks(&self, connection: ConnectionId) -> Option<(RoomCode, PeerId)> {
-        self.connections
-            .get(&connection)
-            .and_then(|state: &Connection| state.asks)
+        self.connections.get(&connection)?.asks
     }
 
     fn tell_host(&mut self, room: RoomCode, asked: Asked) {
