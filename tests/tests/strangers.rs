@@ -92,7 +92,7 @@ impl Somebody {
     }
 
     /// Why it did not get in.
-    async fn is_refused(self) -> Result<PeerError> {
+    async fn refusal(self) -> Result<PeerError> {
         match tokio::time::timeout(WAIT_MAX, self.task).await?? {
             Ok(()) => bail!("it was let in, and left"),
             Err(error) => Ok(error),
@@ -123,7 +123,7 @@ async fn who_has_the_link_takes_part_and_who_has_only_the_code_watches() -> Resu
         ensure!(matches!(access, Access::Secret { .. }), "{access:?}");
 
         let bare = RoomLink::without_secret(link.room);
-        let refused = place.joins(bare, Role::Participant).is_refused().await?;
+        let refused = place.joins(bare, Role::Participant).refusal().await?;
         let missing = PeerError::Refused(Refusal::SecretMissing { room: link.room });
         ensure!(refused.to_string() == missing.to_string(), "{refused}");
         let mut watcher = place.joins(bare, Role::Spectator);
@@ -135,7 +135,7 @@ async fn who_has_the_link_takes_part_and_who_has_only_the_code_watches() -> Resu
             ..link
         };
         for role in [Role::Participant, Role::Spectator] {
-            let refused = place.joins(other, role).is_refused().await?;
+            let refused = place.joins(other, role).refusal().await?;
             let wrong = PeerError::Refused(Refusal::SecretWrong { room: link.room });
             ensure!(refused.to_string() == wrong.to_string(), "{refused}");
         }
@@ -161,7 +161,7 @@ async fn a_room_that_is_open_says_so_and_a_link_with_a_secret_does_not_lead_ther
             ..link
         };
         let refused = place.joins(with_secret, Role::Participant);
-        let refused = refused.is_refused().await?;
+        let refused = refused.refusal().await?;
         let door = matches!(refused, PeerError::Door(DoorFault::SaidOpen));
         ensure!(door, "{refused}");
         // Its short code leads there without asking.
@@ -180,11 +180,11 @@ async fn a_host_without_a_screen_lets_nobody_in_who_asks() -> Result<()> {
         let mut host = place.comes(Entry::Create(run()), Role::Participant, false);
         let link = host.is_in().await?.link().context("a room")?;
         let ask = |code| place.comes(Entry::Ask(code), Role::Participant, false);
-        let refused = ask(ShortCode::of(link.room)).is_refused().await?;
+        let refused = ask(ShortCode::of(link.room)).refusal().await?;
         let denied = matches!(refused, PeerError::Door(DoorFault::Denied));
         ensure!(denied, "{refused}");
         let nowhere = "ABCDEF".parse()?;
-        let refused = ask(nowhere).is_refused().await?;
+        let refused = ask(nowhere).refusal().await?;
         let no_room = matches!(refused, PeerError::Refused(Refusal::NoSuchCode { .. }));
         ensure!(no_room, "{refused}");
         Ok(())

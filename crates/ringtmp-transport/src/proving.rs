@@ -106,7 +106,7 @@ impl Proved {
         if let Some(receiver) = self.0
             && receiver.await.is_err()
         {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -191,14 +191,15 @@ mod tests {
     #[test]
     fn a_link_carries_the_secret_behind_the_number_sign() {
         let room = RoomCode::from_random([7; 10]);
-        let secret = Some(RoomSecret::from_random([9; 16]));
+        let drawn = RoomSecret::from_random([9; 16]);
+        let secret = Some(drawn);
         for link in [RoomLink { room, secret }, RoomLink::without_secret(room)] {
             let text = link.to_string();
             let (code, fragment) = text.split_once('#').unwrap_or((&text, ""));
             assert_eq!(code.parse(), Ok(room));
             assert_eq!(secret_of(fragment), Ok(link.secret));
         }
-        let more = format!("sha256=ab&secret={}&x", secret.expect("drawn"));
+        let more = format!("sha256=ab&secret={drawn}&x");
         assert_eq!(secret_of(&more), Ok(secret));
         assert_eq!(secret_of("secret=short"), Err(NoSecret));
     }

@@ -81,7 +81,7 @@ enum Happening {
     Command(Option<Command>),
     News(News),
     /// A member has ended, and its links are closed.
-    Free(Free),
+    Free(Box<Free>),
     Measured(Option<Profile>),
     Time,
 }
@@ -174,7 +174,7 @@ impl RoomMember {
                 Happening::Command(command) => self.obey(command, progress)?,
                 Happening::News(news) => self.news(news, progress)?,
                 Happening::Free(free) => {
-                    (self.free, self.seat) = (Some(free), None);
+                    (self.free, self.seat) = (Some(*free), None);
                     Going::On
                 }
                 Happening::Measured(profile) => {
@@ -206,7 +206,7 @@ impl RoomMember {
             let mut run = &mut seat.run;
             futures::select_biased! {
                 news = seat.news.select_next_some() => Happening::News(news.1),
-                free = run => Happening::Free(free),
+                free = run => Happening::Free(Box::new(free)),
             }
         };
         let mut measuring = measuring;
