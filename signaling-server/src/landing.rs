@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 /// Files of the built page that this page shows itself with.
-const FILES: [&str; 3] = ["style.css", "dark.css", "icon.svg"];
+const FILES: [&str; 4] = ["style.css", "dark.css", "icon.svg", "landing.js"];
 
 /// What the landing is made from.
 #[derive(Clone)]
@@ -94,6 +94,7 @@ fn text(secure: &str, fingerprint: &str) -> String {
   <link rel="icon" href="/icon.svg" type="image/svg+xml">
   <link rel="stylesheet" href="/style.css">
   <link rel="stylesheet" href="/dark.css" media="(prefers-color-scheme: dark)">
+  <script type="module" src="/landing.js"></script>
 </head>
 <body data-state="landing">
   <div id="app">

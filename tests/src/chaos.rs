@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use futures::channel::mpsc;
 use futures::future::try_join_all;
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::ids::RoomCode;
 use ringtmp_core::profile::Planning;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{Recovery, Replication, RoomState, RunResult};
 use ringtmp_peer::{Command, RunFile, View};
 use std::future::Future;
@@ -158,7 +158,7 @@ fn has_finished(view: &View) -> bool {
 async fn watching<T, F: Future<Output = Result<T>>>(
     theatre: &Theatre,
     run: RunFile,
-    meanwhile: impl FnOnce(Watcher, RoomCode) -> F,
+    meanwhile: impl FnOnce(Watcher, RoomLink) -> F,
 ) -> Result<T> {
     let setup = watcher(theatre.url(""), run);
     let (seen, views) = watch::channel(None);
@@ -173,8 +173,8 @@ async fn watching<T, F: Future<Output = Result<T>>>(
             commands: leave.clone(),
         };
         let view = watcher.until("a room", |view| view.room.is_some()).await?;
-        let code = view.room.context("a room")?.code;
-        meanwhile(watcher, code).await
+        let room = view.link().context("a room")?;
+        meanwhile(watcher, room).await
     };
     let done = local.run_until(doing).await;
     leave.try_send(Command::Leave).ok();
@@ -183,7 +183,7 @@ async fn watching<T, F: Future<Output = Result<T>>>(
 }
 
 /// Opens a tab of the room in each of so many new browsers.
-async fn open(theatre: &Theatre, room: RoomCode) -> Result<Vec<(Browser, Tab)>> {
+async fn open(theatre: &Theatre, room: RoomLink) -> Result<Vec<(Browser, Tab)>> {
     let mut tabs = Vec::new();
     // One after the other, so that who joined first is known.
     let browsers = (0..TABS).map(|_| theatre.browser(BrowserKind::Chromium));

@@ -4,6 +4,7 @@ use crate::ring::shown;
 use anyhow::{Context, Result};
 use futures::channel::mpsc;
 use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{Role, RoomState, RunResult};
 use ringtmp_peer::{
     Command, Entry, ExecutorChoice, Keep, Own, PeerError, RunFile, Setup, StoreError, View,
@@ -144,9 +145,9 @@ impl Peer {
     /// # Errors
     ///
     /// As [`Peer::until`].
-    pub async fn room(&mut self) -> Result<RoomCode> {
+    pub async fn room(&mut self) -> Result<RoomLink> {
         let view = self.until("a room", |view| view.room.is_some()).await?;
-        Ok(view.room.context("a room")?.code)
+        view.link().context("a room")
     }
 
     /// Waits for the end of the run.

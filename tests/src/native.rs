@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use futures::channel::mpsc;
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::Role;
 use ringtmp_peer::{Command, Entry, ExecutorChoice, RunFile, Setup, View};
 use std::thread::JoinHandle;
@@ -21,7 +21,7 @@ impl NativePeer {
     /// # Errors
     ///
     /// What keeps a thread from starting.
-    pub fn join(server: &str, room: RoomCode) -> Result<Self> {
+    pub fn join(server: &str, room: RoomLink) -> Result<Self> {
         Self::join_as(server, room, "a native peer")
     }
 
@@ -30,7 +30,7 @@ impl NativePeer {
     /// # Errors
     ///
     /// What keeps a thread from starting.
-    pub fn join_as(server: &str, room: RoomCode, name: &str) -> Result<Self> {
+    pub fn join_as(server: &str, room: RoomLink, name: &str) -> Result<Self> {
         Self::start(server, Entry::Join(room), Role::Participant, name)
     }
 
@@ -95,17 +95,16 @@ impl NativePeer {
         self.views.borrow().clone()
     }
 
-    /// The code of its room, once it is in one.
+    /// What leads into its room, once it is in one.
     ///
     /// # Errors
     ///
     /// That it is in none in time, or has ended.
-    pub async fn room(&mut self, limit: Duration) -> Result<RoomCode> {
+    pub async fn room(&mut self, limit: Duration) -> Result<RoomLink> {
         let entered = |view: &Option<View>| view.as_ref().is_some_and(|view| view.room.is_some());
         let wait = self.views.wait_for(entered);
         let view = tokio::time::timeout(limit, wait).await??.clone();
-        let room = view.and_then(|view| view.room);
-        Ok(room.context("it was there")?.code)
+        view.and_then(|view| view.link()).context("it was there")
     }
 
     /// Waits for a view in which something is so.

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use ringtmp_compute::{Packing, StageConfig};
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{Role, RoomState, RunResult};
 use ringtmp_peer::{
     Command, ConnectorSource, Entry, ExecutorChoice, Own, OwnSamples, Parameter, PeerError, Run,
@@ -247,11 +247,11 @@ pub(crate) fn watcher(server: String, run: RunFile) -> Setup {
     }
 }
 
-/// Opens a room, tells its code, and waits for its result.
+/// Opens a room, tells what leads there, and waits for its result.
 async fn watch(
     server: &str,
     run: RunFile,
-    code: oneshot::Sender<RoomCode>,
+    code: oneshot::Sender<RoomLink>,
     steps: watch::Sender<Option<u32>>,
 ) -> RunResult {
     let setup = watcher(server.to_owned(), run);
@@ -261,10 +261,12 @@ async fn watch(
     let mut result_sender = Some(result_sender);
     let watched = ringtmp_peer::run(setup, commands, move |view: View| {
         steps.send_replace(reached(&view));
-        let Some(room) = view.room else { return };
-        if let Some(sender) = code.take() {
-            sender.send(room.code).expect("the test waits for the code");
+        if let Some(link) = view.link()
+            && let Some(sender) = code.take()
+        {
+            sender.send(link).expect("the test waits for the room");
         }
+        let Some(room) = view.room else { return };
         let ended = match room.state {
             RoomState::Finished => room.result.ok_or_else(|| "no result".to_owned()),
             RoomState::Stopped { reason } => Err(reason),

@@ -4,7 +4,7 @@ use crate::browser::{BrowserKind, Look, Windows};
 use crate::theatre::Theatre;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{RoomState, RunResult};
 use ringtmp_peer::View;
 use serde_json::{Value, json};
@@ -208,16 +208,16 @@ impl Tab {
         Ok(())
     }
 
-    /// The code of the room, once the page is in one.
+    /// What leads into the room, once the page is in one.
     ///
     /// # Errors
     ///
     /// As [`Tab::wait_for`].
-    pub async fn room(&self, limit: Duration) -> Result<RoomCode> {
+    pub async fn room(&self, limit: Duration) -> Result<RoomLink> {
         let view = self
             .wait_for(limit, "a room", |view| view.room.is_some())
             .await?;
-        Ok(view.room.context("it was there")?.code)
+        view.link().context("it was there")
     }
 
     /// Waits for the end of the run and gives its result.

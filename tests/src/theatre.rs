@@ -71,9 +71,12 @@ impl Theatre {
         }))
     }
 
-    /// The address of the page, or of a path on its server.
+    /// The address of the page, or of a path on its server. A room's secret, which comes before the settings where a [`RoomLink`] is
+    /// followed by some, comes last, as a fragment has to.
+    ///
+    /// [`RoomLink`]: ringtmp_core::secret::RoomLink
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{}", self.address, fragment_last(path))
     }
 
     /// The address of a room for whoever joins it without being asked.
@@ -84,7 +87,7 @@ impl Theatre {
 
     /// The same over HTTPS, with a certificate that signs itself. Browsers of tests go on where it is warned of.
     pub fn secure_url(&self, path: &str) -> String {
-        format!("{}{path}", self.secure)
+        format!("{}{}", self.secure, fragment_last(path))
     }
 
     /// Kills the server, without a word to anybody, and after a while starts another in its place that knows nothing.
@@ -146,6 +149,15 @@ impl Theatre {
     pub fn failures() -> PathBuf {
         repository().join("target/browser-failures")
     }
+}
+
+/// `PATH#FRAGMENT?SETTINGS` as `PATH?SETTINGS#FRAGMENT`; anything else as it is.
+fn fragment_last(path: &str) -> String {
+    let parts = path.split_once('#').and_then(|(path, rest)| {
+        let (fragment, settings) = rest.split_once('?')?;
+        Some(format!("{path}?{settings}#{fragment}"))
+    });
+    parts.unwrap_or_else(|| path.to_owned())
 }
 
 fn bind(address: SocketAddr, www: PathBuf) -> Result<Server, ServerError> {

@@ -1,6 +1,8 @@
 //! Rings of real browser tabs. Each test opens the built page in browsers of its own, as people would, and watches what
 //! the page shows. Run by `cargo xtask test browser`, which builds the page first.
 
+#[path = "browser/asking.rs"]
+mod asking;
 #[path = "browser/axe.rs"]
 mod axe;
 #[path = "browser/care.rs"]
@@ -26,6 +28,7 @@ mod visit;
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{
     DeviceKind, ExecutorKind, LayerDigest, MemberView, ProfileView, RoomState, RunResult,
 };
@@ -48,7 +51,7 @@ async fn ring(
     browsers: &[&Browser],
     settings: &str,
     others: usize,
-) -> Result<(Vec<Tab>, RoomCode)> {
+) -> Result<(Vec<Tab>, RoomLink)> {
     // All share one machine, whose load would decide who is left out: unless a test is about that, nothing is measured.
     let planning = if settings.contains("planning=") {
         ""
@@ -131,7 +134,7 @@ async fn three_tabs_train_and_end_with_the_weights_that_one_tab_gets() -> Result
             .cloned()
             .context("a finished room has a plan")?;
         ensure!(
-            shown.code == room && plan.stages() == 3,
+            shown.code == room.room && plan.stages() == 3,
             "the plan is {plan:?}"
         );
         stages.push(

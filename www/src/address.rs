@@ -2,8 +2,9 @@
 
 use crate::messages::{Channels, Entry, Executor, RunWish, Signalling};
 use crate::words::{self, Language};
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::ids::{RoomCode, ShortCode};
 use ringtmp_core::profile::Planning;
+use ringtmp_core::secret::{RoomLink, RoomSecret, secret_of};
 use ringtmp_peer::DataSource;
 
 /// The longest device name taken from an address; the room keeps less.
@@ -14,6 +15,10 @@ const NAME_CHARS_MAX: usize = 80;
 pub struct Address {
     /// Where it leads.
     pub place: Place,
+    /// `#secret=...`: what lets one take part
+    pub secret: Option<RoomSecret>,
+    /// `open`: a room that is opened has no secret
+    pub open: bool,
     /// `executor=auto|gpu|cpu`
     pub executor: Executor,
     /// `name=...`
@@ -65,6 +70,8 @@ pub enum Place {
     Resume(RoomCode),
     /// `/r/CODE`: a room.
     Room(RoomCode),
+    /// `/r/SHORT`: a room whose host is asked first.
+    Ask(ShortCode),
     /// `/r/` and something that is no code.
     Nowhere {
         /// Why not.
@@ -73,10 +80,16 @@ pub enum Place {
 }
 
 impl Address {
-    /// Reads a path and the (decoded) pairs of a query. Never fails: what is not understood becomes a problem in words.
-    pub fn read(path: &str, query: impl IntoIterator<Item = (String, String)>) -> Self {
+    /// Reads a path, the (decoded) pairs of a query, and a fragment. Never fails: what is not understood becomes a problem in words.
+    pub fn read(
+        path: &str,
+        query: impl IntoIterator<Item = (String, String)>,
+        fragment: &str,
+    ) -> Self {
         let mut address = Self {
             place: place(path),
+            secret: None,
+            open: false,
             executor: Executor::default(),
             name: None,
             channels: Channels::default(),
@@ -95,6 +108,13 @@ impl Address {
         for (name, value) in query {
             address.take(&name, &value);
         }
+        match secret_of(fragment.trim_start_matches('#')) {
+            Ok(secret) => address.secret = secret,
+            Err(error) => {
+                let problem = words::secret_unreadable(&error.to_string());
+                address.problems.push(problem);
+            }
+        }
         address
     }
 
@@ -106,15 +126,35 @@ impl Address {
                 id: *id,
                 peers: self.run.peers.unwrap_or(0),
             }),
-            Place::Room(code) => Some(Entry::Join(*code)),
+            Place::Ask(code) => Some(Entry::Ask(*code)),
+            Place::Room(_) => Some(Entry::Join(self.link()?)),
             Place::Home | Place::Nowhere { .. } => None,
         }
     }
 
+    /// What leads into its room; none where it leads to none.
+    pub fn link(&self) -> Option<RoomLink> {
+        let Place::Room(room) = self.place else {
+            return None;
+        };
+        let secret = self.secret;
+        Some(RoomLink { room, secret })
+    }
+
     /// The address that leads to the same room with the same settings of this device, to be shown in the browser's bar.
-    pub fn to_path_and_query(&self) -> String {
+    pub fn to_reference(&self) -> String {
+        let path = self.to_path_and_query();
+        match self.link().and_then(|link| link.fragment()) {
+            None => path,
+            Some(fragment) => format!("{path}#{fragment}"),
+        }
+    }
+
+    /// The part of it that the server sees.
+    fn to_path_and_query(&self) -> String {
         let path = match &self.place {
             Place::Room(code) => format!("/r/{code}"),
+            Place::Ask(code) => format!("/r/{code}"),
             Place::Home | Place::Create | Place::Resume(_) | Place::Nowhere { .. } => {
                 "/".to_owned()
             }
@@ -166,6 +206,7 @@ impl Address {
     fn take(&mut self, name: &str, value: &str) {
         match name {
             "create" if self.place == Place::Home && is_on(value) => self.place = Place::Create,
+            "open" => self.open = is_on(value),
             "watch" => self.watch = is_on(value),
             "join" => self.join = is_on(value),
             "view" => match value {
@@ -285,12 +326,16 @@ fn escape(text: &str) -> String {
 fn place(path: &str) -> Place {
     match path.strip_prefix("/r/") {
         None => Place::Home,
-        Some(code) => match code.trim_end_matches('/').parse() {
-            Ok(code) => Place::Room(code),
-            Err(error) => Place::Nowhere {
-                reason: error.to_string(),
-            },
-        },
+        Some(code) => {
+            let code = code.trim_end_matches('/');
+            match (code.parse(), code.parse()) {
+                (Ok(code), _) => Place::Room(code),
+                (_, Ok(short)) => Place::Ask(short),
+                (Err(error), Err(_)) => Place::Nowhere {
+                    reason: error.to_string(),
+                },
+            }
+        }
     }
 }
 
@@ -307,6 +352,7 @@ mod tests {
             query
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            "",
         )
     }
 
@@ -333,7 +379,9 @@ mod tests {
         );
         assert_eq!(
             address.entry(),
-            Some(Entry::Join(CODE.parse().expect("a code")))
+            Some(Entry::Join(RoomLink::without_secret(
+                CODE.parse().expect("a code")
+            )))
         );
         assert_eq!(
             (address.executor, address.channels, address.watch),
@@ -345,6 +393,32 @@ mod tests {
         );
         assert_eq!(address.name.as_deref(), Some("Ada's phone"));
         assert_eq!(address.problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_secret_lies_behind_the_number_sign_where_no_server_sees_it() {
+        let secret = "0123456789abcdefghjkmnpqrs";
+        let (path, name) = (format!("/r/{CODE}"), ("name".to_owned(), "a".to_owned()));
+        let address = Address::read(&path, [name], &format!("#secret={secret}"));
+        let link = RoomLink {
+            room: CODE.parse().expect("a code"),
+            secret: Some(secret.parse().expect("a secret")),
+        };
+        assert_eq!(address.entry(), Some(Entry::Join(link)));
+        let reference = address.to_reference();
+        assert_eq!(reference, format!("{path}?name=a#secret={secret}"));
+        assert!(!address.to_path_and_query().contains(secret));
+        let short = Address::read(&path, [], "#secret=short");
+        assert_eq!((short.secret, short.problems.len()), (None, 1));
+        assert!(read("/", &[("create", ""), ("open", "")]).open);
+    }
+
+    #[test]
+    fn a_short_code_leads_to_the_host_who_is_asked() {
+        let address = read("/r/abc-234", &[]);
+        let code = "ABC234".parse().expect("a short code");
+        assert_eq!(address.entry(), Some(Entry::Ask(code)));
+        assert_eq!(address.to_reference(), "/r/ABC234");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Numbers as people read them, in the language that is spoken: everything is first written as English has it.
 
 use crate::words::{self, Language, spoken};
+use ringtmp_core::ids::ShortCode;
 
 /// A number as English writes it, in the language that is spoken.
 pub fn local(english: &str) -> String {
@@ -162,9 +163,23 @@ fn three_digits(value: f64) -> String {
     }
 }
 
+/// A room's short code in two groups, as it is read aloud.
+pub fn short_code(code: ShortCode) -> String {
+    let text = code.to_string();
+    let (first, second) = text.split_at(text.len() / 2);
+    format!("{first}-{second}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_code_is_shown_in_two_groups() {
+        let code: ShortCode = "abc234".parse().expect("a short code");
+        assert_eq!(short_code(code), "ABC-234");
+        assert_eq!(short_code(code).parse(), Ok(code));
+    }
 
     #[test]
     fn german_has_its_own_separators_and_a_space_before_the_percent_sign() {

@@ -7,7 +7,7 @@
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
 //! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`replay`] what moves in them, [`mod@format`], [`rate`] and
-//! [`traffic`] deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`preflight`] what a visitor sees before joining, [`battery`] when it runs low, [`kept`] what it keeps, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
+//! [`traffic`] deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`preflight`] what a visitor sees before joining, [`battery`] when it runs low, [`kept`] what it keeps, [`secrets`] which rooms it comes back to, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
 
 pub mod address;
 pub mod agent;
@@ -23,6 +23,7 @@ pub mod qr;
 pub mod rate;
 pub mod replay;
 pub mod ring;
+pub mod secrets;
 pub mod shown;
 pub mod timeline;
 pub mod trace;

@@ -6,8 +6,9 @@
 
 use crate::words::Language;
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::ids::{MemberToken, RoomCode};
+use ringtmp_core::ids::{MemberToken, RoomCode, ShortCode};
 use ringtmp_core::profile::Planning;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::Form;
 use ringtmp_peer::{Command, DataSource, View};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,9 @@ pub struct Start {
     /// The language of what the worker says.
     #[serde(default)]
     pub language: Language,
+    /// Whether a room that is opened has no secret.
+    #[serde(default)]
+    pub open_room: bool,
     /// If this page has opened the room before: what shows that.
     #[serde(default)]
     pub host_token: Option<MemberToken>,
@@ -53,7 +57,9 @@ pub enum Entry {
     /// A new one.
     Create(RunWish),
     /// One that is there.
-    Join(RoomCode),
+    Join(RoomLink),
+    /// One whose host is asked first: only its short code is known.
+    Ask(ShortCode),
     /// A new one, for a run that this device keeps something of.
     Resume {
         /// Which run.
@@ -203,6 +209,7 @@ mod tests {
             medium_bytes_per_second: None,
             form: Some(Form::Phone),
             language: Language::German,
+            open_room: true,
             host_token: Some(MemberToken(7)),
         };
         let json = serde_json::to_string(&start).expect("it is plain data");

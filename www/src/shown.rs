@@ -1,5 +1,6 @@
 //! What is to be shown, in words, made from a [`View`]. No browser here: the page only carries it out.
 
+mod access;
 mod care;
 mod controls;
 mod held;
@@ -8,6 +9,7 @@ mod links;
 mod news;
 mod team;
 
+pub use access::{access, may_take_part, short_code};
 pub use care::{Care, OwnDevice, takes_part};
 use controls::own_status;
 pub use controls::{Controls, layers_file};
@@ -370,11 +372,16 @@ pub(crate) fn device_name(device: &Device) -> &str {
     }
 }
 
-fn device_words(device: &Device) -> String {
-    let kind = match device.kind {
+/// What kind of device it is.
+pub(crate) fn device_kind(device: &Device) -> &'static str {
+    match device.kind {
         DeviceKind::Tab => words::KIND_TAB.now(),
         DeviceKind::Native => words::KIND_NATIVE.now(),
-    };
+    }
+}
+
+fn device_words(device: &Device) -> String {
+    let kind = device_kind(device);
     let executor = executor_word(device);
     let memory = device.memory_bytes.map(format::bytes);
     let memory = memory.map_or_else(String::new, |bytes| words::gives(&bytes));

@@ -7,9 +7,9 @@ use crate::words;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use js_sys::{Array, Reflect, global};
-use ringtmp_core::signal::Role;
+use ringtmp_core::signal::{Refusal, Role};
 use ringtmp_peer::{
-    Command, ExecutorChoice, Keep, Parameter, PeerError, RunFile, Setup, Traced, View,
+    Command, DoorFault, ExecutorChoice, Keep, Parameter, PeerError, RunFile, Setup, Traced, View,
 };
 use ringtmp_transport::browser;
 use std::cell::RefCell;
@@ -125,7 +125,8 @@ async fn run(
     let setup = Setup {
         server: start.signalling.address(&start.server),
         entry: match start.entry {
-            Entry::Join(room) => ringtmp_peer::Entry::Join(room),
+            Entry::Join(link) => ringtmp_peer::Entry::Join(link),
+            Entry::Ask(code) => ringtmp_peer::Entry::Ask(code),
             Entry::Resume { id, peers } => ringtmp_peer::Entry::Resume { id, peers },
             Entry::Create(wish) => ringtmp_peer::Entry::Create(run_file(wish)),
         },
@@ -150,6 +151,7 @@ async fn run(
             medium_bytes_per_second: start.medium_bytes_per_second,
             form: start.form,
             host_token: start.host_token,
+            open_room: start.open_room,
             ..ringtmp_peer::Own::default()
         },
     };
@@ -159,7 +161,7 @@ async fn run(
     };
     match ringtmp_peer::run(setup, commands, publish).await {
         Ok(()) => report(&FromWorker::Ended { failure: None }),
-        Err(error) => report_failure(&error.to_string(), advice(&error)),
+        Err(error) => report_failure(&told(&error), advice(&error)),
     }
 }
 
@@ -170,10 +172,21 @@ fn usual_pledge() -> u64 {
     pledge::usual(memory.ok().and_then(|gib| gib.as_f64()))
 }
 
+/// Why a peer has ended, in the user's language where that is likely to be seen.
+fn told(error: &PeerError) -> String {
+    match error {
+        PeerError::Door(DoorFault::Denied) => words::DENIED.now().to_owned(),
+        PeerError::Door(DoorFault::NoAnswer) => words::NO_ANSWER.now().to_owned(),
+        PeerError::Refused(Refusal::NoSuchCode { code }) => words::no_such_code(&code.to_string()),
+        PeerError::Refused(Refusal::NobodyToAsk) => words::NOBODY_TO_ASK.now().to_owned(),
+        error => error.to_string(),
+    }
+}
+
 /// What the user can do about an error that does not say it itself.
 fn advice(error: &PeerError) -> &'static str {
     match error {
-        PeerError::Refused(_) => words::REFUSED_ADVICE.now(),
+        PeerError::Refused(_) | PeerError::Door(_) => words::REFUSED_ADVICE.now(),
         PeerError::Kicked(_) => words::KICKED_ADVICE.now(),
         PeerError::Signalling(_) | PeerError::Unexpected(_) => words::SIGNALLING_ADVICE.now(),
         PeerError::Compute(_) => words::COMPUTE_ADVICE.now(),

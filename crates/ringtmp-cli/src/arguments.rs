@@ -38,7 +38,7 @@ Examples:
   ringtmp demo                          three tabs of a browser train a network as a ring
   ringtmp demo --tabs 2 --natives 1     two tabs and a native process
   ringtmp serve                         the page at http://127.0.0.1:8080, for other devices at https://ADDRESS:8443
-  ringtmp join http://localhost:8080/r/CODE
+  ringtmp join 'http://localhost:8080/r/CODE#secret=SECRET'
   ringtmp watch http://localhost:8080/r/CODE";
 
 const RESUME_EXAMPLES: &str = "\
@@ -51,7 +51,7 @@ const PS_EXAMPLES: &str = "\
 Examples:
   ringtmp ps                            opens a room on this computer's server and prints its address
   ringtmp ps --shards 2 --workers 3 --run server.toml
-  ringtmp ps http://localhost:8080/r/CODE";
+  ringtmp ps 'http://localhost:8080/r/CODE#secret=SECRET'";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -75,6 +75,7 @@ Examples:
   ringtmp demo --data idx:path/to/mnist
   ringtmp demo --preset gpt-nano --data text:shakespeare.txt
   ringtmp demo --preset cnn
+  ringtmp demo --open
   ringtmp demo --headless --json result.json";
 
 const TRAIN_EXAMPLES: &str = "\
@@ -252,8 +253,9 @@ pub(crate) struct Serve {
 
 #[derive(Args, Debug)]
 pub(crate) struct Join {
-    /// The room's address, such as http://localhost:8080/r/CODE; where the certificate of an https address signs itself, with
-    /// #sha256=HEX, as the server prints it
+    /// The room's address, such as http://localhost:8080/r/CODE#secret=SECRET; where the certificate of an https address signs itself,
+    /// with sha256=HEX behind the #, as the server prints it
+    #[arg(env = "RINGTMP_ROOM", hide_env_values = true)]
     pub(crate) url: RoomUrl,
     /// What computes: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
@@ -298,6 +300,9 @@ pub(crate) struct Resume {
     /// The server on which to open a room for it
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub(crate) server: ServerAddress,
+    /// Open a room without a secret: whoever reaches the server and hears the room's code may take part
+    #[arg(long, conflicts_with = "forget")]
+    pub(crate) open: bool,
     /// Go on by itself when so many devices are there, this one included; 0 to wait for somebody to press start
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=64))]
     pub(crate) peers: u16,
@@ -331,6 +336,9 @@ pub(crate) struct Demo {
     pub(crate) natives: u16,
     #[command(flatten)]
     pub(crate) run: RunChoice,
+    /// Open a room without a secret: whoever reaches the server and hears the room's code may take part
+    #[arg(long)]
+    pub(crate) open: bool,
     /// What computes in every device: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
     pub(crate) executor: ExecutorChoice,

@@ -50,6 +50,7 @@ fn code(error: &anyhow::Error) -> u8 {
                 PeerError::Refused(_)
                 | PeerError::Signalling(_)
                 | PeerError::Unexpected(_)
+                | PeerError::Door(_)
                 | PeerError::Kicked(_),
             ),
             _,

@@ -10,6 +10,7 @@
 #[macro_use]
 mod output;
 
+mod announce;
 mod arguments;
 mod browser;
 mod commands;

@@ -3,7 +3,7 @@
 use crate::room_url::RoomUrl;
 use anyhow::{Context, anyhow};
 use futures::channel::mpsc;
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::Role;
 use ringtmp_peer::{
     Command, ConnectorSource, Entry, ExecutorChoice, Own, Parameter, PeerError, RunFile, Setup,
@@ -60,7 +60,7 @@ impl Part {
     pub(crate) fn spectator(url: &RoomUrl) -> Self {
         Self::new(
             &url.server.to_string(),
-            Entry::Join(url.room),
+            Entry::Join(url.link),
             Role::Spectator,
         )
     }
@@ -71,7 +71,7 @@ impl Part {
     }
 
     /// Takes part in a room of this process' own server.
-    pub(crate) fn local(server: &str, room: RoomCode, number: u16) -> Self {
+    pub(crate) fn local(server: &str, room: RoomLink, number: u16) -> Self {
         Self {
             name: format!("peer {number}"),
             own: Own {

@@ -1,16 +1,16 @@
 //! The address of a room, as the page shows it.
 
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::{NoSecret, RoomLink, secret_of};
 use ringtmp_transport::{ServerAddress, SignallingError};
 use std::fmt;
 use std::str::FromStr;
 
-/// A server and a room on it.
+/// A server, a room on it, and what lets one in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoomUrl {
     /// Where the server is, and which certificate it has to show.
     pub(crate) server: ServerAddress,
-    pub(crate) room: RoomCode,
+    pub(crate) link: RoomLink,
 }
 
 /// What is wrong with an address.
@@ -24,6 +24,8 @@ pub(crate) enum RoomUrlError {
     Server(#[from] SignallingError),
     #[error(transparent)]
     Code(#[from] ringtmp_core::ids::IdError),
+    #[error(transparent)]
+    Secret(#[from] NoSecret),
 }
 
 impl FromStr for RoomUrl {
@@ -41,10 +43,35 @@ impl FromStr for RoomUrl {
         let (authority, path) = rest.split_once('/').ok_or(RoomUrlError::Path)?;
         let code = path.strip_prefix("r/").filter(|_| !authority.is_empty());
         let code = code.ok_or(RoomUrlError::Path)?.trim_end_matches('/');
+        let secret = secret_of(fragment)?;
+        // An address of a server is shown and logged; what is left of it has no secret in it.
+        let is_secret = |part: &&str| {
+            let name = part.split_once('=').map(|(name, _)| name);
+            name == Some(RoomLink::SECRET_PART)
+        };
+        let rest: Vec<&str> = fragment
+            .split('&')
+            .filter(|part| !is_secret(part))
+            .collect();
         Ok(Self {
-            server: format!("{scheme}://{authority}#{fragment}").parse()?,
-            room: code.parse()?,
+            server: format!("{scheme}://{authority}#{}", rest.join("&")).parse()?,
+            link: RoomLink {
+                room: code.parse()?,
+                secret,
+            },
         })
+    }
+}
+
+impl RoomUrl {
+    /// The address of the page that enters the room, with settings of the device.
+    pub(crate) fn page(&self, settings: &str) -> String {
+        let whole = self.to_string();
+        let (address, fragment) = whole.split_once('#').unwrap_or((&whole, ""));
+        match fragment {
+            "" => format!("{address}?{settings}"),
+            fragment => format!("{address}?{settings}#{fragment}"),
+        }
     }
 }
 
@@ -52,10 +79,12 @@ impl fmt::Display for RoomUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = self.server.to_string();
         let (origin, fragment) = server.split_once('#').unwrap_or((&server, ""));
-        write!(f, "{origin}/r/{}", self.room)?;
-        match fragment {
-            "" => Ok(()),
-            fragment => write!(f, "#{fragment}"),
+        write!(f, "{origin}/r/{}", self.link.room)?;
+        let server = (!fragment.is_empty()).then(|| fragment.to_owned());
+        let parts: Vec<String> = server.into_iter().chain(self.link.fragment()).collect();
+        match parts.is_empty() {
+            true => Ok(()),
+            false => write!(f, "#{}", parts.join("&")),
         }
     }
 }
@@ -82,6 +111,25 @@ mod tests {
         let url: RoomUrl = pinned.parse().expect("an address");
         assert!(url.server.certificate.is_some());
         assert_eq!(url.to_string(), pinned);
+    }
+
+    #[test]
+    fn an_address_keeps_its_secret_out_of_that_of_the_server() {
+        let secret = "0123456789abcdefghjkmnpqrs";
+        let room = "https://192.168.1.7:8443/r/0123456789abcdef";
+        let pinned = format!("{room}#sha256={}&secret={secret}", "ab".repeat(32));
+        for text in [&pinned, &format!("{room}#secret={secret}")] {
+            let url: RoomUrl = text.parse().expect("an address");
+            assert_eq!(url.link.secret, Some(secret.parse().expect("a secret")));
+            assert!(!url.server.to_string().contains(secret));
+            assert!(!format!("{url:?}").contains(secret));
+            assert_eq!(url.to_string(), *text);
+            assert!(url.page("join").contains("/r/0123456789abcdef?join#"));
+        }
+        let plain: RoomUrl = room.parse().expect("an address");
+        assert_eq!(plain.page("join"), format!("{room}?join"));
+        let short = format!("{room}#secret=short").parse::<RoomUrl>();
+        assert_eq!(short, Err(RoomUrlError::Secret(NoSecret)));
     }
 
     #[test]

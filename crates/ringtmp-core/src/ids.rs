@@ -1,6 +1,7 @@
 //! Names for things. An index, a count and a size are different types.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,6 +17,9 @@ pub enum IdError {
     /// Not [`RoomCode::LENGTH`] characters of the code's alphabet.
     #[error("a room code is 16 letters and digits, not {0:?}")]
     Room(String),
+    /// Not [`ShortCode::LENGTH`] characters of that code's alphabet.
+    #[error("a room's short code is six letters and digits without I, L, O, U, 0 and 1, not {0:?}")]
+    Short(String),
 }
 
 /// One participant, named by the server. Written as 16 hexadecimal digits (JavaScript cannot hold 64-bit integers).
@@ -99,7 +103,12 @@ pub struct RoomCode([u8; RoomCode::LENGTH]);
 impl RoomCode {
     /// Characters in a code.
     pub const LENGTH: usize = 16;
-    const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    pub(crate) const ALPHABET: &'static [u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+    /// Its characters.
+    pub(crate) const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
 
     /// The code of ten random bytes.
     pub fn from_random(bytes: [u8; 10]) -> Self {
@@ -140,6 +149,77 @@ impl FromStr for RoomCode {
         } else {
             Err(IdError::Room(excerpt(text)))
         }
+    }
+}
+
+/// A room's code for those who type it or hear it: six characters, none of which is taken for another. Written in capitals.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ShortCode([u8; ShortCode::LENGTH]);
+
+impl ShortCode {
+    /// Characters in a code.
+    pub const LENGTH: usize = 6;
+    /// Neither I, L, O and U nor 0 and 1.
+    const ALPHABET: &'static [u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+    /// That of a room, from which the room's own code cannot be told.
+    pub fn of(room: RoomCode) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"ringtmp short code 1")
+            .chain_update(room.0);
+        let digest: [u8; 32] = digest.finalize().into();
+        // One byte a character; that some come a ninth more often than others costs nothing.
+        Self(std::array::from_fn(|i| {
+            Self::ALPHABET[usize::from(digest[i]) % Self::ALPHABET.len()]
+        }))
+    }
+}
+
+impl fmt::Display for ShortCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(f, "{}", char::from(*byte)))
+    }
+}
+
+impl fmt::Debug for ShortCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShortCode({self})")
+    }
+}
+
+impl FromStr for ShortCode {
+    type Err = IdError;
+
+    /// Takes lower case, and blanks and hyphens anywhere.
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let refused = || IdError::Short(excerpt(text));
+        let mut code = [0; Self::LENGTH];
+        let mut places = code.iter_mut();
+        for character in text.chars().filter(|c| !matches!(c, ' ' | '-')) {
+            let byte = u8::try_from(character.to_ascii_uppercase()).map_err(|_| refused())?;
+            let place = places.next().ok_or_else(refused)?;
+            *place = byte;
+        }
+        let whole = places.next().is_none();
+        let known = code.iter().all(|byte| Self::ALPHABET.contains(byte));
+        (whole && known).then_some(Self(code)).ok_or_else(refused)
+    }
+}
+
+impl TryFrom<String> for ShortCode {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<ShortCode> for String {
+    fn from(code: ShortCode) -> Self {
+        code.to_string()
     }
 }
 

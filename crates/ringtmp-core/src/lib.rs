@@ -22,6 +22,7 @@ pub mod profile;
 pub mod replica;
 pub mod room;
 pub mod schedule;
+pub mod secret;
 pub mod signal;
 pub mod time;
 pub mod trace;

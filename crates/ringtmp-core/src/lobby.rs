@@ -4,14 +4,17 @@
 //! of them. A room that is over its limit listens only to those who have said less than half of what one may, so that who
 //! floods it silences itself and not the others.
 
+mod asking;
 mod bucket;
 mod check;
+mod door;
 mod entering;
 mod interface;
 mod schedule;
 
-use crate::ids::{PeerId, RoomCode};
+use crate::ids::{PeerId, RoomCode, ShortCode};
 use crate::room::Room;
+use crate::secret::DoorQuestion;
 use crate::signal::{
     ClientMessage, ICE_SERVERS_MAX, IceServer, Refusal, SIGNAL_BYTES_MAX, ServerMessage,
 };
@@ -32,6 +35,10 @@ struct Connection {
     opened: Option<RoomCode>,
     /// Messages that it may still send.
     messages: Bucket,
+    /// What it was asked, and has not answered.
+    question: Option<DoorQuestion>,
+    /// Of which room's host it asks to be let in, and under which name.
+    asks: Option<(RoomCode, PeerId)>,
     closing: bool,
     /// When it is looked at, as the schedule has it.
     due: Option<Time>,
@@ -40,6 +47,9 @@ struct Connection {
 #[derive(Debug)]
 struct Entry {
     room: Room,
+    short: ShortCode,
+    /// Who asks to be let in: at most [`ASKERS_MAX`](crate::signal::ASKERS_MAX).
+    askers: BTreeMap<PeerId, ConnectionId>,
     connections: BTreeMap<PeerId, ConnectionId>,
     empty_since: Option<Time>,
     opened_by: VisitorId,
@@ -142,6 +152,8 @@ impl Lobby {
             was_member: false,
             opened: None,
             messages: Bucket::full(now, self.limits.messages()),
+            question: None,
+            asks: None,
             closing: false,
             due: None,
         };
@@ -149,7 +161,8 @@ impl Lobby {
         self.belongs(now, connection, None);
     }
 
-    /// Which room a connection is in from now on. In none it is closed after a while.
+    /// Which room a connection is in from now on. In none it is closed after a while, unless a host is to decide on it: so many may
+    /// ask.
     fn belongs(
         &mut self,
         now: Time,
@@ -161,7 +174,8 @@ impl Lobby {
         };
         state.was_member |= state.membership.is_some();
         state.membership = membership;
-        let wait = self.limits.roomless_max.filter(|_| membership.is_none());
+        let roomless = membership.is_none() && state.asks.is_none();
+        let wait = self.limits.roomless_max.filter(|_| roomless);
         let ends = wait.map(|wait| now + wait);
         let due = Due::Connection(connection);
         self.schedule.set(due, &mut state.due, ends);
@@ -210,18 +224,32 @@ impl Lobby {
                     role,
                     device,
                     has_data,
+                    proof,
                 },
             ) => {
+                let shown = self.shown_at_door(connection, proof);
                 let admit = |room: &mut Room, peer, token| {
                     room.join(now, peer, token, role, device, has_data);
+                    if shown.is_some() {
+                        room.is_trusted(peer);
+                    }
                 };
-                self.join(now, entropy, connection, protocol, room, role, admit);
+                let asks = (protocol, role, shown);
+                self.join(now, entropy, connection, room, asks, admit);
+            }
+            (None, ClientMessage::Knock) => self.ask_at_door(entropy, connection),
+            (None, ClientMessage::Asking(says)) => {
+                self.asker_says(entropy, connection, says);
+                self.belongs(now, connection, None);
             }
             (None, ClientMessage::Return(back)) => self.come_back(now, connection, *back),
             (None, _) if was_member => {}
             (None, _) => {
                 let detail = "it has not joined a room".to_owned();
                 self.refuse(connection, Refusal::Malformed { detail });
+            }
+            (Some((code, peer)), ClientMessage::Asking(says)) => {
+                self.host_says(now, code, peer, says);
             }
             (Some((code, peer)), message) => self.member_says(now, connection, code, peer, message),
         }
@@ -267,6 +295,7 @@ impl Lobby {
     }
 
     fn disconnected(&mut self, now: Time, connection: ConnectionId) {
+        self.withdraw(connection);
         self.part(now, connection, Room::away);
         if let Some(mut state) = self.connections.remove(&connection) {
             let due = Due::Connection(connection);

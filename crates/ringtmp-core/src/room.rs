@@ -28,6 +28,7 @@ mod report;
 mod stumbling;
 mod team;
 mod thirds;
+mod trust;
 mod views;
 
 use crate::curve::Curve;
@@ -137,7 +138,7 @@ impl Room {
     /// A member speaks. What does not fit the state (late, or of another epoch) is ignored; what no correct member would say
     /// is refused to it.
     pub fn message(&mut self, now: Time, from: PeerId, message: ClientMessage) {
-        if !self.has(from) {
+        if !self.has(from) || self.goes_too_far(from, &message) {
             return;
         }
         self.has_spoken(from);
@@ -150,6 +151,8 @@ impl Room {
         }
         match message {
             ClientMessage::Create { .. }
+            | ClientMessage::Knock
+            | ClientMessage::Asking(_)
             | ClientMessage::Join { .. }
             | ClientMessage::Return { .. } => {
                 let detail = "it is in a room already".to_owned();
@@ -161,7 +164,7 @@ impl Room {
                 ));
             }
             ClientMessage::Signal { to, signal } => {
-                if self.has(to) {
+                if self.trusts(to) {
                     self.output
                         .push_back((to, ServerMessage::Signal { from, signal }));
                 }

@@ -1,26 +1,31 @@
 //! What peers and the signalling server say to each other, as JSON text over a socket. No tensor ever travels here.
 
+mod asking;
+mod connecting;
 mod device;
 mod ice;
 mod recovery;
 mod refusal;
 mod returning;
+mod run;
 mod view;
 
+pub use asking::{ASKERS_MAX, Asked, Asking};
+pub use connecting::Signal;
 pub use device::{Device, DeviceKind, ExecutorKind, Form, Role};
 pub use ice::{ICE_SERVERS_MAX, IceServer, IceServerError};
 pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken};
 pub use refusal::Refusal;
 pub use returning::{Phase, Returning, Standing};
+pub use run::{RunDescriptor, RunOutline};
 pub use view::{MemberStatus, MemberView, ProfileView, RoomPlan, RoomState, RoomView, RunResult};
 
-use crate::codec::CodecChoice;
 use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
 use crate::kept::Kept;
-use crate::parameter_server::{TeamPlan, Topology};
-use crate::plan::{LayerCost, Plan};
-use crate::profile::{LinkProfile, Planning, Profile};
-use crate::schedule::{DataSource, ScheduleSpec};
+use crate::parameter_server::TeamPlan;
+use crate::plan::Plan;
+use crate::profile::{LinkProfile, Profile};
+use crate::secret::{DoorProof, DoorQuestion};
 use crate::time::Time;
 use crate::trace::Report;
 use serde::{Deserialize, Serialize};
@@ -52,6 +57,9 @@ pub enum ClientMessage {
         /// The run.
         run: RunDescriptor,
     },
+    /// Ask me something that only who knows the room's secret can answer. Answered by [`ServerMessage::Question`], before joining or
+    /// returning.
+    Knock,
     /// Enter a room. Answered by [`ServerMessage::Welcome`] or [`ServerMessage::Refused`].
     Join {
         /// Must equal [`PROTOCOL_VERSION`].
@@ -64,7 +72,12 @@ pub enum ClientMessage {
         device: Device,
         /// Whether it has samples to train on. It matters where every device trains on its own.
         has_data: bool,
+        /// The answer to the server's question, of who knows the room's secret. Where the room has one, others may only watch.
+        #[serde(default)]
+        proof: Option<DoorProof>,
     },
+    /// What a device that has only the room's short code, and the host, say to each other.
+    Asking(Asking),
     /// Be a member again, over this socket. Answered by [`ServerMessage::Welcome`] or [`ServerMessage::Refused`].
     Return(Box<Returning>),
     /// What this device takes for the run's layers.
@@ -239,6 +252,13 @@ pub enum ServerMessage {
         /// At most [`ICE_SERVERS_MAX`].
         servers: Vec<IceServer>,
     },
+    /// Who knows the room's secret can answer this, once: see [`crate::secret`].
+    Question {
+        /// Drawn for this connection.
+        question: DoorQuestion,
+    },
+    /// What a device that has only the room's short code, and the host, say to each other.
+    Asked(Asked),
     /// You are in.
     Welcome {
         /// Your id in this room.
@@ -340,121 +360,6 @@ pub enum ServerMessage {
         /// Why.
         refusal: Refusal,
     },
-}
-
-/// A message by which two peers connect, relayed by the server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Signal {
-    /// A session description that offers.
-    Offer {
-        /// The plan the link is for.
-        epoch: Epoch,
-        /// The description.
-        sdp: String,
-    },
-    /// A session description that answers.
-    Answer {
-        /// The plan the link is for.
-        epoch: Epoch,
-        /// The description.
-        sdp: String,
-    },
-    /// An address to try.
-    Candidate {
-        /// The plan the link is for.
-        epoch: Epoch,
-        /// The candidate line.
-        candidate: String,
-        /// The media section it belongs to.
-        mid: Option<String>,
-    },
-}
-
-impl Signal {
-    /// The plan the link is for.
-    pub const fn epoch(&self) -> Epoch {
-        match self {
-            Self::Offer { epoch, .. }
-            | Self::Answer { epoch, .. }
-            | Self::Candidate { epoch, .. } => *epoch,
-        }
-    }
-}
-
-/// A run: the text that peers read, and the outline the room needs to plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunDescriptor {
-    /// The run file (TOML). The room does not read it.
-    pub toml: String,
-    /// What the room does read. Peers check it against the run file.
-    pub outline: RunOutline,
-    /// If it goes on from what devices keep of it: the code of the room in which it began.
-    #[serde(default)]
-    pub resumes: Option<RoomCode>,
-}
-
-/// What core knows of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunOutline {
-    /// A name for people: the preset.
-    pub name: String,
-    /// The layers, in order; 1 to [`LAYERS_MAX`].
-    pub layers: Vec<LayerCost>,
-    /// Optimizer updates; at least 1.
-    pub steps: u32,
-    /// Micro-batches in the roster of a step; at least 1.
-    pub micro_batches: u16,
-    /// Evaluate after every so many steps (and at the end); 0 for the end only.
-    pub evaluate_every: u32,
-    /// Micro-batches of one evaluation; 0 for none.
-    pub evaluation_micro_batches: u16,
-    /// Start by itself when so many participants are there; 0 to wait for [`ClientMessage::Start`].
-    pub start_at_peers: u16,
-    /// How the micro-batches go through the ring.
-    pub schedule: ScheduleSpec,
-    /// Whose samples are trained on.
-    pub source: DataSource,
-    /// Bytes of a sample with its labels, as it would cross a link.
-    pub sample_bytes: u64,
-    /// How tensors are written between stages.
-    pub codec: CodecChoice,
-    /// Where the plan gets the speed of peers from.
-    pub planning: Planning,
-    /// How often stages are copied to their successors, so that a run outlives its devices.
-    #[serde(default)]
-    pub replication: Replication,
-    /// How devices train the model together.
-    #[serde(default)]
-    pub topology: Topology,
-}
-
-impl RunOutline {
-    /// What keeps it from being run, in words for its author.
-    pub(crate) fn complaint(&self) -> Option<String> {
-        let costs_are_sane = self
-            .layers
-            .iter()
-            .flat_map(|layer| layer.flops)
-            .all(|flops| flops.is_finite() && flops >= 0.0);
-        if self.layers.is_empty() || self.layers.len() > LAYERS_MAX {
-            let layers = self.layers.len();
-            Some(format!("{layers} layers; 1 to {LAYERS_MAX} can be run"))
-        } else if self.steps == 0 || self.micro_batches == 0 {
-            Some("it needs at least one step of at least one micro-batch".to_owned())
-        } else if !costs_are_sane {
-            Some("a layer's cost is not a number".to_owned())
-        } else if !self.schedule.is_sane() {
-            Some("its schedule has numbers that no schedule can have".to_owned())
-        } else if self.replication == Replication::Every(0) {
-            Some("it copies stages after every 0 updates; say 1 or more".to_owned())
-        } else if self.name.chars().count() > Device::TEXT_CHARS_MAX {
-            let longest = Device::TEXT_CHARS_MAX;
-            Some(format!("its name is over {longest} characters"))
-        } else {
-            None
-        }
-    }
 }
 
 /// One point of the curves. (Also travels in `postcard`, which cannot leave a field out.)

@@ -152,6 +152,7 @@ impl Ring {
             token: MemberToken(0),
             device: common::device(),
             has_data: true,
+            proof: None,
             run,
             standing,
         };

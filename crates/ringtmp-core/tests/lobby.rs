@@ -69,6 +69,7 @@ fn every_limit_is_a_refusal_that_names_it() {
         role: Role::Participant,
         device: device(),
         has_data: true,
+        proof: None,
     };
     let output = server.say(8, &old);
     assert_eq!(
@@ -149,10 +150,7 @@ fn signals_reach_the_member_they_are_for_and_nobody_else() {
     let (stranger, _) = server
         .enter(5, other_room, Role::Participant)
         .expect("let in");
-    let signal = Signal::Offer {
-        epoch: Default::default(),
-        sdp: "v=0".to_owned(),
-    };
+    let signal = Signal::offer(Default::default(), "v=0".to_owned());
     let output = server.say(
         3,
         &ClientMessage::Signal {
@@ -393,6 +391,7 @@ fn who_floods_a_room_silences_itself_and_not_the_others() {
     let signal = |to| ClientMessage::Signal {
         to,
         signal: Signal::Offer {
+            proof: None,
             epoch: Default::default(),
             sdp: "v=0".to_owned(),
         },
@@ -427,6 +426,7 @@ fn a_lecture_of_sixty_four_starts_within_its_rooms_budget() {
         assert_eq!(Server::refusal(&renamed), None);
         for _ in 0..40 {
             let signal = Signal::Offer {
+                proof: None,
                 epoch: Default::default(),
                 sdp: "v=0".to_owned(),
             };
@@ -488,6 +488,7 @@ fn the_plan_names_those_who_have_samples_and_without_any_nothing_starts() {
             role: Role::Participant,
             device: device(),
             has_data,
+            proof: None,
         };
         server.say(connection, &join)
     };

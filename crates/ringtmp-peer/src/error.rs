@@ -1,6 +1,7 @@
 //! Why a peer ends.
 
 use crate::run_file::RunFileError;
+use crate::shell::DoorFault;
 use crate::store::StoreError;
 use ringtmp_compute::ComputeError;
 use ringtmp_core::signal::Refusal;
@@ -21,6 +22,9 @@ pub enum PeerError {
     /// The server answered something else than was asked.
     #[error("the server answered \"{0}\" to something else: it is broken, or no RingTMP server")]
     Unexpected(&'static str),
+    /// The room is not the one that the link leads to.
+    #[error(transparent)]
+    Door(#[from] DoorFault),
     /// The host of the room wants it no more.
     #[error("{0}, who opened the room, has sent this device away")]
     Kicked(String),

@@ -2,7 +2,8 @@
 
 use crate::run_file::Run;
 use crate::view::{
-    Asked, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
+    Access, AskView, Asked, AskingView, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice,
+    NoticeLevel, ServerState, View,
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
@@ -29,6 +30,9 @@ impl Progress {
             server: ServerState::Connecting,
             run: None,
             room: None,
+            access: Access::Unknown,
+            askers: Vec::new(),
+            asking: None,
             points: Vec::new(),
             links: Vec::new(),
             fresh: Vec::new(),
@@ -84,6 +88,24 @@ impl Progress {
         self.changed = true;
     }
 
+    /// It is known who may take part.
+    pub(crate) fn access(&mut self, access: Access) {
+        self.view.access = access;
+        self.changed = true;
+    }
+
+    /// Who asks this device, as the room's host, to be let in.
+    pub(crate) fn askers(&mut self, askers: Vec<AskView>) {
+        self.view.askers = askers;
+        self.changed = true;
+    }
+
+    /// This device asks a host to be let in, or no longer.
+    pub(crate) fn asking(&mut self, asking: Option<AskingView>) {
+        self.view.asking = asking;
+        self.changed = true;
+    }
+
     /// The server has spoken.
     pub(crate) fn heard(&mut self, message: &ServerMessage) {
         self.changed = true;
@@ -121,6 +143,8 @@ impl Progress {
             }
             ServerMessage::IceServers { .. }
             | ServerMessage::Created { .. }
+            | ServerMessage::Question { .. }
+            | ServerMessage::Asked(_)
             | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Signal { .. }

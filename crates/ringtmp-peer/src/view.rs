@@ -1,7 +1,8 @@
 //! What a page or a terminal shows: one value, made anew a few times a second, small enough to be posted as JSON.
 
-use ringtmp_core::ids::{MemberToken, PeerId};
+use ringtmp_core::ids::{MemberToken, PeerId, ShortCode};
 use ringtmp_core::schedule::DataSource;
+use ringtmp_core::secret::{RoomLink, RoomSecret};
 use ringtmp_core::signal::{Device, Point, Role, RoomView};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,15 @@ pub struct View {
     pub run: Option<RunSummary>,
     /// The room, once known.
     pub room: Option<RoomView>,
+    /// Who may take part in it.
+    #[serde(default)]
+    pub access: Access,
+    /// Devices that ask this one, which opened the room, to be let in.
+    #[serde(default)]
+    pub askers: Vec<AskView>,
+    /// What this device asks a room's host.
+    #[serde(default)]
+    pub asking: Option<AskingView>,
     /// The curves so far, oldest first, thinned to at most [`ringtmp_core::signal::CURVE_POINTS_MAX`].
     pub points: Vec<Point>,
     /// Our own links.
@@ -37,6 +47,44 @@ pub struct View {
     /// If this device opened the room: what shows that after a reload.
     #[serde(default)]
     pub host_token: Option<MemberToken>,
+}
+
+/// A device that asks to be let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskView {
+    /// Which, until it is decided.
+    pub asker: PeerId,
+    /// What it says that it is.
+    pub device: Device,
+    /// The digits that its screen has to show as well; none while they are worked out.
+    pub digits: Option<String>,
+}
+
+/// What this device asks the host of a room that it wants to be in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskingView {
+    /// Which room.
+    pub code: ShortCode,
+    /// The digits that the host's screen has to show as well; none while they are worked out.
+    pub digits: Option<String>,
+}
+
+/// Who may take part in a room. It never leaves this device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "access", rename_all = "snake_case")]
+pub enum Access {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// Everybody who can reach the server and has heard the room's code.
+    Open,
+    /// Who knows its secret, as this device does.
+    Secret {
+        /// For the room's link.
+        secret: RoomSecret,
+    },
+    /// Who knows its secret, which this device does not: it may watch.
+    Watching,
 }
 
 /// A sample that the user made.
@@ -87,6 +135,19 @@ pub enum Asked {
 }
 
 impl View {
+    /// What leads into the room, once it is known: for devices that the user wants to have in it.
+    pub fn link(&self) -> Option<RoomLink> {
+        let room = self.room.as_ref()?.code;
+        match self.access {
+            Access::Unknown => None,
+            Access::Open | Access::Watching => Some(RoomLink::without_secret(room)),
+            Access::Secret { secret } => Some(RoomLink {
+                room,
+                secret: Some(secret),
+            }),
+        }
+    }
+
     /// Samples of the updates made so far, as far as their losses are known here.
     pub fn samples_trained(&self) -> u64 {
         let losses = self.points.iter().filter(|point| point.loss.is_some());
@@ -231,6 +292,13 @@ pub enum Command {
     Ask {
         /// As above.
         strokes: Vec<Vec<[u16; 2]>>,
+    },
+    /// Let a device in that asks, or not. For the host of the room.
+    Admit {
+        /// Which.
+        asker: PeerId,
+        /// Whether it is let in.
+        allow: bool,
     },
     /// Leave the room as soon as others have this device's layers; then the peer's future ends.
     HandOn,

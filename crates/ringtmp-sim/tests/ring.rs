@@ -123,6 +123,7 @@ impl World {
             toml: String::new(),
             outline,
             resumes: None,
+            verifier: None,
         };
         let text = serde_json::to_string(&ClientMessage::Create {
             protocol: PROTOCOL_VERSION,
@@ -157,6 +158,7 @@ impl World {
                 role: Role::Participant,
                 device: device(&format!("device {i}")),
                 has_data: i % 3 != 1,
+                proof: None,
             };
             world.peers[i].to_server.push_back(join);
         }
@@ -383,6 +385,7 @@ impl World {
             role: Role::Spectator,
             device,
             has_data: false,
+            proof: None,
         };
         let text = serde_json::to_string(&join).expect("JSON");
         self.lobby.handle(

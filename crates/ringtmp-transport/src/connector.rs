@@ -7,15 +7,18 @@
 
 use crate::error::LinkError;
 use crate::link::{Endpoint, Link};
+use crate::proving::{Guard, Proved, Proving};
 use crate::{loopback, platform, stall};
 use futures::channel::mpsc;
 use futures::future::{Either, join, select};
 use futures::{SinkExt, StreamExt};
 use ringtmp_core::ids::{Epoch, PeerId};
+use ringtmp_core::secret::{LinkKey, Opened};
 use ringtmp_core::signal::{ICE_SERVERS_MAX, IceServer, Signal};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +73,8 @@ pub enum ConnectorEvent {
 /// Makes links to named peers, at most one to each. Dropping it closes them all.
 pub struct Connector {
     backend: Backend,
+    /// None where links are made without a proof.
+    guard: Option<Guard>,
     book: Mutex<Book>,
     ice_servers: Mutex<Vec<IceServer>>,
     events: mpsc::Receiver<ConnectorEvent>,
@@ -87,6 +92,7 @@ impl Connector {
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         Self {
             backend,
+            guard: None,
             book: Mutex::default(),
             ice_servers: Mutex::default(),
             events,
@@ -109,17 +115,31 @@ impl Connector {
         *known.unwrap_or_else(PoisonError::into_inner) = servers;
     }
 
+    /// From now on makes links only to peers that prove that they know the room's secret, and proves it to them: see
+    /// [`ringtmp_core::secret`]. `me` is this peer's id in the room.
+    pub fn guard(&mut self, key: LinkKey, me: PeerId) {
+        self.guard = Some(Guard { key, me });
+    }
+
     /// Starts to connect to a peer, for the plan of an epoch. The peer does the same in the other role. An older link or
     /// attempt is closed. On native it must be called within a tokio runtime.
     pub fn connect(&self, peer: PeerId, role: ConnectRole, epoch: Epoch) {
         let (signals_sender, signals) = mpsc::channel(SIGNALS_MAX);
         let endpoint = Endpoint::new();
+        let begun = Proving::begin(self.guard.as_ref(), peer, role, epoch);
+        let (proving, proved) = begun.unwrap_or_else(|error| {
+            // The attempt finds its end before it has begun, and reports it.
+            endpoint.end(error);
+            Default::default()
+        });
         let entry = Entry {
             role,
             epoch,
             offered: false,
             signals: signals_sender,
             endpoint: endpoint.clone(),
+            proving: proving.clone(),
+            events: self.events_sender.clone(),
         };
         self.lock().begin(peer, entry);
         let attempt = Attempt {
@@ -129,6 +149,8 @@ impl Connector {
             signals,
             endpoint,
             ice_servers: self.ice_servers(),
+            proving,
+            proved,
             events: self.events_sender.clone(),
         };
         match &self.backend {
@@ -211,6 +233,46 @@ struct Entry {
     offered: bool,
     signals: mpsc::Sender<Signal>,
     endpoint: Endpoint,
+    proving: Proving,
+    /// Of its own, so that there is always place for the one thing that is said here.
+    events: mpsc::Sender<ConnectorEvent>,
+}
+
+impl Entry {
+    /// Has the attempt take what comes from its peer, once it is proved.
+    fn take(&mut self, from: PeerId, signal: Signal) {
+        let signal = match self.proving.open(signal) {
+            Ok(Opened::Pass(signal)) => signal,
+            Ok(Opened::Answered { answer, confirm }) => {
+                let signal = confirm;
+                let said = self
+                    .events
+                    .try_send(ConnectorEvent::Signal { to: from, signal });
+                if said.is_err_and(|error| error.is_full()) {
+                    return self
+                        .endpoint
+                        .end(LinkError::device("too much waits to be said"));
+                }
+                answer
+            }
+            Ok(Opened::Confirmed) => return,
+            Err(error) => return self.doubts(from, error.into()),
+        };
+        let passed = self.signals.try_send(signal);
+        if passed.is_err_and(|error| error.is_full()) {
+            let error = LinkError::signal("more of them than a connection needs");
+            self.endpoint.end(error);
+        }
+    }
+
+    /// Something that was not proved. It ends an attempt; a link that stands does not need it.
+    fn doubts(&self, from: PeerId, error: LinkError) {
+        if self.proving.is_sure() {
+            tracing::warn!(%from, %error, "ignored");
+        } else {
+            self.endpoint.end(error);
+        }
+    }
 }
 
 impl Book {
@@ -221,10 +283,7 @@ impl Book {
             older.endpoint.end(LinkError::CLOSED_BY_US);
         }
         let parked = self.parked.remove(&peer).unwrap_or_default();
-        if parked
-            .first()
-            .is_some_and(|offer| signal_epoch(offer) >= epoch)
-        {
+        if parked.first().is_some_and(|offer| offer.epoch() >= epoch) {
             parked
                 .into_iter()
                 .for_each(|signal| self.deliver(peer, signal));
@@ -232,13 +291,18 @@ impl Book {
     }
 
     fn deliver(&mut self, from: PeerId, signal: Signal) {
-        let epoch = signal_epoch(&signal);
+        let epoch = signal.epoch();
         let is_offer = matches!(signal, Signal::Offer { .. });
         let Some(entry) = self.entries.get_mut(&from) else {
             return self.park(from, signal);
         };
         if epoch < entry.epoch {
             return;
+        }
+        if epoch == entry.epoch
+            && let Err(error) = entry.proving.check_offer(&signal)
+        {
+            return entry.doubts(from, error.into());
         }
         let begins_anew = is_offer && entry.role == ConnectRole::Answer && entry.offered;
         if epoch > entry.epoch || entry.endpoint.has_ended() || begins_anew {
@@ -249,15 +313,7 @@ impl Book {
             return self.park(from, signal);
         }
         entry.offered |= is_offer;
-        if entry
-            .signals
-            .try_send(signal)
-            .is_err_and(|error| error.is_full())
-        {
-            entry
-                .endpoint
-                .end(LinkError::signal("more of them than a connection needs"));
-        }
+        entry.take(from, signal);
     }
 
     fn park(&mut self, from: PeerId, signal: Signal) {
@@ -269,9 +325,7 @@ impl Book {
             }
             Signal::Candidate { epoch, .. } => {
                 if let Some(parked) = self.parked.get_mut(&from)
-                    && parked
-                        .first()
-                        .is_some_and(|offer| signal_epoch(offer) == epoch)
+                    && parked.first().is_some_and(|offer| offer.epoch() == epoch)
                     && parked.len() < SIGNALS_MAX
                 {
                     parked.push(signal);
@@ -280,16 +334,10 @@ impl Book {
             Signal::Offer { .. } => {
                 tracing::warn!(%from, "too many peers offer a connection that nobody expects");
             }
-            Signal::Answer { .. } => tracing::debug!(%from, "an answer to no offer"),
+            Signal::Answer { .. } | Signal::Confirm { .. } => {
+                tracing::debug!(%from, "an answer to no offer, or its confirmation");
+            }
         }
-    }
-}
-
-fn signal_epoch(signal: &Signal) -> Epoch {
-    match signal {
-        Signal::Offer { epoch, .. }
-        | Signal::Answer { epoch, .. }
-        | Signal::Candidate { epoch, .. } => *epoch,
     }
 }
 
@@ -303,14 +351,18 @@ pub(crate) struct Attempt {
     pub(crate) endpoint: Endpoint,
     /// By which it may go.
     pub(crate) ice_servers: Vec<IceServer>,
+    proving: Proving,
+    /// To be waited for before there is a link: see [`within_limits`].
+    proved: Proved,
     events: mpsc::Sender<ConnectorEvent>,
 }
 
-/// Sends an attempt's signals, all under its epoch.
+/// Sends an attempt's signals, all under its epoch, and proved.
 #[derive(Clone)]
 pub(crate) struct SignalSender {
     peer: PeerId,
     epoch: Epoch,
+    proving: Proving,
     events: mpsc::Sender<ConnectorEvent>,
 }
 
@@ -325,8 +377,14 @@ impl Attempt {
         SignalSender {
             peer: self.peer,
             epoch: self.epoch,
+            proving: self.proving.clone(),
             events: self.events.clone(),
         }
+    }
+
+    /// What is to be waited for before there is a link.
+    pub(crate) fn take_proved(&mut self) -> Proved {
+        std::mem::take(&mut self.proved)
     }
 
     /// Tells the owner how connecting went; false if there is no link to serve.
@@ -352,12 +410,12 @@ impl Attempt {
 impl SignalSender {
     pub(crate) async fn offer(&mut self, sdp: String) {
         let epoch = self.epoch;
-        self.send(Signal::Offer { epoch, sdp }).await;
+        self.send(Signal::offer(epoch, sdp)).await;
     }
 
     pub(crate) async fn answer(&mut self, sdp: String) {
         let epoch = self.epoch;
-        self.send(Signal::Answer { epoch, sdp }).await;
+        self.send(Signal::answer(epoch, sdp)).await;
     }
 
     #[cfg_attr(
@@ -375,6 +433,7 @@ impl SignalSender {
     }
 
     pub(crate) async fn send(&mut self, signal: Signal) {
+        let signal = self.proving.seal(signal);
         // An error means that the owner is gone, which ends the link by itself.
         let _ = self
             .events
@@ -386,17 +445,28 @@ impl SignalSender {
     }
 }
 
-/// Runs `connecting` until it is done, the link is ended, or the time is up.
+/// Runs `connecting` until it is done and the peer is proved to be one, the link is ended, or the time is up.
 pub(crate) async fn within_limits(
     endpoint: &Endpoint,
+    proved: Proved,
     connecting: impl Future<Output = Result<(), LinkError>>,
 ) -> Result<(), LinkError> {
+    let is_open = AtomicBool::new(false);
+    let connecting = async {
+        connecting.await?;
+        is_open.store(true, Ordering::Relaxed);
+        proved.wait().await;
+        Ok(())
+    };
     let ended = pin!(endpoint.ended());
     let time_limit = pin!(platform::sleep(CONNECT_TIMEOUT));
     let limits = select(ended, time_limit);
     match select(pin!(connecting), limits).await {
         Either::Left((outcome, _)) => outcome,
         Either::Right((Either::Left((reason, _)), _)) => Err(reason),
+        Either::Right((Either::Right(((), _)), _)) if is_open.load(Ordering::Relaxed) => {
+            Err(LinkError::unconfirmed_in_time())
+        }
         Either::Right((Either::Right(((), _)), _)) => Err(LinkError::unreachable_in_time()),
     }
 }

@@ -406,25 +406,13 @@ async fn a_description_of_no_sense_fails_the_attempt(a: Connector, b: Connector)
     let (mut a, mut b) = (a, b);
     for sdp in ["", "v=0", "loopback 1234", "\u{0}\u{ffff}"] {
         a.connect(B, ConnectRole::Answer, EPOCH);
-        a.deliver(
-            B,
-            Signal::Offer {
-                epoch: EPOCH,
-                sdp: sdp.to_owned(),
-            },
-        );
+        a.deliver(B, Signal::offer(EPOCH, sdp.to_owned()));
         assert!(
             matches!(failure(&mut a).await, LinkError::Signal { .. }),
             "offer {sdp:?}"
         );
         b.connect(A, ConnectRole::Offer, EPOCH);
-        b.deliver(
-            A,
-            Signal::Answer {
-                epoch: EPOCH,
-                sdp: sdp.to_owned(),
-            },
-        );
+        b.deliver(A, Signal::answer(EPOCH, sdp.to_owned()));
         assert!(
             matches!(failure(&mut b).await, LinkError::Signal { .. }),
             "answer {sdp:?}"
@@ -475,20 +463,8 @@ async fn signals_wait_until_connect_is_called(a: Connector, b: Connector) {
     let mut a = a;
     a.connect(B, ConnectRole::Offer, EPOCH);
     // An old offer, and noise of one who has no offer at all.
-    b.deliver(
-        A,
-        Signal::Offer {
-            epoch: OLDER,
-            sdp: "old".to_owned(),
-        },
-    );
-    b.deliver(
-        A,
-        Signal::Answer {
-            epoch: EPOCH,
-            sdp: "noise".to_owned(),
-        },
-    );
+    b.deliver(A, Signal::offer(OLDER, "old".to_owned()));
+    b.deliver(A, Signal::answer(EPOCH, "noise".to_owned()));
     b.deliver(
         PeerId(0xc),
         Signal::Candidate {
@@ -511,20 +487,8 @@ async fn signals_wait_until_connect_is_called(a: Connector, b: Connector) {
 async fn signals_of_an_older_epoch_are_ignored(a: Connector, b: Connector) {
     a.connect(B, ConnectRole::Offer, EPOCH);
     b.connect(A, ConnectRole::Answer, EPOCH);
-    a.deliver(
-        B,
-        Signal::Answer {
-            epoch: OLDER,
-            sdp: "nonsense".to_owned(),
-        },
-    );
-    b.deliver(
-        A,
-        Signal::Offer {
-            epoch: OLDER,
-            sdp: "nonsense".to_owned(),
-        },
-    );
+    a.deliver(B, Signal::answer(OLDER, "nonsense".to_owned()));
+    b.deliver(A, Signal::offer(OLDER, "nonsense".to_owned()));
     meet(a, b).await;
 }
 
@@ -565,13 +529,7 @@ async fn a_newer_attempt_replaces_the_older_link(a: Connector, b: Connector) {
 async fn a_peer_that_starts_again_is_understood(a: Connector, b: Connector) {
     let (a, b, _old_a, mut old_b) = connected(a, b).await;
     // A's program was started anew: the old link is still open as far as B can see, but A offers again.
-    b.deliver(
-        A,
-        Signal::Offer {
-            epoch: EPOCH,
-            sdp: "of no sense".to_owned(),
-        },
-    );
+    b.deliver(A, Signal::offer(EPOCH, "of no sense".to_owned()));
     assert_eq!(
         within(old_b.receiver.receive()).await,
         Err(LinkError::CLOSED_BY_PEER)

@@ -2,6 +2,7 @@
 
 use crate::address::Fingerprint;
 use crate::{CONNECT_TIMEOUT, STALL_MAX};
+use ringtmp_core::secret::ProofError;
 use ringtmp_core::signal::SIGNAL_BYTES_MAX;
 use ringtmp_core::wire::{Lane, WireError};
 
@@ -74,6 +75,10 @@ pub enum LinkError {
         /// What is wrong with it.
         detail: String,
     },
+    /// What came in the peer's name was not made by who knows the room's secret. The fault is the peer's, or the server's, which may have
+    /// put somebody in its place; nothing was sent to whoever it is.
+    #[error("the device at the other end is not to be trusted: {0}")]
+    Unproved(#[from] ProofError),
     /// No path to the peer was found in time.
     #[error("no connection to the peer: {detail}")]
     Unreachable {
@@ -113,6 +118,15 @@ impl LinkError {
         }
     }
 
+    pub(crate) fn unconfirmed_in_time() -> Self {
+        Self::Unreachable {
+            detail: format!(
+                "the channel is open, but the peer has not confirmed within {} s that it asked for it",
+                CONNECT_TIMEOUT.as_secs()
+            ),
+        }
+    }
+
     /// What the user can do about it, in a sentence or two; empty where there is nothing to do.
     pub fn advice(&self) -> &'static str {
         match self {
@@ -124,6 +138,10 @@ impl LinkError {
             } => "Look whether the other device is still on, awake and in the network.",
             Self::Wire(_) | Self::Signal { .. } => {
                 "Reload the page (or update the program) on both devices, so that they run the same version."
+            }
+            Self::Unproved(_) => {
+                "Open the room's whole link again on the other device. If it does not help, do not use this server: somebody stands between \
+                 the devices."
             }
             Self::Stuck { .. } | Self::Stalled { .. } => {
                 "The other device is overloaded or its tab is frozen: bring the tab to the front, or leave it out."

@@ -26,6 +26,7 @@ mod error;
 mod link;
 pub mod loopback;
 mod negotiation;
+mod proving;
 mod signalling;
 mod stall;
 

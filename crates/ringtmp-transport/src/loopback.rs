@@ -142,12 +142,13 @@ impl Backend {
 
 async fn run(network: LoopbackNetwork, me: PeerId, mut attempt: Attempt) {
     let endpoint = attempt.endpoint.clone();
+    let proved = attempt.take_proved();
     let mut ends = None;
     let connecting = async {
         ends = Some(connect(&network, me, &mut attempt).await?);
         Ok(())
     };
-    let outcome = within_limits(&endpoint, connecting).await;
+    let outcome = within_limits(&endpoint, proved, connecting).await;
     if attempt.report(outcome).await
         && let Some(ends) = ends
     {

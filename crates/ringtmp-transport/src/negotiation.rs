@@ -52,6 +52,8 @@ impl Negotiation {
             (Signal::Offer { sdp, .. }, ConnectRole::Answer) => self.describe(Step::Answer(sdp)),
             (Signal::Answer { sdp, .. }, ConnectRole::Offer) => self.describe(Step::Finish(sdp)),
             (Signal::Candidate { candidate, mid, .. }, _) => self.candidate(candidate, mid),
+            // Of no use to a connection: see `crate::proving`.
+            (Signal::Confirm { .. }, _) => Ok(Vec::new()),
             (Signal::Offer { .. }, ConnectRole::Offer) => {
                 Err(LinkError::signal("an offer, where it was to answer"))
             }
@@ -107,17 +109,11 @@ mod tests {
     }
 
     fn offer() -> Signal {
-        Signal::Offer {
-            epoch: Epoch::default(),
-            sdp: "sdp".to_owned(),
-        }
+        Signal::offer(Epoch::default(), "sdp".to_owned())
     }
 
     fn answer() -> Signal {
-        Signal::Answer {
-            epoch: Epoch::default(),
-            sdp: "sdp".to_owned(),
-        }
+        Signal::answer(Epoch::default(), "sdp".to_owned())
     }
 
     #[test]

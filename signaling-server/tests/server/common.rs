@@ -277,6 +277,7 @@ pub(crate) fn run() -> RunDescriptor {
             topology: ringtmp_core::parameter_server::Topology::Ring,
         },
         resumes: None,
+        verifier: None,
     }
 }
 
@@ -305,6 +306,7 @@ pub(crate) fn join(room: RoomCode, role: Role) -> ClientMessage {
         role,
         device: device(),
         has_data: true,
+        proof: None,
     }
 }
 

@@ -80,10 +80,7 @@ async fn two_members_meet_and_their_connection_messages_are_relayed(way: Way) {
     };
     let plan = first.hear_until(plan).await;
     assert_eq!(plan.order.len(), 2, "the room starts at two peers");
-    let signal = Signal::Offer {
-        epoch: plan.epoch,
-        sdp: "v=0".to_owned(),
-    };
+    let signal = Signal::offer(plan.epoch, "v=0".to_owned());
     let to = second_id;
     first
         .say(&ClientMessage::Signal {
@@ -365,10 +362,7 @@ async fn a_member_that_does_not_read_is_cut_and_the_others_go_on(way: Way) {
     let room = open_room(&mut talker).await;
     enter(&mut talker, room).await;
     let to = enter(&mut sleeper, room).await;
-    let signal = Signal::Offer {
-        epoch: Epoch::default(),
-        sdp: "x".repeat(SIGNAL_BYTES_MAX / 2),
-    };
+    let signal = Signal::offer(Epoch::default(), "x".repeat(SIGNAL_BYTES_MAX / 2));
     let message = serde_json::to_string(&ClientMessage::Signal { to, signal }).expect("JSON");
     // The kernel's buffers take some MB before the queue fills.
     let gone = async {
@@ -448,6 +442,7 @@ async fn a_message_longer_than_any_buffer_arrives_whole(way: Way) {
         let signal = Signal::Offer {
             epoch: Epoch::default(),
             sdp: "\u{e9}".repeat(bytes / 2),
+            proof: None,
         };
         let said = signal.clone();
         first.say(&ClientMessage::Signal { to, signal }).await;

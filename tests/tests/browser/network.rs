@@ -115,7 +115,7 @@ async fn the_code_on_the_page_leads_another_device_in_over_https() -> Result<()>
         .wait_for(JOIN_MAX, "a room", |view| view.room.is_some())
         .await?;
     ensure!(
-        view.room.map(|room| room.code) == Some(room),
+        view.room.map(|room| room.code) == Some(room.room),
         "the same room"
     );
     let secure = guest

@@ -2,8 +2,8 @@
 
 use super::{JOIN_MAX, RUN_MAX, ring, view};
 use anyhow::{Context, Result, ensure};
-use ringtmp_core::ids::RoomCode;
 use ringtmp_core::profile::Planning;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::RoomState;
 use ringtmp_peer::{DataTable, RunFile, View};
 use ringtmp_tests::{Browser, BrowserKind, Look, NativePeer, Tab, Theatre};
@@ -197,7 +197,7 @@ async fn rings_of_many_devices_for_the_eye() -> Result<()> {
     Ok(())
 }
 
-async fn deep_ring(theatre: &Theatre, peers: u16) -> Result<(Vec<NativePeer>, RoomCode)> {
+async fn deep_ring(theatre: &Theatre, peers: u16) -> Result<(Vec<NativePeer>, RoomLink)> {
     let mut first = NativePeer::open(&theatre.url(""), deep_run(peers)?)?;
     let room = first.room(JOIN_MAX).await?;
     let mut all = vec![first];
@@ -211,7 +211,7 @@ async fn deep_ring(theatre: &Theatre, peers: u16) -> Result<(Vec<NativePeer>, Ro
     Ok((all, room))
 }
 
-async fn look_at(theatre: &Theatre, browser: &Browser, room: RoomCode, peers: u16) -> Result<Tab> {
+async fn look_at(theatre: &Theatre, browser: &Browser, room: RoomLink, peers: u16) -> Result<Tab> {
     let watcher = browser
         .tab(&theatre.url(&format!("/r/{room}?watch&name=screen")))
         .await?;

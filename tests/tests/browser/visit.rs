@@ -70,7 +70,7 @@ async fn a_visitor_is_told_what_will_run_and_computes_nothing_before_joining() -
         );
     }
     ensure!(
-        !diagnostics.contains(&room.to_string()),
+        !diagnostics.contains(&room.room.to_string()),
         "what is copied leads to the room: {diagnostics}"
     );
     ensure!(

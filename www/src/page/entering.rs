@@ -2,12 +2,13 @@
 
 use super::room::Room;
 use super::session::{Report, Session, describe};
-use super::{App, State, dom, form, kept, projector};
+use super::{App, State, dom, form, kept, porch, projector, secrets};
 use crate::address::Place;
 use crate::messages::Failure;
 use crate::shown::{self, Ending};
 use crate::words;
 use dom::{clear, set_attribute};
+use ringtmp_core::secret::RoomLink;
 use ringtmp_peer::NoticeLevel;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -21,7 +22,7 @@ impl App {
         let place = self.address.borrow().place.clone();
         match place {
             Place::Home => self.open_form(),
-            Place::Create | Place::Resume(_) | Place::Room(_) => self.open_room(),
+            Place::Create | Place::Resume(_) | Place::Room(_) | Place::Ask(_) => self.open_room(),
             Place::Nowhere { reason } => {
                 self.show_room()?;
                 let text = words::room_unreadable(&reason);
@@ -56,6 +57,7 @@ impl App {
                     address.place = Place::Create;
                     address.run = choice.run;
                     address.executor = choice.executor;
+                    address.open = choice.open;
                 }
                 clear(&app.main);
                 if let Err(error) = app.open_room() {
@@ -63,11 +65,20 @@ impl App {
                 }
             },
         )?;
+        let app = Rc::clone(self);
+        porch::form(&self.dom, &self.main, move |code| {
+            app.address.borrow_mut().place = Place::Ask(code);
+            clear(&app.main);
+            if let Err(error) = app.open_room() {
+                app.broken(&describe(&error));
+            }
+        })?;
         kept::show(&self.dom, &self.main, Rc::new(go_on))
     }
 
     /// Starts the worker and shows the room it enters.
     fn open_room(self: &Rc<Self>) -> Result<(), JsValue> {
+        secrets::complete(&self.window, &mut self.address.borrow_mut());
         self.begin_visit();
         self.show_room()?;
         if !self.is_visit() {
@@ -160,13 +171,17 @@ impl App {
     }
 
     /// Once a new room has a code, the address leads there, so that a reload comes back and the link can be shared.
-    pub(super) fn name_room_in_address(&self, code: ringtmp_core::ids::RoomCode) {
+    pub(super) fn name_room_in_address(&self, link: RoomLink) {
         let mut address = self.address.borrow_mut();
-        if !matches!(address.place, Place::Create | Place::Resume(_)) {
+        if !matches!(
+            address.place,
+            Place::Create | Place::Resume(_) | Place::Ask(_)
+        ) {
             return;
         }
-        address.place = Place::Room(code);
-        let path = address.to_path_and_query();
+        address.place = Place::Room(link.room);
+        address.secret = link.secret;
+        let path = address.to_reference();
         // A page may always name a path of its own origin.
         let _ = self
             .window

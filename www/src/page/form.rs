@@ -26,6 +26,8 @@ const EMBLEM: (usize, usize) = (5, 2);
 pub(super) struct Choice {
     pub(super) run: RunWish,
     pub(super) executor: Executor,
+    /// Whether everybody may take part.
+    pub(super) open: bool,
 }
 
 /// Shows the first page. `create` is called when the form is sent.
@@ -68,6 +70,7 @@ struct Fields {
     source: HtmlSelectElement,
     steps: HtmlInputElement,
     peers: HtmlInputElement,
+    access: HtmlSelectElement,
     executor: HtmlSelectElement,
     /// As the address has it.
     codec: Option<CodecChoice>,
@@ -117,6 +120,7 @@ impl Fields {
         dom.text(form, "p", "hint", words::FORM_PEERS_HINT.now())?
             .set_id("hint-peers");
         peers.set_attribute("aria-describedby", "hint-peers")?;
+        let access = access_field(dom, form, address.open)?;
         let executor = executor_field(dom, form, address.executor)?;
         Ok(Self {
             model,
@@ -124,6 +128,7 @@ impl Fields {
             source,
             steps,
             peers,
+            access,
             executor,
             codec: address.run.codec,
             planning: address.run.planning,
@@ -150,6 +155,7 @@ impl Fields {
                 "cpu" => Executor::Cpu,
                 _ => Executor::Auto,
             },
+            open: self.access.value() == "open",
         }
     }
 }
@@ -170,6 +176,17 @@ fn source_field(
     };
     let label = words::FORM_SOURCE.now();
     select(dom, form, ("source", label), &sources, chosen)
+}
+
+/// Who may take part.
+fn access_field(dom: &Dom, form: &Element, open: bool) -> Result<HtmlSelectElement, JsValue> {
+    let choices = [
+        ("secret", words::FORM_ACCESS_SECRET.now()),
+        ("open", words::FORM_ACCESS_OPEN.now()),
+    ];
+    let chosen = if open { "open" } else { "secret" };
+    let label = words::FORM_ACCESS.now();
+    select(dom, form, ("access", label), &choices, chosen)
 }
 
 /// What is to compute.

@@ -20,12 +20,14 @@ mod notices;
 mod numbers;
 mod own_device;
 mod pledge;
+mod porch;
 mod preflight;
 mod probe;
 mod projector;
 mod ring;
 mod room;
 mod saving;
+mod secrets;
 mod session;
 mod share;
 mod timeline;
@@ -39,6 +41,7 @@ use crate::words;
 use dom::{Dom, set_attribute, set_text};
 use js_sys::{Function, Reflect};
 use numbers::Figures;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_peer::{Command, Notice, NoticeLevel, ServerState, View};
 use room::{Content, Room};
 use session::Session;
@@ -59,7 +62,8 @@ pub fn start_page() -> Result<(), JsValue> {
     }));
     let location = window.location();
     let query = UrlSearchParams::new_with_str(&location.search()?)?;
-    let address = Address::read(&location.pathname()?, session::pairs(&query));
+    let fragment = location.hash()?;
+    let address = Address::read(&location.pathname()?, session::pairs(&query), &fragment);
     language::begin(&window, address.language)?;
     let app = Rc::new(App::new(window, address)?);
     app.publish_hooks()?;
@@ -199,7 +203,9 @@ impl App {
         if let Some(room) = &view.room {
             state.bytes.observe(seconds, shown::bytes_sent(room));
             state.traffic.observe(seconds, room);
-            self.name_room_in_address(room.code);
+        }
+        if let Some(link) = view.link() {
+            self.let_in(link);
         }
         if state.view.as_ref().map(|view| view.host_token) != Some(view.host_token) {
             hosting::keep(&self.window, &view);
@@ -257,8 +263,8 @@ impl App {
             _ => None,
         };
         let url = view
-            .and_then(|view| view.room.as_ref())
-            .map(|room| self.room_url(room.code))
+            .and_then(View::link)
+            .map(|link| self.room_url(link))
             .transpose()?;
         let progress = view.map_or(
             Progress {
@@ -321,8 +327,16 @@ impl App {
         Ok(())
     }
 
-    fn room_url(&self, code: ringtmp_core::ids::RoomCode) -> Result<String, JsValue> {
-        Ok(format!("{}/r/{code}", self.window.location().origin()?))
+    fn room_url(&self, link: RoomLink) -> Result<String, JsValue> {
+        Ok(format!("{}/r/{link}", self.window.location().origin()?))
+    }
+
+    /// A room has let this device in: it comes back there, after a reload and later.
+    fn let_in(&self, link: RoomLink) {
+        self.name_room_in_address(link);
+        if self.address.borrow().keep {
+            secrets::keep(&self.window, link);
+        }
     }
 
     /// Renders anew when the width or the colours change.

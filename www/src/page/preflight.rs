@@ -6,7 +6,7 @@ use super::probe;
 use super::session::describe;
 use crate::address::{Place, ViewKind};
 use crate::preflight::{self, Check, Findings};
-use crate::shown::Ending;
+use crate::shown::{self, Ending};
 use crate::{pledge, words};
 use js_sys::Reflect;
 use ringtmp_peer::View;
@@ -26,6 +26,7 @@ pub(super) struct Preflight {
     story: Vec<Element>,
     rows: Vec<[Element; 3]>,
     memory: HtmlSelectElement,
+    join: HtmlElement,
     diagnostics: HtmlTextAreaElement,
     checks: RefCell<Vec<Check>>,
     agent: String,
@@ -63,7 +64,7 @@ impl Preflight {
         let story = story.collect::<Result<Vec<_>, _>>()?;
         let memory = memory(dom, &rest, app)?;
         let row = dom.child(&card, "div", "controls")?;
-        button(dom, &row, "primary", words::BUTTON_JOIN.now(), {
+        let join = button(dom, &row, "primary", words::BUTTON_JOIN.now(), {
             let app = Rc::downgrade(app);
             move || {
                 if let Some(app) = app.upgrade() {
@@ -103,6 +104,7 @@ impl Preflight {
             story,
             rows,
             memory,
+            join: join.dyn_into()?,
             diagnostics,
             checks: RefCell::default(),
             agent,
@@ -111,6 +113,7 @@ impl Preflight {
 
     fn update(&self, found: &Findings, view: Option<&View>, visit: Visit) -> Result<(), JsValue> {
         show(&self.rest, visit == Visit::Looks);
+        show(&self.join, shown::may_take_part(view));
         let kind = if visit == Visit::Looks {
             "looks"
         } else {

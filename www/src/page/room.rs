@@ -9,6 +9,7 @@ use super::members::Members;
 use super::notices::Notices;
 use super::numbers::{Figures, Numbers};
 use super::pledge::Pledge;
+use super::porch::Porch;
 use super::ring::Ring;
 use super::saving::Savers;
 use super::share::Share;
@@ -29,8 +30,11 @@ pub(super) struct Room {
     headline: Element,
     sentence: Element,
     safety: Element,
+    /// Who may take part, where that is not as usual.
+    access: HtmlElement,
     run: HtmlElement,
     notices: Notices,
+    porch: Porch,
     numbers: Numbers,
     controls: Controls,
     care: CareNotes,
@@ -76,8 +80,10 @@ impl Room {
         let headline = dom.text(&state, "h1", "", words::JOINING.now())?;
         let sentence = dom.text(&state, "p", "sentence", "")?;
         let safety = dom.text(&story, "p", "safety", "")?;
+        let access: HtmlElement = dom.typed(&story, "p", "access")?;
         let run = dom.typed(&story, "p", "run")?;
         let notices = Notices::new(dom, &story)?;
+        let porch = Porch::new(dom, &story, Rc::clone(&act))?;
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
         let controls = Controls::new(dom, &story, window, Rc::clone(&act), savers.layers)?;
@@ -95,8 +101,10 @@ impl Room {
             headline,
             sentence,
             safety,
+            access,
             run,
             notices,
+            porch,
             numbers,
             controls,
             care,
@@ -126,17 +134,22 @@ impl Room {
         set_text(&self.headline, phase.headline());
         set_text(&self.sentence, &shown::sentence(phase, view));
         set_text(&self.safety, &shown::safety(phase, view));
+        let access = shown::access(view.filter(|_| ending.is_none()));
+        show(&self.access, !access.is_empty());
+        set_text(&self.access, access);
         let run = view.and_then(|view| view.run.as_ref());
         show(&self.run, run.is_some());
         set_text(&self.run, &run.map_or_else(String::new, shown::run_line));
         let mut notices = shown::notices(view, ending);
         notices.extend_from_slice(own_notices);
         self.notices.update(notices)?;
+        self.porch.update(view.filter(|_| ending.is_none()))?;
         self.controls.update(phase.controls(view));
         self.care.update(&Care::of(phase, view, device))?;
         self.pledge
             .update(view.and_then(|view| changeable(phase, view)))?;
-        self.share.update(url)?;
+        self.share
+            .update(url, shown::may_take_part(view), shown::short_code(view))?;
         for part in &self.of_room {
             show(part, view.is_some_and(|view| view.room.is_some()));
         }

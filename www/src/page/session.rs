@@ -56,6 +56,7 @@ impl Session {
             form: form(window),
             language: words::spoken(),
             host_token: hosting::token(window, &address.place),
+            open_room: address.open,
         };
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);

@@ -2,7 +2,8 @@
 
 use super::dom::{Dom, clear, listen, set_text, show};
 use crate::qr::QrDrawing;
-use crate::words;
+use crate::{format, words};
+use ringtmp_core::ids::ShortCode;
 use serde::Deserialize;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,6 +21,10 @@ struct Card {
     button: Element,
     code: HtmlElement,
     hint: Element,
+    /// That the link lets one watch, and no more.
+    limit: HtmlElement,
+    /// The short code, for those who can neither scan nor copy.
+    short: [HtmlElement; 2],
     /// The link as text, for those who cannot scan it.
     address: Element,
     /// Leads to the view for many.
@@ -58,6 +63,13 @@ impl Share {
         button.set_attribute("type", "button")?;
         button.set_attribute("aria-live", "polite")?;
         let hint = dom.child(&section, "p", "hint")?;
+        let limit: HtmlElement = dom.typed(&section, "p", "hint")?;
+        set_text(&limit, words::SHARE_WATCH.now());
+        let short: [HtmlElement; 2] = [
+            dom.typed(&section, "p", "hint")?,
+            dom.typed(&section, "p", "short-code")?,
+        ];
+        set_text(&short[0], words::SHARE_SHORT.now());
         let address = dom.child(&section, "p", "address")?;
         let projector = dom.text(&section, "a", "button", words::PROJECTOR.now())?;
         projector.set_attribute("target", "_blank")?;
@@ -81,6 +93,8 @@ impl Share {
             button,
             code,
             hint,
+            limit,
+            short,
             address,
             projector,
             origin,
@@ -95,8 +109,21 @@ impl Share {
         Ok(Self(card))
     }
 
-    pub(super) fn update(&self, url: Option<&str>) -> Result<(), JsValue> {
+    /// `lets_in` says whether the link lets one take part, or only watch.
+    pub(super) fn update(
+        &self,
+        url: Option<&str>,
+        lets_in: bool,
+        short: Option<ShortCode>,
+    ) -> Result<(), JsValue> {
         show(&self.0.section, url.is_some());
+        show(&self.0.limit, !lets_in);
+        for part in &self.0.short {
+            show(part, short.is_some());
+        }
+        if let (Some(short), [_, code]) = (short, &self.0.short) {
+            set_text(code, &format::short_code(short));
+        }
         if self.0.url.borrow().as_deref() == url {
             return Ok(());
         }
@@ -134,8 +161,7 @@ impl Card {
             None => url.to_owned(),
         };
         set_text(&self.address, &words::join_at(&link));
-        self.projector
-            .set_attribute("href", &format!("{path}?view=projector"))?;
+        self.projector.set_attribute("href", &for_projector(path))?;
         if self.link.value() != link {
             self.link.set_value(&link);
             set_text(&self.button, words::SHARE_COPY.now());
@@ -163,6 +189,14 @@ impl Card {
         self.dom
             .svg(&svg, "path", &[("d", &path), ("fill", "#000")])?;
         Ok(())
+    }
+}
+
+/// The path of the view for many. A fragment comes last.
+fn for_projector(path: &str) -> String {
+    match path.split_once('#') {
+        None => format!("{path}?view=projector"),
+        Some((path, fragment)) => format!("{path}?view=projector#{fragment}"),
     }
 }
 

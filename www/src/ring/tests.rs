@@ -53,6 +53,9 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         role: Role::Participant,
         device,
         server: ServerState::Connected,
+        access: ringtmp_peer::Access::default(),
+        askers: Vec::new(),
+        asking: None,
         run: Some(RunSummary {
             name: "mlp".to_owned(),
             data: "digits".to_owned(),

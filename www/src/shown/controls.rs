@@ -1,6 +1,6 @@
 //! Which buttons do something.
 
-use super::{Phase, participants};
+use super::{Phase, may_take_part, participants};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::signal::MemberStatus;
 use ringtmp_peer::View;
@@ -40,7 +40,7 @@ impl Phase {
         let participants = view
             .and_then(|view| view.room.as_ref())
             .map_or(0, participants);
-        let governs = view.is_some_and(governs);
+        let governs = view.is_some_and(governs) && may_take_part(view);
         let is_here = !matches!(self, Self::Refused | Self::Broken | Self::Left);
         let is_on = matches!(self, Self::Training | Self::Paused | Self::Reconfiguring);
         let hands_on = is_on && view.is_some_and(has_neighbours);

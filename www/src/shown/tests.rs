@@ -47,6 +47,9 @@ pub(crate) fn view() -> View {
         role: Role::Participant,
         device: members[0].device.clone(),
         server: ServerState::Connected,
+        access: ringtmp_peer::Access::default(),
+        askers: Vec::new(),
+        asking: None,
         run: Some(RunSummary {
             name: "mlp".to_owned(),
             data: "digits".to_owned(),

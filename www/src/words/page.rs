@@ -59,6 +59,63 @@ texts! {
     FORM_EXECUTOR_CPU:
         "its CPU",
         "seiner CPU";
+    CODE_TITLE:
+        "Join with a code",
+        "Mit einem Code mitmachen";
+    CODE_LABEL:
+        "Code of the room",
+        "Code des Raums";
+    CODE_HINT:
+        "Six letters and digits, which the room shows. Whoever opened it is asked whether this device may take part.",
+        "Sechs Buchstaben und Ziffern, die der Raum zeigt. Wer ihn geöffnet hat, wird gefragt, ob dieses Gerät mitmachen darf.";
+    CODE_ASK:
+        "Ask to join",
+        "Um Einlass bitten";
+    CODE_UNREADABLE:
+        "A code has six characters. None of them is I, L, O, U, 0 or 1.",
+        "Ein Code hat sechs Zeichen. Keines davon ist I, L, O, U, 0 oder 1.";
+    ASKING_DIGITS:
+        "The room's host decides. Its screen has to show the same six digits:",
+        "Die Person, die den Raum geöffnet hat, entscheidet. Ihr Bildschirm muss dieselben sechs Ziffern zeigen:";
+    ASKS_HINT:
+        "Allow it only if its screen shows the same six digits: otherwise somebody stands between.",
+        "Erlaube es nur, wenn sein Bildschirm dieselben sechs Ziffern zeigt: Sonst steht jemand dazwischen.";
+    BUTTON_ALLOW:
+        "Allow",
+        "Erlauben";
+    BUTTON_DENY:
+        "Deny",
+        "Ablehnen";
+    DENIED:
+        "The room's host did not let this device in.",
+        "Dieses Gerät wurde nicht in den Raum gelassen.";
+    NO_ANSWER:
+        "Nobody has decided for five minutes whether this device is let in.",
+        "Fünf Minuten lang hat niemand entschieden, ob dieses Gerät in den Raum darf.";
+    NOBODY_TO_ASK:
+        "Whoever opened the room is not there to be asked. Open its whole link, or scan its code.",
+        "Wer den Raum geöffnet hat, ist nicht da und kann nicht gefragt werden. Öffne seinen ganzen Link oder scanne seinen Code.";
+    FORM_ACCESS:
+        "Who may take part",
+        "Wer darf mitmachen";
+    FORM_ACCESS_SECRET:
+        "who gets the link",
+        "wer den Link bekommt";
+    FORM_ACCESS_OPEN:
+        "everybody who hears the room's code",
+        "alle, die den Code des Raums hören";
+    ROOM_OPEN:
+        "This room is open: it has no secret, and whoever hears its code may take part.",
+        "Dieser Raum ist offen: Er hat kein Geheimnis, und wer seinen Code hört, darf mitmachen.";
+    ROOM_WATCHED:
+        "This device watches. To take part, open the whole link, or scan its code, from a device that is in the room.",
+        "Dieses Gerät schaut zu. Um mitzumachen, öffne den ganzen Link oder scanne den Code von einem Gerät, das im Raum ist.";
+    SHARE_SHORT:
+        "Without a camera, type this code on the first page. You are asked then whether the device may take part.",
+        "Ohne Kamera: diesen Code auf der ersten Seite eintippen. Du wirst dann gefragt, ob das Gerät mitmachen darf.";
+    SHARE_WATCH:
+        "Whoever opens this link may watch.",
+        "Wer diesen Link öffnet, darf zuschauen.";
     FORM_CREATE:
         "Create room",
         "Raum öffnen";

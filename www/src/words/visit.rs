@@ -1,4 +1,4 @@
-//! Sentences of the card before joining.
+//! Sentences of the card before joining, and of asking to be let in.
 
 #![expect(
     missing_docs,
@@ -69,4 +69,32 @@ pub fn with_whom(told: &[&str], more: usize, host: Option<&str>) -> String {
         ),
         None => say!("With {list}.", "Mit {list}."),
     }
+}
+
+pub fn asking(code: &str) -> String {
+    say!(
+        "Asking the host of room {code} to be let in.",
+        "Bitte um Einlass in den Raum {code}."
+    )
+}
+
+pub fn asks(name: &str, kind: &str) -> String {
+    say!(
+        "{name} ({kind}) asks to take part.",
+        "{name} ({kind}) möchte mitmachen."
+    )
+}
+
+pub fn no_such_code(code: &str) -> String {
+    say!(
+        "There is no room {code}: it has ended, or the code was misheard.",
+        "Es gibt keinen Raum {code}: Er ist zu Ende, oder der Code wurde falsch verstanden."
+    )
+}
+
+pub fn secret_unreadable(reason: &str) -> String {
+    say!(
+        "The link's secret cannot be read: {reason}.",
+        "Das Geheimnis des Links ist nicht lesbar: {reason}."
+    )
 }

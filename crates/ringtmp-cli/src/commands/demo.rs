@@ -2,6 +2,7 @@
 
 mod cast;
 
+use crate::announce::who_may_take_part;
 use crate::arguments::{Demo, Transport};
 use crate::browser::{self, Show};
 use crate::commands::serve::{self, RoomForAll, Running};
@@ -13,11 +14,12 @@ use crate::page;
 use crate::patience::Patience;
 use crate::peer::{Part, Peer};
 use crate::result::RunReport;
+use crate::room_url::RoomUrl;
 use crate::terminal::Screen;
 use anyhow::{Context, Result};
 use cast::Cast;
 use ringtmp_core::profile::Planning;
-use ringtmp_peer::{DataPlace, DataTable, open_data};
+use ringtmp_peer::{DataPlace, DataTable, Own, View, open_data};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -53,7 +55,13 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     }
     let invitation = network::invite(&mut server, &demo.network, &demo.listen.host_name)?;
     let (server, address) = Running::start(server);
-    let mut peer = Peer::start(Part::creator(&address, run))?;
+    let mut peer = Peer::start(Part {
+        own: Own {
+            open_room: demo.open,
+            ..Own::default()
+        },
+        ..Part::creator(&address, run)
+    })?;
     let mut screen = Screen::new(quiet);
     let outcome = {
         let stage = Stage {
@@ -102,19 +110,21 @@ struct Stage<'a> {
 async fn play(stage: &Stage<'_>, peer: &mut Peer, screen: &mut Screen) -> Result<()> {
     let demo = stage.demo;
     let mut interrupt = pin!(interrupted());
-    let code = peer.view_until(|view| Some(view.room.as_ref()?.code));
-    let code = tokio::select! {
-        code = tokio::time::timeout(ROOM_MAX, code) => code.context("the demo's server opens no room")??,
+    let link = peer.view_until(View::link);
+    let link = tokio::select! {
+        link = tokio::time::timeout(ROOM_MAX, link) => link.context("the demo's server opens no room")??,
         () = &mut interrupt => return Err(Failure::Interrupted.into()),
     };
-    let url = format!("{}/r/{code}", stage.address);
+    let server = stage.address.parse()?;
+    let url = RoomUrl { server, link };
     // Standard output belongs to the result where that goes there.
     match &demo.json {
         Some(file) if file.as_os_str() == "-" => eprintln!("{url}"),
-        _ => screen.print(&url),
+        _ => screen.print(&url.to_string()),
     }
+    screen.say(who_may_take_part(&link));
     if let Some(invitation) = stage.invitation {
-        screen.say(&invitation.words(&format!("/r/{code}")));
+        screen.say(&invitation.words(&format!("/r/{link}")));
     }
     let show = match (demo.headed, demo.headless) {
         (true, _) => Show::Headed,

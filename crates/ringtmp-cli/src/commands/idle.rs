@@ -17,6 +17,7 @@ use crate::patience::Patience;
 use crate::peer::{Carrier, Part, Peer};
 use crate::process::Guard;
 use crate::result::write_json;
+use crate::room_url::RoomUrl;
 use crate::speed::Speed;
 use crate::terminal::Screen;
 use anyhow::{Context, Result, anyhow, bail};
@@ -259,15 +260,12 @@ impl Ring {
         speeds: &[(String, f64)],
         program: Option<&std::path::Path>,
     ) -> Result<()> {
-        let code = self
-            .watcher
-            .view_until(|view| Some(view.room.as_ref()?.code))
-            .await?;
+        let link = self.watcher.view_until(View::link).await?;
         let (natives, tabs) = speeds.split_at(usize::from(idle.natives));
         for (name, speed) in natives {
             self.natives.push(Peer::start(Part {
                 server: address.to_owned(),
-                entry: Entry::Join(code),
+                entry: Entry::Join(link),
                 role: Role::Participant,
                 name: name.clone(),
                 executor: ExecutorChoice::Cpu,
@@ -280,10 +278,11 @@ impl Ring {
             })?);
         }
         if let Some(program) = program {
-            let url = format!("{address}/r/{code}");
+            let server = address.parse()?;
+            let url = RoomUrl { server, link };
             let tab = |(name, speed): &(String, f64)| {
                 let name = name.replace(' ', "%20");
-                format!("{url}?join&executor=cpu&name={name}&pace={speed}")
+                url.page(&format!("join&executor=cpu&name={name}&pace={speed}"))
             };
             let urls: Vec<String> = tabs.iter().map(tab).collect();
             let looks = Looks::here(Show::Headless, ExecutorChoice::Cpu);

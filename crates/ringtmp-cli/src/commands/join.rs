@@ -28,7 +28,7 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
     let trace = join.trace.as_deref().map(TraceFile::create).transpose()?;
     let peer = Peer::start(Part {
         server: join.url.server.to_string(),
-        entry: Entry::Join(join.url.room),
+        entry: Entry::Join(join.url.link),
         role: Role::Participant,
         name: join.name,
         executor: join.executor,

@@ -1,6 +1,7 @@
 //! `ringtmp ps`.
 
 use super::join::take_part;
+use crate::announce::announce;
 use crate::memory::Memory;
 use crate::peer::{Carrier, Part, Peer};
 use crate::room_url::RoomUrl;
@@ -9,7 +10,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use ringtmp_core::parameter_server::Placement;
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{Entry, ExecutorChoice, Own, Paradigm, RunFile};
+use ringtmp_peer::{Entry, ExecutorChoice, Own, Paradigm, RunFile, View};
 use ringtmp_transport::ServerAddress;
 use std::path::PathBuf;
 
@@ -35,6 +36,9 @@ pub(crate) struct Serve {
     /// With how many workers a room that is opened starts
     #[arg(long, default_value_t = 2, conflicts_with = "url", value_parser = clap::value_parser!(u16).range(1..=47))]
     pub(crate) workers: u16,
+    /// Open a room without a secret: whoever reaches the server and hears the room's code may take part
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) open: bool,
     /// What computes: auto, gpu or cpu
     #[arg(long, default_value = "cpu")]
     pub(crate) executor: ExecutorChoice,
@@ -49,7 +53,7 @@ pub(crate) struct Serve {
 /// Serves until it is interrupted, or, if asked to, until the run ends.
 pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
     let (server, entry) = match &serve.url {
-        Some(url) => (url.server.clone(), Entry::Join(url.room)),
+        Some(url) => (url.server.clone(), Entry::Join(url.link)),
         None => (serve.server.clone(), Entry::Create(file(&serve)?)),
     };
     let part = |entry, number: u16| Part {
@@ -65,18 +69,17 @@ pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
         weights: None,
         own: Own {
             memory_bytes: Memory::of_this_machine(serve.shards),
+            open_room: serve.open,
             ..Own::default()
         },
     };
     let mut first = Peer::start(part(entry, 1))?;
-    let room = first
-        .view_until(|view| Some(view.room.as_ref()?.code))
-        .await?;
+    let link = first.view_until(View::link).await?;
     if serve.url.is_none() {
         let server = server.clone();
-        outln!("{}", RoomUrl { server, room });
+        announce(&RoomUrl { server, link });
     }
-    let others = (2..=serve.shards).map(|number| Peer::start(part(Entry::Join(room), number)));
+    let others = (2..=serve.shards).map(|number| Peer::start(part(Entry::Join(link), number)));
     let others: Vec<Peer> = others.collect::<Result<_>>()?;
     let outcome = take_part(first, serve.exit_when_finished, quiet).await;
     futures::future::join_all(others.into_iter().map(Peer::leave)).await;

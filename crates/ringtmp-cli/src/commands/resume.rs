@@ -1,6 +1,7 @@
 //! `ringtmp resume`.
 
 use super::join::take_part;
+use crate::announce::announce;
 use crate::arguments::Resume;
 use crate::kept::usual;
 use crate::memory::Memory;
@@ -8,7 +9,7 @@ use crate::peer::{Carrier, Part, Peer};
 use crate::room_url::RoomUrl;
 use anyhow::{Result, bail};
 use ringtmp_core::signal::Role;
-use ringtmp_peer::{Entry, Keep, KeptRun, Own, Store};
+use ringtmp_peer::{Entry, Keep, KeptRun, Own, Store, View};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -42,14 +43,13 @@ pub(crate) async fn run(resume: Resume, quiet: bool) -> Result<()> {
         own: Own {
             memory_bytes: Memory::of_this_machine(1),
             keep: Some(Keep::at(folder)),
+            open_room: resume.open,
             ..Own::default()
         },
     })?;
-    let room = peer
-        .view_until(|view| Some(view.room.as_ref()?.code))
-        .await?;
+    let link = peer.view_until(View::link).await?;
     let server = resume.server;
-    outln!("{}", RoomUrl { server, room });
+    announce(&RoomUrl { server, link });
     take_part(peer, resume.exit_when_finished, quiet).await
 }
 

@@ -187,12 +187,15 @@ impl Invitation {
         lines.join("\n")
     }
 
-    /// How a native device joins a room.
+    /// How a native device joins a room with a secret.
     pub(crate) fn native(&self, room: &str) -> String {
         let link = self.links.first().map(String::as_str).unwrap_or_default();
         match self.warned_of {
-            true => format!("ringtmp join \"{link}/r/{room}#sha256={}\"", self.sha256),
-            false => format!("ringtmp join {link}/r/{room}"),
+            true => format!(
+                "ringtmp join \"{link}/r/{room}#sha256={}&secret=SECRET\"",
+                self.sha256
+            ),
+            false => format!("ringtmp join \"{link}/r/{room}#secret=SECRET\""),
         }
     }
 }
@@ -231,7 +234,10 @@ mod tests {
         );
         let native = invitation.native("CODE");
         assert!(
-            native.ends_with(&format!("/r/CODE#sha256={}\"", "ab".repeat(32))),
+            native.ends_with(&format!(
+                "/r/CODE#sha256={}&secret=SECRET\"",
+                "ab".repeat(32)
+            )),
             "{native}"
         );
         invitation.draws_qr = true;

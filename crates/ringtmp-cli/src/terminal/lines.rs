@@ -1,12 +1,13 @@
 //! What there is to say about a room, as text. Pure functions of a view.
 
 use super::format::{bytes, percent, short};
+use crate::announce::OPEN;
 use crate::result::{executor_word, kind_word};
 use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::parameter_server::{Exchange, TeamPlan};
 use ringtmp_core::signal::{MemberStatus, MemberView, Role, RoomPlan, RoomState, RoomView};
-use ringtmp_peer::{LinkState, Notice, NoticeLevel, ServerState, View};
+use ringtmp_peer::{Access, LinkState, Notice, NoticeLevel, ServerState, View};
 
 /// Names of remote devices are cut to this.
 const NAME_CHARS_MAX: usize = 28;
@@ -54,9 +55,13 @@ pub(crate) fn state(view: &View) -> String {
 
 fn waiting(view: &View, room: &RoomView) -> String {
     let here = participants(room).count();
+    let open = match view.access {
+        Access::Open => "; this room is open to everybody",
+        Access::Unknown | Access::Secret { .. } | Access::Watching => "",
+    };
     match view.run.as_ref().map(|run| run.start_at_peers) {
-        None | Some(0) => format!("waiting for somebody to start it ({here} devices here)"),
-        Some(wanted) => format!("waiting for devices ({here} of {wanted} here)"),
+        None | Some(0) => format!("waiting for somebody to start it ({here} devices here){open}"),
+        Some(wanted) => format!("waiting for devices ({here} of {wanted} here){open}"),
     }
 }
 
@@ -126,9 +131,10 @@ pub(crate) fn screen(view: &View, width: u16) -> String {
             run.batch
         )
     });
+    let open = (view.access == Access::Open).then(|| OPEN.to_owned());
     let ring = view.room.as_ref().filter(|room| !room.members.is_empty());
     let ring = ring.map(|room| ring_table(view, room, width));
-    let lines = [run, ring];
+    let lines = [run, open, ring];
     lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 

@@ -74,17 +74,10 @@ pub(crate) fn training() -> View {
         role: Role::Spectator,
         device,
         server: ServerState::Connected,
-        run: Some(RunSummary {
-            name: "mlp".to_owned(),
-            data: "digits".to_owned(),
-            steps: 100,
-            batch: 64,
-            micro_batch: 16,
-            layers: vec!["layer".to_owned(); 5],
-            parameters: vec![10; 5],
-            start_at_peers: 3,
-            source: ringtmp_peer::DataSource::One,
-        }),
+        access: ringtmp_peer::Access::default(),
+        askers: Vec::new(),
+        asking: None,
+        run: Some(run()),
         room: Some(RoomView {
             code: RoomCode::from_random([0; 10]),
             state: RoomState::Training,
@@ -107,6 +100,20 @@ pub(crate) fn training() -> View {
         asked: None,
         host_token: None,
         notices: Vec::new(),
+    }
+}
+
+fn run() -> RunSummary {
+    RunSummary {
+        name: "mlp".to_owned(),
+        data: "digits".to_owned(),
+        steps: 100,
+        batch: 64,
+        micro_batch: 16,
+        layers: vec!["layer".to_owned(); 5],
+        parameters: vec![10; 5],
+        start_at_peers: 3,
+        source: ringtmp_peer::DataSource::One,
     }
 }
 

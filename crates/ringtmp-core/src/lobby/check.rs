@@ -48,6 +48,8 @@ pub(super) fn run(run: &RunDescriptor, limits: &Limits) -> Result<(), Refusal> {
             "it waits for {} devices; a room takes {}",
             outline.start_at_peers, limits.members_max
         )
+    } else if let Some(Err(error)) = run.verifier.map(|verifier| verifier.check()) {
+        error.to_string()
     } else if let Some(complaint) = outline.complaint() {
         complaint
     } else {

@@ -1,8 +1,9 @@
 //! How rooms are opened, and how members come into them, the first time or again.
 
+use super::door::{self, Shown};
 use super::schedule::Due;
 use super::{Bucket, ConnectionId, Entry, Lobby, LobbyOutput, VisitorId, check};
-use crate::ids::{MemberToken, PeerId, RoomCode};
+use crate::ids::{MemberToken, PeerId, RoomCode, ShortCode};
 use crate::room::Room;
 use crate::signal::{Refusal, Returning, Role, RunDescriptor, ServerMessage};
 use crate::time::Time;
@@ -23,7 +24,10 @@ impl Lobby {
             self.refuse(connection, refusal);
             return self.close(connection);
         }
-        let bytes: [u8; 10] = std::array::from_fn(|i| entropy[i]);
+        let mut bytes: [u8; 10] = std::array::from_fn(|i| entropy[i]);
+        while self.is_ambiguous(RoomCode::from_random(bytes)) {
+            bytes[9] = bytes[9].wrapping_add(1);
+        }
         let code = RoomCode::from_random(bytes);
         let mut room = Room::new(code, run, self.incarnation, now);
         room.belongs_to(host_token(entropy));
@@ -41,6 +45,8 @@ impl Lobby {
         let opened_by = self.visitor(connection);
         let entry = Entry {
             room,
+            short: ShortCode::of(code),
+            askers: BTreeMap::new(),
             connections: BTreeMap::new(),
             empty_since: Some(now),
             opened_by,
@@ -93,7 +99,8 @@ impl Lobby {
     /// A member is back over a new socket. If this server does not know its room, the server was restarted.
     pub(super) fn come_back(&mut self, now: Time, connection: ConnectionId, back: Returning) {
         let (code, peer) = (back.room, back.peer);
-        if let Err(refusal) = self.check_return(connection, &back) {
+        let shown = self.shown_at_door(connection, back.proof);
+        if let Err(refusal) = self.check_return(connection, &back, shown) {
             self.refuse(connection, refusal);
             return self.close(connection);
         }
@@ -120,10 +127,17 @@ impl Lobby {
         self.drain(now, code);
     }
 
-    fn check_return(&self, connection: ConnectionId, back: &Returning) -> Result<(), Refusal> {
+    fn check_return(
+        &self,
+        connection: ConnectionId,
+        back: &Returning,
+        shown: Option<Shown>,
+    ) -> Result<(), Refusal> {
         check::protocol(back.protocol)?;
-        let Some(entry) = self.rooms.get(&back.room) else {
-            return self.check_new_room(connection, &back.run);
+        let (code, role) = (back.room, Role::Participant);
+        let Some(entry) = self.rooms.get(&code) else {
+            self.check_new_room(connection, &back.run)?;
+            return door::check(back.run.verifier, code, role, shown);
         };
         let members_max = self.limits.members_max;
         match entry.room.token_of(back.peer) {
@@ -132,22 +146,17 @@ impl Lobby {
             None if entry.room.members() >= usize::from(members_max) => {
                 Err(Refusal::RoomFull { members_max })
             }
-            None => Ok(()),
+            None => door::check(entry.room.verifier(), code, role, shown),
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a message says, apart from what only the room reads"
-    )]
     pub(super) fn join(
         &mut self,
         now: Time,
         entropy: [u8; 16],
         connection: ConnectionId,
-        protocol: u16,
         code: RoomCode,
-        role: Role,
+        (protocol, role, shown): (u16, Role, Option<Shown>),
         admit: impl FnOnce(&mut Room, PeerId, MemberToken),
     ) {
         let members_max = self.limits.members_max;
@@ -161,7 +170,7 @@ impl Lobby {
             }
             Some(_) if owes => Err(Refusal::RoomTooFast),
             Some(entry) if !entry.room.takes(role) => Err(Refusal::NoServerWanted { room: code }),
-            Some(entry) => Ok(entry),
+            Some(entry) => door::check(entry.room.verifier(), code, role, shown).map(|()| entry),
         });
         let entry = match verdict {
             Ok(entry) => entry,
@@ -211,7 +220,7 @@ fn host_token(entropy: [u8; 16]) -> MemberToken {
 }
 
 /// Two numbers of 16 random bytes.
-fn halves(entropy: [u8; 16]) -> [u64; 2] {
+pub(super) fn halves(entropy: [u8; 16]) -> [u64; 2] {
     let bits = u128::from_le_bytes(entropy);
     [bits as u64, (bits >> 64) as u64]
 }

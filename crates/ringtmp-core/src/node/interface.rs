@@ -37,6 +37,13 @@ pub enum Input {
         /// In words for the user.
         reason: String,
     },
+    /// What came in a neighbour's name, to make a link, was not made by who knows the room's secret.
+    LinkUnproved {
+        /// In whose name.
+        peer: PeerId,
+        /// In words for the user.
+        reason: String,
+    },
     /// A frame that carries no tensor.
     Control {
         /// From whom.

@@ -2,7 +2,7 @@
 
 use super::{Event, HELLO_INTERVAL, LinkProgress, Node, Output};
 use crate::ids::{Epoch, PeerId};
-use crate::signal::{ClientMessage, DeviceKind, PROTOCOL_VERSION};
+use crate::signal::{ClientMessage, DeviceKind, PROTOCOL_VERSION, Signal};
 use crate::time::Time;
 use crate::wire::{Body, Hello, WireError};
 
@@ -65,6 +65,24 @@ impl Node {
             })
             .collect();
         peers.into_iter().for_each(|peer| self.greet(peer));
+    }
+
+    /// Hands on what a neighbour under this plan has to say of our link.
+    pub(super) fn signalled(&mut self, from: PeerId, signal: Signal) {
+        let expected = self.active.as_ref().is_some_and(|active| {
+            active.plan.epoch == signal.epoch() && active.links.contains_key(&from)
+        });
+        if expected {
+            self.output.push_back(Output::Deliver { from, signal });
+        }
+    }
+
+    /// A device that is not let near the run, whoever else would take it: not a link that may come back.
+    pub(super) fn link_unproved(&mut self, peer: PeerId, reason: &str) {
+        let active = self.active.as_ref();
+        if active.is_some_and(|active| active.links.contains_key(&peer)) {
+            self.blame(peer, format!("link to {}: {reason}", self.name(peer)));
+        }
     }
 
     pub(super) fn link_lost(&mut self, peer: PeerId, reason: String) {

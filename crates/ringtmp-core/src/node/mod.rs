@@ -119,6 +119,7 @@ impl Node {
             Input::ServerLost | Input::Tick => {}
             Input::LinkUp { peer } => self.link_up(now, peer),
             Input::LinkLost { peer, reason } => self.link_lost(peer, reason),
+            Input::LinkUnproved { peer, reason } => self.link_unproved(peer, &reason),
             Input::Control { .. }
             | Input::Piece { .. }
             | Input::Tensor { .. }
@@ -291,14 +292,7 @@ impl Node {
             } => self.welcomed(now, peer, token, *run, &room),
             ServerMessage::Clock { asked, now: room } => self.clock.answered(now, asked, room),
             ServerMessage::Room { room } => self.room_changed(&room),
-            ServerMessage::Signal { from, signal } => {
-                let expected = self.active.as_ref().is_some_and(|active| {
-                    active.plan.epoch == signal.epoch() && active.links.contains_key(&from)
-                });
-                if expected {
-                    self.output.push_back(Output::Deliver { from, signal });
-                }
-            }
+            ServerMessage::Signal { from, signal } => self.signalled(from, signal),
             ServerMessage::Prepare { plan } => self.prepare(plan),
             ServerMessage::Commit { epoch } => self.commit(now, epoch),
             ServerMessage::Halt { epoch, reason } => self.halt(epoch, reason),
@@ -314,6 +308,8 @@ impl Node {
             }
             ServerMessage::PrepareTeam { .. }
             | ServerMessage::IceServers { .. }
+            | ServerMessage::Question { .. }
+            | ServerMessage::Asked(_)
             | ServerMessage::Created { .. }
             | ServerMessage::Host { .. }
             | ServerMessage::Kicked { .. }

@@ -26,6 +26,7 @@ impl Node {
             room: identity.room,
             peer: identity.me,
             token: identity.token,
+            proof: None,
             device,
             has_data,
             run: identity.run.clone(),

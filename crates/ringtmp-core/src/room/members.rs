@@ -37,6 +37,8 @@ pub(super) struct Member {
     pub(super) disk: Disk,
     /// It goes as soon as others have its layers.
     pub(super) leaving: bool,
+    /// It has shown at the door that it knows the room's secret, or there is none.
+    pub(super) trusted: bool,
 }
 
 impl Member {
@@ -113,6 +115,8 @@ impl Room {
             silent: false,
             away: None,
             leaving: false,
+            // Nobody else is let in as anything but a spectator.
+            trusted: role != Role::Spectator || self.run.verifier.is_none(),
             suspected_by: BTreeSet::new(),
             disk: Disk::default(),
         });
@@ -193,7 +197,7 @@ impl Room {
 }
 
 impl Device {
-    pub(super) fn clipped(mut self) -> Self {
+    pub(crate) fn clipped(mut self) -> Self {
         for text in [&mut self.name, &mut self.adapter] {
             *text = Self::clipped_text(text);
         }

@@ -1,6 +1,6 @@
 //! Refusals.
 
-use crate::ids::RoomCode;
+use crate::ids::{RoomCode, ShortCode};
 use serde::{Deserialize, Serialize};
 
 /// Why the server says no. The texts are for the user.
@@ -13,6 +13,39 @@ pub enum Refusal {
         /// The code that was asked for.
         room: RoomCode,
     },
+    /// The room has a secret, and who wants to take part does not show that it knows it.
+    #[error(
+        "room {room} has a secret, which this device did not show: open the whole link, or scan its code, from a device that is in the room"
+    )]
+    SecretMissing {
+        /// The room.
+        room: RoomCode,
+    },
+    /// What was shown is not the secret of this room.
+    #[error(
+        "what this device showed is not the secret of room {room}: the link is of another room, or was not copied whole"
+    )]
+    SecretWrong {
+        /// The room.
+        room: RoomCode,
+    },
+    /// Somebody who only watches, without the secret, wants to govern the run.
+    #[error("who does not know the room's secret may watch, and nothing else")]
+    OnlyWatches,
+    /// No room has this short code.
+    #[error("there is no room {code}: it has ended, or the code was misheard")]
+    NoSuchCode {
+        /// What was typed.
+        code: ShortCode,
+    },
+    /// Who could let a device in is not in the room.
+    #[error(
+        "who opened the room is not there to be asked: open its whole link, or scan its code, from a device that is in the room"
+    )]
+    NobodyToAsk,
+    /// Others ask already.
+    #[error("too many devices ask to be let into this room at once: try again in a moment")]
+    TooManyAsk,
     /// Who returns is not the member that left.
     #[error("another device is that member of the room: join it anew")]
     NotThatMember,

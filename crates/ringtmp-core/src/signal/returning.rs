@@ -3,6 +3,7 @@
 use super::{Device, Point, RoomState, RunDescriptor};
 use crate::ids::{MemberToken, PeerId, RoomCode, Version};
 use crate::plan::Plan;
+use crate::secret::DoorProof;
 use serde::{Deserialize, Serialize};
 
 /// Who comes back, and all that a server that forgot everything has to know.
@@ -16,6 +17,9 @@ pub struct Returning {
     pub peer: PeerId,
     /// What the room told it when it came.
     pub token: MemberToken,
+    /// The answer to the server's question, of who knows the room's secret; as a participant's.
+    #[serde(default)]
+    pub proof: Option<DoorProof>,
     /// The device.
     pub device: Device,
     /// Whether it has samples to train on.

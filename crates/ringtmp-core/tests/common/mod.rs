@@ -46,6 +46,7 @@ pub(crate) fn run(start_at_peers: u16) -> RunDescriptor {
         toml: String::new(),
         outline,
         resumes: None,
+        verifier: None,
     }
 }
 
@@ -68,6 +69,7 @@ pub(crate) fn join(room: RoomCode, role: Role) -> ClientMessage {
         role,
         device: device(),
         has_data: true,
+        proof: None,
     }
 }
 

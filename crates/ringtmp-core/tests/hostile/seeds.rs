@@ -235,6 +235,7 @@ fn run(start_at_peers: u16, replication: Replication) -> RunDescriptor {
         stash_bytes: 100,
     };
     RunDescriptor {
+        verifier: None,
         toml: "steps = 9".to_owned(),
         outline: RunOutline {
             name: "mlp".to_owned(),
@@ -258,6 +259,7 @@ fn run(start_at_peers: u16, replication: Replication) -> RunDescriptor {
 
 fn join(connection: u32, role: Role) -> String {
     let join = ClientMessage::Join {
+        proof: None,
         protocol: 0,
         room: RoomCode::from_random(ROOM),
         role,
@@ -296,6 +298,7 @@ fn scripts() -> Vec<(&'static str, String)> {
     let signal = ClientMessage::Signal {
         to: peer(2),
         signal: Signal::Offer {
+            proof: None,
             epoch,
             sdp: "v=0".to_owned(),
         },

@@ -177,7 +177,9 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
     let mut shell = Shell {
         me,
         member,
-        connector: setup.connector.connector(setup.peers[usize::from(me.0)]),
+        connector: setup
+            .connector
+            .connector(setup.peers[usize::from(me.0)], None),
         links: Links::default(),
         desk: Desk::default(),
         courier: setup.courier,

@@ -15,7 +15,7 @@ use crate::measure::{self, Hurry};
 use crate::platform::{Clock, sleep};
 use crate::progress::Progress;
 use crate::run_file::Run;
-use crate::shell::{Traced, VIEW_INTERVAL, ask};
+use crate::shell::{Porch, Traced, VIEW_INTERVAL, ask};
 use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
 use crate::workshop::Circumstances;
 use futures::StreamExt;
@@ -26,6 +26,7 @@ use ringtmp_core::ids::PeerId;
 use ringtmp_core::node::Event;
 use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
 use ringtmp_core::profile::{Planning, Profile};
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{
     ClientMessage, LinkTraffic, Point, Role, RoomState, RoomView, ServerMessage, Signal,
 };
@@ -43,6 +44,8 @@ const IDLE_WAIT: Duration = Duration::from_secs(60);
 
 /// What a device brings along into such a room.
 pub(crate) struct Brought {
+    /// What leads into the room.
+    pub(crate) link: RoomLink,
     /// What computes; none of who only watches.
     pub(crate) executor: Option<Executor>,
     /// Where the run's data is.
@@ -78,7 +81,7 @@ enum Happening {
     Command(Option<Command>),
     News(News),
     /// A member has ended, and its links are closed.
-    Free(Free),
+    Free(Box<Free>),
     Measured(Option<Profile>),
     Time,
 }
@@ -96,6 +99,7 @@ pub(super) enum Going {
 /// A device in its room.
 pub(crate) struct RoomMember {
     pub(super) me: PeerId,
+    porch: Porch,
     run: Run,
     pub(super) signalling: Signalling,
     pub(super) brought: Brought,
@@ -133,6 +137,7 @@ impl RoomMember {
         };
         Self {
             me,
+            porch: Porch::new(brought.link),
             run,
             signalling,
             brought,
@@ -169,7 +174,7 @@ impl RoomMember {
                 Happening::Command(command) => self.obey(command, progress)?,
                 Happening::News(news) => self.news(news, progress)?,
                 Happening::Free(free) => {
-                    (self.free, self.seat) = (Some(free), None);
+                    (self.free, self.seat) = (Some(*free), None);
                     Going::On
                 }
                 Happening::Measured(profile) => {
@@ -201,7 +206,7 @@ impl RoomMember {
             let mut run = &mut seat.run;
             futures::select_biased! {
                 news = seat.news.select_next_some() => Happening::News(news.1),
-                free = run => Happening::Free(free),
+                free = run => Happening::Free(Box::new(free)),
             }
         };
         let mut measuring = measuring;
@@ -255,6 +260,11 @@ impl RoomMember {
             ServerMessage::AreYouThere { epoch } => {
                 self.signalling.send(&ClientMessage::Here { epoch })?;
             }
+            ServerMessage::Asked(asked) => {
+                if let Some(says) = self.porch.heard(&asked, progress) {
+                    self.signalling.send(&says)?;
+                }
+            }
             ServerMessage::Kicked { by } => {
                 self.stand_up();
                 return Err(PeerError::Kicked(by));
@@ -266,6 +276,7 @@ impl RoomMember {
             // The view shows it, or it is of rings alone.
             ServerMessage::Created { .. }
             | ServerMessage::IceServers { .. }
+            | ServerMessage::Question { .. }
             | ServerMessage::Welcome { .. }
             | ServerMessage::Prepare { .. }
             | ServerMessage::Commit { .. }
@@ -285,6 +296,11 @@ impl RoomMember {
             Some(Command::TrainOn { .. }) => {
                 let text = "This drawing is not trained on: only rings of devices take drawings.";
                 progress.notice(NoticeLevel::Warning, text.to_owned(), "");
+            }
+            Some(Command::Admit { asker, allow }) => {
+                if let Some(says) = self.porch.decided(*asker, *allow, progress) {
+                    self.signalling.send(&says)?;
+                }
             }
             Some(Command::LoseGpu) => {
                 if let Some(executor) = &self.brought.executor {

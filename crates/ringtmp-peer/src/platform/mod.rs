@@ -101,6 +101,13 @@ pub(crate) async fn fetch(
     imp::fetch(server, url, bytes_max).await
 }
 
+/// Fresh unpredictable bytes; none where the system has none to give.
+pub(crate) fn random_bytes<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// Seconds since 1970, by the device's clock.
 pub(crate) fn seconds_since_1970() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -46,6 +46,7 @@ impl Run {
             toml: self.file.to_toml(),
             outline: self.outline(),
             resumes: None,
+            verifier: None,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use super::Shell;
 use super::disk::{Disk, Keep};
+use super::door;
 use super::fresh::Fresh;
+use super::porch;
 use super::record::{Record, Traced};
 use super::returning::Door;
 use crate::datasets::DataPlace;
@@ -15,7 +17,8 @@ use crate::view::{Command, NoticeLevel, ServerState, View};
 use crate::workshop::{Circumstances, OwnSamples, Workshop};
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, ExecutorChoice, ExecutorKind as Computes, Parameter};
-use ringtmp_core::ids::{MemberToken, PeerId, RoomCode};
+use ringtmp_core::ids::{MemberToken, PeerId, RoomCode, ShortCode};
+use ringtmp_core::secret::{LinkKey, RoomLink};
 use ringtmp_core::signal::{
     ClientMessage, Device, DeviceKind, ExecutorKind, Form, IceServer, PROTOCOL_VERSION, Point,
     Role, RunDescriptor, ServerMessage,
@@ -69,6 +72,8 @@ pub struct Own {
     pub medium_bytes_per_second: Option<f64>,
     /// What the device looks like to people, if that is known.
     pub form: Option<Form>,
+    /// Whether a room that it opens has no secret, and lets everybody in.
+    pub open_room: bool,
     /// If its user has opened the room before: what shows that.
     pub host_token: Option<MemberToken>,
 }
@@ -111,11 +116,17 @@ impl ConnectorSource {
         }
     }
 
-    pub(crate) fn connector(self, me: PeerId) -> Connector {
-        match self {
+    /// The connector of a member of a room, which links to other members alone where the room has a secret.
+    pub(crate) fn connector(self, me: PeerId, link: Option<&RoomLink>) -> Connector {
+        let mut connector = match self {
             Self::Device(connector) => connector,
             Self::Loopback(network) => network.connector(me),
+        };
+        let secret = link.and_then(|link| Some((link.secret?, link.room)));
+        if let Some((secret, room)) = secret {
+            connector.guard(LinkKey::new(&secret, room), me);
         }
+        connector
     }
 }
 
@@ -125,7 +136,9 @@ pub enum Entry {
     /// A new one, for this run.
     Create(RunFile),
     /// One that is there.
-    Join(RoomCode),
+    Join(RoomLink),
+    /// One whose host is asked first: only its short code is known.
+    Ask(ShortCode),
     /// A new one, for a run that this device keeps something of ([`Own::keep`]).
     Resume {
         /// Which run.
@@ -169,16 +182,40 @@ pub async fn run(
 ///
 /// As [`run`].
 pub async fn run_over(
-    signalling: Signalling,
+    mut signalling: Signalling,
     mut setup: Setup,
-    commands: mpsc::Receiver<Command>,
+    mut commands: mpsc::Receiver<Command>,
     mut publish: impl FnMut(View),
 ) -> Result<(), PeerError> {
     let mut progress = Progress::new(setup.role, device(&setup.name, None, &setup.own));
     progress.tell_points(setup.own.points.take());
     progress.server(ServerState::Connected);
     publish(progress.take());
-    let result = enter(signalling, setup, &mut progress).await;
+    let asked = match setup.entry {
+        Entry::Ask(code) => {
+            let device = device(&setup.name, None, &setup.own);
+            let (commands, progress) = (&mut commands, &mut progress);
+            porch::ask(
+                &mut signalling,
+                code,
+                device,
+                commands,
+                progress,
+                &mut publish,
+            )
+            .await
+        }
+        Entry::Create(_) | Entry::Join(_) | Entry::Resume { .. } => Ok(None),
+    };
+    let result = match (asked, &setup.entry) {
+        (Err(error), _) => Err(error),
+        // Its user has given up.
+        (Ok(None), Entry::Ask(_)) => return Ok(()),
+        (Ok(link), _) => {
+            setup.entry = link.map_or(setup.entry, Entry::Join);
+            enter(signalling, setup, &mut progress).await
+        }
+    };
     let result = match result {
         Ok(Entered::Ring(mut shell)) => shell.run(commands, &mut progress, &mut publish).await,
         Ok(Entered::Team(mut member)) => member.run(commands, &mut progress, &mut publish).await,
@@ -232,19 +269,16 @@ async fn enter(
     };
     let device = device(&setup.name, executor.as_ref(), &setup.own);
     progress.set_device(device.clone());
-    let room = room(
-        &mut signalling,
-        setup.entry.clone(),
-        setup.own.keep.as_ref(),
-    )
-    .await?;
+    let link = room(&mut signalling, setup.entry.clone(), &setup.own).await?;
+    let proof = door::knock(&mut signalling, &link, setup.role).await?;
     let has_data = setup.role == Role::Participant && setup.own.samples != OwnSamples::None;
     signalling.send(&ClientMessage::Join {
         protocol: PROTOCOL_VERSION,
-        room,
+        room: link.room,
         role: setup.role,
         device: device.clone(),
         has_data,
+        proof,
     })?;
     let mut welcome = next_message(&mut signalling).await?;
     let mut ice_servers = Vec::new();
@@ -255,8 +289,10 @@ async fn enter(
     if let Some(token) = setup.own.host_token {
         signalling.send(&ClientMessage::Claim { token })?;
     }
-    let (me, run, id) = welcomed(&welcome)?;
+    let (me, descriptor, id) = welcomed(&welcome)?;
     setup.connector.reach_through(ice_servers);
+    progress.access(door::access(&link, descriptor, setup.role)?);
+    let run = Run::of(descriptor)?;
     progress.heard(&welcome);
     progress.run(&run);
     let door = Door {
@@ -264,15 +300,16 @@ async fn enter(
         role: setup.role,
         device,
         has_data,
+        link,
     };
     if run.file.paradigm != Paradigm::Ring {
-        let member = member_of_team(me, run, signalling, executor, setup)?;
+        let member = member_of_team(me, &link, run, signalling, executor, setup)?;
         return Ok(Entered::Team(Box::new(member)));
     }
     let circumstances = circumstances(setup.executor, &setup.own);
     let own = setup.own;
     let place = own.place(&setup.server);
-    let connector = setup.connector.connector(me);
+    let connector = setup.connector.connector(me, Some(&link));
     let fresh = Fresh::new(&run);
     let (samples, initial) = (own.samples, own.weights);
     let keep = own.keep.filter(|_| setup.role == Role::Participant);
@@ -297,11 +334,11 @@ async fn enter(
 }
 
 /// Who this peer is, which run its room has, and under which code that began.
-fn welcomed(welcome: &ServerMessage) -> Result<(PeerId, Run, RoomCode), PeerError> {
+fn welcomed(welcome: &ServerMessage) -> Result<(PeerId, &RunDescriptor, RoomCode), PeerError> {
     match welcome {
         ServerMessage::Welcome {
             peer, run, room, ..
-        } => Ok((*peer, Run::of(run)?, run.resumes.unwrap_or(room.code))),
+        } => Ok((*peer, run, run.resumes.unwrap_or(room.code))),
         other => Err(unexpected(other)),
     }
 }
@@ -319,6 +356,7 @@ fn circumstances(executor: ExecutorChoice, own: &Own) -> Circumstances {
 /// A device in a room whose devices hold whole models.
 fn member_of_team(
     me: PeerId,
+    link: &RoomLink,
     run: Run,
     signalling: Signalling,
     executor: Option<Executor>,
@@ -330,6 +368,7 @@ fn member_of_team(
         return Err(PeerError::OwnSamples);
     }
     let brought = Brought {
+        link: *link,
         executor,
         place: own.place(&setup.server),
         initial: own.weights,
@@ -337,7 +376,7 @@ fn member_of_team(
         traced: own.traced,
         circumstances,
     };
-    let connector = setup.connector.connector(me);
+    let connector = setup.connector.connector(me, Some(link));
     let role = setup.role;
     Ok(RoomMember::new(
         me, role, run, signalling, connector, brought,
@@ -345,20 +384,18 @@ fn member_of_team(
 }
 
 /// The room to enter, which is opened first where it is a new one.
-async fn room(
-    signalling: &mut Signalling,
-    entry: Entry,
-    keep: Option<&Keep>,
-) -> Result<RoomCode, PeerError> {
+async fn room(signalling: &mut Signalling, entry: Entry, own: &Own) -> Result<RoomLink, PeerError> {
     match entry {
-        Entry::Join(room) => Ok(room),
+        Entry::Join(link) => Ok(link),
+        // Its host was asked before.
+        Entry::Ask(_) => Err(PeerError::Unexpected("nothing")),
         Entry::Create(file) => {
             let run = file.check()?;
-            create(signalling, &run, None).await
+            create(signalling, &run, None, own).await
         }
         Entry::Resume { id, peers } => {
-            let run = kept_run(keep, id, peers).await?;
-            create(signalling, &run, Some(id)).await
+            let run = kept_run(own.keep.as_ref(), id, peers).await?;
+            create(signalling, &run, Some(id), own).await
         }
     }
 }
@@ -395,32 +432,40 @@ async fn create(
     signalling: &mut Signalling,
     run: &Run,
     resumes: Option<RoomCode>,
-) -> Result<RoomCode, PeerError> {
+    own: &Own,
+) -> Result<RoomLink, PeerError> {
+    let secret = match own.open_room {
+        true => None,
+        false => Some(door::draw_secret()?),
+    };
     signalling.send(&ClientMessage::Create {
         protocol: PROTOCOL_VERSION,
         run: RunDescriptor {
             resumes,
+            verifier: secret.map(|secret| secret.verifier()),
             ..run.descriptor()
         },
     })?;
     match next_message(signalling).await? {
-        ServerMessage::Created { room } => Ok(room),
+        ServerMessage::Created { room } => Ok(RoomLink { room, secret }),
         other => Err(unexpected(&other)),
     }
 }
 
 /// The answer to a message; a refusal is an error.
-async fn next_message(signalling: &mut Signalling) -> Result<ServerMessage, PeerError> {
+pub(super) async fn next_message(signalling: &mut Signalling) -> Result<ServerMessage, PeerError> {
     match signalling.receive().await? {
         ServerMessage::Refused { refusal } => Err(refusal.into()),
         message => Ok(message),
     }
 }
 
-fn unexpected(message: &ServerMessage) -> PeerError {
+pub(super) fn unexpected(message: &ServerMessage) -> PeerError {
     let name = match message {
         ServerMessage::Created { .. } => "created",
         ServerMessage::IceServers { .. } => "ice servers",
+        ServerMessage::Question { .. } => "question",
+        ServerMessage::Asked(_) => "asked",
         ServerMessage::Welcome { .. } => "welcome",
         ServerMessage::Room { .. } => "room",
         ServerMessage::Signal { .. } => "signal",

@@ -1,10 +1,15 @@
 //! The links of a peer, read as one stream.
 
+use super::Shell;
+use crate::progress::Progress;
 use futures::stream::{LocalBoxStream, SelectAll, StreamExt};
-use ringtmp_core::ids::PeerId;
-use ringtmp_core::signal::LinkTraffic;
+use ringtmp_core::ids::{Epoch, PeerId};
+use ringtmp_core::node::Input;
+use ringtmp_core::signal::{ClientMessage, LinkTraffic};
 use ringtmp_core::wire::Lane;
-use ringtmp_transport::{Link, LinkError, LinkReceiver, LinkSender, Traffic};
+use ringtmp_transport::{
+    ConnectRole, ConnectorEvent, Link, LinkError, LinkReceiver, LinkSender, Traffic,
+};
 use std::collections::BTreeMap;
 
 /// A frame from a neighbour, or why there will be no more.
@@ -141,4 +146,43 @@ fn frames(
         ))
     })
     .boxed_local()
+}
+
+impl Shell {
+    /// Starts to make a link to a neighbour, in the place of an older one.
+    pub(super) fn connect(&mut self, peer: PeerId, offer: bool, epoch: Epoch) {
+        let role = if offer {
+            ConnectRole::Offer
+        } else {
+            ConnectRole::Answer
+        };
+        self.links.remove(peer);
+        self.connector.connect(peer, role, epoch);
+    }
+
+    /// Something has come of it.
+    pub(super) fn connector_said(
+        &mut self,
+        event: ConnectorEvent,
+        progress: &mut Progress,
+    ) -> Option<Input> {
+        match event {
+            ConnectorEvent::Signal { to, signal } => {
+                self.tell_room(&ClientMessage::Signal { to, signal }, progress);
+                None
+            }
+            ConnectorEvent::Connected { peer, link } => {
+                self.links.add(peer, link);
+                Some(Input::LinkUp { peer })
+            }
+            ConnectorEvent::Failed { peer, error } => {
+                self.links.remove(peer);
+                let reason = error.to_string();
+                Some(match error {
+                    LinkError::Unproved(_) => Input::LinkUnproved { peer, reason },
+                    _ => Input::LinkLost { peer, reason },
+                })
+            }
+        }
+    }
 }

@@ -3,15 +3,18 @@
 mod asking;
 mod copies;
 mod disk;
+mod door;
 mod entry;
 mod fresh;
 mod links;
 mod parting;
+mod porch;
 mod record;
 mod returning;
 mod work;
 
 pub use disk::Keep;
+pub use door::DoorFault;
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
 pub use record::Traced;
 
@@ -32,6 +35,7 @@ use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 pub(crate) use links::{LinkEvent, Links};
 pub(crate) use parting::ask;
 use parting::{is_released, sent_away};
+pub(crate) use porch::Porch;
 use record::Record;
 use returning::{Door, WayBack};
 use ringtmp_compute::Executor;
@@ -40,7 +44,7 @@ use ringtmp_core::node::{Event, Input, Node, Output, Polled};
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Body, Frame, WireError};
-use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent, Signalling, SignallingError};
+use ringtmp_transport::{Connector, ConnectorEvent, Signalling, SignallingError};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
@@ -75,6 +79,7 @@ struct Shell {
     signalling: Option<Signalling>,
     way_back: WayBack,
     door: Door,
+    porch: Porch,
     connector: Connector,
     links: Links,
     payloads: Payloads,
@@ -115,6 +120,7 @@ impl Shell {
             clock,
             signalling: Some(signalling),
             way_back: WayBack::new(clock.now()),
+            porch: Porch::new(door.link),
             door,
             connector,
             links: Links::default(),
@@ -182,7 +188,7 @@ impl Shell {
                     None
                 }
                 Happening::Command(Some(command)) if command != Command::Leave => {
-                    self.obey(&command);
+                    self.obey(&command, progress);
                     ask(&command).map(Input::Ask)
                 }
                 Happening::Command(_) => {
@@ -308,16 +314,6 @@ impl Shell {
         }
     }
 
-    fn connect(&mut self, peer: PeerId, offer: bool, epoch: Epoch) {
-        let role = if offer {
-            ConnectRole::Offer
-        } else {
-            ConnectRole::Answer
-        };
-        self.links.remove(peer);
-        self.connector.connect(peer, role, epoch);
-    }
-
     fn note(&mut self, event: &Event) {
         match event {
             Event::Training => self.links.count_from_now(),
@@ -366,31 +362,16 @@ impl Shell {
                     return None;
                 }
                 progress.heard(&message);
+                if let ServerMessage::Asked(asked) = &message
+                    && let Some(says) = self.porch.heard(asked, progress)
+                {
+                    self.tell_room(&says, progress);
+                }
                 Some(Input::Room(message))
             }
             Err(error) => {
                 self.server_lost(&error.to_string(), progress);
                 Some(Input::ServerLost)
-            }
-        }
-    }
-
-    fn connector_said(&mut self, event: ConnectorEvent, progress: &mut Progress) -> Option<Input> {
-        match event {
-            ConnectorEvent::Signal { to, signal } => {
-                self.tell_room(&ClientMessage::Signal { to, signal }, progress);
-                None
-            }
-            ConnectorEvent::Connected { peer, link } => {
-                self.links.add(peer, link);
-                Some(Input::LinkUp { peer })
-            }
-            ConnectorEvent::Failed { peer, error } => {
-                self.links.remove(peer);
-                Some(Input::LinkLost {
-                    peer,
-                    reason: error.to_string(),
-                })
             }
         }
     }

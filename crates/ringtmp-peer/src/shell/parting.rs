@@ -11,8 +11,13 @@ use ringtmp_transport::SignallingError;
 
 impl Shell {
     /// What a command changes here, whatever the room makes of it.
-    pub(super) fn obey(&mut self, command: &Command) {
+    pub(super) fn obey(&mut self, command: &Command, progress: &mut Progress) {
         match command {
+            Command::Admit { asker, allow } => {
+                if let Some(says) = self.porch.decided(*asker, *allow, progress) {
+                    self.tell_room(&says, progress);
+                }
+            }
             // A server that forgot this peer has to be told again.
             Command::Pledge { memory_bytes } => self.door.device.memory_bytes = *memory_bytes,
             Command::LoseGpu => {
@@ -120,6 +125,9 @@ pub(crate) fn ask(command: &Command) -> Option<ClientMessage> {
             peer: *peer,
             name: name.clone(),
         }),
-        Command::TrainOn { .. } | Command::Ask { .. } | Command::LoseGpu => None,
+        Command::TrainOn { .. }
+        | Command::Ask { .. }
+        | Command::Admit { .. }
+        | Command::LoseGpu => None,
     }
 }

@@ -7,6 +7,7 @@ use crate::view::{NoticeLevel, ServerState};
 use futures::FutureExt;
 use futures::future::{Fuse, LocalBoxFuture};
 use ringtmp_core::ids::PeerId;
+use ringtmp_core::secret::{DoorProof, DoorQuestion, RoomLink};
 use ringtmp_core::signal::{ClientMessage, Device, PROTOCOL_VERSION, Refusal, Role, ServerMessage};
 use ringtmp_core::time::Time;
 use ringtmp_transport::{Signalling, SignallingError};
@@ -35,6 +36,15 @@ pub(super) struct Door {
     pub(super) role: Role,
     pub(super) device: Device,
     pub(super) has_data: bool,
+    pub(super) link: RoomLink,
+}
+
+impl Door {
+    /// The answer to what the server asks at the door, under the role in which this peer returns.
+    fn answer(&self, question: DoorQuestion) -> Option<DoorProof> {
+        let secret = self.link.secret?;
+        Some(secret.answer(question, self.link.room, self.role))
+    }
 }
 
 /// The way back.
@@ -120,8 +130,13 @@ impl Shell {
             Ok(signalling) => signalling,
             Err(error) => return self.try_again(&error.to_string(), progress),
         };
-        let Some(says) = self.who_returns(progress) else {
-            return;
+        // Who knows the secret is asked first: a server that was restarted takes nobody's word.
+        let says = match self.door.link.secret {
+            Some(_) => ClientMessage::Knock,
+            None => match self.who_returns(None, progress) {
+                Some(says) => says,
+                None => return,
+            },
         };
         match signalling.send(&says) {
             Ok(()) => {
@@ -133,7 +148,7 @@ impl Shell {
         }
     }
 
-    fn who_returns(&self, progress: &Progress) -> Option<ClientMessage> {
+    fn who_returns(&self, proof: Option<DoorProof>, progress: &Progress) -> Option<ClientMessage> {
         let Door {
             role,
             device,
@@ -141,7 +156,8 @@ impl Shell {
             ..
         } = &self.door;
         let (device, has_data) = (device.clone(), *has_data);
-        let back = self.node.returning(device, has_data, progress.points())?;
+        let mut back = self.node.returning(device, has_data, progress.points())?;
+        back.proof = proof;
         Some(match role {
             // (A ring lets no servers in.)
             Role::Participant | Role::Server => ClientMessage::Return(Box::new(back)),
@@ -151,15 +167,24 @@ impl Shell {
                 role: Role::Spectator,
                 device: back.device,
                 has_data: false,
+                proof,
             },
         })
     }
 
     /// What the server says first over a new socket. Whether there is anything in it for the node.
     pub(super) fn answered(&mut self, message: &ServerMessage, progress: &mut Progress) -> bool {
-        if !std::mem::take(&mut self.way_back.knocked) {
+        if !self.way_back.knocked {
             return true;
         }
+        if let ServerMessage::Question { question } = message {
+            let proof = self.door.answer(*question);
+            if let Some(says) = self.who_returns(proof, progress) {
+                self.tell_room(&says, progress);
+            }
+            return false;
+        }
+        self.way_back.knocked = false;
         let ServerMessage::Refused { refusal } = message else {
             self.way_back.tries = 0;
             progress.server(ServerState::Connected);
@@ -172,7 +197,10 @@ impl Shell {
         };
         self.signalling = None;
         match refusal {
-            Refusal::Version { .. } | Refusal::NotThatMember => {
+            Refusal::Version { .. }
+            | Refusal::NotThatMember
+            | Refusal::SecretMissing { .. }
+            | Refusal::SecretWrong { .. } => {
                 let reason = refusal.to_string();
                 progress.notice(NoticeLevel::Error, reason.clone(), "");
                 progress.server(ServerState::Lost {
@@ -181,6 +209,9 @@ impl Shell {
                 });
             }
             Refusal::NoSuchRoom { .. }
+            | Refusal::NoSuchCode { .. }
+            | Refusal::NobodyToAsk
+            | Refusal::TooManyAsk
             | Refusal::RoomFull { .. }
             | Refusal::NoServerWanted { .. }
             | Refusal::ServerFull { .. }
@@ -189,6 +220,7 @@ impl Shell {
             | Refusal::TooManyRooms { .. }
             | Refusal::RoomTooFast
             | Refusal::Roomless { .. }
+            | Refusal::OnlyWatches
             | Refusal::TooFast
             | Refusal::TooLong { .. }
             | Refusal::Malformed { .. }

@@ -288,6 +288,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
                 toml: String::new(),
                 outline: self.scenario.outline.clone(),
                 resumes,
+                verifier: None,
             },
         };
         self.text(creator, &create);

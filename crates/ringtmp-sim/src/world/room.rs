@@ -31,6 +31,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             role: Role::Participant,
             device: self.device(i),
             has_data: self.scenario.devices[i].has_data,
+            proof: None,
         };
         self.schedule(SIGNAL_DELAY, Event::ToServer(i, join));
     }
@@ -122,6 +123,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             | ServerMessage::Host { .. }
             | ServerMessage::Kicked { .. }
             | ServerMessage::Released
+            | ServerMessage::Question { .. }
+            | ServerMessage::Asked(_)
             | ServerMessage::Signal { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Clock { .. }

@@ -404,7 +404,7 @@ async fn negotiate(
         let sdp = describe_locally(peer, peer.create_offer())
             .await
             .map_err(ours)?;
-        connection.say(Signal::Offer { epoch, sdp });
+        connection.say(Signal::offer(epoch, sdp));
     }
     while let Some(signal) = signals.next().await {
         let steps = negotiation.take(signal).map_err(|error| Ending::Signal {
@@ -419,7 +419,7 @@ async fn negotiate(
                     let sdp = describe_locally(peer, peer.create_answer())
                         .await
                         .map_err(ours)?;
-                    connection.say(Signal::Answer { epoch, sdp });
+                    connection.say(Signal::answer(epoch, sdp));
                 }
                 Step::Finish(sdp) => describe_remotely(peer, RtcSdpType::Answer, &sdp)
                     .await

@@ -351,7 +351,7 @@ async fn run(half: Rc<Half>, mut attempt: Attempt) {
             Either::Right((outcome, _)) => outcome,
         }
     };
-    let outcome = within_limits(&endpoint, connecting).await;
+    let outcome = within_limits(&endpoint, attempt.take_proved(), connecting).await;
     if attempt.report(outcome).await {
         until_ended(&endpoint, join(relaying, pump(&half.port, id, &route))).await;
     }

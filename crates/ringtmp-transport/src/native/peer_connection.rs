@@ -157,7 +157,7 @@ async fn drive(
             Either::Right((outcome, _)) => outcome.map(|_| ()),
         }
     };
-    let outcome = within_limits(endpoint, connecting).await;
+    let outcome = within_limits(endpoint, attempt.take_proved(), connecting).await;
     if !attempt.report(outcome).await {
         return;
     }

@@ -82,10 +82,7 @@ async fn what_is_no_message_or_too_long_is_refused_with_the_servers_fault() {
 async fn a_server_that_stops_reading_makes_the_queue_full_and_not_longer() {
     let (signalling, _server) = pair().await;
     let sdp = "x".repeat(SIGNAL_BYTES_MAX / 2);
-    let signal = Signal::Offer {
-        epoch: Default::default(),
-        sdp,
-    };
+    let signal = Signal::offer(Default::default(), sdp);
     let message = ClientMessage::Signal {
         to: PeerId(1),
         signal,
@@ -108,10 +105,7 @@ async fn a_server_that_stops_reading_makes_the_queue_full_and_not_longer() {
 #[tokio::test]
 async fn a_message_over_the_limit_is_refused_and_the_connection_stays() {
     let (signalling, _server) = pair().await;
-    let signal = Signal::Offer {
-        epoch: Default::default(),
-        sdp: "x".repeat(SIGNAL_BYTES_MAX),
-    };
+    let signal = Signal::offer(Default::default(), "x".repeat(SIGNAL_BYTES_MAX));
     let refused = signalling.send(&ClientMessage::Signal {
         to: PeerId(1),
         signal,

@@ -11,7 +11,7 @@ use crate::run_choice;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ringtmp_core::signal::{Replication, RoomState};
-use ringtmp_peer::{DataPlace, Executor, ExecutorChoice, Run, RunFile, Solo, open_data};
+use ringtmp_peer::{DataPlace, Executor, ExecutorChoice, Run, RunFile, Solo, View, open_data};
 use ringtmp_transport::native::AccessLink;
 use serde::Serialize;
 use signaling_server::{Config, Server};
@@ -167,12 +167,10 @@ async fn ring(
         ..run.file.clone()
     };
     let mut watcher = Peer::start(Part::creator(&address, file))?;
-    let code = watcher
-        .view_until(|view| Some(view.room.as_ref()?.code))
-        .await?;
+    let link = watcher.view_until(View::link).await?;
     let part = |number| Part {
         carrier: Carrier::WebRtc(behind),
-        ..Part::local(&address, code, number)
+        ..Part::local(&address, link, number)
     };
     let start = |number| Peer::start(part(number));
     let members = (1..=peers).map(start).collect::<Result<Vec<_>>>()?;

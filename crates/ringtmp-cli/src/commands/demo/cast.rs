@@ -3,6 +3,7 @@
 use crate::arguments::Demo;
 use crate::browser::{Browser, Looks, Show};
 use crate::process::{Group, Guard, Messages};
+use crate::room_url::RoomUrl;
 use anyhow::{Context, Result};
 use futures::future::select_all;
 use ringtmp_peer::ExecutorChoice;
@@ -23,7 +24,7 @@ impl Cast {
     pub(super) async fn start(
         demo: &Demo,
         program: Option<&Path>,
-        room: &str,
+        room: &RoomUrl,
         show: Show,
     ) -> Result<Self> {
         let mut guard = Guard::start();
@@ -33,7 +34,9 @@ impl Cast {
                 let program = std::env::current_exe().context("this program cannot find itself")?;
                 let mut command = Command::new(program);
                 command
-                    .args(["--quiet", "join", room, "--executor", executor])
+                    .args(["--quiet", "join", "--executor", executor])
+                    // Not among the arguments, which every user of this computer can read.
+                    .env("RINGTMP_ROOM", room.to_string())
                     .args(["--name", &format!("native {index}"), "--no-keep"])
                     .stdin(Stdio::null())
                     .stdout(Stdio::null());
@@ -41,7 +44,7 @@ impl Cast {
             })
             .collect::<Result<_>>()?;
         let urls: Vec<String> = (1..=demo.tabs)
-            .map(|index| format!("{room}?join&executor={executor}&name=tab%20{index}"))
+            .map(|index| room.page(&format!("join&executor={executor}&name=tab%20{index}")))
             .collect();
         let browser = match program {
             None => None,

@@ -16,7 +16,7 @@ use crate::trace_file::TraceFile;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use futures::channel::mpsc;
-use ringtmp_core::ids::RoomCode;
+use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::Point;
 use ringtmp_peer::{
     DataPlace, Executor, Own, Parameter, Run, RunFile, Solo, Traced, View, open_data,
@@ -137,7 +137,7 @@ impl<'a> Ring<'a> {
         })
     }
 
-    fn part(&self, room: RoomCode, number: u16) -> Part {
+    fn part(&self, room: RoomLink, number: u16) -> Part {
         Part {
             executor: self.train.executor,
             carrier: match self.train.transport {
@@ -162,14 +162,12 @@ impl<'a> Ring<'a> {
 
     /// Lets the peers in, and watches until the run is over.
     async fn play(&mut self, screen: &mut Screen, mut log: Option<Log>) -> Result<View> {
-        let code = self
-            .watcher
-            .view_until(|view| Some(view.room.as_ref()?.code));
-        let code = tokio::time::timeout(ROOM_MAX, code)
+        let link = self.watcher.view_until(View::link);
+        let link = tokio::time::timeout(ROOM_MAX, link)
             .await
             .with_context(|| format!("the server at {} opens no room", self.address))??;
         for number in 1..=self.train.peers {
-            self.peers.push(Peer::start(self.part(code, number))?);
+            self.peers.push(Peer::start(self.part(link, number))?);
         }
         let mut logged = 0;
         let points = &mut self.points;

@@ -102,6 +102,7 @@ impl Dialect {
                 form: None,
             },
             has_data: true,
+            proof: None,
         };
         Ok(Some(serde_json::to_string(&join)?))
     }
@@ -146,7 +147,7 @@ impl Dialect {
             Self::Ringtmp => {
                 let to = to.parse().context("the server gives such ids")?;
                 let epoch = Epoch::default();
-                let signal = Signal::Offer { epoch, sdp };
+                let signal = Signal::offer(epoch, sdp);
                 return Ok(serde_json::to_string(&ClientMessage::Signal {
                     to,
                     signal,
@@ -200,6 +201,7 @@ fn run() -> RunDescriptor {
             replication: Replication::Off,
             topology: Topology::Ring,
         },
+        verifier: None,
         resumes: None,
     }
 }

@@ -1,0 +1,27 @@
+//! Who may take part, in words.
+
+use crate::words;
+use ringtmp_core::ids::ShortCode;
+use ringtmp_peer::{Access, View};
+
+/// What there is to know of who may take part; nothing where it is as usual.
+pub fn access(view: Option<&View>) -> &'static str {
+    match view.map_or(Access::Unknown, |view| view.access) {
+        Access::Unknown | Access::Secret { .. } => "",
+        Access::Open => words::ROOM_OPEN.now(),
+        Access::Watching => words::ROOM_WATCHED.now(),
+    }
+}
+
+/// What may be typed elsewhere to ask this device, which opened the room, to be let in.
+pub fn short_code(view: Option<&View>) -> Option<ShortCode> {
+    let view = view?;
+    let room = view.room.as_ref()?;
+    let asks_us = matches!(view.access, Access::Secret { .. }) && room.host == view.me;
+    asks_us.then(|| ShortCode::of(room.code))
+}
+
+/// Whether this device may take part, as far as is known.
+pub fn may_take_part(view: Option<&View>) -> bool {
+    view.is_none_or(|view| view.access != Access::Watching)
+}
