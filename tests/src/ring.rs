@@ -60,6 +60,8 @@ pub struct RingDevice {
     pub drawn: Option<u32>,
     /// Its user draws [`STROKES`] once training goes on, and asks what it is.
     pub asks: bool,
+    /// Its user types this start once training goes on, and reads on until something is written.
+    pub writes: Option<&'static str>,
     /// It comes only once the loss of this step is known.
     pub comes_at: Option<u32>,
     /// It leaves on purpose once it knows the loss of this step, and the others have its layers.
@@ -78,6 +80,7 @@ impl From<ExecutorChoice> for RingDevice {
             samples: OwnSamples::Share,
             drawn: None,
             asks: false,
+            writes: None,
             comes_at: None,
             hands_on_at: None,
             loses_gpu_at: Vec::new(),
@@ -293,6 +296,7 @@ async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
     let (mut command, commands) = mpsc::channel(2);
     let mut drawn = device.drawn;
     let mut asks = device.asks;
+    let mut writes = device.writes;
     let mut hands_on_at = device.hands_on_at;
     let mut loses_gpu_at = device.loses_gpu_at.iter().peekable();
     let last = RefCell::new(None);
@@ -311,6 +315,18 @@ async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
         if state == Some(&RoomState::Training) && std::mem::take(&mut asks) {
             let strokes = vec![STROKES.to_vec()];
             command.try_send(Command::Ask { strokes }).ok();
+        }
+        if state == Some(&RoomState::Training)
+            && let Some(start) = writes.take()
+        {
+            let start = start.to_owned();
+            let (temperature_percent, again) = (0, false);
+            let write = Command::Write {
+                start,
+                temperature_percent,
+                again,
+            };
+            command.try_send(write).ok();
         }
         if hands_on_at.is_some_and(|step| reached(&view) >= Some(step)) {
             hands_on_at = None;

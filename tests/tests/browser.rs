@@ -23,6 +23,8 @@ mod team;
 mod timeline;
 #[path = "browser/visit.rs"]
 mod visit;
+#[path = "browser/writing.rs"]
+mod writing;
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::RoomCode;

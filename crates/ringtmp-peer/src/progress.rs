@@ -3,6 +3,7 @@
 use crate::run_file::Run;
 use crate::view::{
     Asked, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
+    Writing,
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
@@ -33,6 +34,7 @@ impl Progress {
             links: Vec::new(),
             fresh: Vec::new(),
             asked: None,
+            writing: None,
             host_token: None,
             notices: Vec::new(),
         };
@@ -166,7 +168,8 @@ impl Progress {
             | Event::Stable(_)
             | Event::Halted { .. }
             // The shell knows what was asked.
-            | Event::Answer(_) => {}
+            | Event::Answer(_)
+            | Event::Question(_) => {}
             Event::Aborted { reason } => {
                 let advice = "Press start to train again with the devices that are here.";
                 self.notice(
@@ -219,6 +222,12 @@ impl Progress {
     pub(crate) fn asked(&mut self, asked: Option<Asked>) {
         self.changed |= self.view.asked != asked;
         self.view.asked = asked;
+    }
+
+    /// What the network writes.
+    pub(crate) fn writing(&mut self, writing: Option<Writing>) {
+        self.changed |= self.view.writing != writing;
+        self.view.writing = writing;
     }
 
     /// Something to say to the user.

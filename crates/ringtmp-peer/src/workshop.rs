@@ -8,7 +8,7 @@ use crate::pace::Pace;
 use crate::payloads::{self, Tensors};
 use crate::platform::Clock;
 use crate::run_file::Run;
-use crate::samples::{self, Labelled, Supply};
+use crate::samples::{self, Entering, Supply};
 use crate::vault::{self, CopyError};
 use futures::channel::mpsc;
 use ringtmp_compute::{
@@ -90,8 +90,8 @@ pub(crate) enum Job {
         epoch: Epoch,
         task: Task,
         input: Option<Tensors>,
-        /// Samples that the user made, if the task draws some.
-        fresh: Vec<Labelled>,
+        /// What takes the place of samples, if the task draws some.
+        fresh: Vec<Entering>,
     },
     /// Tell the digests of the weights.
     Digest { epoch: Epoch },
@@ -345,7 +345,7 @@ impl Bench {
         run: &Run,
         task: Task,
         input: Option<Tensors>,
-        fresh: &[Labelled],
+        fresh: &[Entering],
     ) -> Result<Done, WorkError> {
         let (mut output, mut told) = (None, Outcome::default());
         match task {
@@ -425,7 +425,7 @@ impl Bench {
         run: &Run,
         purpose: Purpose,
         id: MicroBatchId,
-        fresh: &[Labelled],
+        fresh: &[Entering],
     ) -> Result<(Packed, Packed), WorkError> {
         let drawn = match purpose {
             Purpose::Train => {

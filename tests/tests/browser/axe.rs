@@ -16,7 +16,7 @@ const SHA256: &str = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a
 const TAGS: &str = r#"["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]"#;
 
 /// axe-core; nothing, aloud, where it is not.
-fn axe() -> Result<Option<String>> {
+pub(super) fn axe() -> Result<Option<String>> {
     let Ok(script) = std::fs::read_to_string(repository().join(FILE)) else {
         eprintln!("SKIP: {FILE} is missing; `cargo xtask setup` fetches it where there is npm");
         return Ok(None);
@@ -31,7 +31,7 @@ fn axe() -> Result<Option<String>> {
 }
 
 /// Everything that axe finds fault with, on a phone and on a laptop, light and dark.
-async fn check(tab: &Tab, axe: &str, name: &str) -> Result<()> {
+pub(super) async fn check(tab: &Tab, axe: &str, name: &str) -> Result<()> {
     for (width, dark) in [(360, false), (1280, false), (1280, true)] {
         tab.look(Look {
             width,

@@ -29,6 +29,7 @@ mod saving;
 mod session;
 mod share;
 mod timeline;
+mod write;
 
 use crate::address::{Address, ViewKind};
 use crate::messages::{Failure, FromWorker};

@@ -13,6 +13,7 @@ use super::ring::Ring;
 use super::saving::Savers;
 use super::share::Share;
 use super::timeline::Timeline;
+use super::write::Write;
 use crate::pledge::changeable;
 use crate::replay::Replay;
 use crate::ring::RingDrawing;
@@ -40,6 +41,7 @@ pub(super) struct Room {
     timeline: Timeline,
     curves: Curves,
     draw: Draw,
+    write: Write,
     members: Members,
     /// What is of no use before there is a room.
     of_room: [HtmlElement; 2],
@@ -88,6 +90,7 @@ impl Room {
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let timeline = Timeline::new(dom, &details, savers.trace)?;
         let curves = Curves::new(dom, &details, window, projector)?;
+        let write = Write::new(dom, &details, Rc::clone(&act))?;
         let draw = Draw::new(dom, &details, Rc::clone(&act))?;
         let members = Members::new(dom, &details, act)?;
         let of_room = [numbers_place, details];
@@ -106,6 +109,7 @@ impl Room {
             timeline,
             curves,
             draw,
+            write,
             members,
             of_room,
         })
@@ -142,6 +146,7 @@ impl Room {
         }
         self.numbers.update(&figures)?;
         self.draw.update(phase, view)?;
+        self.write.update(phase, view)?;
         let Some(view) = view else { return Ok(false) };
         let lines = shown::member_lines(view);
         self.members.update(&lines)?;

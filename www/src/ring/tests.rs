@@ -69,6 +69,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         links: Vec::new(),
         fresh: Vec::new(),
         asked: None,
+        writing: None,
         host_token: None,
         notices: Vec::new(),
     }

@@ -98,6 +98,7 @@ pub(crate) fn view() -> View {
         }],
         fresh: Vec::new(),
         asked: None,
+        writing: None,
         host_token: None,
         notices: vec![
             notice(NoticeLevel::Information, "first", ""),

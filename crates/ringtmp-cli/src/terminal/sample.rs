@@ -104,6 +104,7 @@ pub(crate) fn training() -> View {
         links: Vec::new(),
         fresh: Vec::new(),
         asked: None,
+        writing: None,
         host_token: None,
         notices: Vec::new(),
     }

@@ -14,7 +14,7 @@ use crate::signal::{
 };
 use crate::time::Time;
 use crate::trace::Report;
-use crate::wire::{Answer, Body, Piece, Purpose, TensorKind, WireError};
+use crate::wire::{Answer, Body, Piece, Purpose, Question, TensorKind, WireError};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -156,6 +156,11 @@ pub enum Input {
     },
     /// The answer to [`Output::Measure`].
     Measured(Profile),
+    /// The user asks what follows a text: one question at a time, which is asked again under the next plan if no
+    /// [`Event::Answer`] with its number has come.
+    Question(Question),
+    /// The answer to what [`Event::Question`] brought from another stage.
+    Answer(Answer),
     /// The user wants something of the room.
     Ask(ClientMessage),
     /// Time has passed.
@@ -313,8 +318,10 @@ pub enum Event {
     },
     /// New points of the curves.
     Points(Vec<Point>),
-    /// How probable each class is for the sample that this peer asked about.
+    /// How probable each class is for a sample that this peer asked about, or drew for who asks.
     Answer(Answer),
+    /// What this peer's user or another stage asks: it is to ride with a micro-batch of this peer, of each asker the newest.
+    Question(Question),
     /// Training begins, or began while the server was away.
     Training,
     /// This peer's part is done.

@@ -148,16 +148,7 @@ impl Node {
                 epoch,
                 digests,
                 links,
-            } => {
-                if self.under(epoch).is_some() {
-                    self.tell(ClientMessage::Done {
-                        epoch,
-                        digests,
-                        links,
-                    });
-                    self.output.push_back(Output::Event(Event::Finished));
-                }
-            }
+            } => self.digested(epoch, digests, links),
             Input::Failed { epoch, reason } => {
                 if self.under(epoch).is_some() {
                     self.fail(reason);
@@ -165,6 +156,8 @@ impl Node {
             }
             Input::Stumbled { epoch, reason } => self.stumble(epoch, reason),
             Input::Report { links, report } => self.report(now, links, report),
+            Input::Question(question) => self.pass_question(question),
+            Input::Answer(answer) => self.pass_answer(answer),
             Input::Measured(profile) => {
                 self.tell(ClientMessage::Profile { profile });
             }
@@ -395,6 +388,7 @@ impl Node {
             Body::Echo { number } => self.echoed(now, from, epoch, number),
             Body::Hello(hello) => self.hello(from, epoch, &hello),
             Body::Progress { origin, points } => self.progress(from, epoch, origin, points),
+            Body::Question(question) => self.question(from, epoch, question),
             Body::Answer(answer) => self.answer(from, epoch, answer),
             Body::SquareSum { kind, step, sum } => self.square_sum(from, epoch, kind, step, sum),
             Body::Mark { version, rest } => self.marked(from, epoch, version, rest),

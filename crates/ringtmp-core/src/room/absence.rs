@@ -121,7 +121,9 @@ impl Room {
     pub(super) fn give_up_absent(&mut self, now: Time) {
         let over = |member: &&Member| self.away_ends(member).is_some_and(|end| now >= end);
         let absent: Vec<PeerId> = self.members.iter().filter(over).map(|m| m.peer).collect();
-        absent.into_iter().for_each(|peer| self.lose_sight(now, peer));
+        absent
+            .into_iter()
+            .for_each(|peer| self.lose_sight(now, peer));
     }
 
     /// Whether this member has no socket.

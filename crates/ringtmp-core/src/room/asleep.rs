@@ -13,7 +13,10 @@ use std::collections::BTreeSet;
 impl Room {
     /// Nobody hears this member any more; it has not said that it leaves.
     pub(super) fn lose_sight(&mut self, now: Time, peer: PeerId) {
-        if self.ring().is_some_and(|plan| plan.stage_of(peer).is_some()) {
+        if self
+            .ring()
+            .is_some_and(|plan| plan.stage_of(peer).is_some())
+        {
             let name = self.name(peer);
             self.recovering.asleep.insert(peer, name);
         }

@@ -400,11 +400,7 @@ impl Room {
     }
 }
 
-pub(super) fn missing_in_words(
-    missing: &[LayerIndex],
-    version: Version,
-    names: &[&str],
-) -> String {
+pub(super) fn missing_in_words(missing: &[LayerIndex], version: Version, names: &[&str]) -> String {
     let step = version.0;
     if missing.is_empty() {
         return format!(

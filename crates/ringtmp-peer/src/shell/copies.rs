@@ -30,6 +30,7 @@ impl Shell {
         self.fresh.begin(assignment.start);
         progress.fresh(self.fresh.shown());
         self.ask_again(progress);
+        self.begin_writing(assignment.start.0 == 0, progress);
         self.hurry.up();
         self.jobs.clear();
         let layers = &assignment.layers;

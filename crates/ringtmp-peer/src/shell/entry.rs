@@ -1,10 +1,12 @@
 //! Into a room: connect, create or join, and run.
 
 use super::Shell;
+use super::desk::Desk;
 use super::disk::{Disk, Keep};
 use super::fresh::Fresh;
 use super::record::{Record, Traced};
 use super::returning::Door;
+use super::writing::Scribe;
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::member::{Brought, RoomMember};
@@ -260,7 +262,8 @@ async fn enter(
     let own = setup.own;
     let place = own.place(&setup.server);
     let connector = setup.connector.connector(me);
-    let fresh = Fresh::new(&run);
+    let scribe = Scribe::new(&run, place.clone());
+    let of_user = (Fresh::new(&run), Desk::new(&run), scribe);
     let (samples, initial) = (own.samples, own.weights);
     let keep = own.keep.filter(|_| setup.role == Role::Participant);
     let disk = keep.map_or_else(Disk::none, |keep| Disk::of(keep, id, run.clone()));
@@ -277,7 +280,7 @@ async fn enter(
     });
     let record = Record::new(me, setup.name, own.traced);
     let mut shell = Shell::new(
-        signalling, door, connector, workshop, record, fresh, welcome,
+        signalling, door, connector, workshop, record, of_user, welcome,
     );
     shell.use_disk(disk);
     Ok(Entered::Ring(Box::new(shell)))

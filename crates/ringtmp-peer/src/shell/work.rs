@@ -92,10 +92,11 @@ impl Shell {
                 took,
             }) => self.copied(epoch, version, copies, took),
             Ok(Done::Task { task, output, told }) => {
-                if let Task::Update { step, .. } = task
-                    && self.fresh.updated(step)
-                {
-                    progress.fresh(self.fresh.shown());
+                if let Task::Update { step, .. } = task {
+                    if self.fresh.updated(step) {
+                        progress.fresh(self.fresh.shown());
+                    }
+                    self.write_again(step, progress);
                 }
                 let payload = output.map(|tensors| self.payloads.keep(tensors));
                 Input::Completed {
