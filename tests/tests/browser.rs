@@ -13,6 +13,8 @@ mod kept;
 mod late;
 #[path = "browser/lost.rs"]
 mod lost;
+#[path = "browser/model.rs"]
+mod model;
 #[path = "browser/network.rs"]
 mod network;
 #[path = "browser/stage.rs"]

@@ -2,8 +2,8 @@
 
 use crate::run_file::Run;
 use crate::view::{
-    Asked, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice, NoticeLevel, ServerState, View,
-    Writing,
+    Asked, FreshSample, LinkState, LinkView, ModelState, NOTICES_MAX, Notice, NoticeLevel,
+    ServerState, View, Writing,
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
@@ -35,6 +35,7 @@ impl Progress {
             fresh: Vec::new(),
             asked: None,
             writing: None,
+            model: None,
             host_token: None,
             notices: Vec::new(),
         };
@@ -169,7 +170,10 @@ impl Progress {
             | Event::Halted { .. }
             // The shell knows what was asked.
             | Event::Answer(_)
-            | Event::Question(_) => {}
+            | Event::Question(_)
+            // And what it fetches.
+            | Event::ModelBegins(_)
+            | Event::ModelIsHere(_) => {}
             Event::Aborted { reason } => {
                 let advice = "Press start to train again with the devices that are here.";
                 self.notice(
@@ -228,6 +232,12 @@ impl Progress {
     pub(crate) fn writing(&mut self, writing: Option<Writing>) {
         self.changed |= self.view.writing != writing;
         self.view.writing = writing;
+    }
+
+    /// What became of a model that is fetched.
+    pub(crate) fn model(&mut self, model: Option<ModelState>) {
+        self.changed |= self.view.model != model;
+        self.view.model = model;
     }
 
     /// Something to say to the user.

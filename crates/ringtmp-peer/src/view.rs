@@ -35,6 +35,9 @@ pub struct View {
     /// What the network writes after a start that was typed here.
     #[serde(default)]
     pub writing: Option<Writing>,
+    /// What became of the model that the user last fetched from the ring.
+    #[serde(default)]
+    pub model: Option<ModelState>,
     /// Things said to the user, oldest first.
     pub notices: Vec<Notice>,
     /// If this device opened the room: what shows that after a reload.
@@ -86,6 +89,40 @@ pub enum Asked {
         step: u32,
         /// How probable the network holds each class; they add up to 1.
         probabilities: Vec<f32>,
+    },
+}
+
+/// What became of a model that is fetched from the ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ModelState {
+    /// There is no version yet that lies with two devices, or another device is served before.
+    Waits,
+    /// Its layers come.
+    Comes {
+        /// Updates that they have seen.
+        steps: u32,
+        /// Bytes that are here.
+        received: u64,
+        /// Of so many.
+        of: u64,
+    },
+    /// It is here, and was handed over.
+    Here {
+        /// Updates that it has seen.
+        steps: u32,
+    },
+    /// It would take more memory than this device gives.
+    Refused {
+        /// What it takes.
+        needed_bytes: u64,
+        /// What this device gives.
+        given_bytes: u64,
+    },
+    /// It did not come.
+    Lost {
+        /// In words.
+        reason: String,
     },
 }
 
@@ -329,6 +366,9 @@ pub enum Command {
     },
     /// Write no more.
     StopWriting,
+    /// Fetch the weights of the whole model from the ring: those of the newest version that lies with two devices, once the run is
+    /// finished the last ones.
+    FetchModel,
     /// Leave the room as soon as others have this device's layers; then the peer's future ends.
     HandOn,
     /// Lose the GPU, as if the system had taken it away: to see what becomes of it.

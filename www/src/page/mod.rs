@@ -15,6 +15,7 @@ mod hosting;
 mod kept;
 mod language;
 mod members;
+mod model;
 mod motion;
 mod notices;
 mod numbers;

@@ -6,6 +6,7 @@ use super::curves::Curves;
 use super::dom::{Dom, set_text, show};
 use super::draw::Draw;
 use super::members::Members;
+use super::model::Model;
 use super::notices::Notices;
 use super::numbers::{Figures, Numbers};
 use super::pledge::Pledge;
@@ -34,6 +35,7 @@ pub(super) struct Room {
     notices: Notices,
     numbers: Numbers,
     controls: Controls,
+    model: Model,
     care: CareNotes,
     pledge: Pledge,
     share: Share,
@@ -83,14 +85,16 @@ impl Room {
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
         let controls = Controls::new(dom, &story, window, Rc::clone(&act), savers.layers)?;
+        let model = Model::new(dom, &story, Rc::clone(&act))?;
         let care = CareNotes::new(dom, &story, Rc::clone(&act))?;
         let pledge = Pledge::new(dom, &story, Rc::clone(&act))?;
-        let ring = Ring::new(dom, &top, window)?;
+        let shown: HtmlElement = dom.typed(&top, "div", "shown")?;
+        let ring = Ring::new(dom, &shown, window)?;
+        let write = Write::new(dom, &shown, Rc::clone(&act))?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let timeline = Timeline::new(dom, &details, savers.trace)?;
         let curves = Curves::new(dom, &details, window, projector)?;
-        let write = Write::new(dom, &details, Rc::clone(&act))?;
         let draw = Draw::new(dom, &details, Rc::clone(&act))?;
         let members = Members::new(dom, &details, act)?;
         let of_room = [numbers_place, details];
@@ -102,6 +106,7 @@ impl Room {
             notices,
             numbers,
             controls,
+            model,
             care,
             pledge,
             share,
@@ -113,6 +118,11 @@ impl Room {
             members,
             of_room,
         })
+    }
+
+    /// Where the whole model is offered.
+    pub(super) fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Brings everything up to date. Says whether drawing the curves was put off.
@@ -137,6 +147,7 @@ impl Room {
         notices.extend_from_slice(own_notices);
         self.notices.update(notices)?;
         self.controls.update(phase.controls(view));
+        self.model.update(phase, view)?;
         self.care.update(&Care::of(phase, view, device))?;
         self.pledge
             .update(view.and_then(|view| changeable(phase, view)))?;

@@ -70,6 +70,7 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         fresh: Vec::new(),
         asked: None,
         writing: None,
+        model: None,
         host_token: None,
         notices: Vec::new(),
     }

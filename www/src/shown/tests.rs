@@ -99,6 +99,7 @@ pub(crate) fn view() -> View {
         fresh: Vec::new(),
         asked: None,
         writing: None,
+        model: None,
         host_token: None,
         notices: vec![
             notice(NoticeLevel::Information, "first", ""),

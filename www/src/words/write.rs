@@ -1,4 +1,4 @@
-//! Texts of the card on which the network writes on from a start.
+//! Texts of the card on which the network writes on from a start, and of the model as a file.
 
 #![expect(
     missing_docs,
@@ -8,6 +8,18 @@
 use super::{Text, say, texts};
 
 texts! {
+    MODEL_FETCH:
+        "Download the model",
+        "Das Modell herunterladen";
+    MODEL_SAVE:
+        "Save the file",
+        "Die Datei speichern";
+    MODEL_BAR:
+        "How much of the model is here",
+        "Wie viel vom Modell da ist";
+    MODEL_WAITS:
+        "The model comes as soon as a version of it lies with two devices.",
+        "Das Modell kommt, sobald eine Fassung davon bei zwei Geräten liegt.";
     WRITE_TITLE:
         "Let the network write",
         "Lass das Netz schreiben";
@@ -101,6 +113,34 @@ texts! {
     WRITE_TEAM:
         "In this run every device holds whole models, and takes no questions while it trains.",
         "In diesem Lauf hält jedes Gerät ganze Modelle und nimmt beim Training keine Fragen an.";
+}
+
+pub fn model_comes(steps: &str, received: &str, of: &str) -> String {
+    say!(
+        "The model after {steps} steps comes: {received} of {of}.",
+        "Das Modell nach {steps} Schritten kommt: {received} von {of}."
+    )
+}
+
+pub fn model_here(steps: &str) -> String {
+    say!(
+        "The model after {steps} steps is here, all of its layers in one safetensors file.",
+        "Das Modell nach {steps} Schritten ist da, alle Schichten in einer safetensors-Datei."
+    )
+}
+
+pub fn model_refused(needed: &str, given: &str) -> String {
+    say!(
+        "Fetching the model takes {needed} of memory, and this device gives {given}.",
+        "Das Modell zu holen braucht {needed} Speicher, und dieses Gerät gibt {given}."
+    )
+}
+
+pub fn model_lost(reason: &str) -> String {
+    say!(
+        "The model did not come: {reason}.",
+        "Das Modell kam nicht: {reason}."
+    )
 }
 
 pub fn write_done(steps: &str, text: &str) -> String {

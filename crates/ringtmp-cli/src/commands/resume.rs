@@ -50,7 +50,7 @@ pub(crate) async fn run(resume: Resume, quiet: bool) -> Result<()> {
         .await?;
     let server = resume.server;
     println!("{}", RoomUrl { server, room });
-    take_part(peer, resume.exit_when_finished, quiet).await
+    take_part(peer, resume.exit_when_finished, None, quiet).await
 }
 
 fn list(runs: &[KeptRun], folder: &Path) {

@@ -63,11 +63,7 @@ pub(crate) fn training() -> View {
         },
         ..Report::default()
     }));
-    let point = |step, loss, accuracy| Point {
-        step,
-        loss,
-        accuracy,
-    };
+    let points = points();
     View {
         me: Some(PeerId(3)),
         role: Role::Spectator,
@@ -96,18 +92,28 @@ pub(crate) fn training() -> View {
             kept: None,
             replicated_every: None,
         }),
-        points: vec![
-            point(0, Some(2.5), None),
-            point(20, None, Some(0.5)),
-            point(39, Some(1.25), None),
-        ],
+        points,
         links: Vec::new(),
         fresh: Vec::new(),
         asked: None,
         writing: None,
+        model: None,
         host_token: None,
         notices: Vec::new(),
     }
+}
+
+fn points() -> Vec<Point> {
+    let point = |step, loss, accuracy| Point {
+        step,
+        loss,
+        accuracy,
+    };
+    vec![
+        point(0, Some(2.5), None),
+        point(20, None, Some(0.5)),
+        point(39, Some(1.25), None),
+    ]
 }
 
 /// The same at its end.

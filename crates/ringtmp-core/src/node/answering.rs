@@ -66,13 +66,13 @@ impl Node {
     }
 
     /// Whether a frame is of the plan at work and from the stage before.
-    fn comes_round(&self, from: PeerId, epoch: Epoch) -> bool {
+    pub(super) fn comes_round(&self, from: PeerId, epoch: Epoch) -> bool {
         let before = |active: &Active| active.plan.predecessor(active.stage);
         let current = self.active.as_ref().filter(|at| at.plan.epoch == epoch);
         current.is_some_and(|active| before(active) == from)
     }
 
-    fn say_to_next(&mut self, body: Body) {
+    pub(super) fn say_to_next(&mut self, body: Body) {
         let Some(active) = &self.active else { return };
         let to = active.plan.successor(active.stage);
         if to != active.me() {

@@ -72,6 +72,17 @@ pub enum Input {
         /// Its bytes.
         payload: PayloadId,
     },
+    /// A frame with a piece of a layer's weights, whose bytes the shell keeps under `payload`.
+    Weights {
+        /// From whom.
+        from: PeerId,
+        /// Under which plan.
+        epoch: Epoch,
+        /// Which one.
+        piece: Piece,
+        /// Its bytes.
+        payload: PayloadId,
+    },
     /// The answer to [`Output::Snapshot`]: the shell has copies of the stage's layers that learn something.
     Snapped {
         /// Under which plan.
@@ -156,6 +167,16 @@ pub enum Input {
     },
     /// The answer to [`Output::Measure`].
     Measured(Profile),
+    /// The user wants the weights of the whole model: [`Event::ModelBegins`] says of which version, once there is one. To be asked again
+    /// under the next plan.
+    Fetch,
+    /// The user wants them no more.
+    FetchNoMore,
+    /// After [`Output::Digest`]: the shell has the last version of the stage's weights, as far as [`Output::SendWeights`] may ask for it.
+    HasLast {
+        /// Of which plan.
+        epoch: Epoch,
+    },
     /// The user asks what follows a text: one question at a time, which is asked again under the next plan if no
     /// [`Event::Answer`] with its number has come.
     Question(Question),
@@ -245,6 +266,29 @@ pub enum Output {
         /// Its bytes, to be forgotten otherwise.
         payload: PayloadId,
     },
+    /// Send a piece of a layer's newest weights, out of its copy that is here or of the last version.
+    SendWeights {
+        /// To whom.
+        to: PeerId,
+        /// Under which plan.
+        epoch: Epoch,
+        /// Which one; a copy's pieces count the weights alone.
+        piece: Piece,
+    },
+    /// Put a piece of a layer's weights to those that are here of the model that the user wants.
+    Collect {
+        /// Which one.
+        piece: Piece,
+        /// Its bytes, to be forgotten otherwise.
+        payload: PayloadId,
+    },
+    /// Begin such a model with the weights of own layers, out of their copies or of the last version.
+    CollectOwn {
+        /// Which version.
+        version: Version,
+        /// Which layers.
+        layers: Vec<LayerIndex>,
+    },
     /// Copy the stage's layers, before the next task; answer [`Input::Snapped`] or [`Input::Failed`].
     Snapshot {
         /// Under which plan.
@@ -322,6 +366,10 @@ pub enum Event {
     Answer(Answer),
     /// What this peer's user or another stage asks: it is to ride with a micro-batch of this peer, of each asker the newest.
     Question(Question),
+    /// From now on the weights of the whole model come, as of this version: what came before of another is of no use.
+    ModelBegins(Version),
+    /// All of them are here.
+    ModelIsHere(Version),
     /// Training begins, or began while the server was away.
     Training,
     /// This peer's part is done.

@@ -187,6 +187,26 @@ pub enum Body {
         /// Bytes of it that are here.
         received: u64,
     },
+    /// What stages say of a model that one of them collects.
+    Model {
+        /// Who collects.
+        asker: StageIndex,
+        /// What is said.
+        word: ModelWord,
+    },
+    /// A piece of a layer's weights, which are all of the copy that it counts.
+    Weights(Piece),
+    /// The answer to it, backward round the ring.
+    WeightsHere {
+        /// Who sent the weights.
+        from: StageIndex,
+        /// Whose version this is.
+        version: Version,
+        /// Which layer.
+        layer: LayerIndex,
+        /// Bytes of it that are there.
+        received: u64,
+    },
     /// The sender's stage and all before it lie with their successors, as of this version.
     Secured {
         /// Which version.
@@ -218,6 +238,20 @@ pub enum Body {
     Answer(Answer),
     /// What a stage asks that draws no samples, passed on round the ring until it is with one that does.
     Question(Question),
+}
+
+/// What is said of a model that a stage collects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModelWord {
+    /// To the head: I want it.
+    Want,
+    /// To the head: I have it, or want it no more.
+    Have,
+    /// From the head, after its stable version is with all and before the next is marked: send it the weights of this version.
+    Take {
+        /// Updates that they have seen.
+        version: Version,
+    },
 }
 
 /// What follows a text?
@@ -256,6 +290,9 @@ impl Body {
             | Self::Beat { .. }
             | Self::Mark { .. }
             | Self::Piece(_)
+            | Self::Model { .. }
+            | Self::Weights(_)
+            | Self::WeightsHere { .. }
             | Self::PieceHere { .. }
             | Self::Secured { .. }
             | Self::Stable { .. }
@@ -290,15 +327,26 @@ impl Frame {
             | Body::SquareSum { .. }
             | Body::Beat { .. }
             | Body::PieceHere { .. }
+            | Body::WeightsHere { .. }
+            | Body::Model {
+                word: ModelWord::Want | ModelWord::Have,
+                ..
+            }
             | Body::Secured { .. }
             | Body::Stable { .. }
             | Body::Answer(_)
             | Body::Question(_) => Lane::Control,
             // Bytes are measured on the lane on which tensors will follow them. A mark must not overtake the activations of
-            // the steps before it, nor a copy the mark.
-            Body::Probe { .. } | Body::Mark { .. } | Body::Piece(_) | Body::Tensor { .. } => {
-                Lane::Tensors
+            // the steps before it, nor a copy the mark, nor a mark or weights what was said of a model before.
+            Body::Probe { .. }
+            | Body::Mark { .. }
+            | Body::Piece(_)
+            | Body::Model {
+                word: ModelWord::Take { .. },
+                ..
             }
+            | Body::Weights(_)
+            | Body::Tensor { .. } => Lane::Tensors,
         }
     }
 
@@ -359,9 +407,11 @@ fn check_body(body: &Body) -> Result<(), WireError> {
         | Body::Beat { .. }
         | Body::Mark { .. }
         | Body::PieceHere { .. }
+        | Body::Model { .. }
+        | Body::WeightsHere { .. }
         | Body::Secured { .. }
         | Body::Stable { .. } => Ok(()),
-        Body::Piece(piece) => {
+        Body::Piece(piece) | Body::Weights(piece) => {
             let (bytes, longest) = (u64::from(piece.bytes), u64::from(PIECE_BYTES_MAX));
             limit("a piece of a copy", bytes, longest)
         }
@@ -410,11 +460,13 @@ fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
         | Body::Beat { .. }
         | Body::Mark { .. }
         | Body::PieceHere { .. }
+        | Body::Model { .. }
+        | Body::WeightsHere { .. }
         | Body::Secured { .. }
         | Body::Stable { .. }
         | Body::Answer(_)
         | Body::Question(_) => Some(0),
-        Body::Piece(piece) => Some(u64::from(piece.bytes)),
+        Body::Piece(piece) | Body::Weights(piece) => Some(u64::from(piece.bytes)),
         Body::Probe { bytes, .. } => Some(u64::from(*bytes)),
         Body::Tensor { parts, .. } => parts
             .iter()

@@ -10,7 +10,8 @@ mod frame;
 
 pub use chunk::{Assembler, CHUNK_BYTES_MAX, chunks};
 pub use frame::{
-    Answer, Body, Codec, Frame, Hello, PartHeader, Piece, Purpose, Question, SumKind, TensorKind,
+    Answer, Body, Codec, Frame, Hello, ModelWord, PartHeader, Piece, Purpose, Question, SumKind,
+    TensorKind,
 };
 
 /// The longest frame: a micro-batch of activations of the largest models planned for (64 x 256 x 768 in f32 is 48 MiB).

@@ -31,6 +31,7 @@ impl Shell {
         progress.fresh(self.fresh.shown());
         self.ask_again(progress);
         self.begin_writing(assignment.start.0 == 0, progress);
+        self.vault.forget_last();
         self.hurry.up();
         self.jobs.clear();
         let layers = &assignment.layers;

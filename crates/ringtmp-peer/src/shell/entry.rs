@@ -3,6 +3,7 @@
 use super::Shell;
 use super::desk::Desk;
 use super::disk::{Disk, Keep};
+use super::fetching::{Fetched, Fetching};
 use super::fresh::Fresh;
 use super::record::{Record, Traced};
 use super::returning::Door;
@@ -71,6 +72,8 @@ pub struct Own {
     pub medium_bytes_per_second: Option<f64>,
     /// What the device looks like to people, if that is known.
     pub form: Option<Form>,
+    /// Where to put models that its user fetches from the ring; none are fetched without it.
+    pub models: Option<mpsc::Sender<Fetched>>,
     /// If its user has opened the room before: what shows that.
     pub host_token: Option<MemberToken>,
 }
@@ -263,7 +266,8 @@ async fn enter(
     let place = own.place(&setup.server);
     let connector = setup.connector.connector(me);
     let scribe = Scribe::new(&run, place.clone());
-    let of_user = (Fresh::new(&run), Desk::new(&run), scribe);
+    let fetching = Fetching::new(&run, own.models);
+    let of_user = (Fresh::new(&run), Desk::new(&run), scribe, fetching);
     let (samples, initial) = (own.samples, own.weights);
     let keep = own.keep.filter(|_| setup.role == Role::Participant);
     let disk = keep.map_or_else(Disk::none, |keep| Disk::of(keep, id, run.clone()));

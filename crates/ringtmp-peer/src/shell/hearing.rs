@@ -48,6 +48,15 @@ impl Shell {
                     payload,
                 });
             }
+            Body::Weights(piece) => {
+                let payload = self.payloads.keep_load(Load::Bytes(payload));
+                return Ok(Input::Weights {
+                    from,
+                    epoch,
+                    piece,
+                    payload,
+                });
+            }
             body => return Ok(Input::Control { from, epoch, body }),
         };
         let tensors = payloads::tensors(&parts, &payload)?;

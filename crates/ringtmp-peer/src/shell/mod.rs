@@ -5,6 +5,7 @@ mod copies;
 mod desk;
 mod disk;
 mod entry;
+mod fetching;
 mod fresh;
 mod hearing;
 mod links;
@@ -16,6 +17,7 @@ mod writing;
 
 pub use disk::Keep;
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
+pub use fetching::Fetched;
 pub use record::Traced;
 
 use crate::error::PeerError;
@@ -29,6 +31,7 @@ use crate::workshop::{Job, Workshop};
 use asking::Question;
 use desk::Desk;
 use disk::{Disk, Errands};
+use fetching::Fetching;
 use fresh::Fresh;
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -103,6 +106,7 @@ struct Shell {
     question: Option<Question>,
     desk: Desk,
     scribe: Scribe,
+    fetching: Fetching,
     view_due: Time,
 }
 
@@ -113,7 +117,7 @@ impl Shell {
         connector: Connector,
         workshop: Option<Workshop>,
         record: Record,
-        (fresh, desk, scribe): (Fresh, Desk, Scribe),
+        (fresh, desk, scribe, fetching): (Fresh, Desk, Scribe, Fetching),
         welcome: ServerMessage,
     ) -> Self {
         let clock = Clock::start();
@@ -141,6 +145,7 @@ impl Shell {
             question: None,
             desk,
             scribe,
+            fetching,
             view_due: Time::ZERO,
         }
     }
@@ -277,6 +282,9 @@ impl Shell {
             Output::SendPiece { to, epoch, piece } => self.send_piece(to, epoch, piece),
             Output::Store { piece, payload } => self.store(&piece, payload),
             Output::Forget { copies } => self.vault.forget(&copies),
+            Output::SendWeights { to, epoch, piece } => self.send_weights(to, epoch, piece),
+            Output::Collect { piece, payload } => self.collect(&piece, payload, progress),
+            Output::CollectOwn { version, layers } => self.collect_own(version, &layers, progress),
             Output::Keep { kept } => self.keep(kept),
             Output::Load {
                 epoch,
@@ -312,6 +320,7 @@ impl Shell {
                 self.note(&event);
                 self.note_answer(&event, progress);
                 self.note_writing(&event, progress);
+                self.note_model(&event, progress);
                 progress.event(&event);
             }
         }
@@ -406,6 +415,7 @@ impl Shell {
 
     /// Once a second: bytes and how time was spent, for the view and for the room.
     fn report(&mut self, progress: &mut Progress) {
+        self.miss_model(progress);
         let now = self.clock.now();
         for (peer, traffic) in self.links.counts() {
             progress.traffic(peer, traffic.sent, traffic.received);

@@ -21,6 +21,7 @@ impl Shell {
                 again,
             } => self.write(start, temperature_percent, again, progress),
             Command::StopWriting => self.stop_writing(progress),
+            Command::FetchModel => self.fetch_model(progress),
             command => {
                 self.obey(&command);
                 return ask(&command).map(Input::Ask);
@@ -53,6 +54,7 @@ impl Shell {
             | Command::Ask { .. }
             | Command::Write { .. }
             | Command::StopWriting
+            | Command::FetchModel
             | Command::Leave => {}
         }
     }
@@ -145,6 +147,7 @@ pub(crate) fn ask(command: &Command) -> Option<ClientMessage> {
         | Command::Ask { .. }
         | Command::Write { .. }
         | Command::StopWriting
+        | Command::FetchModel
         | Command::LoseGpu => None,
     }
 }

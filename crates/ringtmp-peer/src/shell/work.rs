@@ -105,7 +105,9 @@ impl Shell {
                     outcome: Outcome { payload, ..told },
                 }
             }
-            Ok(Done::Digests(digests)) => {
+            Ok(Done::Digests(digests, last)) => {
+                self.vault.keep_last(last);
+                self.node.handle(self.clock.now(), Input::HasLast { epoch });
                 // The last report, so that what is shown in the end is all there was.
                 self.report(progress);
                 Input::Digested {

@@ -333,6 +333,8 @@ impl Shell {
             Event::LinkOpen { .. }
             | Event::LinkFailed { .. }
             | Event::Points(_)
+            | Event::ModelBegins(_)
+            | Event::ModelIsHere(_)
             | Event::Stable(_)
             | Event::Halted { .. } => {}
         }
