@@ -104,7 +104,7 @@ impl RingDevice {
             let strokes = strokes.clone();
             Command::TrainOn { strokes, label }
         });
-        let ask = self.asks.then(|| Command::Ask { strokes });
+        let ask = self.asks.then_some(Command::Ask { strokes });
         let write = self.writes.map(|start| Command::Write {
             start: start.to_owned(),
             temperature_percent: 0,

@@ -2,22 +2,17 @@
 
 mod common;
 
-use common::pair::{EPOCH, feed};
+use common::pair::feed;
 use common::stage::{BYTES, Stage, blames, forgets, piece, plan, says};
 use common::{Server, run};
-use ringtmp_core::codec::TensorCodec;
-use ringtmp_core::ids::{
-    LayerIndex, MemberToken, PayloadId, PeerId, RoomCode, StageIndex, Version,
-};
+use ringtmp_core::ids::{LayerIndex, PayloadId, StageIndex, Version};
 use ringtmp_core::kept::Kept;
 use ringtmp_core::lobby::{Limits as ServerLimits, LobbyOutput};
-use ringtmp_core::node::{Input, Node, Output};
+use ringtmp_core::node::{Input, Output};
 use ringtmp_core::plan::{Plan, PlanError};
 use ringtmp_core::replica::CopyId;
-use ringtmp_core::schedule::Limits;
 use ringtmp_core::signal::*;
-use ringtmp_core::wire::{Body, Hello, Piece};
-use std::time::Duration;
+use ringtmp_core::wire::{Body, Piece};
 
 fn copy(version: u32, layer: u16) -> CopyId {
     CopyId {

@@ -45,7 +45,7 @@ impl Export {
         match &view.model {
             None | Some(ModelState::Waits | ModelState::Comes { .. }) => Ok(false),
             Some(ModelState::Here { steps }) => {
-                let Ok(Some(fetched)) = self.models.try_next() else {
+                let Ok(fetched) = self.models.try_recv() else {
                     return Ok(false);
                 };
                 files::replace(&self.path, &fetched.file)?;

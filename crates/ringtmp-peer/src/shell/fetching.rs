@@ -149,6 +149,10 @@ impl Shell {
                 self.fetching.begin(ModelState::Waits);
                 self.node.handle(self.clock.now(), Input::Fetch);
             }
+            Event::Aborted { .. } if self.fetching.is_under_way() => {
+                let reason = "the run has stopped".to_owned();
+                self.fetching.begin(ModelState::Lost { reason });
+            }
             _ => return,
         }
         progress.model(self.fetching.state.clone());
