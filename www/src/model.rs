@@ -120,7 +120,7 @@ mod tests {
         });
         let offer = offered(&view).expect("it was refused");
         assert!(
-            offer.failed && offer.fetches && offer.status.contains("1 MB"),
+            offer.failed && offer.fetches && offer.status.contains("1.00 MB"),
             "{offer:?}"
         );
         assert_eq!(Offer::of(Phase::Waiting, &view), None);
