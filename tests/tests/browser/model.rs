@@ -9,10 +9,16 @@ use ringtmp_tests::{BrowserKind, Theatre};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
+/// Remembers what the page makes a file of.
+const WATCH: &str = "
+    const make = URL.createObjectURL;
+    URL.createObjectURL = blob => { globalThis.saved = blob; return make.call(URL, blob); };
+";
+
 /// The name and the digest of the file behind the link, as the browser has it.
 const FILE: &str = r#"
     const link = document.querySelector(".model a");
-    return fetch(link.href).then(file => file.arrayBuffer())
+    return saved.arrayBuffer()
         .then(bytes => crypto.subtle.digest("SHA-256", bytes))
         .then(digest => [link.download, [...new Uint8Array(digest)].map(byte => byte.toString(16).padStart(2, "0")).join("")])
 "#;
@@ -49,6 +55,7 @@ async fn the_host_downloads_the_model_that_all_tabs_have_trained() -> Result<()>
     host.finished(RUN_MAX).await?;
     let guest = tabs[1].text().await?;
     ensure!(!guest.contains("Download the model"), "{guest}");
+    host.execute(WATCH).await?;
     host.press("Download the model").await?;
     let here = |view: &View| matches!(view.model, Some(ModelState::Here { steps: STEPS }));
     host.wait_for(JOIN_MAX, "the model", here).await?;
