@@ -63,6 +63,8 @@ impl Offer {
                 offer.share = Some(*received as f64 / (*of).max(1) as f64);
             }
             ModelState::Here { steps } => {
+                // There is no newer one any more.
+                offer.fetches = phase != Phase::Finished;
                 offer.status = words::model_here(&count(*steps));
                 offer.file = Some(file_name(view, *steps));
             }
@@ -112,8 +114,10 @@ mod tests {
         assert_eq!((offer.fetches, offer.share), (false, Some(0.25)));
         assert!(offer.status.contains("1,200"), "{}", offer.status);
         view.model = Some(ModelState::Here { steps: 1200 });
-        let file = offered(&view).and_then(|offer| offer.file);
-        assert_eq!(file.as_deref(), Some("mlp-1200-steps.safetensors"));
+        let offer = offered(&view).expect("it is here");
+        assert_eq!(offer.file.as_deref(), Some("mlp-1200-steps.safetensors"));
+        let last = Offer::of(Phase::Finished, &view).expect("it is here");
+        assert!(offer.fetches && !last.fetches);
         view.model = Some(ModelState::Refused {
             needed_bytes: 2_000_000,
             given_bytes: 1_000_000,

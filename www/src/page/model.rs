@@ -62,7 +62,6 @@ impl Model {
             return Ok(());
         }
         if let Some(offer) = &offer {
-            show(&self.fetch, offer.fetches);
             show(&self.bar, offer.share.is_some());
             if let Some(share) = offer.share {
                 set_attribute(&self.bar, "value", &share.to_string())?;
@@ -71,8 +70,11 @@ impl Model {
             set_text(&self.status, &offer.status);
             let failed = if offer.failed { "yes" } else { "no" };
             set_attribute(&self.status, "data-failed", failed)?;
-            let is_here = offer.file.is_some() && self.file.has_attribute("href");
-            show(&self.file, is_here);
+            // A page that was drawn anew has lost the link.
+            let has_file = self.file.has_attribute("href");
+            show(&self.file, offer.file.is_some() && has_file);
+            let lost = offer.file.is_some() && !has_file;
+            show(&self.fetch, offer.fetches || lost);
         }
         self.shown.replace(offer);
         Ok(())
@@ -88,6 +90,11 @@ impl Model {
             .set_href(&Url::create_object_url_with_blob(&blob)?);
         self.file.set_download(name);
         show(&self.file, true);
+        let shown = self.shown.borrow();
+        show(
+            &self.fetch,
+            shown.as_ref().is_some_and(|offer| offer.fetches),
+        );
         self.file.click();
         Ok(())
     }

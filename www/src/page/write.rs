@@ -107,7 +107,8 @@ impl Write {
         let (Some(view), Some(kind)) = (view, view.and_then(Kind::of)) else {
             return Ok(());
         };
-        self.speak_of(kind);
+        let start = view.writing.as_ref().map(|writing| &*writing.start);
+        self.speak_of(kind, start);
         show(&self.form, readiness == Readiness::Ready);
         let hint = match (readiness, kind) {
             (Readiness::NotNow(why), _) => why,
@@ -123,8 +124,8 @@ impl Write {
         Ok(())
     }
 
-    /// Sums and texts are asked for in other words.
-    fn speak_of(&self, kind: Kind) {
+    /// Sums and texts are asked for in other words; what was asked before a page was drawn anew stands there again.
+    fn speak_of(&self, kind: Kind, start: Option<&str>) {
         if self.fields.kind.replace(Some(kind)) == Some(kind) {
             return;
         }
@@ -145,7 +146,8 @@ impl Write {
         set_text(&self.title, title.now());
         set_text(&self.label, label.now());
         set_text(&self.go, go.now());
-        self.fields.start.set_value(usual.now());
+        let start = start.unwrap_or(usual.now());
+        self.fields.start.set_value(start);
         show(&self.manner, kind == Kind::Text);
     }
 
