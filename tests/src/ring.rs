@@ -7,8 +7,8 @@ use ringtmp_compute::{Packing, StageConfig};
 use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{Role, RoomState, RunResult};
 use ringtmp_peer::{
-    Command, ConnectorSource, Entry, ExecutorChoice, Own, OwnSamples, Parameter, PeerError, Run,
-    RunFile, Setup, View,
+    Command, ConnectorSource, Entry, ExecutorChoice, Fetched, ModelState, Own, OwnSamples,
+    Parameter, PeerError, Run, RunFile, Setup, View,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
 use signaling_server::{Config, Server, ServerError};
@@ -60,6 +60,13 @@ pub struct RingDevice {
     pub drawn: Option<u32>,
     /// Its user draws [`STROKES`] once training goes on, and asks what it is.
     pub asks: bool,
+    /// Its user types this start once training goes on, and reads on until something is written.
+    pub writes: Option<&'static str>,
+    /// Its user fetches the whole model as soon as a version is stable, and, unless that was refused, once more when the run is
+    /// finished; until then everybody stays.
+    pub fetches: bool,
+    /// Bytes that it gives, if it says.
+    pub memory_bytes: Option<u64>,
     /// It comes only once the loss of this step is known.
     pub comes_at: Option<u32>,
     /// It leaves on purpose once it knows the loss of this step, and the others have its layers.
@@ -78,11 +85,32 @@ impl From<ExecutorChoice> for RingDevice {
             samples: OwnSamples::Share,
             drawn: None,
             asks: false,
+            writes: None,
+            fetches: false,
+            memory_bytes: None,
             comes_at: None,
             hands_on_at: None,
             loses_gpu_at: Vec::new(),
             dies_at: None,
         }
+    }
+}
+
+impl RingDevice {
+    /// What its user wants once training goes on.
+    fn wishes(&self) -> Vec<Command> {
+        let strokes = vec![STROKES.to_vec()];
+        let train_on = self.drawn.map(|label| {
+            let strokes = strokes.clone();
+            Command::TrainOn { strokes, label }
+        });
+        let ask = self.asks.then_some(Command::Ask { strokes });
+        let write = self.writes.map(|start| Command::Write {
+            start: start.to_owned(),
+            temperature_percent: 0,
+            again: false,
+        });
+        train_on.into_iter().chain(ask).chain(write).collect()
     }
 }
 
@@ -121,6 +149,8 @@ pub struct Trained {
     pub views: Vec<View>,
     /// All layers', in order.
     pub weights: Vec<Parameter>,
+    /// What was fetched, in the order in which it came.
+    pub models: Vec<Fetched>,
 }
 
 /// Trains a ring of these devices, which starts when all are there.
@@ -187,6 +217,12 @@ async fn ring(
     let (steps_sender, steps) = watch::channel(None);
     let server = tokio::spawn(serve(server, restarts_at, steps.clone(), stopped));
     let (weights_sender, weights) = mpsc::channel(devices.len());
+    let (models_sender, models) = mpsc::channel(devices.len());
+    // Those that fetch the last version.
+    let fetching = devices
+        .iter()
+        .filter(|device| device.fetches && device.memory_bytes.is_none());
+    let (has_fetched, left) = watch::channel(fetching.count());
     let (room_sender, room) = oneshot::channel();
     let watching = watch(&address, run, room_sender, steps_sender);
     let training = async {
@@ -204,17 +240,19 @@ async fn ring(
                 weights: Some(weights_sender.clone()),
                 own: Own {
                     samples: device.samples.clone(),
+                    memory_bytes: device.memory_bytes,
+                    models: Some(models_sender.clone()),
                     ..Own::default()
                 },
             };
-            let mut steps = steps.clone();
+            let (mut steps, has_fetched, left) = (steps.clone(), &has_fetched, left.clone());
             async move {
                 if let Some(step) = device.comes_at {
                     let is_time = |reached: &Option<u32>| reached.is_some_and(|at| at >= step);
                     // Where the run has ended meanwhile, it comes all the same.
                     drop(steps.wait_for(is_time).await);
                 }
-                Box::pin(peer(setup, device)).await
+                Box::pin(peer(setup, device, has_fetched, left)).await
             }
         });
         futures::future::try_join_all(peers).await
@@ -223,13 +261,14 @@ async fn ring(
     drop(stop);
     let served = server.await.expect("the server runs");
     served.expect("the server ends well");
-    drop(weights_sender);
+    drop((weights_sender, models_sender));
     let mut weights = weights.collect::<Vec<_>>().await.concat();
     weights.sort_by_key(|parameter| parameter.layer);
     Trained {
         result,
         views: views.expect("the peers end well"),
         weights,
+        models: models.collect().await,
     }
 }
 
@@ -291,28 +330,34 @@ async fn watch(
 pub const STROKES: [[u16; 2]; 2] = [[400, 100], [600, 900]];
 
 /// One peer until its room has a result (which it gives), or stops, or it dies.
-async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
+async fn peer(
+    setup: Setup,
+    device: &RingDevice,
+    has_fetched: &watch::Sender<usize>,
+    mut left: watch::Receiver<usize>,
+) -> Result<View, PeerError> {
     let (mut command, commands) = mpsc::channel(2);
-    let mut drawn = device.drawn;
-    let mut asks = device.asks;
+    let mut wishes = device.wishes();
     let mut hands_on_at = device.hands_on_at;
     let mut loses_gpu_at = device.loses_gpu_at.iter().peekable();
     let last = RefCell::new(None);
     let dies = Notify::new();
+    let (ended, mut goodbye) = (Notify::new(), command.clone());
+    let mut fetches = Fetches::of(device);
     let lives = ringtmp_peer::run(setup, commands, |view: View| {
         let state = view.room.as_ref().map(|room| &room.state);
         if matches!(state, Some(RoomState::Finished | RoomState::Stopped { .. })) {
-            command.try_send(Command::Leave).ok();
+            ended.notify_one();
         }
-        if state == Some(&RoomState::Training)
-            && let Some(label) = drawn.take()
-        {
-            let strokes = vec![STROKES.to_vec()];
-            command.try_send(Command::TrainOn { strokes, label }).ok();
+        match fetches.next(&view) {
+            Some(true) => drop(command.try_send(Command::FetchModel)),
+            Some(false) => has_fetched.send_modify(|left| *left -= 1),
+            None => {}
         }
-        if state == Some(&RoomState::Training) && std::mem::take(&mut asks) {
-            let strokes = vec![STROKES.to_vec()];
-            command.try_send(Command::Ask { strokes }).ok();
+        if state == Some(&RoomState::Training) {
+            for wish in wishes.drain(..) {
+                command.try_send(wish).ok();
+            }
         }
         if hands_on_at.is_some_and(|step| reached(&view) >= Some(step)) {
             hands_on_at = None;
@@ -333,12 +378,69 @@ async fn peer(setup: Setup, device: &RingDevice) -> Result<View, PeerError> {
         // What is published on leaving still shows the room as it was.
         last.replace(Some(view));
     });
+    let leaves = async {
+        ended.notified().await;
+        // Who is waited for is in this process.
+        drop(left.wait_for(|left| *left == 0).await);
+        goodbye.try_send(Command::Leave).ok();
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         ended = lives => ended?,
         () = dies.notified() => {}
+        () = leaves => {}
     }
     let last = last.take();
     Ok(last.expect("a view is published before a peer ends"))
+}
+
+/// What a user who fetches models does next.
+enum Fetches {
+    Never,
+    OnceStable,
+    Waits,
+    OnceFinished,
+    WaitsForLast,
+}
+
+impl Fetches {
+    fn of(device: &RingDevice) -> Self {
+        if device.fetches {
+            Self::OnceStable
+        } else {
+            Self::Never
+        }
+    }
+
+    /// Whether to fetch now (true), or everything is here (false).
+    fn next(&mut self, view: &View) -> Option<bool> {
+        let room = view.room.as_ref()?;
+        let finished = room.state == RoomState::Finished;
+        let here = match view.model {
+            Some(ModelState::Here { steps }) => Some(steps),
+            _ => None,
+        };
+        let last = room.result.as_ref().map(|result| result.steps);
+        match self {
+            Self::OnceStable if room.stable.is_some() => {
+                *self = Self::Waits;
+                Some(true)
+            }
+            Self::Waits if here.is_some() => {
+                *self = Self::OnceFinished;
+                None
+            }
+            Self::OnceFinished if finished => {
+                *self = Self::WaitsForLast;
+                Some(true)
+            }
+            Self::WaitsForLast if here.is_some() && here == last => {
+                *self = Self::Never;
+                Some(false)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The whole model in one stage.

@@ -15,6 +15,8 @@ mod kept;
 mod late;
 #[path = "browser/lost.rs"]
 mod lost;
+#[path = "browser/model.rs"]
+mod model;
 #[path = "browser/network.rs"]
 mod network;
 #[path = "browser/stage.rs"]
@@ -25,6 +27,8 @@ mod team;
 mod timeline;
 #[path = "browser/visit.rs"]
 mod visit;
+#[path = "browser/writing.rs"]
+mod writing;
 
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::RoomCode;

@@ -5,8 +5,9 @@ use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_data::{Dataset, picture};
 use ringtmp_peer::{
-    Asked, DataSource, DataSpec, DataTable, ExecutorChoice, FreshState, OptimizerTable, Order,
-    OwnSamples, Parameter, Predictor, Run, RunFile, Solo, Split, Supply, View,
+    Asked, DataPlace, DataSource, DataSpec, DataTable, ExecutorChoice, FreshState, OptimizerTable,
+    Order, OwnSamples, Parameter, Predictor, Run, RunFile, Solo, Split, Supply, View, Writer,
+    open_data,
 };
 use ringtmp_tests::ring::{Over, RingDevice, STROKES, Trained, train_ring, whole_model};
 use std::path::Path;
@@ -178,4 +179,43 @@ async fn whoever_asks_gets_the_softmax_of_the_whole_network_wherever_in_the_ring
     }
     let sum: f32 = expected.iter().sum();
     assert!((sum - 1.0).abs() < 1e-5, "{expected:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_types_a_start_reads_what_the_network_writes_wherever_in_the_ring_it_stands() {
+    const START: &str = "17+25=";
+    // So slow that no weight changes; only the head draws samples, and takes what the others ask.
+    let run = RunFile {
+        steps: 40,
+        batch: 4,
+        micro_batch: 2,
+        evaluate_every: 0,
+        start_at_peers: 3,
+        codec: CodecChoice::F32,
+        optimizer: OptimizerTable {
+            learning_rate: Some(1e-30),
+            ..RunFile::of_preset("gpt-nano").optimizer
+        },
+        ..RunFile::of_preset("gpt-nano")
+    };
+    let mut devices: [RingDevice; 3] = std::array::from_fn(|_| CPU.into());
+    for device in &mut devices {
+        device.writes = Some(START);
+    }
+    let ring = train_ring(run.clone(), &devices, Over::Loopback { seed: 6 }).await;
+    assert_eq!(sources(&ring.views).len(), 1);
+    let run = run.check().expect("a sound run");
+    let executor = Executor::open(CPU).await.expect("the CPU");
+    let data = open_data(&run, &DataPlace::Disk).await.expect("sums");
+    let writer = Writer::new(&run, data.vocabulary(), &ring.weights, executor).await;
+    let mut writer = writer.expect("it fits");
+    let told = writer.answer(START, 4, '\n').await.expect("computed").text;
+    for view in &ring.views {
+        let writing = view.writing.as_ref().expect("a start was typed");
+        assert_eq!(writing.start, START);
+        assert!(
+            matches!(&writing.written[..], [written] if written.text == told && written.first <= written.last),
+            "{told:?} {writing:?}"
+        );
+    }
 }

@@ -6,7 +6,7 @@
 //! [`messages`] is what the halves say to each other.
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
-//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`replay`] what moves in them, [`mod@format`], [`rate`] and
+//! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`writing`] says what the network writes, [`model`] how the whole model comes, [`replay`] what moves in them, [`mod@format`], [`rate`] and
 //! [`traffic`] deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`preflight`] what a visitor sees before joining, [`battery`] when it runs low, [`kept`] what it keeps, [`secrets`] which rooms it comes back to, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
 
 pub mod address;
@@ -17,6 +17,7 @@ pub mod drawing;
 pub mod format;
 pub mod kept;
 pub mod messages;
+pub mod model;
 pub mod pledge;
 pub mod preflight;
 pub mod qr;
@@ -29,6 +30,7 @@ pub mod timeline;
 pub mod trace;
 pub mod traffic;
 pub mod words;
+pub mod writing;
 
 #[cfg(target_arch = "wasm32")]
 pub mod measure;

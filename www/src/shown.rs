@@ -12,7 +12,7 @@ mod team;
 pub use access::{access, may_take_part, short_code};
 pub use care::{Care, OwnDevice, takes_part};
 use controls::own_status;
-pub use controls::{Controls, layers_file};
+pub use controls::{Controls, governs, layers_file, model_name};
 pub use news::{notice, notices};
 pub use team::summary as team_summary;
 

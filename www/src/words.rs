@@ -1,5 +1,5 @@
-//! Every text the page shows, in English and in German: `page` and `room` are the table, `sentences` and `visit` have what is put
-//! together from parts. One more language is one more column.
+//! Every text the page shows, in English and in German: `page`, `room` and `write` are the table, `sentences` and `visit` have what is
+//! put together from parts. One more language is one more column.
 //!
 //! Two texts lie elsewhere because nothing else can show them: `static/index.html` says that a browser is too old to
 //! run this module at all, and errors of the crates below carry their own words, which are English.
@@ -9,12 +9,14 @@ mod room;
 mod sentences;
 mod team;
 mod visit;
+mod write;
 
 pub use page::*;
 pub use room::*;
 pub use sentences::*;
 pub use team::*;
 pub use visit::*;
+pub use write::*;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -124,7 +126,7 @@ mod tests {
 
     #[test]
     fn every_text_is_there_in_every_language() {
-        let all = || page::ALL.iter().chain(room::ALL);
+        let all = || page::ALL.iter().chain(room::ALL).chain(write::ALL);
         for (name, Text { english, german }) in all() {
             assert!(
                 !english.trim().is_empty() && !german.trim().is_empty(),

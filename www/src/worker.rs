@@ -9,7 +9,8 @@ use futures::channel::mpsc;
 use js_sys::{Array, Reflect, global};
 use ringtmp_core::signal::{Refusal, Role};
 use ringtmp_peer::{
-    Command, DoorFault, ExecutorChoice, Keep, Parameter, PeerError, RunFile, Setup, Traced, View,
+    Command, DoorFault, ExecutorChoice, Fetched, Keep, Parameter, PeerError, RunFile, Setup,
+    Traced, View,
 };
 use ringtmp_transport::browser;
 use std::cell::RefCell;
@@ -51,7 +52,9 @@ pub fn start_worker() -> Result<(), JsValue> {
                     spawn_local(keep_trace(Rc::clone(&trace), batches));
                     let (weights, trained) = mpsc::channel(1);
                     spawn_local(keep_layers(Rc::clone(&layers), trained));
-                    spawn_local(run(start, port, receiver, traced, weights));
+                    let (models, fetched) = mpsc::channel(1);
+                    spawn_local(report_models(fetched));
+                    spawn_local(run(start, port, receiver, traced, (weights, models)));
                 }
                 None => report_failure(
                     words::START_UNREADABLE.now(),
@@ -115,12 +118,26 @@ fn report_layers(layers: &[Parameter]) {
     }
 }
 
+/// Posts models that were fetched to the page: `[steps, bytes]`, the bytes moved.
+async fn report_models(mut fetched: mpsc::Receiver<Fetched>) {
+    while let Some(Fetched { steps, file }) = fetched.next().await {
+        let Ok(scope) = global().dyn_into::<DedicatedWorkerGlobalScope>() else {
+            return;
+        };
+        let bytes = js_sys::Uint8Array::from(&file[..]);
+        let moved = Array::of1(&bytes.buffer());
+        let message = Array::of2(&steps.into(), &bytes);
+        // Posting fails only when the page is gone, and with it whoever asked.
+        drop(scope.post_message_with_transfer(&message, &moved));
+    }
+}
+
 async fn run(
     start: Start,
     port: MessagePort,
     commands: mpsc::Receiver<Command>,
     traced: mpsc::Sender<Traced>,
-    weights: mpsc::Sender<Vec<Parameter>>,
+    (weights, models): (mpsc::Sender<Vec<Parameter>>, mpsc::Sender<Fetched>),
 ) {
     let setup = Setup {
         server: start.signalling.address(&start.server),
@@ -145,6 +162,7 @@ async fn run(
         weights: Some(weights),
         own: ringtmp_peer::Own {
             traced: Some(traced),
+            models: Some(models),
             operations_per_second: start.pace,
             keep: start.keep.then(|| Keep::at(messages::KEPT_FOLDER)),
             memory_bytes: Some(start.memory_bytes.unwrap_or_else(usual_pledge)),

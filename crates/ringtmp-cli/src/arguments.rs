@@ -270,6 +270,10 @@ pub(crate) struct Join {
     /// Leave when the run has finished
     #[arg(long)]
     pub(crate) exit_when_finished: bool,
+    /// When the run has finished, fetch the whole model from the ring, and write it to this file as safetensors; the others have to
+    /// stay until then
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) export: Option<PathBuf>,
     /// Emulate the link between this device and all others: a delay one way, a rate, or both
     #[arg(long, value_name = "25ms,10mbit")]
     pub(crate) access_link: Option<AccessLink>,

@@ -180,6 +180,12 @@ impl Peer {
         drop(self.commands.try_send(Command::HandOn));
     }
 
+    /// Wants the whole model; the view tells what becomes of it.
+    pub(crate) fn fetch_model(&mut self) {
+        // As above.
+        drop(self.commands.try_send(Command::FetchModel));
+    }
+
     /// Leaves the room, waiting for the goodbye a little.
     pub(crate) async fn leave(mut self) {
         if self.commands.try_send(Command::Leave).is_ok() {

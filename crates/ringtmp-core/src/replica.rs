@@ -34,8 +34,12 @@ pub struct CopyId {
 /// The most bytes of a layer's copy.
 pub fn copy_bytes_max(layer: &LayerCost, spec: &ScheduleSpec) -> u64 {
     let numbers = u64::from(spec.mode.versions_copied()) + u64::from(spec.optimizer_numbers);
-    let bytes = layer.parameters.saturating_mul(NUMBER_BYTES);
-    bytes.saturating_mul(numbers)
+    weights_bytes(layer).saturating_mul(numbers)
+}
+
+/// Bytes of a layer's weights alone.
+pub fn weights_bytes(layer: &LayerCost) -> u64 {
+    layer.parameters.saturating_mul(NUMBER_BYTES)
 }
 
 /// The whole copies that a peer holds, with their bytes.
@@ -121,6 +125,10 @@ impl Sending {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     /// Whether it is being sent, or to be sent.
@@ -251,6 +259,15 @@ impl Flow {
         }
     }
 
+    /// Likewise, where a copy that is whole may come once more.
+    pub(crate) fn take_again(&mut self, piece: &Piece) -> Received {
+        let is_whole = |under: &Under| under.here == under.total;
+        if self.of.get(&piece.from).is_some_and(is_whole) {
+            self.of.remove(&piece.from);
+        }
+        self.take(piece)
+    }
+
     /// Those that began.
     pub(crate) fn copies(&self) -> impl Iterator<Item = CopyId> {
         self.of.values().map(|under| under.copy)
@@ -362,6 +379,9 @@ mod tests {
         let again = flow.take(&piece(0, 1, 0, 60));
         assert_eq!(again, Received::OutOfOrder, "it is here");
         assert_eq!(flow.take(&piece(0, 2, 0, 100)), Received::Whole(100));
+        assert_eq!(flow.take_again(&piece(0, 2, 0, 100)), Received::Whole(100));
+        let early = flow.take_again(&piece(1, 5, 0, 10));
+        assert_eq!(early, Received::OutOfOrder, "the first is not whole");
         let copies: Vec<LayerIndex> = flow.copies().map(|copy| copy.layer).collect();
         assert_eq!(copies, [LayerIndex(2), LayerIndex(4)]);
     }

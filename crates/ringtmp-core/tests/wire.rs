@@ -78,7 +78,21 @@ fn body() -> impl Strategy<Value = Body> {
         .prop_map(|(micro_batch, probabilities)| {
             Body::Answer(Answer {
                 micro_batch,
+                to: PeerId(u64::MAX),
+                number: u32::MAX,
                 probabilities,
+            })
+        });
+    let question = (
+        any::<u64>(),
+        any::<u32>(),
+        prop::collection::vec(any::<u16>(), 1..=QUESTION_TOKENS_MAX),
+    )
+        .prop_map(|(asker, number, tokens)| {
+            Body::Question(Question {
+                asker: PeerId(asker),
+                number,
+                tokens,
             })
         });
     let sum_kind = prop_oneof![Just(SumKind::Partial), Just(SumKind::Total)];
@@ -102,7 +116,9 @@ fn body() -> impl Strategy<Value = Body> {
         });
     let probe = (any::<u8>(), 0u32..5000).prop_map(|(number, bytes)| Body::Probe { number, bytes });
     let echo = any::<u8>().prop_map(|number| Body::Echo { number });
-    prop_oneof![hello, progress, square_sum, tensor, probe, echo, answer]
+    prop_oneof![
+        hello, progress, square_sum, tensor, probe, echo, answer, question
+    ]
 }
 
 fn frame() -> impl Strategy<Value = Frame> {

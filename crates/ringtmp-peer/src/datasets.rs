@@ -121,6 +121,19 @@ pub async fn open_data(run: &Run, place: &DataPlace) -> Result<Dataset, DataErro
     open(run, &run.data, place, None).await
 }
 
+/// The characters of a run's texts, of which its tokens are the places; none where its samples are no text.
+///
+/// # Errors
+///
+/// As [`open_data`].
+pub(crate) async fn open_vocabulary(
+    run: &Run,
+    place: &DataPlace,
+) -> Result<Option<Vocabulary>, DataError> {
+    let data = open_data(run, place).await?;
+    Ok(data.vocabulary().cloned())
+}
+
 /// Opens data that a device has on its own disk, and checks that they go with the run: a text with the run's own characters
 /// (those of `runs`), everything else with its shape and classes.
 ///

@@ -53,7 +53,9 @@ pub use run_file::{
     RunFile, RunFileError, UnknownParadigm, UnknownRule,
 };
 pub use samples::Supply;
-pub use shell::{ConnectorSource, DoorFault, Entry, Keep, Own, Setup, Traced, run, run_over};
+pub use shell::{
+    ConnectorSource, DoorFault, Entry, Fetched, Keep, Own, Setup, Traced, run, run_over,
+};
 pub use solo::{GradientNorm, Score, Solo};
 pub use store::{KEPT_BYTES_MAX, KEPT_EVERY_MIN, KeptRun, RUNS_KEPT_MAX, Store, StoreError};
 pub use view::*;

@@ -2,8 +2,8 @@
 
 use crate::run_file::Run;
 use crate::view::{
-    Access, AskView, Asked, AskingView, FreshSample, LinkState, LinkView, NOTICES_MAX, Notice,
-    NoticeLevel, ServerState, View,
+    Access, AskView, Asked, AskingView, FreshSample, LinkState, LinkView, ModelState, NOTICES_MAX,
+    Notice, NoticeLevel, ServerState, View, Writing,
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
@@ -37,6 +37,8 @@ impl Progress {
             links: Vec::new(),
             fresh: Vec::new(),
             asked: None,
+            writing: None,
+            model: None,
             host_token: None,
             notices: Vec::new(),
         };
@@ -191,7 +193,11 @@ impl Progress {
             | Event::Stable(_)
             | Event::Halted { .. }
             // The shell knows what was asked.
-            | Event::Answer(_) => {}
+            | Event::Answer(_)
+            | Event::Question(_)
+            // And what it fetches.
+            | Event::ModelBegins(_)
+            | Event::ModelIsHere(_) => {}
             Event::Aborted { reason } => {
                 let advice = "Press start to train again with the devices that are here.";
                 self.notice(
@@ -244,6 +250,18 @@ impl Progress {
     pub(crate) fn asked(&mut self, asked: Option<Asked>) {
         self.changed |= self.view.asked != asked;
         self.view.asked = asked;
+    }
+
+    /// What the network writes.
+    pub(crate) fn writing(&mut self, writing: Option<Writing>) {
+        self.changed |= self.view.writing != writing;
+        self.view.writing = writing;
+    }
+
+    /// What became of a model that is fetched.
+    pub(crate) fn model(&mut self, model: Option<ModelState>) {
+        self.changed |= self.view.model != model;
+        self.view.model = model;
     }
 
     /// Something to say to the user.

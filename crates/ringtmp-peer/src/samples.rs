@@ -4,12 +4,21 @@ use crate::run_file::Run;
 use ringtmp_compute::{Packed, Position, TensorError};
 use ringtmp_core::ids::SourceIndex;
 use ringtmp_core::wire::Purpose;
-use ringtmp_data::{Batch, Dataset, Inputs, Share, ShareError};
+use ringtmp_data::{Batch, Dataset, Inputs, Share, ShareError, UNLABELLED};
 use std::sync::Arc;
 
 /// The label of a sample that is asked about: how probable each class is. As with [`ringtmp_compute::IGNORED_LABEL`], it has no loss and no
 /// gradient and is not counted.
 pub(crate) const ASKED_LABEL: u32 = u32::MAX - 1;
+
+/// What takes the place of a sample that would be drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Entering {
+    /// Numbers that the user made.
+    Made(Labelled),
+    /// Tokens, at least one and at most as many as a sample has, of which is asked what follows.
+    Asked(Vec<u32>),
+}
 
 /// A sample that the user made.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,26 +61,43 @@ impl Supply {
     }
 
     /// The micro-batch that the source draws after `turn` others: samples, (micro-batch, sample shape), and their labels, one for
-    /// each, or one for each of its tokens. The first ones are `fresh` instead, which are rows of numbers.
+    /// each, or one for each of its tokens. The first ones are `fresh` instead, as far as they are of the same kind.
     pub(crate) fn draw(
         &self,
         run: &Run,
         turn: u64,
-        fresh: &[Labelled],
+        fresh: &[Entering],
     ) -> Result<(Packed, Vec<u32>), TensorError> {
         let file = &run.file;
         let first = turn * u64::from(file.micro_batch);
         let (share, count) = (&self.share, file.micro_batch);
         let data = &self.dataset;
         let mut batch = data.train_share(share, file.data.order, file.seed, first, count);
-        if let Inputs::Floats(numbers) = &mut batch.inputs {
-            let rows = numbers.chunks_mut(data.sample_shape()[0]);
-            for ((row, label), fresh) in rows.zip(&mut batch.labels).zip(fresh) {
-                row.copy_from_slice(&fresh.numbers);
-                *label = fresh.label;
-            }
-        }
+        put_in(&mut batch, data.sample_shape()[0], fresh);
         packed(run, batch)
+    }
+}
+
+/// In place of the first samples, whose rows are `width` wide.
+fn put_in(batch: &mut Batch, width: usize, fresh: &[Entering]) {
+    for (place, fresh) in fresh.iter().enumerate() {
+        let row = place * width..(place + 1) * width;
+        match (&mut batch.inputs, fresh) {
+            (Inputs::Floats(numbers), Entering::Made(made)) => {
+                numbers[row].copy_from_slice(&made.numbers);
+                batch.labels[place] = made.label;
+            }
+            (Inputs::Tokens(tokens), Entering::Asked(asked)) => {
+                // No token looks at those after it, so that it does not matter what fills the rest.
+                let (start, rest) = tokens[row.clone()].split_at_mut(asked.len());
+                start.copy_from_slice(asked);
+                rest.fill(0);
+                let labels = &mut batch.labels[row];
+                labels.fill(UNLABELLED);
+                labels[asked.len() - 1] = ASKED_LABEL;
+            }
+            (Inputs::Floats(_), Entering::Asked(_)) | (Inputs::Tokens(_), Entering::Made(_)) => {}
+        }
     }
 }
 
@@ -114,12 +140,26 @@ pub(crate) fn position(run: &Run, purpose: Purpose, step: u32, sequence: u32) ->
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use ringtmp_compute::IGNORED_LABEL;
-    use ringtmp_data::UNLABELLED;
 
     #[test]
     fn data_and_compute_mean_the_same_by_a_label_that_does_not_count() {
         assert_eq!(UNLABELLED, IGNORED_LABEL);
-        assert_ne!(super::ASKED_LABEL, IGNORED_LABEL);
+        assert_ne!(ASKED_LABEL, IGNORED_LABEL);
+    }
+
+    #[test]
+    fn a_text_that_is_asked_about_takes_one_place_and_only_its_last_token_has_a_label() {
+        let sums = Dataset::addition(12).expect("sums fit");
+        let drawn = sums.train(ringtmp_data::Order::Sequential, 0, 0, 3);
+        let mut batch = drawn.clone();
+        put_in(&mut batch, 12, &[Entering::Asked(vec![3, 9, 1])]);
+        let (tokens, labels) = (batch.inputs.tokens(), &batch.labels);
+        assert_eq!(tokens[..12], [3, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let asked = |place: usize| if place == 2 { ASKED_LABEL } else { UNLABELLED };
+        assert!((0..12).all(|place| labels[place] == asked(place)));
+        assert_eq!(tokens[12..], drawn.inputs.tokens()[12..]);
+        assert_eq!(labels[12..], drawn.labels[12..]);
     }
 }

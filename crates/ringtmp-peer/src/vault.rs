@@ -9,10 +9,13 @@ use ringtmp_core::wire::Piece;
 use std::collections::BTreeMap;
 
 /// Copies by layer and version. Bounded by the node: it holds at most two versions of its own stage, of its predecessor's, and
-/// of what moves; until it is on a third disk another version of its predecessor's, and of each that it is the third of one layer.
+/// of what moves; until it is on a third disk another version of its predecessor's, and of each that it is the third of one layer; and
+/// while somebody collects the model another of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Vault {
     copies: BTreeMap<CopyId, Bytes>,
+    /// The weights of the run's last version, once this device has made its steps, by layer.
+    last: BTreeMap<LayerIndex, Vec<u8>>,
 }
 
 /// Why copies cannot be gone on from. Whoever sent them is broken.
@@ -72,6 +75,40 @@ impl Vault {
         copy.extend_from_slice(bytes);
     }
 
+    /// Keeps the last version of this device's layers.
+    pub(crate) fn keep_last(&mut self, weights: BTreeMap<usize, Vec<u8>>) {
+        let index = |layer| LayerIndex(u16::try_from(layer).unwrap_or(u16::MAX));
+        let weights = weights.into_iter();
+        self.last = weights
+            .map(|(layer, bytes)| (index(layer), bytes))
+            .collect();
+    }
+
+    /// Whether this device has made all steps.
+    pub(crate) fn has_last(&self) -> bool {
+        !self.last.is_empty()
+    }
+
+    /// A plan begins, and there is no last version any more.
+    pub(crate) fn forget_last(&mut self) {
+        self.last.clear();
+    }
+
+    /// The newest weights in a copy, which are so many bytes, out of copies with so many versions of them; or those of the last version.
+    /// None if the copy is not here, or shorter.
+    pub(crate) fn weights(&self, copy: CopyId, bytes: u64, versions: u64) -> Option<&[u8]> {
+        let bytes = usize::try_from(bytes).ok()?;
+        let Some(held) = self.copies.get(&copy) else {
+            let last = self.last.get(&copy.layer)?;
+            return Some(last)
+                .filter(|last| last.len() == bytes)
+                .map(Vec::as_slice);
+        };
+        let older = usize::try_from(versions.saturating_sub(1)).ok()?;
+        let start = older.checked_mul(bytes)?;
+        held.get(start..start.checked_add(bytes)?)
+    }
+
     pub(crate) fn forget(&mut self, copies: &[CopyId]) {
         for copy in copies {
             self.copies.remove(copy);
@@ -107,6 +144,17 @@ pub(crate) fn write(snapshot: &Snapshot, versions: usize) -> BTreeMap<usize, Vec
         );
     }
     copies
+}
+
+/// Writes weights alone, by layer.
+pub(crate) fn write_weights(parameters: &[Parameter]) -> BTreeMap<usize, Vec<u8>> {
+    let mut layers: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    for parameter in parameters {
+        let values = parameter.values.iter();
+        let bytes = values.flat_map(|value| value.to_le_bytes());
+        layers.entry(parameter.layer).or_default().extend(bytes);
+    }
+    layers
 }
 
 /// Reads a snapshot from copies of the layers whose parameters stand in `shapes`.
@@ -216,6 +264,28 @@ mod tests {
         let newest = read(&write(&snapshot, 1), shapes, 9, 1).expect("it reads back");
         assert_eq!(newest.versions, snapshot.versions[1..]);
         assert_eq!(newest.optimizer, snapshot.optimizer);
+    }
+
+    #[test]
+    fn the_newest_weights_are_found_in_a_copy_and_those_of_the_last_version_beside_copies() {
+        let snapshot = snapshot();
+        let newest = write_weights(&snapshot.versions[1]);
+        let mut vault = Vault::default();
+        vault.keep(Version(9), write(&snapshot, 2));
+        vault.keep_last(newest.clone());
+        let copy = |version, layer| CopyId {
+            version: Version(version),
+            layer: LayerIndex(layer),
+        };
+        for version in [9, 10] {
+            let weights = vault.weights(copy(version, 1), 12, 2);
+            assert_eq!(weights, Some(&newest[&1][..]), "{version}");
+        }
+        assert_eq!(vault.weights(copy(9, 1), 12, 4), None, "past the end");
+        assert_eq!(vault.weights(copy(10, 1), 8, 1), None, "not as long");
+        assert_eq!(vault.weights(copy(9, 2), 12, 1), None);
+        vault.forget_last();
+        assert_eq!(vault.weights(copy(10, 1), 12, 2), None);
     }
 
     #[test]

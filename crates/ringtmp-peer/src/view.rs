@@ -42,6 +42,12 @@ pub struct View {
     /// What the network says of the newest drawing that it was asked about here.
     #[serde(default)]
     pub asked: Option<Asked>,
+    /// What the network writes after a start that was typed here.
+    #[serde(default)]
+    pub writing: Option<Writing>,
+    /// What became of the model that the user last fetched from the ring.
+    #[serde(default)]
+    pub model: Option<ModelState>,
     /// Things said to the user, oldest first.
     pub notices: Vec<Notice>,
     /// If this device opened the room: what shows that after a reload.
@@ -131,6 +137,122 @@ pub enum Asked {
         step: u32,
         /// How probable the network holds each class; they add up to 1.
         probabilities: Vec<f32>,
+    },
+}
+
+/// What became of a model that is fetched from the ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ModelState {
+    /// There is no version yet that lies with two devices, or another device is served before.
+    Waits,
+    /// Its layers come.
+    Comes {
+        /// Updates that they have seen.
+        steps: u32,
+        /// Bytes that are here.
+        received: u64,
+        /// Of so many.
+        of: u64,
+    },
+    /// It is here, and was handed over.
+    Here {
+        /// Updates that it has seen.
+        steps: u32,
+    },
+    /// It would take more memory than this device gives.
+    Refused {
+        /// What it takes.
+        needed_bytes: u64,
+        /// What this device gives.
+        given_bytes: u64,
+    },
+    /// It did not come.
+    Lost {
+        /// In words.
+        reason: String,
+    },
+}
+
+/// What the network writes after a start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Writing {
+    /// As it was typed.
+    pub start: String,
+    /// How it stands.
+    pub state: WritingState,
+    /// What was written to the end, or until it was stopped, oldest first; at most [`WRITTEN_MAX`].
+    pub written: Vec<Written>,
+}
+
+/// The most texts after one start that are kept: one for each twentieth of a run, and some.
+pub const WRITTEN_MAX: usize = 24;
+
+/// The most characters of a start.
+pub const START_CHARACTERS_MAX: usize = 100;
+
+/// How it stands with a text that the network is to write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum WritingState {
+    /// The characters of the run's text are being looked up.
+    Opening,
+    /// Character after character comes.
+    Writes {
+        /// So far.
+        text: String,
+        /// Characters at most.
+        most: u32,
+    },
+    /// It is written.
+    Rests {
+        /// It is written anew once this step is made, counted from 0; none if it is not.
+        again_after: Option<u32>,
+    },
+    /// It cannot be written.
+    Refused {
+        /// Why.
+        why: WritingRefusal,
+    },
+}
+
+/// A text that the network has written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// What follows the start.
+    pub text: String,
+    /// With the weights that this step began with its first character was written, counted from 0.
+    pub first: u32,
+    /// And its last.
+    pub last: u32,
+}
+
+/// Why the network cannot go on with a start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum WritingRefusal {
+    /// The start is empty.
+    Empty,
+    /// It has more than [`START_CHARACTERS_MAX`] characters.
+    TooLong,
+    /// The text that is trained on does not contain it.
+    Stranger {
+        /// The first such character.
+        character: char,
+    },
+    /// This run's samples are no text.
+    NoText,
+    /// The model tells more characters apart than an answer has.
+    TooManyCharacters {
+        /// So many.
+        characters: u32,
+    },
+    /// The device only watches: no link of the ring reaches it.
+    Watches,
+    /// The run's text cannot be had here.
+    NoData {
+        /// In words.
+        reason: String,
     },
 }
 
@@ -300,6 +422,21 @@ pub enum Command {
         /// Whether it is let in.
         allow: bool,
     },
+    /// Let the network write on from a start, character after character, with what it has learnt so far. Takes the place of what it
+    /// wrote before.
+    Write {
+        /// The start, of 1 to [`START_CHARACTERS_MAX`] characters of the text that is trained on.
+        start: String,
+        /// A hundred times the temperature: 0 always takes the likeliest character, 100 draws as often as the network expects it.
+        temperature_percent: u16,
+        /// Whether it is written again and again as the network improves.
+        again: bool,
+    },
+    /// Write no more.
+    StopWriting,
+    /// Fetch the weights of the whole model from the ring: those of the newest version that lies with two devices, once the run is
+    /// finished the last ones.
+    FetchModel,
     /// Leave the room as soon as others have this device's layers; then the peer's future ends.
     HandOn,
     /// Lose the GPU, as if the system had taken it away: to see what becomes of it.

@@ -2,9 +2,10 @@
 //! they are, and the files it saves are taken here.
 
 use ringtmp_compute::{ModelSpec, Parameter};
+use ringtmp_core::ids::LayerIndex;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most bytes of a file of weights: as many as a device that trains it could hold, and then some.
 pub const WEIGHTS_BYTES_MAX: u64 = 4 << 30;
@@ -61,6 +62,46 @@ pub enum WeightsError {
 pub fn to_safetensors(parameters: &[Parameter]) -> Vec<u8> {
     // What PyTorch's own writers put there.
     encode(&[("", parameters)], [("format", "pt".to_owned())])
+}
+
+/// Writes the weights of a model out of the bytes of its layers, as [`to_safetensors`] does: parameter after parameter, in 32-bit floats,
+/// little endian.
+///
+/// # Errors
+///
+/// The first parameter that is missing, or holds what is no finite number.
+pub(crate) fn file_of_layers(
+    model: &ModelSpec,
+    layers: &BTreeMap<LayerIndex, Vec<u8>>,
+) -> Result<Vec<u8>, WeightsError> {
+    let modules = model.modules();
+    let mut views = Vec::new();
+    for ((layer, spec), index) in model.layers.iter().enumerate().zip(0u16..) {
+        let mut rest = layers
+            .get(&LayerIndex(index))
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        for parameter in spec.layer().parameters() {
+            let name = format!("{}.{}", modules[layer], parameter.name);
+            let length = 4 * parameter.shape.iter().product::<usize>();
+            let Some((bytes, after)) = rest.split_at_checked(length) else {
+                return Err(WeightsError::Missing { name });
+            };
+            rest = after;
+            let (numbers, _) = bytes.as_chunks::<4>();
+            if !numbers
+                .iter()
+                .all(|number| f32::from_le_bytes(*number).is_finite())
+            {
+                return Err(WeightsError::NotFinite { name });
+            }
+            let view = TensorView::new(Dtype::F32, parameter.shape, bytes);
+            views.push((name, view.expect("as many bytes as the shape says")));
+        }
+    }
+    let remarks = [("format".to_owned(), "pt".to_owned())];
+    let file = safetensors::serialize(views, Some(remarks.into_iter().collect()));
+    Ok(file.expect("whole floats can always be written"))
 }
 
 /// Reads the weights of a model: all of them, and nothing else.

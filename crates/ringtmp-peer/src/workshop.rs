@@ -8,7 +8,7 @@ use crate::pace::Pace;
 use crate::payloads::{self, Tensors};
 use crate::platform::Clock;
 use crate::run_file::Run;
-use crate::samples::{self, Labelled, Supply};
+use crate::samples::{self, Entering, Supply};
 use crate::vault::{self, CopyError};
 use futures::channel::mpsc;
 use ringtmp_compute::{
@@ -90,8 +90,8 @@ pub(crate) enum Job {
         epoch: Epoch,
         task: Task,
         input: Option<Tensors>,
-        /// Samples that the user made, if the task draws some.
-        fresh: Vec<Labelled>,
+        /// What takes the place of samples, if the task draws some.
+        fresh: Vec<Entering>,
     },
     /// Tell the digests of the weights.
     Digest { epoch: Epoch },
@@ -109,7 +109,8 @@ pub(crate) enum Done {
         /// What there is to tell beside it.
         told: Outcome,
     },
-    Digests(Vec<LayerDigest>),
+    /// And the weights themselves, by layer.
+    Digests(Vec<LayerDigest>, BTreeMap<usize, Vec<u8>>),
     /// The device that was lost is here again, or another.
     Reopened(Executor),
     Copies {
@@ -227,15 +228,20 @@ impl Workshop {
                     .as_ref()
                     .expect("the node asks for digests once the stage is built");
                 let digests = bench.stage.digests().await?;
+                let parameters = bench.stage.parameters().await?;
+                let last = vault::write_weights(&parameters);
                 if let Some(weights) = &mut self.weights {
                     // Whoever asked for the weights and does not take them has no use for them.
-                    weights.try_send(bench.stage.parameters().await?).ok();
+                    weights.try_send(parameters).ok();
                 }
                 let digest = |(layer, sha256)| LayerDigest {
                     layer: u16::try_from(layer).unwrap_or(u16::MAX),
                     sha256,
                 };
-                Ok(Done::Digests(digests.into_iter().map(digest).collect()))
+                Ok(Done::Digests(
+                    digests.into_iter().map(digest).collect(),
+                    last,
+                ))
             }
         }
     }
@@ -345,7 +351,7 @@ impl Bench {
         run: &Run,
         task: Task,
         input: Option<Tensors>,
-        fresh: &[Labelled],
+        fresh: &[Entering],
     ) -> Result<Done, WorkError> {
         let (mut output, mut told) = (None, Outcome::default());
         match task {
@@ -425,7 +431,7 @@ impl Bench {
         run: &Run,
         purpose: Purpose,
         id: MicroBatchId,
-        fresh: &[Labelled],
+        fresh: &[Entering],
     ) -> Result<(Packed, Packed), WorkError> {
         let drawn = match purpose {
             Purpose::Train => {

@@ -184,7 +184,7 @@ impl Writer {
 }
 
 /// The token for a draw in 0..1, by the softmax of the logits over the temperature; at 0 the likeliest, of equal ones the first.
-fn choose(logits: &[f32], temperature: f32, draw: f64) -> u32 {
+pub(crate) fn choose(logits: &[f32], temperature: f32, draw: f64) -> u32 {
     let best = likeliest(logits);
     if temperature == 0.0 {
         return best as u32;
@@ -203,7 +203,7 @@ fn choose(logits: &[f32], temperature: f32, draw: f64) -> u32 {
 
 /// A number in 0..1 for each place of each seed (SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number
 /// generators", 2014).
-fn uniform(seed: u64, place: usize) -> f64 {
+pub(crate) fn uniform(seed: u64, place: usize) -> f64 {
     let place = place as u64 + 1;
     let z = seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

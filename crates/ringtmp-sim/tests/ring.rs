@@ -313,6 +313,9 @@ impl World {
                 Output::Measure => panic!("nothing is measured here"),
                 Output::Snapshot { .. }
                 | Output::SendPiece { .. }
+                | Output::SendWeights { .. }
+                | Output::Collect { .. }
+                | Output::CollectOwn { .. }
                 | Output::Store { .. }
                 | Output::Forget { .. }
                 | Output::Keep { .. }

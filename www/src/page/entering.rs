@@ -112,6 +112,7 @@ impl App {
             match report {
                 Report::Said(message) => app.hear(message),
                 Report::Layers(bytes) => app.save_layers(&bytes),
+                Report::Model(steps, bytes) => app.save_model(steps, &bytes),
                 Report::Broken(detail) => app.broken(&detail),
             }
         });

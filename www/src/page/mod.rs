@@ -15,6 +15,7 @@ mod hosting;
 mod kept;
 mod language;
 mod members;
+mod model;
 mod motion;
 mod notices;
 mod numbers;
@@ -31,6 +32,7 @@ mod secrets;
 mod session;
 mod share;
 mod timeline;
+mod write;
 
 use crate::address::{Address, ViewKind};
 use crate::messages::{Failure, FromWorker};

@@ -6,6 +6,7 @@ use super::curves::Curves;
 use super::dom::{Dom, set_text, show};
 use super::draw::Draw;
 use super::members::Members;
+use super::model::Model;
 use super::notices::Notices;
 use super::numbers::{Figures, Numbers};
 use super::pledge::Pledge;
@@ -14,6 +15,7 @@ use super::ring::Ring;
 use super::saving::Savers;
 use super::share::Share;
 use super::timeline::Timeline;
+use super::write::Write;
 use crate::pledge::changeable;
 use crate::replay::Replay;
 use crate::ring::RingDrawing;
@@ -37,6 +39,7 @@ pub(super) struct Room {
     porch: Porch,
     numbers: Numbers,
     controls: Controls,
+    model: Model,
     care: CareNotes,
     pledge: Pledge,
     share: Share,
@@ -44,6 +47,7 @@ pub(super) struct Room {
     timeline: Timeline,
     curves: Curves,
     draw: Draw,
+    write: Write,
     members: Members,
     /// What is of no use before there is a room.
     of_room: [HtmlElement; 2],
@@ -87,9 +91,12 @@ impl Room {
         let numbers_place: HtmlElement = dom.typed(&story, "div", "")?;
         let numbers = Numbers::new(dom, &numbers_place)?;
         let controls = Controls::new(dom, &story, window, Rc::clone(&act), savers.layers)?;
+        let model = Model::new(dom, &story, Rc::clone(&act))?;
         let care = CareNotes::new(dom, &story, Rc::clone(&act))?;
         let pledge = Pledge::new(dom, &story, Rc::clone(&act))?;
-        let ring = Ring::new(dom, &top, window)?;
+        let shown: HtmlElement = dom.typed(&top, "div", "shown")?;
+        let ring = Ring::new(dom, &shown, window)?;
+        let write = Write::new(dom, &shown, Rc::clone(&act))?;
         let share = Share::new(dom, &top, window)?;
         let details: HtmlElement = dom.typed(parent, "div", "details")?;
         let timeline = Timeline::new(dom, &details, savers.trace)?;
@@ -107,6 +114,7 @@ impl Room {
             porch,
             numbers,
             controls,
+            model,
             care,
             pledge,
             share,
@@ -114,9 +122,15 @@ impl Room {
             timeline,
             curves,
             draw,
+            write,
             members,
             of_room,
         })
+    }
+
+    /// Where the whole model is offered.
+    pub(super) fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Brings everything up to date. Says whether drawing the curves was put off.
@@ -145,6 +159,7 @@ impl Room {
         self.notices.update(notices)?;
         self.porch.update(view.filter(|_| ending.is_none()))?;
         self.controls.update(phase.controls(view));
+        self.model.update(phase, view)?;
         self.care.update(&Care::of(phase, view, device))?;
         self.pledge
             .update(view.and_then(|view| changeable(phase, view)))?;
@@ -155,6 +170,7 @@ impl Room {
         }
         self.numbers.update(&figures)?;
         self.draw.update(phase, view)?;
+        self.write.update(phase, view)?;
         let Some(view) = view else { return Ok(false) };
         let lines = shown::member_lines(view);
         self.members.update(&lines)?;

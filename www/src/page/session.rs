@@ -30,6 +30,8 @@ pub(super) enum Report {
     Said(FromWorker),
     /// The layers that this device has trained, as safetensors.
     Layers(Uint8Array),
+    /// The whole model, after so many steps, as safetensors.
+    Model(u32, Uint8Array),
     /// The worker is broken, in words.
     Broken(String),
 }
@@ -69,6 +71,9 @@ impl Session {
             let (worker, connections, report) =
                 (worker.clone(), Rc::clone(&connections), Rc::clone(&report));
             Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
+                if let Some((steps, bytes)) = model(&event) {
+                    return report(Report::Model(steps, bytes));
+                }
                 if let Some(bytes) = layers(&event) {
                     return report(Report::Layers(bytes));
                 }
@@ -152,6 +157,13 @@ fn connect(worker: &Worker, start: &Start, channels: Channels) -> Result<Connect
     let port = pair.port2();
     worker.post_message_with_transfer(&Array::of2(&json.into(), &port), &Array::of1(&port))?;
     Ok(connections)
+}
+
+/// The whole model, if that is what the worker sends: `[steps, bytes]`.
+fn model(event: &JsValue) -> Option<(u32, Uint8Array)> {
+    let parts: Array = event.dyn_ref::<MessageEvent>()?.data().dyn_into().ok()?;
+    // As it was written there.
+    Some((parts.get(0).as_f64()? as u32, parts.get(1).dyn_into().ok()?))
 }
 
 /// The layers of this device, if that is what the worker sends.

@@ -72,6 +72,8 @@ fn view(stages: u64, layers_each: u16, planned: bool) -> View {
         links: Vec::new(),
         fresh: Vec::new(),
         asked: None,
+        writing: None,
+        model: None,
         host_token: None,
         notices: Vec::new(),
     }

@@ -80,17 +80,25 @@ pub fn layers_file(view: &View) -> Option<String> {
     let plan = view.room.as_ref()?.ring()?;
     let held = plan.layers_of(view.me?)?;
     let (first, last, all) = (held.start.0 + 1, held.end.0, plan.cuts.last()?);
-    let name = &view.run.as_ref()?.name;
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    let name = if plain { name } else { "model" };
+    let name = model_name(view);
     Some(match first == 1 && last == *all {
         true => format!("{name}.safetensors"),
         false => format!("{name}-layers-{first}-to-{last}-of-{all}.safetensors"),
     })
 }
 
+/// What files of a run's model are called after.
+pub fn model_name(view: &View) -> &str {
+    let name = view.run.as_ref().map_or("", |run| &run.name);
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if name.is_empty() || !name.chars().all(plain) {
+        return "model";
+    }
+    name
+}
+
 /// Whether this device may start, pause and stop the run: as the host, or because there is none.
-fn governs(view: &View) -> bool {
+pub fn governs(view: &View) -> bool {
     let host = view.room.as_ref().and_then(|room| room.host);
     host.is_none_or(|host| Some(host) == view.me)
 }

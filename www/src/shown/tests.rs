@@ -102,6 +102,8 @@ pub(crate) fn view() -> View {
         }],
         fresh: Vec::new(),
         asked: None,
+        writing: None,
+        model: None,
         host_token: None,
         notices: vec![
             notice(NoticeLevel::Information, "first", ""),

@@ -1,5 +1,6 @@
 //! `ringtmp join`.
 
+use super::fetch::Export;
 use crate::arguments::Join;
 use crate::follow::outcome;
 use crate::interrupt::{Interrupt, Interrupts};
@@ -26,6 +27,7 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
         Some(Speed::Slowness(_)) => bail!("say --pace in operations per second, such as 20M"),
     };
     let trace = join.trace.as_deref().map(TraceFile::create).transpose()?;
+    let (export, models) = join.export.map(Export::new).unzip();
     let peer = Peer::start(Part {
         server: join.url.server.to_string(),
         entry: Entry::Join(join.url.link),
@@ -44,18 +46,24 @@ pub(crate) async fn run(join: Join, quiet: bool) -> Result<()> {
             },
             medium_bytes_per_second: join.medium.map(|medium| medium.0),
             keep: join.keep.keep(),
+            models,
             ..Own::default()
         },
     })?;
-    let outcome = take_part(peer, join.exit_when_finished, quiet).await;
+    let outcome = take_part(peer, join.exit_when_finished, export, quiet).await;
     if let Some(trace) = trace {
         trace.finish().await?;
     }
     outcome
 }
 
-/// Shows how a peer takes part, until it is interrupted or, if asked to, until the run ends; then it leaves.
-pub(super) async fn take_part(mut peer: Peer, exit_when_finished: bool, quiet: bool) -> Result<()> {
+/// Shows how a peer takes part, until it is interrupted or, if asked to, until the run ends (and the model is written, if that is wanted); then it leaves.
+pub(super) async fn take_part(
+    mut peer: Peer,
+    exit_when_finished: bool,
+    mut export: Option<Export>,
+    quiet: bool,
+) -> Result<()> {
     let mut screen = Screen::new(quiet);
     let mut interrupts = Interrupts::listen()?;
     let mut leaves_at: Option<Instant> = None;
@@ -84,7 +92,17 @@ pub(super) async fn take_part(mut peer: Peer, exit_when_finished: bool, quiet: b
         }
         let Some(view) = peer.view() else { continue };
         screen.show(&view);
-        if exit_when_finished && let Some(outcome) = outcome(&view) {
+        if let Some(wanted) = &mut export {
+            match wanted.see(&view, &mut peer) {
+                Ok(false) => {}
+                Ok(true) => export = None,
+                Err(error) => break Err(error),
+            }
+        }
+        if exit_when_finished
+            && let Some(outcome) = outcome(&view)
+            && (export.is_none() || outcome.is_err())
+        {
             break outcome;
         }
     };

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod energy;
 pub(crate) mod experiment;
+mod fetch;
 pub(crate) mod generate;
 pub(crate) mod guard;
 pub(crate) mod idle;

@@ -81,7 +81,7 @@ pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
     }
     let others = (2..=serve.shards).map(|number| Peer::start(part(Entry::Join(link), number)));
     let others: Vec<Peer> = others.collect::<Result<_>>()?;
-    let outcome = take_part(first, serve.exit_when_finished, quiet).await;
+    let outcome = take_part(first, serve.exit_when_finished, None, quiet).await;
     futures::future::join_all(others.into_iter().map(Peer::leave)).await;
     outcome
 }

@@ -50,7 +50,7 @@ pub(crate) async fn run(resume: Resume, quiet: bool) -> Result<()> {
     let link = peer.view_until(View::link).await?;
     let server = resume.server;
     announce(&RoomUrl { server, link });
-    take_part(peer, resume.exit_when_finished, quiet).await
+    take_part(peer, resume.exit_when_finished, None, quiet).await
 }
 
 fn list(runs: &[KeptRun], folder: &Path) {

@@ -64,11 +64,7 @@ pub(crate) fn training() -> View {
         },
         ..Report::default()
     }));
-    let point = |step, loss, accuracy| Point {
-        step,
-        loss,
-        accuracy,
-    };
+    let points = points();
     View {
         me: Some(PeerId(3)),
         role: Role::Spectator,
@@ -90,14 +86,12 @@ pub(crate) fn training() -> View {
             kept: None,
             replicated_every: None,
         }),
-        points: vec![
-            point(0, Some(2.5), None),
-            point(20, None, Some(0.5)),
-            point(39, Some(1.25), None),
-        ],
+        points,
         links: Vec::new(),
         fresh: Vec::new(),
         asked: None,
+        writing: None,
+        model: None,
         host_token: None,
         notices: Vec::new(),
     }
@@ -115,6 +109,19 @@ fn run() -> RunSummary {
         start_at_peers: 3,
         source: ringtmp_peer::DataSource::One,
     }
+}
+
+fn points() -> Vec<Point> {
+    let point = |step, loss, accuracy| Point {
+        step,
+        loss,
+        accuracy,
+    };
+    vec![
+        point(0, Some(2.5), None),
+        point(20, None, Some(0.5)),
+        point(39, Some(1.25), None),
+    ]
 }
 
 /// The same at its end.

@@ -14,7 +14,7 @@ use crate::signal::{
 };
 use crate::time::Time;
 use crate::trace::Report;
-use crate::wire::{Answer, Body, Piece, Purpose, TensorKind, WireError};
+use crate::wire::{Answer, Body, Piece, Purpose, Question, TensorKind, WireError};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -70,6 +70,17 @@ pub enum Input {
     },
     /// A frame with a piece of a layer's copy, whose bytes the shell keeps under `payload`.
     Piece {
+        /// From whom.
+        from: PeerId,
+        /// Under which plan.
+        epoch: Epoch,
+        /// Which one.
+        piece: Piece,
+        /// Its bytes.
+        payload: PayloadId,
+    },
+    /// A frame with a piece of a layer's weights, whose bytes the shell keeps under `payload`.
+    Weights {
         /// From whom.
         from: PeerId,
         /// Under which plan.
@@ -163,6 +174,21 @@ pub enum Input {
     },
     /// The answer to [`Output::Measure`].
     Measured(Profile),
+    /// The user wants the weights of the whole model: [`Event::ModelBegins`] says of which version, once there is one. To be asked again
+    /// under the next plan.
+    Fetch,
+    /// The user wants them no more.
+    FetchNoMore,
+    /// After [`Output::Digest`]: the shell has the last version of the stage's weights, as far as [`Output::SendWeights`] may ask for it.
+    HasLast {
+        /// Of which plan.
+        epoch: Epoch,
+    },
+    /// The user asks what follows a text: one question at a time, which is asked again under the next plan if no
+    /// [`Event::Answer`] with its number has come.
+    Question(Question),
+    /// The answer to what [`Event::Question`] brought from another stage.
+    Answer(Answer),
     /// The user wants something of the room.
     Ask(ClientMessage),
     /// Time has passed.
@@ -247,6 +273,29 @@ pub enum Output {
         /// Its bytes, to be forgotten otherwise.
         payload: PayloadId,
     },
+    /// Send a piece of a layer's newest weights, out of its copy that is here or of the last version.
+    SendWeights {
+        /// To whom.
+        to: PeerId,
+        /// Under which plan.
+        epoch: Epoch,
+        /// Which one; a copy's pieces count the weights alone.
+        piece: Piece,
+    },
+    /// Put a piece of a layer's weights to those that are here of the model that the user wants.
+    Collect {
+        /// Which one.
+        piece: Piece,
+        /// Its bytes, to be forgotten otherwise.
+        payload: PayloadId,
+    },
+    /// Begin such a model with the weights of own layers, out of their copies or of the last version.
+    CollectOwn {
+        /// Which version.
+        version: Version,
+        /// Which layers.
+        layers: Vec<LayerIndex>,
+    },
     /// Copy the stage's layers, before the next task; answer [`Input::Snapped`] or [`Input::Failed`].
     Snapshot {
         /// Under which plan.
@@ -320,8 +369,14 @@ pub enum Event {
     },
     /// New points of the curves.
     Points(Vec<Point>),
-    /// How probable each class is for the sample that this peer asked about.
+    /// How probable each class is for a sample that this peer asked about, or drew for who asks.
     Answer(Answer),
+    /// What this peer's user or another stage asks: it is to ride with a micro-batch of this peer, of each asker the newest.
+    Question(Question),
+    /// From now on the weights of the whole model come, as of this version: what came before of another is of no use.
+    ModelBegins(Version),
+    /// All of them are here.
+    ModelIsHere(Version),
     /// Training begins, or began while the server was away.
     Training,
     /// This peer's part is done.

@@ -11,16 +11,18 @@
 //!
 //! One version at a time: the head marks the next once the last is stable. So a peer holds at most two versions of its own
 //! stage and of its predecessor's, and no copy of the stable version is forgotten before another version is stable. A plan that
-//! goes on from copies begins with a round of its own first version. What is on its way to a third disk ([`super::thirds`]) is held besides.
+//! goes on from copies begins with a round of its own first version. What is on its way to a third disk ([`super::thirds`]), or to who collects
+//! the model ([`super::collecting`]), is held besides.
 
 use super::Active;
+use super::collecting::Collecting;
 use super::thirds::Thirds;
 use crate::ids::{LayerIndex, PayloadId, StageIndex, Version};
 use crate::plan::Plan;
 use crate::replica::{Receiving, Sending};
 use crate::signal::{Replication, RunOutline};
 use crate::time::Time;
-use crate::wire::Piece;
+use crate::wire::Body;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The share of training's time that copying may take, where nobody says how often to copy.
@@ -112,8 +114,9 @@ pub(super) struct Keeping {
     pub(super) sending: Sending,
     pub(super) receiving: Receiving,
     pub(super) thirds: Thirds,
+    pub(super) collecting: Collecting,
     /// Pieces that move past this stage, until its successor is there: no more than those layers have.
-    pub(super) on_their_way: VecDeque<(Piece, PayloadId)>,
+    pub(super) on_their_way: VecDeque<(Body, PayloadId)>,
     /// Of the layers that move past this stage, how much did.
     pub(super) passed: BTreeMap<LayerIndex, u64>,
     /// Layers that are still to come before the stage can be built.
@@ -136,6 +139,7 @@ impl Keeping {
             sending: Sending::default(),
             receiving: Receiving::default(),
             thirds: Thirds::default(),
+            collecting: Collecting::default(),
             on_their_way: VecDeque::new(),
             passed: BTreeMap::new(),
             lacking: to_here.map(|a_move| a_move.layer).collect(),

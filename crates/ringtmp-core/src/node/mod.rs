@@ -16,6 +16,8 @@
 mod active;
 mod answering;
 mod beats;
+mod collecting;
+mod frames;
 mod interface;
 mod keeping;
 mod links;
@@ -32,7 +34,7 @@ mod training;
 use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Step};
 use crate::plan::Plan;
 use crate::profile::Planning;
-use crate::replica::{CopyId, Ledger};
+use crate::replica::Ledger;
 use crate::schedule::Waiting;
 use crate::signal::{
     ClientMessage, DeviceKind, LinkTraffic, Role, RoomState, RoomView, RunDescriptor, RunOutline,
@@ -40,7 +42,6 @@ use crate::signal::{
 };
 use crate::time::Time;
 use crate::trace::{Report, RoomClock};
-use crate::wire::Body;
 use active::{Active, LinkProgress};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -122,6 +123,7 @@ impl Node {
             Input::LinkUnproved { peer, reason } => self.link_unproved(peer, &reason),
             Input::Control { .. }
             | Input::Piece { .. }
+            | Input::Weights { .. }
             | Input::Tensor { .. }
             | Input::Unreadable { .. } => self.frame(now, input),
             Input::Snapped {
@@ -149,16 +151,7 @@ impl Node {
                 epoch,
                 digests,
                 links,
-            } => {
-                if self.under(epoch).is_some() {
-                    self.tell(ClientMessage::Done {
-                        epoch,
-                        digests,
-                        links,
-                    });
-                    self.output.push_back(Output::Event(Event::Finished));
-                }
-            }
+            } => self.digested(epoch, digests, links),
             Input::Failed { epoch, reason } => {
                 if self.under(epoch).is_some() {
                     self.fail(reason);
@@ -166,6 +159,11 @@ impl Node {
             }
             Input::Stumbled { epoch, reason } => self.stumble(epoch, reason),
             Input::Report { links, report } => self.report(now, links, report),
+            Input::Fetch => self.fetch(),
+            Input::FetchNoMore => self.fetch_no_more(),
+            Input::HasLast { epoch } => self.has_last(epoch),
+            Input::Question(question) => self.pass_question(question),
+            Input::Answer(answer) => self.pass_answer(answer),
             Input::Measured(profile) => {
                 self.tell(ClientMessage::Profile { profile });
             }
@@ -176,40 +174,6 @@ impl Node {
         self.probe(now);
         self.advance(now);
         self.beat(now, quiet);
-    }
-
-    /// Something has come over a link.
-    fn frame(&mut self, now: Time, input: Input) {
-        match input {
-            Input::Control { from, epoch, body } => {
-                self.heard(now, from, Some(&body));
-                self.control(now, from, epoch, body);
-            }
-            Input::Piece {
-                from,
-                epoch,
-                piece,
-                payload,
-            } => {
-                self.heard(now, from, None);
-                self.piece(from, epoch, piece, payload);
-            }
-            Input::Tensor {
-                from,
-                epoch,
-                kind,
-                purpose,
-                micro_batch,
-                payload,
-            } => {
-                self.heard(now, from, None);
-                self.tensor(from, epoch, kind, purpose, micro_batch, payload);
-            }
-            Input::Unreadable { from, error } => {
-                self.blame(from, format!("link to {}: {error}", self.name(from)));
-            }
-            _ => {}
-        }
     }
 
     /// What to do next, or until when to wait.
@@ -383,37 +347,6 @@ impl Node {
         }
         if let RoomState::Stopped { reason } = &room.state {
             self.abort(reason);
-        }
-    }
-
-    fn control(&mut self, now: Time, from: PeerId, epoch: Epoch, body: Body) {
-        match body {
-            Body::Probe { number, .. } => self.probed_by(from, epoch, number),
-            Body::Echo { number } => self.echoed(now, from, epoch, number),
-            Body::Hello(hello) => self.hello(from, epoch, &hello),
-            Body::Progress { origin, points } => self.progress(from, epoch, origin, points),
-            Body::Answer(answer) => self.answer(from, epoch, answer),
-            Body::SquareSum { kind, step, sum } => self.square_sum(from, epoch, kind, step, sum),
-            Body::Mark { version, rest } => self.marked(from, epoch, version, rest),
-            Body::PieceHere {
-                from: sender,
-                version,
-                layer,
-                received,
-            } => {
-                let copy = CopyId { version, layer };
-                self.piece_here(from, epoch, sender, copy, received);
-            }
-            Body::Secured {
-                version,
-                cost_micros,
-                busy,
-            } => self.secured(from, epoch, version, (cost_micros, busy)),
-            Body::Stable { version, keep } => self.stable(from, epoch, version, keep),
-            // It has been heard, which is all that it says.
-            Body::Beat { .. } => {}
-            // The shell hands these over with their numbers; a frame of them without says nothing.
-            Body::Tensor { .. } | Body::Piece(_) => {}
         }
     }
 

@@ -82,11 +82,11 @@ impl Node {
             return;
         }
         let epoch = active.plan.epoch;
-        for (piece, payload) in active.keeping.on_their_way.drain(..) {
+        for (body, payload) in active.keeping.on_their_way.drain(..) {
             self.output.push_back(Output::Send {
                 to,
                 epoch,
-                body: Body::Piece(piece),
+                body,
                 payload: Some(payload),
             });
         }
@@ -101,6 +101,14 @@ impl Node {
         while let Some(piece) = active.keeping.thirds.sending.next(active.stage) {
             self.output
                 .push_back(Output::SendPiece { to, epoch, piece });
+        }
+        // And what a user wants to have comes last.
+        if !active.keeping.thirds.sending.is_empty() {
+            return;
+        }
+        while let Some(piece) = active.keeping.collecting.sending.next(active.stage) {
+            self.output
+                .push_back(Output::SendWeights { to, epoch, piece });
         }
     }
 
@@ -244,7 +252,8 @@ impl Node {
             return self.blame(from, format!("{name} sent a copy's pieces out of order"));
         }
         *passed = after;
-        active.keeping.on_their_way.push_back((piece, payload));
+        let body = Body::Piece(piece);
+        active.keeping.on_their_way.push_back((body, payload));
         self.send_pieces();
     }
 

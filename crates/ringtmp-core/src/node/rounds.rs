@@ -18,9 +18,10 @@ impl Node {
         let keeping = &mut active.keeping;
         let version = Version(step.0.saturating_add(1));
         let alone = active.links.is_empty();
-        // Who is alone has no buddy, but may have a disk.
+        // Who is alone has no buddy, but may have a disk, or a user who wants the model.
         let due = if alone {
-            self.storing.is_on() && !self.storing.is_busy() && self.storing.is_due(self.now)
+            let disk = self.storing.is_on() && !self.storing.is_busy();
+            disk && self.storing.is_due(self.now) || keeping.collecting.is_wanted()
         } else {
             version >= keeping.cadence.next
         };
@@ -266,6 +267,7 @@ impl Node {
             at_rest,
         });
         self.output.push_back(Output::Event(Event::Stable(version)));
+        self.serve_next();
     }
 
     /// The head says that a version is stable.
@@ -309,8 +311,9 @@ impl Node {
         let keeping = &mut active.keeping;
         keeping.round = None;
         keeping.stable = version;
-        // What is still on its way to a third holder goes when it is there.
-        let is_on_its_way = |copy: &_| keeping.thirds.sending.has(copy);
+        // What is still on its way to a third holder, or to who collects the model, goes when it is there.
+        let (thirds, model) = (&keeping.thirds.sending, &keeping.collecting.sending);
+        let is_on_its_way = |copy: &_| thirds.has(copy) || model.has(copy);
         let gone = self
             .ledger
             .keep(|copy| copy.version >= version || is_on_its_way(copy));

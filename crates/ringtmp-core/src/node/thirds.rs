@@ -137,7 +137,8 @@ impl Node {
             let name = self.name(from);
             return self.blame(from, format!("{name} sent a copy's pieces out of order"));
         }
-        keeping.on_their_way.push_back((piece, payload));
+        let body = Body::Piece(piece);
+        keeping.on_their_way.push_back((body, payload));
         self.send_pieces();
     }
 
@@ -212,10 +213,7 @@ impl Node {
         };
         let keeping = &mut active.keeping;
         let can_be = keeping.thirds.sending.acknowledged(copy, received);
-        if !keeping.thirds.sending.has(&copy) && copy.version < keeping.stable {
-            let gone = self.ledger.keep(|held| *held != copy);
-            self.forget(gone);
-        }
+        self.forget_what_was_sent(copy);
         can_be
     }
 

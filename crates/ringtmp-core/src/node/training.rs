@@ -5,9 +5,9 @@ use super::{Active, Event, Node, Outcome, Output};
 use crate::ids::{Epoch, MicroBatchId, PayloadId, PeerId, StageIndex, Step};
 use crate::plan::Plan;
 use crate::schedule::{Neighbour, Outgoing, Roster, Schedule, SquareSum, SumKind, Task, Waiting};
-use crate::signal::{ClientMessage, Point, RunOutline};
+use crate::signal::{ClientMessage, LayerDigest, LinkTraffic, Point, RunOutline};
 use crate::time::Time;
-use crate::wire::{Answer, Body, Purpose, TensorKind};
+use crate::wire::{Body, Purpose, TensorKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -135,10 +135,7 @@ impl Node {
             let count = training.schedule.roster().count(purpose, micro_batch.step);
             training.tally.add(now, purpose, micro_batch, count, loss);
             if let Some(probabilities) = outcome.answer {
-                self.answered(Answer {
-                    micro_batch,
-                    probabilities,
-                });
+                self.answered(micro_batch, probabilities);
             }
         }
         let Some(active) = &mut self.active else {
@@ -281,6 +278,24 @@ impl Node {
             active.training.phase = Phase::Over;
             self.output.push_back(Output::Digest { epoch });
         }
+    }
+
+    /// This peer's part is done.
+    pub(super) fn digested(
+        &mut self,
+        epoch: Epoch,
+        digests: Vec<LayerDigest>,
+        links: Vec<LinkTraffic>,
+    ) {
+        if self.under(epoch).is_none() {
+            return;
+        }
+        self.tell(ClientMessage::Done {
+            epoch,
+            digests,
+            links,
+        });
+        self.output.push_back(Output::Event(Event::Finished));
     }
 
     /// The tail tells the room, and the ring over the closing link.

@@ -2,7 +2,7 @@
 
 use super::{
     ANSWER_CLASSES_MAX, FRAME_BYTES_MAX, Lane, PARTS_MAX, PIECE_BYTES_MAX, PROBE_BYTES_MAX,
-    PROGRESS_POINTS_MAX, RANK_MAX, WireError,
+    PROGRESS_POINTS_MAX, QUESTION_TOKENS_MAX, RANK_MAX, WireError,
 };
 use crate::ids::{Epoch, LayerIndex, MicroBatchId, PeerId, RoomCode, StageIndex, Step, Version};
 use crate::signal::{PROTOCOL_VERSION, Point};
@@ -187,6 +187,26 @@ pub enum Body {
         /// Bytes of it that are here.
         received: u64,
     },
+    /// What stages say of a model that one of them collects.
+    Model {
+        /// Who collects.
+        asker: StageIndex,
+        /// What is said.
+        word: ModelWord,
+    },
+    /// A piece of a layer's weights, which are all of the copy that it counts.
+    Weights(Piece),
+    /// The answer to it, backward round the ring.
+    WeightsHere {
+        /// Who sent the weights.
+        from: StageIndex,
+        /// Whose version this is.
+        version: Version,
+        /// Which layer.
+        layer: LayerIndex,
+        /// Bytes of it that are there.
+        received: u64,
+    },
     /// The sender's stage and all before it lie with their successors, as of this version.
     Secured {
         /// Which version.
@@ -214,15 +234,46 @@ pub enum Body {
         /// The tensors of the payload, in order.
         parts: Vec<PartHeader>,
     },
-    /// What the network says of a sample, passed on round the ring until it is with who asked.
+    /// What the network says of a sample, passed on round the ring until it is with whom it is for.
     Answer(Answer),
+    /// What a stage asks that draws no samples, passed on round the ring until it is with one that does.
+    Question(Question),
 }
 
-/// How probable the tail holds each class for the sample that a source asked about.
+/// What is said of a model that a stage collects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModelWord {
+    /// To the head: I want it.
+    Want,
+    /// To the head: I have it, or want it no more.
+    Have,
+    /// From the head, after its stable version is with all and before the next is marked: send it the weights of this version.
+    Take {
+        /// Updates that they have seen.
+        version: Version,
+    },
+}
+
+/// What follows a text?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Who wants to know.
+    pub asker: PeerId,
+    /// Counts what the asker has asked; comes back with the answer.
+    pub number: u32,
+    /// The text, by the run's vocabulary; 1 to [`QUESTION_TOKENS_MAX`].
+    pub tokens: Vec<u16>,
+}
+
+/// How probable the tail holds each class for the sample that a source asked about, or, of a text, each token after it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// With which micro-batch it was asked, and by whom.
+    /// With which micro-batch it was asked.
     pub micro_batch: MicroBatchId,
+    /// Whom it is for: the micro-batch's source, or who asked it.
+    pub to: PeerId,
+    /// Of the question that another stage asked the source.
+    pub number: u32,
     /// By class, each from 0 to 1; at most [`ANSWER_CLASSES_MAX`].
     pub probabilities: Vec<f32>,
 }
@@ -239,11 +290,15 @@ impl Body {
             | Self::Beat { .. }
             | Self::Mark { .. }
             | Self::Piece(_)
+            | Self::Model { .. }
+            | Self::Weights(_)
+            | Self::WeightsHere { .. }
             | Self::PieceHere { .. }
             | Self::Secured { .. }
             | Self::Stable { .. }
             | Self::Tensor { .. }
-            | Self::Answer(_) => Vec::new(),
+            | Self::Answer(_)
+            | Self::Question(_) => Vec::new(),
         }
     }
 }
@@ -272,14 +327,26 @@ impl Frame {
             | Body::SquareSum { .. }
             | Body::Beat { .. }
             | Body::PieceHere { .. }
+            | Body::WeightsHere { .. }
+            | Body::Model {
+                word: ModelWord::Want | ModelWord::Have,
+                ..
+            }
             | Body::Secured { .. }
             | Body::Stable { .. }
-            | Body::Answer(_) => Lane::Control,
+            | Body::Answer(_)
+            | Body::Question(_) => Lane::Control,
             // Bytes are measured on the lane on which tensors will follow them. A mark must not overtake the activations of
-            // the steps before it, nor a copy the mark.
-            Body::Probe { .. } | Body::Mark { .. } | Body::Piece(_) | Body::Tensor { .. } => {
-                Lane::Tensors
+            // the steps before it, nor a copy the mark, nor a mark or weights what was said of a model before.
+            Body::Probe { .. }
+            | Body::Mark { .. }
+            | Body::Piece(_)
+            | Body::Model {
+                word: ModelWord::Take { .. },
+                ..
             }
+            | Body::Weights(_)
+            | Body::Tensor { .. } => Lane::Tensors,
         }
     }
 
@@ -340,9 +407,11 @@ fn check_body(body: &Body) -> Result<(), WireError> {
         | Body::Beat { .. }
         | Body::Mark { .. }
         | Body::PieceHere { .. }
+        | Body::Model { .. }
+        | Body::WeightsHere { .. }
         | Body::Secured { .. }
         | Body::Stable { .. } => Ok(()),
-        Body::Piece(piece) => {
+        Body::Piece(piece) | Body::Weights(piece) => {
             let (bytes, longest) = (u64::from(piece.bytes), u64::from(PIECE_BYTES_MAX));
             limit("a piece of a copy", bytes, longest)
         }
@@ -365,6 +434,14 @@ fn check_body(body: &Body) -> Result<(), WireError> {
                 false => Err(WireError::Malformed("its answer is no probabilities")),
             }
         }
+        Body::Question(Question { tokens, .. }) => {
+            let most = QUESTION_TOKENS_MAX as u64;
+            limit("a question", tokens.len() as u64, most)?;
+            match tokens.is_empty() {
+                false => Ok(()),
+                true => Err(WireError::Malformed("its question is empty")),
+            }
+        }
         Body::Tensor { parts, .. } => {
             limit("a list of tensors", parts.len() as u64, PARTS_MAX as u64)?;
             parts.iter().try_for_each(|part| {
@@ -383,10 +460,13 @@ fn check_payload(body: &Body, actual: usize) -> Result<(), WireError> {
         | Body::Beat { .. }
         | Body::Mark { .. }
         | Body::PieceHere { .. }
+        | Body::Model { .. }
+        | Body::WeightsHere { .. }
         | Body::Secured { .. }
         | Body::Stable { .. }
-        | Body::Answer(_) => Some(0),
-        Body::Piece(piece) => Some(u64::from(piece.bytes)),
+        | Body::Answer(_)
+        | Body::Question(_) => Some(0),
+        Body::Piece(piece) | Body::Weights(piece) => Some(u64::from(piece.bytes)),
         Body::Probe { bytes, .. } => Some(u64::from(*bytes)),
         Body::Tensor { parts, .. } => parts
             .iter()

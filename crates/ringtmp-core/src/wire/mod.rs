@@ -10,7 +10,8 @@ mod frame;
 
 pub use chunk::{Assembler, CHUNK_BYTES_MAX, chunks};
 pub use frame::{
-    Answer, Body, Codec, Frame, Hello, PartHeader, Piece, Purpose, SumKind, TensorKind,
+    Answer, Body, Codec, Frame, Hello, ModelWord, PartHeader, Piece, Purpose, Question, SumKind,
+    TensorKind,
 };
 
 /// The longest frame: a micro-batch of activations of the largest models planned for (64 x 256 x 768 in f32 is 48 MiB).
@@ -28,8 +29,11 @@ pub const RANK_MAX: usize = 4;
 /// The most curve points in a progress frame.
 pub const PROGRESS_POINTS_MAX: usize = 256;
 
-/// The most classes of an answer: ten digits, or a table's, of which a page can still draw a bar each.
-pub const ANSWER_CLASSES_MAX: usize = 64;
+/// The most classes of an answer, in 4 kB: ten digits, a table's, the characters of a text in any alphabet.
+pub const ANSWER_CLASSES_MAX: usize = 1000;
+
+/// The most tokens of a question, in 1.5 kB: a start that is typed and what was written after it.
+pub const QUESTION_TOKENS_MAX: usize = 512;
 
 /// The most bytes of a probe: on a link of 25 MB/s they take 20 ms, which can be told from the jitter of timers.
 pub const PROBE_BYTES_MAX: u32 = 512 * 1024;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod pair;
+pub(crate) mod stage;
 
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{PeerId, RoomCode};

@@ -30,6 +30,8 @@ impl Shell {
         self.fresh.begin(assignment.start);
         progress.fresh(self.fresh.shown());
         self.ask_again(progress);
+        self.begin_writing(assignment.start.0 == 0, progress);
+        self.vault.forget_last();
         self.hurry.up();
         self.jobs.clear();
         let layers = &assignment.layers;

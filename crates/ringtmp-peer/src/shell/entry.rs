@@ -1,12 +1,15 @@
 //! Into a room: connect, create or join, and run.
 
 use super::Shell;
+use super::desk::Desk;
 use super::disk::{Disk, Keep};
 use super::door;
+use super::fetching::{Fetched, Fetching};
 use super::fresh::Fresh;
 use super::porch;
 use super::record::{Record, Traced};
 use super::returning::Door;
+use super::writing::Scribe;
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::member::{Brought, RoomMember};
@@ -74,6 +77,8 @@ pub struct Own {
     pub form: Option<Form>,
     /// Whether a room that it opens has no secret, and lets everybody in.
     pub open_room: bool,
+    /// Where to put models that its user fetches from the ring; none are fetched without it.
+    pub models: Option<mpsc::Sender<Fetched>>,
     /// If its user has opened the room before: what shows that.
     pub host_token: Option<MemberToken>,
 }
@@ -310,7 +315,9 @@ async fn enter(
     let own = setup.own;
     let place = own.place(&setup.server);
     let connector = setup.connector.connector(me, Some(&link));
-    let fresh = Fresh::new(&run);
+    let scribe = Scribe::new(&run, place.clone());
+    let fetching = Fetching::new(&run, own.models);
+    let of_user = (Fresh::new(&run), Desk::new(&run), scribe, fetching);
     let (samples, initial) = (own.samples, own.weights);
     let keep = own.keep.filter(|_| setup.role == Role::Participant);
     let disk = keep.map_or_else(Disk::none, |keep| Disk::of(keep, id, run.clone()));
@@ -327,7 +334,7 @@ async fn enter(
     });
     let record = Record::new(me, setup.name, own.traced);
     let mut shell = Shell::new(
-        signalling, door, connector, workshop, record, fresh, welcome,
+        signalling, door, connector, workshop, record, of_user, welcome,
     );
     shell.use_disk(disk);
     Ok(Entered::Ring(Box::new(shell)))

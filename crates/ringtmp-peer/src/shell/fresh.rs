@@ -3,7 +3,7 @@
 use super::Shell;
 use crate::progress::Progress;
 use crate::run_file::Run;
-use crate::samples::Labelled;
+use crate::samples::{self, Labelled};
 use crate::view::{FreshSample, FreshState, NoticeLevel};
 use ringtmp_core::ids::{Step, Version};
 use ringtmp_core::schedule::Task;
@@ -172,7 +172,11 @@ impl Shell {
     }
 
     /// What the user has made, if the task draws samples to train on.
-    pub(super) fn enter_fresh(&mut self, task: &Task, progress: &mut Progress) -> Vec<Labelled> {
+    pub(super) fn enter_fresh(
+        &mut self,
+        task: &Task,
+        progress: &mut Progress,
+    ) -> Vec<samples::Entering> {
         let micro_batch = *match task {
             Task::Draw { micro_batch } => micro_batch,
             Task::Forward {
@@ -187,6 +191,9 @@ impl Shell {
             | Task::Squares { .. }
             | Task::Update { .. } => return Vec::new(),
         };
+        if let Some(tokens) = self.desk.enter(micro_batch) {
+            return vec![samples::Entering::Asked(tokens)];
+        }
         let mut entering = self.enter_question(micro_batch, progress);
         let places = self.fresh.turn - entering.len();
         let fresh = self.fresh.enter(micro_batch.step, places);
@@ -194,7 +201,7 @@ impl Shell {
             progress.fresh(self.fresh.shown());
         }
         entering.extend(fresh);
-        entering
+        entering.into_iter().map(samples::Entering::Made).collect()
     }
 }
 

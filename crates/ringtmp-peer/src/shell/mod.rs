@@ -2,20 +2,25 @@
 
 mod asking;
 mod copies;
+mod desk;
 mod disk;
 mod door;
 mod entry;
+mod fetching;
 mod fresh;
+mod hearing;
 mod links;
 mod parting;
 mod porch;
 mod record;
 mod returning;
 mod work;
+mod writing;
 
 pub use disk::Keep;
 pub use door::DoorFault;
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
+pub use fetching::Fetched;
 pub use record::Traced;
 
 use crate::error::PeerError;
@@ -27,7 +32,9 @@ use crate::vault::Vault;
 use crate::view::{Command, LinkState, View};
 use crate::workshop::{Job, Workshop};
 use asking::Question;
+use desk::Desk;
 use disk::{Disk, Errands};
+use fetching::Fetching;
 use fresh::Fresh;
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -43,12 +50,13 @@ use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::{Event, Input, Node, Output, Polled};
 use ringtmp_core::signal::{ClientMessage, ServerMessage};
 use ringtmp_core::time::Time;
-use ringtmp_core::wire::{Body, Frame, WireError};
+use ringtmp_core::wire::Body;
 use ringtmp_transport::{Connector, ConnectorEvent, Signalling, SignallingError};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 use work::Worked;
+use writing::{Opened, Scribe};
 
 /// The view is published at most this often.
 pub(crate) const VIEW_INTERVAL: Duration = Duration::from_millis(100);
@@ -66,6 +74,8 @@ enum Happening {
     Link(LinkEvent),
     Worked(Box<Worked>),
     Disk(Box<Errands>),
+    /// The characters of the run's text, or why they are not here.
+    Vocabulary(Box<Opened>),
     /// None when the user's side is gone.
     Command(Option<Command>),
     Time,
@@ -99,6 +109,9 @@ struct Shell {
     record: Record,
     fresh: Fresh,
     question: Option<Question>,
+    desk: Desk,
+    scribe: Scribe,
+    fetching: Fetching,
     view_due: Time,
 }
 
@@ -109,7 +122,7 @@ impl Shell {
         connector: Connector,
         workshop: Option<Workshop>,
         record: Record,
-        fresh: Fresh,
+        (fresh, desk, scribe, fetching): (Fresh, Desk, Scribe, Fetching),
         welcome: ServerMessage,
     ) -> Self {
         let clock = Clock::start();
@@ -136,6 +149,9 @@ impl Shell {
             record,
             fresh,
             question: None,
+            desk,
+            scribe,
+            fetching,
             view_due: Time::ZERO,
         }
     }
@@ -179,17 +195,12 @@ impl Shell {
                 Happening::Link(event) => self.link_said(event),
                 Happening::Worked(worked) => Some(self.worked(*worked, progress)),
                 Happening::Disk(errands) => self.disk_did(*errands, progress),
-                Happening::Command(Some(Command::TrainOn { strokes, label })) => {
-                    self.train_on(&strokes, label, progress);
-                    None
-                }
-                Happening::Command(Some(Command::Ask { strokes })) => {
-                    self.ask_about(&strokes, progress);
+                Happening::Vocabulary(opened) => {
+                    self.vocabulary_opened(*opened, progress);
                     None
                 }
                 Happening::Command(Some(command)) if command != Command::Leave => {
-                    self.obey(&command, progress);
-                    ask(&command).map(Input::Ask)
+                    self.user_said(command, progress)
                 }
                 Happening::Command(_) => {
                     self.leave();
@@ -217,10 +228,11 @@ impl Shell {
             work,
             way_back,
             disk,
+            scribe,
             ..
         } = self;
         let (mut work, mut knocked) = (work, &mut way_back.connecting);
-        let mut errand = &mut disk.work;
+        let (mut errand, mut opened) = (&mut disk.work, &mut scribe.opening);
         let server = async {
             match signalling {
                 Some(signalling) => signalling.receive().await,
@@ -236,6 +248,7 @@ impl Shell {
             event = pin!(links.next().fuse()) => Happening::Link(event),
             worked = work => Happening::Worked(Box::new(worked)),
             done = errand => Happening::Disk(Box::new(done)),
+            opened = opened => Happening::Vocabulary(Box::new(opened)),
             () = pin!(sleep(wait).fuse()) => Happening::Time,
         }
     }
@@ -275,6 +288,9 @@ impl Shell {
             Output::SendPiece { to, epoch, piece } => self.send_piece(to, epoch, piece),
             Output::Store { piece, payload } => self.store(&piece, payload),
             Output::Forget { copies } => self.vault.forget(&copies),
+            Output::SendWeights { to, epoch, piece } => self.send_weights(to, epoch, piece),
+            Output::Collect { piece, payload } => self.collect(&piece, payload, progress),
+            Output::CollectOwn { version, layers } => self.collect_own(version, &layers, progress),
             Output::Keep { kept } => self.keep(kept),
             Output::Load {
                 epoch,
@@ -309,6 +325,8 @@ impl Shell {
             Output::Event(event) => {
                 self.note(&event);
                 self.note_answer(&event, progress);
+                self.note_writing(&event, progress);
+                self.note_model(&event, progress);
                 progress.event(&event);
             }
         }
@@ -376,67 +394,9 @@ impl Shell {
         }
     }
 
-    fn link_said(&mut self, event: LinkEvent) -> Option<Input> {
-        let LinkEvent { peer, frame } = event;
-        let bytes = match frame {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                self.connector.disconnect(peer);
-                return Some(Input::LinkLost {
-                    peer,
-                    reason: error.to_string(),
-                });
-            }
-        };
-        match self.read(peer, &bytes) {
-            Ok(input) => Some(input),
-            Err(error) => Some(Input::Unreadable { from: peer, error }),
-        }
-    }
-
-    fn read(&mut self, from: PeerId, bytes: &[u8]) -> Result<Input, WireError> {
-        let Frame {
-            epoch,
-            sent,
-            body,
-            payload,
-        } = Frame::decode(bytes)?;
-        let (kind, purpose, micro_batch, parts) = match body {
-            Body::Tensor {
-                kind,
-                purpose,
-                micro_batch,
-                parts,
-            } => (kind, purpose, micro_batch, parts),
-            Body::Piece(piece) => {
-                let payload = self.payloads.keep_load(Load::Bytes(payload));
-                return Ok(Input::Piece {
-                    from,
-                    epoch,
-                    piece,
-                    payload,
-                });
-            }
-            body => return Ok(Input::Control { from, epoch, body }),
-        };
-        let tensors = payloads::tensors(&parts, &payload)?;
-        let sent = sent.and_then(|sent| self.node.clock().to_local(sent));
-        let (now, length) = (self.clock.now(), bytes.len() as u64);
-        self.record
-            .arrived(now, from, sent, kind, micro_batch, length);
-        let payload = (!tensors.is_empty()).then(|| self.payloads.keep(tensors));
-        Ok(Input::Tensor {
-            from,
-            epoch,
-            kind,
-            purpose,
-            micro_batch,
-            payload,
-        })
-    }
-
     /// Once a second: bytes and how time was spent, for the view and for the room.
     fn report(&mut self, progress: &mut Progress) {
+        self.miss_model(progress);
         let now = self.clock.now();
         for (peer, traffic) in self.links.counts() {
             progress.traffic(peer, traffic.sent, traffic.received);

@@ -1,4 +1,4 @@
-//! What ends a peer's part in a room, or changes what computes in it.
+//! What the user wants, what ends a peer's part in a room, and what changes what computes in it.
 
 use super::Shell;
 use crate::progress::Progress;
@@ -10,6 +10,26 @@ use ringtmp_core::signal::{ClientMessage, ExecutorKind, ServerMessage};
 use ringtmp_transport::SignallingError;
 
 impl Shell {
+    /// The user wants something: of this device, or of the room.
+    pub(super) fn user_said(&mut self, command: Command, progress: &mut Progress) -> Option<Input> {
+        match command {
+            Command::TrainOn { strokes, label } => self.train_on(&strokes, label, progress),
+            Command::Ask { strokes } => self.ask_about(&strokes, progress),
+            Command::Write {
+                start,
+                temperature_percent,
+                again,
+            } => self.write(start, temperature_percent, again, progress),
+            Command::StopWriting => self.stop_writing(progress),
+            Command::FetchModel => self.fetch_model(progress),
+            command => {
+                self.obey(&command, progress);
+                return ask(&command).map(Input::Ask);
+            }
+        }
+        None
+    }
+
     /// What a command changes here, whatever the room makes of it.
     pub(super) fn obey(&mut self, command: &Command, progress: &mut Progress) {
         match command {
@@ -37,6 +57,9 @@ impl Shell {
             | Command::HandOn
             | Command::TrainOn { .. }
             | Command::Ask { .. }
+            | Command::Write { .. }
+            | Command::StopWriting
+            | Command::FetchModel
             | Command::Leave => {}
         }
     }
@@ -128,6 +151,9 @@ pub(crate) fn ask(command: &Command) -> Option<ClientMessage> {
         Command::TrainOn { .. }
         | Command::Ask { .. }
         | Command::Admit { .. }
+        | Command::Write { .. }
+        | Command::StopWriting
+        | Command::FetchModel
         | Command::LoseGpu => None,
     }
 }

@@ -92,10 +92,11 @@ impl Shell {
                 took,
             }) => self.copied(epoch, version, copies, took),
             Ok(Done::Task { task, output, told }) => {
-                if let Task::Update { step, .. } = task
-                    && self.fresh.updated(step)
-                {
-                    progress.fresh(self.fresh.shown());
+                if let Task::Update { step, .. } = task {
+                    if self.fresh.updated(step) {
+                        progress.fresh(self.fresh.shown());
+                    }
+                    self.write_again(step, progress);
                 }
                 let payload = output.map(|tensors| self.payloads.keep(tensors));
                 Input::Completed {
@@ -104,7 +105,9 @@ impl Shell {
                     outcome: Outcome { payload, ..told },
                 }
             }
-            Ok(Done::Digests(digests)) => {
+            Ok(Done::Digests(digests, last)) => {
+                self.vault.keep_last(last);
+                self.node.handle(self.clock.now(), Input::HasLast { epoch });
                 // The last report, so that what is shown in the end is all there was.
                 self.report(progress);
                 Input::Digested {

@@ -441,7 +441,11 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Output::Run { epoch, task } => self.compute(at, epoch, task),
             Output::Digest { epoch } => self.digest(at, epoch),
             Output::Discard(payload) => drop(self.peers[at].payloads.remove(&payload)),
-            Output::Event(_) => {}
+            // Nobody here wants the model.
+            Output::SendWeights { .. }
+            | Output::Collect { .. }
+            | Output::CollectOwn { .. }
+            | Output::Event(_) => {}
         }
     }
 

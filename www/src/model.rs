@@ -1,0 +1,135 @@
+//! The whole model as a file: who is offered it, and how far it has come.
+
+use crate::shown::{Phase, governs, model_name};
+use crate::{format, words};
+use ringtmp_peer::{ModelState, View};
+
+/// What a page says of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Offer {
+    /// Whether it can be asked for now.
+    pub fetches: bool,
+    /// How it stands; empty if it was not asked for.
+    pub status: String,
+    /// How much of it is here, from 0 to 1, while it comes.
+    pub share: Option<f64>,
+    /// What the file is called that is here.
+    pub file: Option<String>,
+    /// Whether the status is bad news.
+    pub failed: bool,
+}
+
+impl Offer {
+    /// That of a page: none where no layers of a ring are, and to guests of a host.
+    pub fn of(phase: Phase, view: &View) -> Option<Self> {
+        let plan = view.room.as_ref()?.ring()?;
+        let holds = view.me.is_some_and(|me| plan.stage_of(me).is_some());
+        let is_there = match phase {
+            Phase::Training | Phase::Paused | Phase::Finished => true,
+            // It is asked for again when the ring goes on.
+            Phase::Reconfiguring => view.model.is_some(),
+            Phase::Joining
+            | Phase::Waiting
+            | Phase::WarmingUp
+            | Phase::Lacking
+            | Phase::Stopped
+            | Phase::Refused
+            | Phase::Broken
+            | Phase::Left => false,
+        };
+        if !(holds && is_there && governs(view)) {
+            return None;
+        }
+        let mut offer = Self {
+            fetches: true,
+            ..Self::default()
+        };
+        let Some(model) = &view.model else {
+            return Some(offer);
+        };
+        match model {
+            ModelState::Waits => {
+                offer.fetches = false;
+                words::MODEL_WAITS.now().clone_into(&mut offer.status);
+            }
+            ModelState::Comes {
+                steps,
+                received,
+                of,
+            } => {
+                offer.fetches = false;
+                let (here, all) = (format::bytes(*received), format::bytes(*of));
+                offer.status = words::model_comes(&count(*steps), &here, &all);
+                offer.share = Some(*received as f64 / (*of).max(1) as f64);
+            }
+            ModelState::Here { steps } => {
+                // There is no newer one any more.
+                offer.fetches = phase != Phase::Finished;
+                offer.status = words::model_here(&count(*steps));
+                offer.file = Some(file_name(view, *steps));
+            }
+            ModelState::Refused {
+                needed_bytes,
+                given_bytes,
+            } => {
+                let (needed, given) = (format::bytes(*needed_bytes), format::bytes(*given_bytes));
+                offer.status = words::model_refused(&needed, &given);
+                offer.failed = true;
+            }
+            ModelState::Lost { reason } => {
+                offer.status = words::model_lost(reason);
+                offer.failed = true;
+            }
+        }
+        Some(offer)
+    }
+}
+
+/// What the file of a model is called.
+pub fn file_name(view: &View, steps: u32) -> String {
+    format!("{}-{steps}-steps.safetensors", model_name(view))
+}
+
+fn count(number: u32) -> String {
+    format::count(u64::from(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shown::tests_view;
+    use ringtmp_core::ids::PeerId;
+
+    #[test]
+    fn the_host_is_offered_the_model_and_told_how_far_it_has_come() {
+        let mut view = tests_view();
+        let offered = |view: &View| Offer::of(Phase::Training, view);
+        assert!(offered(&view).is_some_and(|offer| offer.fetches && offer.status.is_empty()));
+        view.model = Some(ModelState::Comes {
+            steps: 1200,
+            received: 500_000,
+            of: 2_000_000,
+        });
+        let offer = offered(&view).expect("it comes");
+        assert_eq!((offer.fetches, offer.share), (false, Some(0.25)));
+        assert!(offer.status.contains("1,200"), "{}", offer.status);
+        view.model = Some(ModelState::Here { steps: 1200 });
+        let offer = offered(&view).expect("it is here");
+        assert_eq!(offer.file.as_deref(), Some("mlp-1200-steps.safetensors"));
+        let last = Offer::of(Phase::Finished, &view).expect("it is here");
+        assert!(offer.fetches && !last.fetches);
+        view.model = Some(ModelState::Refused {
+            needed_bytes: 2_000_000,
+            given_bytes: 1_000_000,
+        });
+        let offer = offered(&view).expect("it was refused");
+        assert!(
+            offer.failed && offer.fetches && offer.status.contains("1.00 MB"),
+            "{offer:?}"
+        );
+        assert_eq!(Offer::of(Phase::Waiting, &view), None);
+        let room = view.room.as_mut().expect("in a room");
+        room.host = Some(PeerId(2));
+        assert_eq!(offered(&view), None, "a guest");
+    }
+}
