@@ -206,7 +206,8 @@ impl App {
             state.bytes.observe(seconds, shown::bytes_sent(room));
             state.traffic.observe(seconds, room);
         }
-        if let Some(link) = view.link() {
+        let known = state.view.as_ref().and_then(View::link);
+        if let Some(link) = view.link().filter(|link| known != Some(*link)) {
             self.let_in(link);
         }
         if state.view.as_ref().map(|view| view.host_token) != Some(view.host_token) {
