@@ -106,8 +106,11 @@ impl Shell {
                 }
             }
             Ok(Done::Digests(digests, last)) => {
-                self.vault.keep_last(last);
-                self.node.handle(self.clock.now(), Input::HasLast { epoch });
+                // Unless another plan has come meanwhile, which goes on.
+                if self.node.plan().is_some_and(|plan| plan.epoch == epoch) {
+                    self.vault.keep_last(last);
+                    self.node.handle(self.clock.now(), Input::HasLast { epoch });
+                }
                 // The last report, so that what is shown in the end is all there was.
                 self.report(progress);
                 Input::Digested {
