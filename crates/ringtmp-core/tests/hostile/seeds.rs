@@ -17,8 +17,8 @@ use ringtmp_core::signal::{
     RunDescriptor, RunOutline, Signal,
 };
 use ringtmp_core::wire::{
-    Answer, Body, Codec, Frame, Hello, Lane, PartHeader, Piece, Purpose, SumKind, TensorKind,
-    chunks,
+    Answer, Body, Codec, Frame, Hello, Lane, ModelWord, PartHeader, Piece, Purpose, SumKind,
+    TensorKind, chunks,
 };
 use std::path::PathBuf;
 
@@ -159,8 +159,20 @@ fn bodies() -> Vec<Body> {
         tensor(TensorKind::Gradient, Codec::F16, &[2, 3]),
         tensor(TensorKind::Gradient, Codec::I8 { row: 3 }, &[2, 3]),
         tensor(TensorKind::Release, Codec::F32, &[0]),
+        Body::Model {
+            asker: from,
+            word: ModelWord::Want,
+        },
+        Body::WeightsHere {
+            from,
+            version,
+            layer,
+            received: 64,
+        },
         Body::Answer(Answer {
             micro_batch: micro_batch(),
+            to: PeerId(7),
+            number: 3,
             probabilities: vec![0.1; 10],
         }),
     ]
