@@ -141,7 +141,7 @@ impl Porch {
             }
             let (act, asker) = (Rc::clone(&self.act), asker.asker);
             listen(&button, "click", move |_| {
-                act(Command::Admit { asker, allow })
+                act(Command::Admit { asker, allow });
             })?;
         }
         Ok(())
