@@ -197,7 +197,7 @@ fn fertile(bug: Bug, mode: Mode) -> Scenario {
     scenario.outline.source = DataSource::Every;
     scenario.outline.schedule.clips_gradients = true;
     if bug == Bug::KeepsAnotherPast {
-        // A device sleeps while the others begin anew, and wakes with copies of what they have given up.
+        // A device sleeps for longer than the others wait for what its memory alone has; it wakes with copies of what they have given up.
         let mut scenario = random(13);
         spoil(&mut scenario, 13);
         scenario.outline.steps = 6;
@@ -209,7 +209,7 @@ fn fertile(bug: Bug, mode: Mode) -> Scenario {
         };
         let sleeps = FaultKind::Pause {
             device: 2,
-            seconds: 4.0,
+            seconds: 24.0,
         };
         let fault = |at_seconds, what| Fault { at_seconds, what };
         scenario.faults = vec![fault(17.3, dies), fault(18.3, sleeps)];

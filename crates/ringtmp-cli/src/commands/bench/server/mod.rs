@@ -137,7 +137,7 @@ pub(super) async fn run(load: ServerLoad) -> Result<()> {
         let line = measure(&load, rival)
             .await
             .with_context(|| format!("{name} cannot be measured"))?;
-        println!("{}", serde_json::to_string(&line)?);
+        outln!("{}", serde_json::to_string(&line)?);
     }
     Ok(())
 }
