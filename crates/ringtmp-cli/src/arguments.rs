@@ -231,8 +231,8 @@ pub(crate) struct Listen {
     /// A name under which this server is asked, besides its addresses, localhost and this device's own name; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) host_name: Vec<String>,
-    /// A server by which devices find each other that are not in one network (stun:HOST[:PORT]), or that relays for those that
-    /// cannot reach each other (turn:NAME:PASSWORD@HOST[:PORT]); may be repeated. Without it nobody else is ever asked
+    /// A server by which devices find each other that are not in one network (stun:HOST:PORT), or that relays for those that
+    /// cannot reach each other (turn:NAME:PASSWORD@HOST:PORT); may be repeated. Without it nobody else is ever asked
     #[arg(long, value_name = "URL")]
     pub(crate) ice_server: Vec<IceServer>,
 }

@@ -40,7 +40,7 @@ pub struct RunOutline {
     pub evaluate_every: u32,
     /// Micro-batches of one evaluation; 0 for none.
     pub evaluation_micro_batches: u16,
-    /// Start by itself when so many participants are there; 0 to wait for [`ClientMessage::Start`].
+    /// Start by itself when so many participants are there; 0 to wait for [`ClientMessage::Start`](super::ClientMessage::Start).
     pub start_at_peers: u16,
     /// How the micro-batches go through the ring.
     pub schedule: ScheduleSpec,
