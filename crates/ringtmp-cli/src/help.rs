@@ -49,6 +49,11 @@ pub(crate) const BENCH_PLAN_EXAMPLES: &str = "\
 Examples:
   ringtmp bench plan --peers 64 --layers 500";
 
+pub(crate) const BENCH_SERVER_EXAMPLES: &str = "\
+Examples:
+  ringtmp bench server
+  ringtmp bench server --against \"matchbox=matchbox_server 127.0.0.1:{port}\"";
+
 pub(crate) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   ringtmp completions bash > ~/.local/share/bash-completion/completions/ringtmp

@@ -181,6 +181,32 @@ impl Lobby {
         self.schedule.set(due, &mut state.due, ends);
     }
 
+    /// Reads what a connection says, if it may say so much.
+    fn read(&mut self, now: Time, connection: ConnectionId, text: &str) -> Option<ClientMessage> {
+        let rate = self.limits.messages();
+        let state = self.connections.get_mut(&connection)?;
+        if !state.messages.spend(now, rate, check::cost(text)) {
+            self.refuse(connection, Refusal::TooFast);
+            self.close(connection);
+            return None;
+        }
+        let message = match serde_json::from_str::<ClientMessage>(text) {
+            Ok(message) => message,
+            Err(error) => {
+                let detail = error.to_string();
+                self.refuse(connection, Refusal::Malformed { detail });
+                return None;
+            }
+        };
+        let state = self.connections.get_mut(&connection)?;
+        if !state.messages.spend(now, rate, check::cost_more(&message)) {
+            self.refuse(connection, Refusal::TooFast);
+            self.close(connection);
+            return None;
+        }
+        Some(message)
+    }
+
     fn text(&mut self, now: Time, entropy: [u8; 16], connection: ConnectionId, text: &str) {
         let Some(state) = self.connections.get_mut(&connection) else {
             return;
@@ -189,29 +215,10 @@ impl Lobby {
             return;
         }
         self.totals.messages_total += 1;
-        let rate = self.limits.messages();
-        if !state.messages.spend(now, rate, check::cost(text)) {
-            self.refuse(connection, Refusal::TooFast);
-            return self.close(connection);
-        }
         let (membership, was_member) = (state.membership, state.was_member);
-        let message = match serde_json::from_str::<ClientMessage>(text) {
-            Ok(message) => message,
-            Err(error) => {
-                return self.refuse(
-                    connection,
-                    Refusal::Malformed {
-                        detail: error.to_string(),
-                    },
-                );
-            }
+        let Some(message) = self.read(now, connection, text) else {
+            return;
         };
-        let state = self.connections.get_mut(&connection);
-        let more = check::cost_more(&message);
-        if state.is_some_and(|state| !state.messages.spend(now, rate, more)) {
-            self.refuse(connection, Refusal::TooFast);
-            return self.close(connection);
-        }
         match (membership, message) {
             (None, ClientMessage::Create { protocol, run }) => {
                 self.create(now, entropy, connection, protocol, run);

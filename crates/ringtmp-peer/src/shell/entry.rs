@@ -285,12 +285,7 @@ async fn enter(
         has_data,
         proof,
     })?;
-    let mut welcome = next_message(&mut signalling).await?;
-    let mut ice_servers = Vec::new();
-    if let ServerMessage::IceServers { servers } = welcome {
-        ice_servers = servers;
-        welcome = next_message(&mut signalling).await?;
-    }
+    let (ice_servers, welcome) = let_in(&mut signalling).await?;
     if let Some(token) = setup.own.host_token {
         signalling.send(&ClientMessage::Claim { token })?;
     }
@@ -338,6 +333,14 @@ async fn enter(
     );
     shell.use_disk(disk);
     Ok(Entered::Ring(Box::new(shell)))
+}
+
+/// Waits to be let in. The servers by which links may be made are told before.
+async fn let_in(signalling: &mut Signalling) -> Result<(Vec<IceServer>, ServerMessage), PeerError> {
+    match next_message(signalling).await? {
+        ServerMessage::IceServers { servers } => Ok((servers, next_message(signalling).await?)),
+        welcome => Ok((Vec::new(), welcome)),
+    }
 }
 
 /// Who this peer is, which run its room has, and under which code that began.

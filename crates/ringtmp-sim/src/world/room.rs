@@ -81,10 +81,8 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     fn answered(&mut self, server: usize, connection: ConnectionId, mut message: ServerMessage) {
-        if let (ServerMessage::Prepare { plan }, Some(limits)) =
-            (&mut message, &self.scenario.limits)
-        {
-            plan.limits.clone_from(limits);
+        if let ServerMessage::Prepare { plan } = &mut message {
+            self.limit(plan);
         }
         let device = self.devices.get(&connection).copied();
         let current = device.is_some_and(|to| self.peers[to].connection == Some(connection));
@@ -150,6 +148,13 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         #[cfg(test)]
         let message = self.planted.told(to, self.peers[to].obeyed, message);
         self.schedule(SIGNAL_DELAY, Event::FromServer(to, Box::new(message)));
+    }
+
+    /// A scenario may name the limits of stages.
+    fn limit(&self, plan: &mut Plan) {
+        if let Some(limits) = &self.scenario.limits {
+            plan.limits.clone_from(limits);
+        }
     }
 
     /// A newer server goes on with the plan of the one before it.

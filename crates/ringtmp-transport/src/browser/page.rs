@@ -361,12 +361,10 @@ async fn run(
 
 /// Tells the worker whether the connection goes by way of a server.
 async fn tell_way(connection: &Connection) {
+    let (port, attempt) = (&connection.port, connection.attempt);
+    let told = |relayed| tell(port, &ToWorker::Relayed { attempt, relayed });
     if connection.may_be_relayed {
-        let (port, attempt) = (&connection.port, connection.attempt);
-        path::watch(&connection.peer, |relayed| {
-            tell(port, &ToWorker::Relayed { attempt, relayed });
-        })
-        .await;
+        path::watch(&connection.peer, told).await;
     }
 }
 

@@ -34,6 +34,7 @@ enum What {
     #[command(after_help = help::BENCH_PLAN_EXAMPLES)]
     Plan(plan::Planning),
     /// What the signalling server takes for idle peers, and how long crowds and messages take; beside other such servers
+    #[command(after_help = help::BENCH_SERVER_EXAMPLES)]
     Server(server::ServerLoad),
 }
 
