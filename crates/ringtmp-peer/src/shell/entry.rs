@@ -313,7 +313,6 @@ async fn enter(
     let scribe = Scribe::new(&run, place.clone());
     let fetching = Fetching::new(&run, own.models);
     let of_user = (Fresh::new(&run), Desk::new(&run), scribe, fetching);
-    let (samples, initial) = (own.samples, own.weights);
     let keep = own.keep.filter(|_| setup.role == Role::Participant);
     let disk = keep.map_or_else(Disk::none, |keep| Disk::of(keep, id, run.clone()));
     let workshop = executor.map(|executor| {
@@ -321,8 +320,8 @@ async fn enter(
             executor,
             run,
             place,
-            samples,
-            initial,
+            own.samples,
+            own.weights,
             setup.weights,
             circumstances,
         )
