@@ -89,7 +89,14 @@ async fn answers(address: (Ipv4Addr, u16)) -> Result<()> {
 
 fn joins(host: &Host, server: SocketAddr, room: &str) -> Result<Running> {
     let program = format!("target/debug/ringtmp{}", std::env::consts::EXE_SUFFIX);
-    let mut command: Command = host.command(repository().join(program));
+    let program = repository().join(program);
+    let built = "`cargo build -p ringtmp-cli` makes it, as `cargo xtask test` does";
+    ensure!(
+        program.is_file(),
+        "there is no {}: {built}",
+        program.display()
+    );
+    let mut command: Command = host.command(program);
     command
         .args(["--quiet", "join", "--executor", "cpu", "--no-keep"])
         .arg(format!("http://{}:{}/r/{room}", host.here, server.port()))

@@ -350,7 +350,7 @@ impl Lobby {
         entry.due = None;
         let idle = self.limits.room_idle;
         if entry.empty_since.is_some_and(|since| now >= since + idle) {
-            return self.end_room(code);
+            return self.end_room(now, code);
         }
         if entry.room.poll_timeout().is_some_and(|due| now >= due) {
             entry.room.tick(now);

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Server, device, join, run};
 use ringtmp_core::ids::{PeerId, RoomCode, ShortCode};
-use ringtmp_core::lobby::{ConnectionId, Limits, LobbyOutput};
+use ringtmp_core::lobby::{ConnectionId, Limits, LobbyInput, LobbyOutput};
 use ringtmp_core::secret::pairing::{Asker, Host, Opening, PairingError};
 use ringtmp_core::secret::{Hex, RoomLink, RoomSecret};
 use ringtmp_core::signal::*;
@@ -220,10 +220,39 @@ fn nobody_but_the_host_is_asked_or_answers() {
         assert_eq!(server.say(3, &says), [], "{watcher} is not the host");
     }
     // Who goes is no longer asked about.
-    let output = server.input(ringtmp_core::lobby::LobbyInput::Disconnected {
+    let output = server.input(LobbyInput::Disconnected {
         connection: ConnectionId(GUEST),
     });
     assert_eq!(only(&output), (HOST, &Asked::Gone { asker: id }));
+}
+
+#[test]
+fn who_asks_may_wait_for_the_host_as_long_as_there_is_a_room() {
+    let (mut server, room) = hosted(Some(secret()));
+    asks(&ask(&mut server, GUEST, ShortCode::of(room), &asker(1)));
+    let limits = Limits::default();
+    server.now = server.now + 2 * limits.roomless_max.expect("a limit");
+    assert_eq!(server.input(LobbyInput::Tick), [], "it is not cut");
+    server.say(HOST, &ClientMessage::Leave);
+    server.now = server.now + limits.room_idle;
+    let output = server.input(LobbyInput::Tick);
+    let told = output.iter().any(|output| {
+        matches!(
+            output,
+            LobbyOutput::Send {
+                connection: ConnectionId(GUEST),
+                message: ServerMessage::Asked(Asked::Decided { link: None }),
+            }
+        )
+    });
+    assert!(told, "{output:?}");
+    // From then on it is a connection like any other that is in no room.
+    server.now = server.now + limits.roomless_max.expect("a limit");
+    let output = server.input(LobbyInput::Tick);
+    let closed = LobbyOutput::Close {
+        connection: ConnectionId(GUEST),
+    };
+    assert!(output.contains(&closed), "{output:?}");
 }
 
 #[test]

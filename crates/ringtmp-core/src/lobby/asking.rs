@@ -4,7 +4,7 @@ use super::entering::halves;
 use super::interface::{ConnectionId, LobbyOutput};
 use super::{Entry, Lobby, check};
 use crate::ids::{PeerId, RoomCode, ShortCode};
-use crate::secret::pairing::Commitment;
+use crate::secret::pairing::{Commitment, SealedLink};
 use crate::signal::{ASKERS_MAX, Asked, Asking, Device, Refusal, ServerMessage};
 use crate::time::Time;
 
@@ -99,14 +99,24 @@ impl Lobby {
                 let Some(connection) = entry.askers.remove(&asker) else {
                     return;
                 };
-                if let Some(state) = self.connections.get_mut(&connection) {
-                    state.asks = None;
-                }
-                self.belongs(now, connection, None);
-                self.tell(connection, Asked::Decided { link });
+                self.decided(now, connection, link);
             }
             Asking::Ask { .. } | Asking::Reveal { .. } => {}
         }
+    }
+
+    /// Who asked over this connection is told what became of it: what it needs, or that it is not let in.
+    pub(super) fn decided(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        link: Option<SealedLink>,
+    ) {
+        if let Some(state) = self.connections.get_mut(&connection) {
+            state.asks = None;
+        }
+        self.belongs(now, connection, None);
+        self.tell(connection, Asked::Decided { link });
     }
 
     /// Who asked over this connection asks no more.

@@ -82,12 +82,15 @@ impl Lobby {
         }
     }
 
-    /// A room ends: nobody has been in it for too long.
-    pub(super) fn end_room(&mut self, code: RoomCode) {
+    /// A room ends: nobody has been in it for too long. Nobody decides on those who ask any more.
+    pub(super) fn end_room(&mut self, now: Time, code: RoomCode) {
         let Some(mut entry) = self.rooms.remove(&code) else {
             return;
         };
         self.schedule.set(Due::Room(code), &mut entry.due, None);
+        for asker in entry.askers.into_values() {
+            self.decided(now, asker, None);
+        }
         if let Some(opened) = self.visitors.get_mut(&entry.opened_by) {
             *opened = opened.saturating_sub(1);
             if *opened == 0 {
