@@ -109,6 +109,8 @@ impl Between {
     /// What the peers and the server come to think of their links.
     async fn outcomes(mut self) -> [Result<(), LinkError>; 2] {
         let mut outcomes = [None, None];
+        // A link that is dropped closes, and it must not before its other end has told that it is open.
+        let mut links = Vec::new();
         while outcomes.iter().any(Option::is_none) {
             let [a, b] = &mut self.ends;
             let [m, n] = &mut self.own;
@@ -129,9 +131,14 @@ impl Between {
                     }
                     self.own[at].deliver(PEERS[at], signal);
                 }
-                ConnectorEvent::Connected { .. } if !is_own => outcomes[at] = Some(Ok(())),
+                ConnectorEvent::Connected { link, .. } => {
+                    links.push(link);
+                    if !is_own {
+                        outcomes[at] = Some(Ok(()));
+                    }
+                }
                 ConnectorEvent::Failed { error, .. } if !is_own => outcomes[at] = Some(Err(error)),
-                ConnectorEvent::Connected { .. } | ConnectorEvent::Failed { .. } => {}
+                ConnectorEvent::Failed { .. } => {}
             }
         }
         outcomes.map(|outcome| outcome.expect("both are there"))
