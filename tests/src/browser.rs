@@ -1,10 +1,13 @@
 //! A browser process with a profile of its own.
 
 use crate::driver::{Driver, Session};
+use crate::hosts::Host;
 use crate::tab::Tab;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
@@ -75,12 +78,22 @@ impl BrowserKind {
         }
     }
 
-    fn driver_arguments(self) -> &'static [&'static str] {
+    /// Its driver, on this machine or on another.
+    async fn driver(self, host: Option<&Host>) -> Result<Driver> {
+        let program = self.driver_program().context("its driver is missing")?;
+        let (mut command, address) = match host {
+            None => (Command::new(program), Ipv4Addr::LOCALHOST),
+            Some(host) => (host.command(program), host.address),
+        };
         match self {
-            Self::Chromium => &["--port=0"],
+            Self::Chromium => command.arg("--port=0"),
             // Without it two geckodrivers contend for one port between them and their Firefox.
-            Self::Firefox => &["--port", "0", "--websocket-port", "0"],
+            Self::Firefox => command.args(["--port", "0", "--websocket-port", "0"]),
+        };
+        if let Some(host) = host {
+            command.arg(format!("--allowed-ips={}", host.here));
         }
+        Driver::start(command, address).await
     }
 
     fn capabilities(self, profile: &TempDir, more: &[&str]) -> Value {
@@ -181,8 +194,25 @@ impl Browser {
         profile: Profile,
         more: &[&str],
     ) -> Result<Self> {
-        let program = kind.driver_program().context("its driver is missing")?;
-        let mut driver = Driver::start(&program, kind.driver_arguments()).await?;
+        Self::start_by(kind.driver(None).await?, kind, profile, more).await
+    }
+
+    /// A Chromium process of another host.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the browser or its driver from starting.
+    pub async fn start_at(host: &Host) -> Result<Self> {
+        let (kind, profile) = (BrowserKind::Chromium, Profile(tempfile::tempdir()?));
+        Self::start_by(kind.driver(Some(host)).await?, kind, profile, &[]).await
+    }
+
+    async fn start_by(
+        mut driver: Driver,
+        kind: BrowserKind,
+        profile: Profile,
+        more: &[&str],
+    ) -> Result<Self> {
         let session = driver.session(kind.capabilities(&profile.0, more)).await?;
         let first = handle(&session.get("/window").await?)?;
         let windows = Windows {

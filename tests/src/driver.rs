@@ -5,7 +5,6 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -30,15 +29,15 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Starts it on a free port, which it chooses and prints.
-    pub(crate) async fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new(program)
-            .args(arguments)
+    /// Starts it by a command, on a free port of the host with this address, which it chooses and prints.
+    pub(crate) async fn start(mut command: Command, host: Ipv4Addr) -> Result<Self> {
+        let program = command.get_program().display().to_string();
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {program}"))?;
         let output = child.stdout.take().context("its output is piped")?;
         let (found, port) = tokio::sync::oneshot::channel();
         // A thread, because it goes on emptying the pipe until the driver ends.
@@ -56,13 +55,13 @@ impl Driver {
         match port {
             Ok(Ok(Some(port))) => Ok(Self {
                 child,
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                address: SocketAddr::from((host, port)),
                 session: None,
             }),
             _ => {
                 child.kill()?;
                 child.wait()?;
-                bail!("{} did not say on which port it listens", program.display())
+                bail!("{program} did not say on which port it listens")
             }
         }
     }

@@ -73,6 +73,8 @@ pub struct RingDevice {
     pub hands_on_at: Option<u32>,
     /// It loses its GPU whenever it knows the loss of one of these steps.
     pub loses_gpu_at: Vec<u32>,
+    /// The first of these times for good.
+    pub gpu_does_not_come_back: bool,
     /// It dies, without a word, once it knows the loss of this step.
     pub dies_at: Option<u32>,
 }
@@ -91,6 +93,7 @@ impl From<ExecutorChoice> for RingDevice {
             comes_at: None,
             hands_on_at: None,
             loses_gpu_at: Vec::new(),
+            gpu_does_not_come_back: false,
             dies_at: None,
         }
     }
@@ -340,6 +343,7 @@ async fn peer(
     let mut wishes = device.wishes();
     let mut hands_on_at = device.hands_on_at;
     let mut loses_gpu_at = device.loses_gpu_at.iter().peekable();
+    let for_good = device.gpu_does_not_come_back;
     let last = RefCell::new(None);
     let dies = Notify::new();
     let (ended, mut goodbye) = (Notify::new(), command.clone());
@@ -367,7 +371,7 @@ async fn peer(
             .next_if(|step| reached(&view) >= Some(**step))
             .is_some()
         {
-            command.try_send(Command::LoseGpu).ok();
+            command.try_send(Command::LoseGpu { for_good }).ok();
         }
         if device
             .dies_at

@@ -152,7 +152,7 @@ impl Theatre {
 }
 
 /// `PATH#FRAGMENT?SETTINGS` as `PATH?SETTINGS#FRAGMENT`; anything else as it is.
-fn fragment_last(path: &str) -> String {
+pub fn fragment_last(path: &str) -> String {
     let parts = path.split_once('#').and_then(|(path, rest)| {
         let (fragment, settings) = rest.split_once('?')?;
         Some(format!("{path}?{settings}#{fragment}"))

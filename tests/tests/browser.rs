@@ -19,6 +19,8 @@ mod lost;
 mod model;
 #[path = "browser/network.rs"]
 mod network;
+#[path = "browser/phone.rs"]
+mod phone;
 #[path = "browser/stage.rs"]
 mod stage;
 #[path = "browser/team.rs"]

@@ -3,8 +3,10 @@
 
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::signal::{Recovery, Replication, RoomState};
+use ringtmp_core::signal::{ExecutorKind, Recovery, Replication, RoomState};
 use ringtmp_peer::{ExecutorChoice, OptimizerTable, RuleName, RunFile};
+use ringtmp_tests::NativePeer;
+use ringtmp_tests::program::{Running, ringtmp};
 use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, train_ring_whose_server};
 
 const STEPS: u32 = 60;
@@ -152,6 +154,88 @@ async fn a_device_whose_gpu_is_lost_opens_it_again_and_keeps_its_place() {
     let said = ring.views[1].notices.iter();
     let back = said.filter(|notice| notice.text.contains("The GPU is back"));
     assert!(back.count() > 0, "{:?}", ring.views[1].notices);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_whose_gpu_does_not_come_back_keeps_its_place_and_trains_on_its_cpu() {
+    if let Err(error) = ringtmp_compute::Executor::open(ExecutorChoice::Gpu).await {
+        return eprintln!("SKIP: {error}");
+    }
+    let gpu = RingDevice {
+        loses_gpu_at: vec![20],
+        gpu_does_not_come_back: true,
+        ..ExecutorChoice::Gpu.into()
+    };
+    let over = Over::Loopback { seed: 6 };
+    let ring = train_ring(run_file(3), &[device(), gpu, device()], over).await;
+    let recoveries = recoveries(&ring);
+    let [lost] = &recoveries[..] else {
+        panic!("put together anew once, not {recoveries:?}");
+    };
+    assert!(lost.reason.contains("GPU was lost"), "{lost:?}");
+    assert!(lost.step > 0 && lost.moved == 0, "{lost:?}");
+    let said = &ring.views[1].notices;
+    let told = |notice: &ringtmp_peer::Notice| notice.text.contains("trains on its CPU now");
+    assert!(said.iter().any(told), "{said:?}");
+    // The others see it too.
+    let room = ring.views[0].room.as_ref().expect("it is in its room");
+    let kinds = room.members.iter().map(|member| member.device.executor);
+    assert!(kinds.clone().all(|kind| kind == ExecutorKind::Cpu));
+    assert!(kinds.count() >= 3, "{:?}", room.members);
+}
+
+/// How long a ring of programs may take to train; a machine under load takes a while.
+#[cfg(unix)]
+const RUN_MAX: std::time::Duration = std::time::Duration::from_secs(120);
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_hands_a_programs_layers_on_before_it_ends() -> anyhow::Result<()> {
+    use anyhow::Context;
+    let server = signaling_server::Server::bind(signaling_server::Config {
+        address: (std::net::Ipv4Addr::LOCALHOST, 0).into(),
+        ..signaling_server::Config::default()
+    })?;
+    let address = format!("http://{}", server.address());
+    drop(tokio::spawn(server.run(std::future::pending())));
+    let run = RunFile {
+        steps: 3000,
+        evaluate_every: 0,
+        evaluation_samples: 0,
+        ..run_file(3)
+    };
+    let mut watcher = NativePeer::open(&address, run)?;
+    let room = watcher.room(RUN_MAX).await?.to_string();
+    let program = ringtmp()?;
+    let joins = || {
+        let mut command = std::process::Command::new(&program);
+        command.args(["--quiet", "join", "--executor", "cpu", "--no-keep"]);
+        command.arg(format!("{address}/r/{room}"));
+        command.stdin(std::process::Stdio::null());
+        Running::start(command.stdout(std::process::Stdio::null()))
+    };
+    let [first, _second, _third] = [joins()?, joins()?, joins()?];
+    let stable = |view: &ringtmp_peer::View| {
+        let room = view.room.as_ref();
+        room.is_some_and(|room| room.state == RoomState::Training && room.stable.is_some())
+    };
+    watcher.until(RUN_MAX, stable).await.context("a copy")?;
+    first.signal("INT")?;
+    let ended = tokio::time::timeout(RUN_MAX, first.ended()).await??;
+    assert!(ended.success(), "{ended}");
+    let recovered = |view: &ringtmp_peer::View| {
+        let recoveries = view.room.iter().flat_map(|room| &room.recoveries);
+        recoveries.filter(|one| one.seconds.is_some()).count() == 1
+    };
+    let view = watcher.until(RUN_MAX, recovered).await?;
+    let recoveries = view.room.context("a room")?.recoveries;
+    let left = &recoveries[0];
+    assert!(
+        left.reason.contains("hands its layers on and leaves"),
+        "{left:?}"
+    );
+    assert_eq!(left.repeated, 0, "{left:?}");
+    watcher.leave()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

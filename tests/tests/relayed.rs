@@ -4,11 +4,12 @@ use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::profile::Planning;
 use ringtmp_core::signal::{IceServer, RoomState, RoomView};
 use ringtmp_peer::RunFile;
+use ringtmp_tests::NativePeer;
 use ringtmp_tests::hosts::Host;
-use ringtmp_tests::{NativePeer, repository};
+use ringtmp_tests::program::{Running, ringtmp};
 use signaling_server::{Config, Server};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
@@ -21,16 +22,6 @@ const STARTS_MAX: Duration = Duration::from_secs(20);
 
 /// How often it is asked whether it has.
 const ASKS_EVERY: Duration = Duration::from_millis(50);
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
 
 /// coturn, which lets one user relay; once it listens. None, with words, where it is not installed.
 async fn relay_server(address: Ipv4Addr, port: u16) -> Result<Option<tokio::process::Child>> {
@@ -88,21 +79,13 @@ async fn answers(address: (Ipv4Addr, u16)) -> Result<()> {
 }
 
 fn joins(host: &Host, server: SocketAddr, room: &str) -> Result<Running> {
-    let program = format!("target/debug/ringtmp{}", std::env::consts::EXE_SUFFIX);
-    let program = repository().join(program);
-    let built = "`cargo build -p ringtmp-cli` makes it, as `cargo xtask test` does";
-    ensure!(
-        program.is_file(),
-        "there is no {}: {built}",
-        program.display()
-    );
-    let mut command: Command = host.command(program);
+    let mut command = host.command(ringtmp()?);
     command
         .args(["--quiet", "join", "--executor", "cpu", "--no-keep"])
         .arg(format!("http://{}:{}/r/{room}", host.here, server.port()))
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    Ok(Running(command.spawn()?))
+    Running::start(&mut command)
 }
 
 /// Whether a device of the ring says that what it sends goes by way of a server: of the one connection that two devices have either

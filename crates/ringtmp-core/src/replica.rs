@@ -9,7 +9,7 @@
 
 use crate::ids::{LayerIndex, StageIndex, Version};
 use crate::plan::LayerCost;
-use crate::schedule::ScheduleSpec;
+use crate::schedule::{ScheduleSpec, numbers_copied};
 use crate::wire::{PIECE_BYTES_MAX, Piece};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,6 +22,10 @@ const PIECES_MAX_UNHURRIED: u64 = 1;
 /// Bytes of a number.
 const NUMBER_BYTES: u64 = 4;
 
+/// Versions of a layer that lie with its owner, and as many with its buddy: the stable one, and the one that is being copied. What is on its way
+/// to a third disk, or to who collects the model, lies there besides.
+pub const VERSIONS_HELD: u16 = 2;
+
 /// A layer as it was after so many updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CopyId {
@@ -33,8 +37,7 @@ pub struct CopyId {
 
 /// The most bytes of a layer's copy.
 pub fn copy_bytes_max(layer: &LayerCost, spec: &ScheduleSpec) -> u64 {
-    let numbers = u64::from(spec.mode.versions_copied()) + u64::from(spec.optimizer_numbers);
-    weights_bytes(layer).saturating_mul(numbers)
+    weights_bytes(layer).saturating_mul(numbers_copied(spec))
 }
 
 /// Bytes of a layer's weights alone.

@@ -32,10 +32,11 @@ impl WorkError {
 }
 
 impl Workshop {
-    /// Opens the GPU again, or whatever computes otherwise.
-    pub(crate) async fn reopen(&mut self) -> Executor {
+    /// Opens the GPU again, unless it is gone, or whatever computes otherwise.
+    pub(crate) async fn reopen(&mut self, is_gone: bool) -> Executor {
         self.bench = None;
-        for again in (0..TRIES_MAX).rev() {
+        let tries = if is_gone { 0 } else { TRIES_MAX };
+        for again in (0..tries).rev() {
             match Executor::open(self.circumstances.executor).await {
                 Ok(gpu) if gpu.kind() == ExecutorKind::Gpu => {
                     self.executor = gpu;

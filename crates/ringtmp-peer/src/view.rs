@@ -440,7 +440,11 @@ pub enum Command {
     /// Leave the room as soon as others have this device's layers; then the peer's future ends.
     HandOn,
     /// Lose the GPU, as if the system had taken it away: to see what becomes of it.
-    LoseGpu,
+    LoseGpu {
+        /// It does not come back.
+        #[serde(default)]
+        for_good: bool,
+    },
     /// Leave the room; the peer's future ends.
     Leave,
 }

@@ -324,6 +324,7 @@ impl Scenario {
                 DataSource::Every => self.outline.sample_bytes,
             },
             medium_bytes_per_second: self.medium_bytes_per_second,
+            keeps_copies: self.outline.replication.is_on(),
         }
     }
 

@@ -26,7 +26,7 @@ use crate::wire::Body;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The share of training's time that copying may take, where nobody says how often to copy.
-const COST_SHARE: f64 = 0.05;
+const COST_SHARE: f64 = 0.03;
 
 /// What a byte is reckoned to cost sender and receiver together, in seconds of computing: native links take 9.5 s for a gigabyte
 /// (docs/performance.md), and about as much again is allowed for reading, writing and keeping it.

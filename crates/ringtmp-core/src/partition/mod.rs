@@ -14,6 +14,7 @@
 //!   for what is faster still, where credits are clamped by several memories at once. All end at `EVALUATIONS_MAX`.
 //! - Where the codec is open, hops are written in 8 bits where the ring would be slower otherwise, and in 16 elsewhere.
 //! - Peers on one shared medium also share its air time: a hop between two of them uses it twice.
+//! - Where layers are copied to the next peer, there is room for the copies too (`kept`).
 //! - Bytes that a peer lacks are added up before seconds are compared, so that the same table says what is missing when nothing
 //!   fits.
 //!
@@ -22,6 +23,7 @@
 mod assess;
 mod branches;
 mod common;
+mod kept;
 mod problem;
 mod search;
 mod speeds;
@@ -32,6 +34,7 @@ mod tests;
 
 pub use assess::{Arrangement, Lack, NoFit, layers_in_words};
 pub use common::arrange_together;
+pub use kept::arrange_kept;
 pub use problem::{Device, Hop, Hops, Problem};
 pub use speeds::{Measured, devices};
 
@@ -108,7 +111,7 @@ pub fn arrange_evenly(problem: &Problem, order: &[usize]) -> Result<Arrangement,
     let (layers, peers) = (problem.layers.len(), order.len());
     assert!((1..=layers).contains(&peers), "a layer for each peer");
     let shards = (0..peers).map(|i| (order[i], i * layers / peers..(i + 1) * layers / peers));
-    settle(problem, &shards.collect())
+    kept::settle_kept(problem, &shards.collect())
 }
 
 /// An order and its cuts under this problem's links, with the limits that its stages get; where the codec is open, each hop in 8 bits

@@ -2,6 +2,7 @@
 
 use crate::codec::{CodecChoice, TensorCodec};
 use crate::plan::LayerCost;
+use crate::replica::VERSIONS_HELD;
 use crate::schedule::{ScheduleSpec, StageCost};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -124,6 +125,8 @@ pub struct Problem {
     pub sample_bytes: u64,
     /// Bytes per second of the medium that stations share; none where there is no such medium.
     pub medium_bytes_per_second: Option<f64>,
+    /// Whether each peer keeps copies of its layers, and of those of the peer before it.
+    pub keeps_copies: bool,
 }
 
 impl Problem {
@@ -152,6 +155,7 @@ impl Problem {
                 .micro_batch_bytes(saturating_sum(costs.iter().map(|layer| layer.stash_bytes))),
             input_bytes: self.input_bytes(layers.start),
             memory_bytes_max: self.devices[device].memory_bytes,
+            copies: if self.keeps_copies { VERSIONS_HELD } else { 0 },
         }
     }
 

@@ -5,6 +5,7 @@ use super::problem::{Device, Problem};
 use super::states::{Aim, ROUNDING, Row, State, Want};
 use crate::codec::TensorCodec;
 use crate::plan::LayerCost;
+use crate::replica::VERSIONS_HELD;
 use crate::schedule::{CREDIT_MAX, Limits, Mode, StageCost, least_limits};
 use std::ops::Range;
 
@@ -450,9 +451,15 @@ fn whole(trips: f64) -> usize {
 
 impl Held {
     fn of(problem: &Problem, limits: Limits) -> Self {
+        let copies = if problem.keeps_copies {
+            VERSIONS_HELD
+        } else {
+            0
+        };
         let of = |parameters, stash_bytes| StageCost {
             parameters,
             stash_bytes,
+            copies,
             ..StageCost::default()
         };
         let bytes = |cost: StageCost| {

@@ -35,6 +35,7 @@ pub(super) fn problem(flops: &[f64], speeds: &[f64]) -> Problem {
         codec: CodecChoice::F32,
         sample_bytes: 0,
         medium_bytes_per_second: None,
+        keeps_copies: false,
     }
 }
 
@@ -79,7 +80,7 @@ fn best_by_force(problem: &Problem) -> Option<f64> {
 
 prop_compose! {
     /// Unequal peers, links and layers; memory that often does not do; sometimes a shared medium.
-    fn small_problem()(
+    pub(super) fn small_problem()(
         layers in prop::collection::vec((1u8..20, 0u8..50, 0u16..400, 0u16..200), 1..6),
         devices in prop::collection::vec((1u8..9, prop::option::of(200u64..8000), any::<bool>()), 1..5),
         links in prop::collection::vec((0u8..8, prop::option::of(20u16..500)), 10),
@@ -123,6 +124,7 @@ prop_compose! {
             codec,
             sample_bytes: u64::from(sample_bytes),
             medium_bytes_per_second: medium.map(f64::from),
+            keeps_copies: false,
         }
     }
 }

@@ -169,7 +169,7 @@ impl Room {
         }
         let problem = self.problem();
         let arrangement =
-            partition::arrange_together(&problem).map_err(|no_fit| self.refusal(&no_fit))?;
+            partition::arrange_kept(&problem).map_err(|no_fit| self.refusal(&no_fit))?;
         let plan = self.plan_of(&order, &problem, arrangement);
         if plan.sources.is_empty() {
             return Err("none of the devices has samples to train on".to_owned());
@@ -257,7 +257,7 @@ impl Room {
         let place = |peer: &PeerId| self.stayers().position(|other| other.peer == *peer);
         let order: Option<Vec<usize>> = plan.order.iter().map(place).collect();
         let problem = self.problem();
-        let (Some(order), Ok(better)) = (order, partition::arrange_together(&problem)) else {
+        let (Some(order), Ok(better)) = (order, partition::arrange_kept(&problem)) else {
             return false;
         };
         let now = problem.seconds(&order, &plan.cuts, &plan.limits, &plan.codecs);
@@ -295,8 +295,18 @@ impl Room {
             .map(|member| member.device.name.as_str())
             .collect();
         let told = no_fit.told(|device| names[device].to_owned());
+        let bare = Problem {
+            keeps_copies: false,
+            ..self.problem()
+        };
+        let or = match self.run.outline.replication.is_on() && partition::arrange(&bare).is_ok() {
+            true => {
+                ". Without copies (`replicate = \"off\"`) it would fit, and a device that is lost would end the run"
+            }
+            false => "",
+        };
         format!(
-            "the model fits no arrangement of these devices: {told}. Let them give more memory, or more devices join"
+            "the model fits no arrangement of these devices: {told}. Let them give more memory, or more devices join{or}"
         )
     }
 
@@ -344,6 +354,7 @@ impl Room {
                 DataSource::Every => outline.sample_bytes,
             },
             medium_bytes_per_second: mediums.reduce(f64::min),
+            keeps_copies: outline.replication.is_on(),
         }
     }
 

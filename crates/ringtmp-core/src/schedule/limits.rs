@@ -206,11 +206,13 @@ pub struct StageCost {
     pub input_bytes: u64,
     /// Bytes that it may take; none where it is not known, which means being frugal.
     pub memory_bytes_max: Option<u64>,
+    /// Copies of its layers, each with all that training goes on from, that it keeps beside them.
+    pub copies: u16,
 }
 
 impl StageCost {
     /// Bytes a stage takes at most: its parameters with their gradient, what the optimizer keeps of them and as many versions of
-    /// them as the mode wants; its slots; and the inputs that its predecessor's credit lets wait here.
+    /// them as the mode wants; its copies of them; its slots; and the inputs that its predecessor's credit lets wait here.
     pub fn memory_bytes(
         &self,
         limits: Limits,
@@ -220,7 +222,8 @@ impl StageCost {
     ) -> u64 {
         let numbers = 1
             + u64::from(spec.optimizer_numbers)
-            + u64::from(versions(spec, limits, micro_batches));
+            + u64::from(versions(spec, limits, micro_batches))
+            + u64::from(self.copies) * numbers_copied(spec);
         let weights = self.parameters.saturating_mul(NUMBER_BYTES * numbers);
         let slots = u64::from(limits.slots).saturating_mul(self.stash_bytes);
         // At the head samples wait, whose window is its own credit.
@@ -242,6 +245,11 @@ impl StageCost {
         let needed = self.memory_bytes(least, Some(before.credit), spec, micro_batches);
         needed.saturating_sub(self.memory_bytes_max.unwrap_or(u64::MAX))
     }
+}
+
+/// Numbers that a copy has for each one that is learnt.
+pub fn numbers_copied(spec: &ScheduleSpec) -> u64 {
+    u64::from(spec.mode.versions_copied()) + u64::from(spec.optimizer_numbers)
 }
 
 /// Versions of its weights that a stage holds at once.

@@ -24,7 +24,8 @@ mod transit;
 
 pub use limits::{
     CREDIT_MAX, Limits, Mode, OPTIMIZER_NUMBERS_MAX, SLOTS_MAX, ScheduleSpec, StageCost,
-    UnknownMode, WEIGHTS_PENDING_MAX, least_limits, limits, round_trip_seconds, versions,
+    UnknownMode, WEIGHTS_PENDING_MAX, least_limits, limits, numbers_copied, round_trip_seconds,
+    versions,
 };
 pub use messages::{Neighbour, Outgoing, SquareSum, SumKind, Task, Violation};
 pub use roster::{Cursor, DataSource, Deal, Roster, Source};

@@ -302,7 +302,7 @@ impl RoomMember {
                     self.signalling.send(&says)?;
                 }
             }
-            Some(Command::LoseGpu) => {
+            Some(Command::LoseGpu { .. }) => {
                 if let Some(executor) = &self.brought.executor {
                     executor.lose();
                 }

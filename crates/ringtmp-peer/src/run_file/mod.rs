@@ -56,7 +56,7 @@ pub struct RunFile {
     /// all devices were equal, so that the cuts are always the same.
     pub planning: Planning,
     /// After how many updates each device of a ring copies its layers to the next device, so that the run outlives devices:
-    /// `auto`, as often as slows training by at most a twentieth; a number; `off`, never, so that a device that is lost ends the
+    /// `auto`, as often as slows training by at most a twentieth, for which three hundredths are aimed at; a number; `off`, never, so that a device that is lost ends the
     /// run. In other paradigms, which keep no copies yet, it always does.
     pub replicate: Replication,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.

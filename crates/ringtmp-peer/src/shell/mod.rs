@@ -101,6 +101,8 @@ struct Shell {
     executor: Option<Executor>,
     /// It is lost, and to be opened again.
     reopen_due: bool,
+    /// There is no GPU to be opened any more.
+    gpu_is_gone: bool,
     /// At most a build, a copy, a task and a digest of the newest plan: the node asks for one thing at a time.
     jobs: VecDeque<Job>,
     work: Fuse<LocalBoxFuture<'static, Worked>>,
@@ -143,6 +145,7 @@ impl Shell {
             executor: workshop.as_ref().map(|workshop| workshop.executor.clone()),
             workshop,
             reopen_due: false,
+            gpu_is_gone: false,
             jobs: VecDeque::new(),
             work: Fuse::terminated(),
             hurry: Hurry::default(),

@@ -40,7 +40,8 @@ impl Shell {
             }
             // A server that forgot this peer has to be told again.
             Command::Pledge { memory_bytes } => self.door.device.memory_bytes = *memory_bytes,
-            Command::LoseGpu => {
+            Command::LoseGpu { for_good } => {
+                self.gpu_is_gone |= for_good;
                 if let Some(executor) = &self.executor {
                     executor.lose();
                 }
@@ -154,6 +155,6 @@ pub(crate) fn ask(command: &Command) -> Option<ClientMessage> {
         | Command::Write { .. }
         | Command::StopWriting
         | Command::FetchModel
-        | Command::LoseGpu => None,
+        | Command::LoseGpu { .. } => None,
     }
 }

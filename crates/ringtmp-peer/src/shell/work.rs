@@ -31,8 +31,9 @@ impl Shell {
             return;
         };
         if std::mem::take(&mut self.reopen_due) {
+            let is_gone = self.gpu_is_gone;
             let work = async move {
-                let result = Ok(Done::Reopened(workshop.reopen().await));
+                let result = Ok(Done::Reopened(workshop.reopen(is_gone).await));
                 Worked {
                     workshop,
                     epoch: Epoch::default(),

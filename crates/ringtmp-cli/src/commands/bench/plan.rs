@@ -163,6 +163,7 @@ fn problem(planning: &Planning, mode: Mode, kind: Kind) -> Problem {
         codec: CodecChoice::F16,
         sample_bytes: 0,
         medium_bytes_per_second: kind.medium.then_some(1e9),
+        keeps_copies: false,
     }
 }
 

@@ -50,6 +50,8 @@ struct Taken {
     seconds: f64,
     cpu_seconds: f64,
     bytes: u64,
+    /// The least that a step could take, by the plan, if devices and links were measured for it.
+    step_seconds_min: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,6 +66,8 @@ struct Line {
     samples: u64,
     samples_per_second: f64,
     samples_per_cpu_second: f64,
+    /// What the plan's bound allows, by what devices and links were measured to do; null with `planning = "counted"`.
+    bound_samples_per_second: Option<f64>,
     /// Beside one process.
     ratio: f64,
     bytes_per_sample: f64,
@@ -108,6 +112,9 @@ pub(super) async fn run(cost: RingCost) -> Result<()> {
             samples,
             samples_per_second: samples as f64 / taken.seconds,
             samples_per_cpu_second: samples as f64 / taken.cpu_seconds,
+            bound_samples_per_second: taken
+                .step_seconds_min
+                .map(|seconds| f64::from(run.file.batch) / seconds),
             ratio: alone / taken.cpu_seconds,
             bytes_per_sample: taken.bytes as f64 / samples as f64,
         };
@@ -130,11 +137,12 @@ impl Watch {
         }
     }
 
-    fn taken(&self, bytes: u64) -> Taken {
+    fn taken(&self, bytes: u64, step_seconds_min: Option<f64>) -> Taken {
         Taken {
             seconds: self.start.elapsed().as_secs_f64(),
             cpu_seconds: cpu_seconds().unwrap_or(f64::NAN) - self.cpu_start,
             bytes,
+            step_seconds_min,
         }
     }
 }
@@ -147,7 +155,7 @@ async fn alone(run: &Run) -> Result<Taken> {
     for _ in 0..run.file.steps {
         Box::pin(solo.step()).await?;
     }
-    Ok(watch.taken(0))
+    Ok(watch.taken(0, None))
 }
 
 async fn ring(
@@ -164,6 +172,8 @@ async fn ring(
     let file = RunFile {
         start_at_peers: peers,
         replicate,
+        // One process evaluates nothing either: what is compared is training.
+        evaluation_samples: 0,
         ..run.file.clone()
     };
     let mut watcher = Peer::start(Part::creator(&address, file))?;
@@ -199,12 +209,13 @@ async fn watch(watcher: &mut Peer) -> Result<Taken> {
     let ended = watcher.view_until(|view| {
         let room = view.room.as_ref()?;
         let links = room.members.iter().flat_map(|member| &member.links);
-        let over = |outcome| (outcome, links.map(|link| link.bytes).sum());
+        let bound = room.ring().and_then(|plan| plan.step_seconds);
+        let over = |outcome| (outcome, links.map(|link| link.bytes).sum(), bound);
         match &room.state {
             RoomState::Training => None,
             other => state(other).map(over),
         }
     });
-    let (ended, bytes): (Result<()>, u64) = ended.await?;
-    ended.map(|()| watch.taken(bytes))
+    let (ended, bytes, bound): (Result<()>, u64, Option<f64>) = ended.await?;
+    ended.map(|()| watch.taken(bytes, bound))
 }
