@@ -11,6 +11,7 @@ use ringtmp_compute::{
     Executor, ExecutorChoice, Format, Packed, Packing, Parameter, Position, Stage, StageConfig,
 };
 use ringtmp_core::codec::{CodecChoice, TensorCodec};
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{LayerDigest, Replication, RunResult};
 use ringtmp_data::{Dataset, Order};
@@ -385,6 +386,8 @@ async fn a_ring_that_packs_equals_one_process_that_packs_at_its_cuts_bit_for_bit
             steps: 20,
             // Copies are in 32-bit floats, whatever the codec.
             replicate: Replication::Off,
+            // As many links each time, however busy the machine.
+            planning: Planning::Counted,
             ..run_file(3)
         };
         let over = Over::Loopback { seed: 6 };

@@ -177,11 +177,15 @@ async fn a_device_whose_gpu_does_not_come_back_keeps_its_place_and_trains_on_its
     let said = &ring.views[1].notices;
     let told = |notice: &ringtmp_peer::Notice| notice.text.contains("trains on its CPU now");
     assert!(said.iter().any(told), "{said:?}");
-    // The others see it too.
-    let room = ring.views[0].room.as_ref().expect("it is in its room");
-    let kinds = room.members.iter().map(|member| member.device.executor);
-    assert!(kinds.clone().all(|kind| kind == ExecutorKind::Cpu));
-    assert!(kinds.count() >= 3, "{:?}", room.members);
+    // And so does the room.
+    let view = &ring.views[1];
+    let room = view.room.as_ref().expect("it is in its room");
+    let own = room
+        .members
+        .iter()
+        .find(|member| Some(member.peer) == view.me);
+    let executor = own.map(|member| member.device.executor);
+    assert_eq!(executor, Some(ExecutorKind::Cpu));
 }
 
 /// How long a ring of programs may take to train; a machine under load takes a while.

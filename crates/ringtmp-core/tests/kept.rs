@@ -322,7 +322,7 @@ fn whoever_presses_start_while_layers_are_missing_begins_anew_and_what_was_kept_
     assert!(stopped, "nothing is waited for: {welcomed:?}");
 }
 
-/// A ring of two, of which each device has memory for one half of the model; the first is lost. The epoch of what `1` is asked.
+/// A ring of two, of which each device has memory for one half of the model, and for copies of both halves; the first is lost. The epoch of what `1` is asked.
 fn half_is_lost() -> (Ring, Epoch) {
     let mut server = Server::new(ServerLimits::default());
     let mut run = run(2);
@@ -336,7 +336,7 @@ fn half_is_lost() -> (Ring, Epoch) {
         server.connect(connection);
         let mut join = common::join(room, Role::Participant);
         if let ClientMessage::Join { device, .. } = &mut join {
-            device.memory_bytes = Some(40_000_000);
+            device.memory_bytes = Some(90_000_000);
         }
         let output = server.say(connection, &join);
         plan = plan.or(prepared(&output));
@@ -355,12 +355,12 @@ fn those_who_cannot_hold_the_model_keep_what_they_have_until_somebody_comes_or_g
         let output = ring.holds(11, epoch, &[(6, &[0, 1, 2, 3])]);
         assert_eq!(prepared(&output), None);
         let reason = lacking(&output).expect("it waits");
-        assert!(reason.contains("lacks 8.0 MB"), "{reason}");
+        assert!(reason.contains("lacks 22.0 MB"), "{reason}");
         let output = if comes {
             ring.comes(12);
             ring.server.say(12, &offer(Vec::new()))
         } else {
-            let memory_bytes = Some(80_000_000);
+            let memory_bytes = Some(120_000_000);
             ring.server.say(11, &ClientMessage::Pledge { memory_bytes })
         };
         let plan = prepared(&output).expect("it fits");

@@ -131,17 +131,18 @@ impl Progress {
                     .as_ref()
                     .and_then(|room| room.plan.as_ref())
                     .map(RoomPlan::epoch);
-                if room.plan.as_ref().map(RoomPlan::epoch) != known {
-                    self.view.links.clear();
-                    if fresh_start {
-                        self.curve = Curve::default();
-                    }
+                if fresh_start && room.plan.as_ref().map(RoomPlan::epoch) != known {
+                    self.curve = Curve::default();
                 }
                 self.view.room = Some((**room).clone());
             }
             ServerMessage::Host { token } => self.view.host_token = Some(*token),
             ServerMessage::Refused { refusal } => {
                 self.notice(NoticeLevel::Error, refusal.to_string(), "");
+            }
+            // Links of its own come after it, and may be open before the room's view of the plan is here.
+            ServerMessage::Prepare { .. } | ServerMessage::PrepareTeam { .. } => {
+                self.view.links.clear();
             }
             ServerMessage::IceServers { .. }
             | ServerMessage::Created { .. }
@@ -150,8 +151,6 @@ impl Progress {
             | ServerMessage::Kicked { .. }
             | ServerMessage::Released
             | ServerMessage::Signal { .. }
-            | ServerMessage::Prepare { .. }
-            | ServerMessage::PrepareTeam { .. }
             | ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }

@@ -2,8 +2,6 @@
 //! ([`StageCost::copies`]), and two with its buddy, the peer after the owner: how much that is depends on who comes before whom, which no
 //! table of shards knows. So an arrangement is looked for as if there were none of these, and again with so much less memory as they would
 //! have taken, until they fit.
-//!
-//! [`StageCost::copies`]: crate::schedule::StageCost::copies
 
 use super::assess::{Arrangement, NoFit};
 use super::common::arrange_together;
@@ -11,6 +9,7 @@ use super::problem::Problem;
 use super::settle;
 use super::states::Shards;
 use crate::replica::{VERSIONS_HELD, copy_bytes_max};
+use crate::schedule::StageCost;
 use std::ops::Range;
 
 /// How often less memory is tried before there is no more hope.
@@ -110,6 +109,15 @@ impl Problem {
             .map(|layer| copy_bytes_max(layer, &self.schedule))
             .fold(0, u64::saturating_add);
         once.saturating_mul(u64::from(VERSIONS_HELD))
+    }
+
+    /// The least bytes with which a device can hold some layers at all.
+    fn least_bytes(&self, device: usize, layers: Range<usize>) -> u64 {
+        let cost = StageCost {
+            memory_bytes_max: Some(0),
+            ..self.stage(device, layers, None)
+        };
+        cost.lacking_bytes(&self.schedule, self.micro_batches, 1)
     }
 
     /// Takes from the memory that an arrangement is looked for with what this one lacked.
@@ -235,7 +243,7 @@ mod tests {
         println!(
             "{found} found, {slower} of them slow, {refused} refused, {missed} of them missed"
         );
-        assert!(found > 200 && refused > 50, "{found} {refused}");
+        assert!(found > 200 && refused > 30, "{found} {refused}");
         assert!(
             missed * 20 < found && slower * 10 < found,
             "{missed} {slower}"

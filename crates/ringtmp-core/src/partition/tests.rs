@@ -269,6 +269,7 @@ proptest! {
             codec,
             sample_bytes: 1 << 40,
             medium_bytes_per_second: medium.map(|rate| f64::from(rate).exp2()),
+            keeps_copies: false,
             layers,
         };
         match arrange_together(&problem) {

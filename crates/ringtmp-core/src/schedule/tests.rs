@@ -33,6 +33,7 @@ const COST: StageCost = StageCost {
     stash_bytes: 1,
     input_bytes: 1,
     memory_bytes_max: None,
+    copies: 0,
 };
 
 fn roster(steps: u32, micro_batches: u16, evaluation_micro_batches: u16) -> Roster {

@@ -28,8 +28,8 @@ struct Tagged {
 struct Outgoing {
     generation: u64,
     sender: LinkSender,
-    /// What it had moved when training began.
-    before: Traffic,
+    /// What it had moved when training began, once it has.
+    before: Option<Traffic>,
 }
 
 /// Links by peer. A frame stays in its link's own bounded queue until it is asked for.
@@ -49,7 +49,7 @@ impl Links {
         let outgoing = Outgoing {
             generation,
             sender: link.sender,
-            before: Traffic::default(),
+            before: None,
         };
         self.senders.insert(peer, outgoing);
         self.receivers.push(frames(peer, generation, link.receiver));
@@ -62,10 +62,12 @@ impl Links {
         }
     }
 
-    /// Counts from now on: training begins, and what links were measured with is no part of it.
+    /// Counts from now on what is not counted yet: training begins, and what links were measured with is no part of it.
     pub(crate) fn count_from_now(&mut self) {
         for outgoing in self.senders.values_mut() {
-            outgoing.before = outgoing.sender.traffic();
+            outgoing
+                .before
+                .get_or_insert_with(|| outgoing.sender.traffic());
         }
     }
 
@@ -105,7 +107,8 @@ impl Links {
     /// What each link has moved since training began.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (PeerId, Traffic)> + '_ {
         self.senders.iter().map(|(peer, outgoing)| {
-            let (moved, before) = (outgoing.sender.traffic(), outgoing.before);
+            let moved = outgoing.sender.traffic();
+            let before = outgoing.before.unwrap_or(moved);
             let since = Traffic {
                 sent: moved.sent - before.sent,
                 received: moved.received - before.received,
@@ -113,6 +116,13 @@ impl Links {
             };
             (*peer, since)
         })
+    }
+
+    /// What each has moved, for the view.
+    pub(super) fn show(&self, progress: &mut Progress) {
+        for (peer, traffic) in self.counts() {
+            progress.traffic(peer, traffic.sent, traffic.received);
+        }
     }
 
     /// Bytes sent, for the room.

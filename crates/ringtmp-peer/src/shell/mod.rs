@@ -309,6 +309,8 @@ impl Shell {
             }),
             Output::Build(assignment) => self.build(assignment, progress),
             Output::Run { epoch, task } => {
+                // Its neighbours may be at work before the room's word reaches it.
+                self.links.count_from_now();
                 let input = task.payload();
                 let input = input.map(|payload| self.payloads.take_tensors(payload));
                 let fresh = self.enter_fresh(&task, progress);
@@ -401,9 +403,7 @@ impl Shell {
     fn report(&mut self, progress: &mut Progress) {
         self.miss_model(progress);
         let now = self.clock.now();
-        for (peer, traffic) in self.links.counts() {
-            progress.traffic(peer, traffic.sent, traffic.received);
-        }
+        self.links.show(progress);
         if let Some(report) = self.record.report(now, self.node.clock()) {
             progress.report(self.record.me(), &report);
             let links = self.links.traffic();
