@@ -64,6 +64,17 @@ impl Host {
         ip(["-n", &self.name, "route", "add", &to, "via", &via])
     }
 
+    /// Has it send whatever it has no other way for to this machine, as a phone does to its access point: browsers tell of no address
+    /// that leads nowhere.
+    ///
+    /// # Errors
+    ///
+    /// What `ip` says.
+    pub fn has_a_way_out(&self) -> Result<()> {
+        let via = self.here.to_string();
+        ip(["-n", &self.name, "route", "add", "default", "via", &via])
+    }
+
     /// Something to run there.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");

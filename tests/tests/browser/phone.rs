@@ -1,5 +1,6 @@
 //! A device of its own: another host, as far as the network goes, that reaches the host's laptop and nobody else.
 
+use super::stage::trains;
 use super::{JOIN_MAX, RUN_MAX, view};
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::signal::{Role, RunResult};
@@ -9,6 +10,7 @@ use ringtmp_tests::{Browser, BrowserKind, Theatre, fragment_last, repository};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// Updates of the run: seconds of training, beside which the browsers' start is what takes time.
 const STEPS: u32 = 20;
@@ -71,6 +73,7 @@ async fn a_phone_on_another_host_opens_the_https_address_taps_once_and_trains_wi
     let Some(host) = Host::new(3)? else {
         return Ok(());
     };
+    host.has_a_way_out()?;
     let data = tempfile::tempdir()?;
     let served = Served::start(data.path())?;
     let to_here = format!("https://{}:", host.here);
@@ -95,11 +98,16 @@ async fn a_phone_on_another_host_opens_the_https_address_taps_once_and_trains_wi
     phone.wait_for_text(JOIN_MAX, "Before you join").await?;
     let is_secure = phone.execute("return isSecureContext").await?;
     ensure!(is_secure == true, "a page without its rights");
-    ensure!(
-        view(&phone).await?.role == Role::Spectator,
-        "it takes part unasked"
-    );
+    let is_in = |view: &ringtmp_peer::View| view.room.is_some();
+    let before = phone.wait_for(JOIN_MAX, "the room", is_in).await?;
+    ensure!(before.role == Role::Spectator, "it takes part unasked");
+    let tapped = Instant::now();
     phone.press("Join").await?;
+    phone.wait_for(RUN_MAX, "training", trains).await?;
+    println!(
+        "training {:.1} s after the tap",
+        tapped.elapsed().as_secs_f64()
+    );
 
     let mut results: Vec<RunResult> = Vec::new();
     for tab in [&first, &second, &phone] {
@@ -110,8 +118,11 @@ async fn a_phone_on_another_host_opens_the_https_address_taps_once_and_trains_wi
         "{results:?}"
     );
     let shown = view(&phone).await?;
-    ensure!(shown.role == Role::Participant, "{:?}", shown.role);
-    let members = shown.room.context("a room")?.members;
+    let (me, room) = (shown.me, shown.room.context("a room")?);
+    let held = me.and_then(|me| room.ring()?.layers_of(me));
+    ensure!(held.is_some(), "it ends without layers: {room:?}");
+    ensure!(room.recoveries.is_empty(), "{:?}", room.recoveries);
+    let members = room.members;
     let mut links = members.iter().flat_map(|member| &member.links);
     ensure!(links.all(|link| !link.relayed), "{members:?}");
     Ok(())
