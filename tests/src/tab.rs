@@ -276,6 +276,21 @@ impl Tab {
         self.before_pages(script).await
     }
 
+    /// Hides the page, as another application in front of it would, or shows it again.
+    ///
+    /// # Errors
+    ///
+    /// What the browser says.
+    pub async fn hide(&self, hidden: bool) -> Result<()> {
+        let (session, _guard) = self.windows.at(&self.handle).await?;
+        let (command, parameters) = match hidden {
+            true => ("/window/minimize", json!({})),
+            false => ("/window/rect", json!({ "width": 800, "height": 800 })),
+        };
+        session.post(command, parameters).await?;
+        Ok(())
+    }
+
     /// The pages of an origin may store so many bytes, as long as this tab is open. Chromium only.
     ///
     /// # Errors

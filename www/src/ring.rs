@@ -7,9 +7,11 @@
 
 mod circle;
 mod outside;
+mod walk;
 
 pub use circle::Road;
 pub use outside::{Bystanders, Outside};
+pub use walk::on_its_way;
 
 use crate::shown::{MemberLine, team_summary};
 use crate::traffic::Traffic;

@@ -85,6 +85,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     })
 }
 
+/// What WebRTC's crates warn of is mostly part of connecting, and nothing that a user could do anything about: it is in the log of who
+/// asks for more.
+const OF_WEBRTC: &str = "rtc=error,webrtc=error";
+
 /// Sends the log to standard error. `RUST_LOG` wins over `-v` and `-q`.
 fn log(arguments: &Arguments) {
     let level = match (arguments.quiet, arguments.verbose) {
@@ -94,9 +98,12 @@ fn log(arguments: &Arguments) {
         (false, 2) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    let filter = EnvFilter::builder()
-        .with_default_directive(level.into())
-        .from_env_lossy();
+    let filter = EnvFilter::builder().with_default_directive(level.into());
+    let wished = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = match wished.as_str() {
+        "" if level == LevelFilter::WARN => filter.parse_lossy(OF_WEBRTC),
+        wished => filter.parse_lossy(wished),
+    };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -338,6 +338,7 @@ fn a_demo_of_native_devices_trains_and_reports_as_json_on_standard_output() {
         err.contains("finished  step 60 of 60"),
         "progress goes to standard error:\n{err}"
     );
+    assert!(!err.contains(" WARN rtc"), "of no use to anybody:\n{err}");
 }
 
 #[test]

@@ -80,6 +80,19 @@ async fn a_phone_with_a_low_battery_keeps_its_screen_on_and_is_offered_to_hand_i
     phone.wait_for_text(JOIN_MAX, trains).await?;
     ensure!(screen(&phone).await? == "kept", "the screen is kept on");
     pictures(&phone, "low-battery").await?;
+    // The browser takes the lock away from a page that nobody sees; it is asked for again.
+    let lets_go =
+        "return document.hidden && document.querySelector('.screen').dataset.screen !== 'kept'";
+    let keeps =
+        "return !document.hidden && document.querySelector('.screen').dataset.screen === 'kept'";
+    phone.hide(true).await?;
+    phone
+        .wait_for_script(JOIN_MAX, "a screen let go of", lets_go)
+        .await?;
+    phone.hide(false).await?;
+    phone
+        .wait_for_script(JOIN_MAX, "a screen kept on again", keeps)
+        .await?;
     // What is charged is not spoken of.
     phone.execute("charge(true)").await?;
     let text = phone.text().await?;

@@ -411,6 +411,11 @@ pub fn lacking(reason: &str) -> String {
 
 /// While the ring is put together anew.
 pub fn reconfiguring(reason: &str) -> String {
+    // Devices' names stay as they are.
+    let reason = match reason.strip_prefix("the ") {
+        Some(rest) => format!("The {rest}"),
+        None => reason.to_owned(),
+    };
     say!(
         "{reason}. The others take over and go on.",
         "{reason}. Die anderen übernehmen und machen weiter."

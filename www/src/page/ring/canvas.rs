@@ -98,7 +98,8 @@ impl Canvas {
         }
         // Of another size it is another drawing: nobody walks from one to the other.
         let same = before.is_some_and(|before| before.centre == drawing.centre);
-        self.discs.update(&drawing.discs, moves && same)?;
+        self.discs
+            .update(&drawing.discs, drawing.centre, moves && same)?;
         *shown = Some(drawing);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::canvas::{length, title, write};
 use crate::page::dom::{Dom, clear, set_attribute, set_text};
 use crate::replay::Doing;
-use crate::ring::{Disc, LINE};
+use crate::ring::{Disc, LINE, on_its_way};
 use ringtmp_core::ids::PeerId;
 use ringtmp_core::signal::Form;
 use std::cell::{Cell, RefCell};
@@ -43,6 +43,8 @@ struct Standing {
 /// From where and how visible to where and how visible; since when, which the first frame tells.
 #[derive(Clone, Copy)]
 struct Walk {
+    /// Of the ring.
+    centre: (f64, f64),
     from: (f64, f64, f64),
     to: (f64, f64, f64),
     since: Option<f64>,
@@ -59,7 +61,8 @@ impl Walk {
         let share = 1.0 - (1.0 - share).powi(3);
         let between = |from: f64, to: f64| from + (to - from) * share;
         let ((x0, y0, v0), (x1, y1, v1)) = (self.from, self.to);
-        (between(x0, x1), between(y0, y1), between(v0, v1))
+        let (x, y) = on_its_way(self.centre, (x0, y0), (x1, y1), share);
+        (x, y, between(v0, v1))
     }
 }
 
@@ -74,7 +77,12 @@ impl Discs {
     }
 
     /// Brings the devices up to date. Where things move, newcomers come from outside, the lost fade, and others walk.
-    pub(super) fn update(&self, discs: &[Disc], moves: bool) -> Result<(), JsValue> {
+    pub(super) fn update(
+        &self,
+        discs: &[Disc],
+        centre: (f64, f64),
+        moves: bool,
+    ) -> Result<(), JsValue> {
         let mut here = self.here.borrow_mut();
         let mut before = std::mem::take(&mut *here);
         for (i, disc) in discs.iter().enumerate() {
@@ -87,14 +95,14 @@ impl Discs {
                 Some(at) => before.swap_remove(at),
                 None => Standing::new(&self.dom, &self.place, disc, moves)?,
             };
-            standing.update(&self.dom, disc, moves)?;
+            standing.update(&self.dom, disc, centre, moves)?;
             set_attribute(&standing.group, "data-place", &(i + 1).to_string())?;
             here.push(standing);
         }
         for lost in before {
             if moves {
                 let (x, y, _) = lost.walk.get().to;
-                lost.go((x, y, 0.0));
+                lost.go((x, y, 0.0), centre);
                 lost.group.set_attribute("data-gone", "")?;
                 self.gone.borrow_mut().push(lost);
             } else {
@@ -165,6 +173,7 @@ impl Standing {
             drawn: RefCell::default(),
             doing: Cell::new(None),
             walk: Cell::new(Walk {
+                centre: (0.0, 0.0),
                 from,
                 to: from,
                 since: None,
@@ -176,10 +185,16 @@ impl Standing {
         Ok(standing)
     }
 
-    fn update(&self, dom: &Dom, disc: &Disc, moves: bool) -> Result<(), JsValue> {
+    fn update(
+        &self,
+        dom: &Dom,
+        disc: &Disc,
+        centre: (f64, f64),
+        moves: bool,
+    ) -> Result<(), JsValue> {
         let to = (disc.at.0, disc.at.1, 1.0);
         if self.walk.get().to != to {
-            self.go(to);
+            self.go(to, centre);
             if !moves {
                 self.arrive()?;
             }
@@ -198,8 +213,9 @@ impl Standing {
     }
 
     /// Sets out for another place, from where it is.
-    fn go(&self, to: (f64, f64, f64)) {
+    fn go(&self, to: (f64, f64, f64), centre: (f64, f64)) {
         self.walk.set(Walk {
+            centre,
             from: self.at.get(),
             to,
             since: None,
