@@ -9,7 +9,7 @@ mod links;
 mod news;
 mod team;
 
-pub use access::{access, may_take_part, short_code};
+pub use access::{access, is_asked, may_take_part, short_code};
 pub use care::{Care, OwnDevice, takes_part};
 use controls::own_status;
 pub use controls::{Controls, governs, layers_file, model_name};

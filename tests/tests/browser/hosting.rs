@@ -5,6 +5,7 @@ use super::{JOIN_MAX, RUN_MAX, ring, train, view};
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use ringtmp_compute::ModelSpec;
+use ringtmp_core::ids::ShortCode;
 use ringtmp_core::signal::RoomState;
 use ringtmp_peer::{NoticeLevel, View, from_safetensors};
 use ringtmp_tests::{BrowserKind, Look, Tab, Theatre};
@@ -173,6 +174,11 @@ async fn a_projector_shows_ring_curve_numbers_and_code_on_one_screen_and_nothing
         let curve = |view: &View| trains(view) && view.points.len() > 10;
         screen.wait_for(RUN_MAX, "a curve", curve).await?;
         screen.wait_for_text(JOIN_MAX, "slower than it was").await?;
+        // What people in the last row can type.
+        let short = ShortCode::of(room.room).to_string();
+        let (first, second) = short.split_at(3);
+        let code = format!("with the code {first}-{second}");
+        screen.wait_for_text(JOIN_MAX, &code).await?;
         if let Some(folder) = std::env::var_os("RINGTMP_LOOK") {
             let path = std::path::Path::new(&folder).join(format!("projector-{width}.png"));
             std::fs::write(path, screen.screenshot().await?)?;

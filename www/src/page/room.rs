@@ -163,8 +163,12 @@ impl Room {
         self.care.update(&Care::of(phase, view, device))?;
         self.pledge
             .update(view.and_then(|view| changeable(phase, view)))?;
-        self.share
-            .update(url, shown::may_take_part(view), shown::short_code(view))?;
+        self.share.update(
+            url,
+            shown::may_take_part(view),
+            shown::short_code(view),
+            shown::is_asked(view),
+        )?;
         for part in &self.of_room {
             show(part, view.is_some_and(|view| view.room.is_some()));
         }

@@ -5,7 +5,7 @@ use crate::qr::QrDrawing;
 use crate::{format, words};
 use ringtmp_core::ids::ShortCode;
 use serde::Deserialize;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -33,8 +33,9 @@ struct Card {
     origin: String,
     /// Where other devices find the page; none where they do not.
     reach: RefCell<Option<Reach>>,
-    /// The link as it is on this device.
+    /// The link as it is on this device, and what may be typed in its place.
     url: RefCell<Option<String>>,
+    typed: Cell<Option<ShortCode>>,
 }
 
 /// Where other devices find the page.
@@ -100,6 +101,7 @@ impl Share {
             origin,
             reach: RefCell::new(reach),
             url: RefCell::default(),
+            typed: Cell::default(),
         });
         if here_only {
             set_text(&card.hint, words::SHARE_LOCAL.now());
@@ -109,24 +111,26 @@ impl Share {
         Ok(Self(card))
     }
 
-    /// `lets_in` says whether the link lets one take part, or only watch.
+    /// `lets_in` says whether the link lets one take part, or only watch; `asks_us` who is asked by those that type the short code.
     pub(super) fn update(
         &self,
         url: Option<&str>,
         lets_in: bool,
         short: Option<ShortCode>,
+        asks_us: bool,
     ) -> Result<(), JsValue> {
         show(&self.0.section, url.is_some());
         show(&self.0.limit, !lets_in);
         for part in &self.0.short {
-            show(part, short.is_some());
+            show(part, short.is_some() && asks_us);
         }
         if let (Some(short), [_, code]) = (short, &self.0.short) {
             set_text(code, &format::short_code(short));
         }
-        if self.0.url.borrow().as_deref() == url {
+        if self.0.url.borrow().as_deref() == url && self.0.typed.get() == short {
             return Ok(());
         }
+        self.0.typed.set(short);
         *self.0.url.borrow_mut() = url.map(str::to_owned);
         self.0.draw()
     }
@@ -156,11 +160,13 @@ impl Card {
         };
         let reach = self.reach.borrow();
         let path = url.strip_prefix(&self.origin).unwrap_or_default();
-        let link = match &*reach {
-            Some(reach) => format!("{}{path}", reach.origin),
-            None => url.to_owned(),
+        let origin = reach.as_ref().map_or(&self.origin, |reach| &reach.origin);
+        let link = format!("{origin}{path}");
+        let address = match self.typed.get() {
+            Some(short) => words::join_typing(origin, &format::short_code(short)),
+            None => words::join_at(&link),
         };
-        set_text(&self.address, &words::join_at(&link));
+        set_text(&self.address, &address);
         self.projector.set_attribute("href", &for_projector(path))?;
         if self.link.value() != link {
             self.link.set_value(&link);

@@ -13,12 +13,17 @@ pub fn access(view: Option<&View>) -> &'static str {
     }
 }
 
-/// What may be typed elsewhere to ask this device, which opened the room, to be let in.
+/// What may be typed elsewhere to ask whoever opened the room to be let in.
 pub fn short_code(view: Option<&View>) -> Option<ShortCode> {
     let view = view?;
     let room = view.room.as_ref()?;
-    let asks_us = matches!(view.access, Access::Secret { .. }) && room.host == view.me;
-    asks_us.then(|| ShortCode::of(room.code))
+    let asks = matches!(view.access, Access::Secret { .. }) && room.host.is_some();
+    asks.then(|| ShortCode::of(room.code))
+}
+
+/// Whether it is this device that is asked.
+pub fn is_asked(view: Option<&View>) -> bool {
+    view.is_some_and(|view| view.room.as_ref().is_some_and(|room| room.host == view.me))
 }
 
 /// Whether this device may take part, as far as is known.

@@ -26,6 +26,14 @@ pub fn join_at(link: &str) -> String {
     say!("Join: {link}", "Mitmachen: {link}")
 }
 
+/// The same, where few characters can be typed in place of a link.
+pub fn join_typing(address: &str, code: &str) -> String {
+    say!(
+        "Join: {address} with the code {code}",
+        "Mitmachen: {address} mit dem Code {code}"
+    )
+}
+
 pub fn share_code(link: &str) -> String {
     say!("QR code of {link}", "QR-Code von {link}")
 }
