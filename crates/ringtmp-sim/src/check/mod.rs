@@ -22,6 +22,7 @@ use crate::world::{Outcome, SimulationError, StageUse, simulate};
 use ringtmp_core::ids::{MicroBatchId, Step};
 use ringtmp_core::node::Assignment;
 use ringtmp_core::plan::Plan;
+use ringtmp_core::replica::copy_bytes_max;
 use ringtmp_core::schedule::{DataSource, Limits, StageCost, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{PIECE_BYTES_MAX, Purpose, TensorKind};
@@ -111,6 +112,30 @@ pub fn step_bound(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Duration
     Duration::from_secs_f64((alone + 1e-4) * between + updates)
 }
 
+/// The longest that a ring waits, at rest, until a version of every stage lies with its successor: all pieces one after the other, each
+/// acknowledged before the next leaves.
+fn rest_bound(scenario: &Scenario, plan: &Plan, order: &[usize]) -> Duration {
+    let outline = &scenario.outline;
+    if !outline.replication.is_on() || order.len() < 2 {
+        return Duration::ZERO;
+    }
+    let stages = plan.cuts.windows(2).enumerate().map(|(i, pair)| {
+        let (device, next) = (order[i], order[(i + 1) % order.len()]);
+        let layers = &outline.layers[usize::from(pair[0])..usize::from(pair[1])];
+        let pieces = layers.iter().map(|layer| {
+            let bytes = copy_bytes_max(layer, &outline.schedule);
+            bytes.div_ceil(PIECE_BYTES_MAX.into())
+        });
+        let (link, bytes) = (
+            scenario.links.get(device, next),
+            u64::from(PIECE_BYTES_MAX) + HEADER_BYTES,
+        );
+        let piece = link.transfer_seconds(bytes) + scenario.air_seconds(device, next, bytes);
+        pieces.sum::<u64>() as f64 * (piece + 2.0 * link.delay_seconds)
+    });
+    Duration::from_secs_f64(stages.sum())
+}
+
 struct Stage {
     cost: StageCost,
     /// Bytes of its weights, all versions, with what goes along with them.
@@ -145,6 +170,7 @@ pub(crate) struct Watch {
     /// Until then something is wrong, and steps may take what they take.
     pub(crate) excused_until: Time,
     bound: Duration,
+    rest_bound: Duration,
     complaint: Option<Complaint>,
 }
 
@@ -185,6 +211,7 @@ impl Watch {
             began: now,
             clips_gradients: outline.schedule.clips_gradients,
             bound: step_bound(scenario, plan, order),
+            rest_bound: rest_bound(scenario, plan, order),
             stages: stages.map(stage).collect(),
             transit: Transit::new(
                 outline.micro_batches,
@@ -398,8 +425,8 @@ impl Watch {
     pub(crate) fn trains(&mut self, now: Time) {
         let last = self.last_commit.unwrap_or(self.began + BEGINS_WITHIN);
         let stood = now.since(last.max(self.excused_until));
-        // A step that is late is complained of when it commits; this one never does.
-        let bound = self.bound.saturating_mul(2);
+        // A step that is late is complained of when it commits; this one never does. A ring that rests makes none until its copies are there.
+        let bound = self.bound.saturating_mul(2).saturating_add(self.rest_bound);
         if !self.stages.is_empty() && stood > bound {
             self.complain(Complaint::StandsStill { stood, bound });
         }
