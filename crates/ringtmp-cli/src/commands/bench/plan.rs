@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::partition::{Device, Hop, Hops, Problem, arrange_together};
+use ringtmp_core::partition::{Device, Hop, Hops, Problem, arrange_kept};
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::{Mode, ScheduleSpec};
 use serde::Serialize;
@@ -37,33 +37,46 @@ struct Kind {
     links: bool,
     memory: bool,
     medium: bool,
+    /// Copies are kept, and count in the memory.
+    copies: bool,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind {
         links: false,
         memory: false,
         medium: false,
+        copies: false,
     },
     Kind {
         links: true,
         memory: false,
         medium: false,
+        copies: false,
     },
     Kind {
         links: false,
         memory: true,
         medium: false,
+        copies: false,
     },
     Kind {
         links: false,
         memory: false,
         medium: true,
+        copies: false,
     },
     Kind {
         links: true,
         memory: true,
         medium: true,
+        copies: false,
+    },
+    Kind {
+        links: false,
+        memory: true,
+        medium: false,
+        copies: true,
     },
 ];
 
@@ -92,7 +105,7 @@ pub(super) fn run(planning: &Planning) -> Result<()> {
             let mut seconds = Vec::new();
             for _ in 0..planning.rounds {
                 let start = Instant::now();
-                let arrangement = arrange_together(&problem)?;
+                let arrangement = arrange_kept(&problem)?;
                 seconds.push(start.elapsed().as_secs_f64());
                 stages = arrangement.order.len();
                 micro_batch_seconds = arrangement.seconds;
@@ -131,7 +144,8 @@ fn problem(planning: &Planning, mode: Mode, kind: Kind) -> Problem {
     let layers: Vec<LayerCost> = (0..usize::from(planning.layers)).map(layer).collect();
     let peers = usize::from(planning.peers);
     // Some three times what an equal part takes with a few micro-batches under way.
-    let equal_bytes = 500e6 / peers as f64;
+    let parts = if kind.copies { 1500e6 } else { 500e6 };
+    let equal_bytes = parts / peers as f64;
     let device = |i: usize| Device {
         layer_seconds: layers
             .iter()
@@ -163,7 +177,7 @@ fn problem(planning: &Planning, mode: Mode, kind: Kind) -> Problem {
         codec: CodecChoice::F16,
         sample_bytes: 0,
         medium_bytes_per_second: kind.medium.then_some(1e9),
-        keeps_copies: false,
+        keeps_copies: kind.copies,
     }
 }
 
