@@ -193,7 +193,7 @@ mod tests {
             rounds: 1,
         };
         for kind in KINDS {
-            let arrangement = arrange_together(&problem(&planning, Mode::Sync, kind));
+            let arrangement = arrange_kept(&problem(&planning, Mode::Sync, kind));
             assert!(arrangement.expect("it fits").seconds > 0.0, "{kind:?}");
         }
     }
