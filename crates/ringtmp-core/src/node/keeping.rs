@@ -25,7 +25,8 @@ use crate::time::Time;
 use crate::wire::Body;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The share of training's time that copying may take, where nobody says how often to copy.
+/// The share of training's time that copying may take, where nobody says how often to copy: less than the twentieth that is promised, since
+/// devices that share a processor all pay for it.
 const COST_SHARE: f64 = 0.03;
 
 /// What a byte is reckoned to cost sender and receiver together, in seconds of computing: native links take 9.5 s for a gigabyte

@@ -162,7 +162,7 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::super::Lack;
-    use super::super::tests::{problem, small_problem};
+    use super::super::tests::{every_arrangement, problem, small_problem};
     use super::*;
     use proptest::strategy::{Strategy, ValueTree};
     use proptest::test_runner::TestRunner;
@@ -188,26 +188,16 @@ mod tests {
         tree.expect("numbers are drawn").current()
     }
 
-    /// Every order of every set of peers with every cut, each settled with room for copies.
-    fn best_by_force(problem: &Problem, shards: &mut Shards, best: &mut Option<f64>) {
-        let from = shards.last().map_or(0, |(_, layers)| layers.end);
-        if from == problem.layers.len() {
+    /// Of all there are, each settled with room for copies.
+    fn best_by_force(problem: &Problem) -> Option<f64> {
+        let mut best: Option<f64> = None;
+        every_arrangement(problem, &mut |shards| {
             if let Ok(arrangement) = settle_kept(problem, shards) {
                 let seconds = arrangement.seconds;
-                *best = Some(best.map_or(seconds, |best| best.min(seconds)));
+                best = Some(best.map_or(seconds, |best| best.min(seconds)));
             }
-            return;
-        }
-        for device in 0..problem.devices.len() {
-            if shards.iter().any(|(taken, _)| *taken == device) {
-                continue;
-            }
-            for end in from + 1..=problem.layers.len() {
-                shards.push((device, from..end));
-                best_by_force(problem, shards, best);
-                shards.pop();
-            }
-        }
+        });
+        best
     }
 
     /// A heuristic: of what can be had it may miss some, but what it finds fits, and what it refuses it says why.
@@ -218,9 +208,7 @@ mod tests {
         for case in 0..600 {
             let mut problem = drawn(&mut runner);
             problem.keeps_copies = true;
-            let mut best = None;
-            best_by_force(&problem, &mut Vec::new(), &mut best);
-            match (arrange_kept(&problem), best) {
+            match (arrange_kept(&problem), best_by_force(&problem)) {
                 (Ok(arrangement), best) => {
                     found += 1;
                     for (stage, (bytes, given)) in taken(&problem, &arrangement).iter().enumerate()

@@ -43,24 +43,16 @@ fn arranged(problem: &Problem) -> Arrangement {
     arrange(problem).expect("it fits").arrangement
 }
 
-/// Every order of every set of peers with every cut, each assessed like a candidate.
-fn best_by_force(problem: &Problem) -> Option<f64> {
-    fn extend(problem: &Problem, shards: &mut states::Shards, best: &mut Option<f64>) {
+/// Shows every order of every set of peers with every cut.
+pub(super) fn every_arrangement(problem: &Problem, see: &mut impl FnMut(&states::Shards)) {
+    fn extend(
+        problem: &Problem,
+        shards: &mut states::Shards,
+        see: &mut impl FnMut(&states::Shards),
+    ) {
         let from = shards.last().map_or(0, |(_, layers)| layers.end);
         if from == problem.layers.len() {
-            let codecs: &[TensorCodec] = match problem.codec {
-                CodecChoice::F32 => &[TensorCodec::F32],
-                CodecChoice::F16 => &[TensorCodec::F16],
-                CodecChoice::Int8 => &[TensorCodec::Int8],
-                CodecChoice::Auto => &[TensorCodec::F16, TensorCodec::Int8],
-            };
-            for codec in codecs {
-                if let Ok(arrangement) = problem.assess(shards, vec![*codec; shards.len() - 1]) {
-                    let seconds = arrangement.seconds;
-                    *best = Some(best.map_or(seconds, |best| best.min(seconds)));
-                }
-            }
-            return;
+            return see(shards);
         }
         for device in 0..problem.devices.len() {
             if shards.iter().any(|(taken, _)| *taken == device) {
@@ -68,13 +60,31 @@ fn best_by_force(problem: &Problem) -> Option<f64> {
             }
             for end in from + 1..=problem.layers.len() {
                 shards.push((device, from..end));
-                extend(problem, shards, best);
+                extend(problem, shards, see);
                 shards.pop();
             }
         }
     }
-    let mut best = None;
-    extend(problem, &mut Vec::new(), &mut best);
+    extend(problem, &mut Vec::new(), see);
+}
+
+/// Of all there are, each assessed like a candidate.
+fn best_by_force(problem: &Problem) -> Option<f64> {
+    let codecs: &[TensorCodec] = match problem.codec {
+        CodecChoice::F32 => &[TensorCodec::F32],
+        CodecChoice::F16 => &[TensorCodec::F16],
+        CodecChoice::Int8 => &[TensorCodec::Int8],
+        CodecChoice::Auto => &[TensorCodec::F16, TensorCodec::Int8],
+    };
+    let mut best: Option<f64> = None;
+    every_arrangement(problem, &mut |shards| {
+        for codec in codecs {
+            if let Ok(arrangement) = problem.assess(shards, vec![*codec; shards.len() - 1]) {
+                let seconds = arrangement.seconds;
+                best = Some(best.map_or(seconds, |best| best.min(seconds)));
+            }
+        }
+    });
     best
 }
 

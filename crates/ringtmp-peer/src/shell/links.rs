@@ -118,13 +118,6 @@ impl Links {
         })
     }
 
-    /// What each has moved, for the view.
-    pub(super) fn show(&self, progress: &mut Progress) {
-        for (peer, traffic) in self.counts() {
-            progress.traffic(peer, traffic.sent, traffic.received);
-        }
-    }
-
     /// Bytes sent, for the room.
     pub(crate) fn traffic(&self) -> Vec<LinkTraffic> {
         self.counts()

@@ -403,7 +403,9 @@ impl Shell {
     fn report(&mut self, progress: &mut Progress) {
         self.miss_model(progress);
         let now = self.clock.now();
-        self.links.show(progress);
+        for (peer, traffic) in self.links.counts() {
+            progress.traffic(peer, traffic.sent, traffic.received);
+        }
         if let Some(report) = self.record.report(now, self.node.clock()) {
             progress.report(self.record.me(), &report);
             let links = self.links.traffic();
