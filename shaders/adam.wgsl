@@ -12,10 +12,10 @@ struct Dimensions {
 
 @group(0) @binding(0) var<uniform> dimensions: Dimensions;
 @group(1) @binding(0) var<storage, read> coefficients: array<f32>; // scale, keep, now, past, root
-@group(1) @binding(1) var<storage, read_write> parameters: array<f32>;
-@group(1) @binding(2) var<storage, read_write> gradients: array<f32>;
-@group(1) @binding(3) var<storage, read_write> mean: array<f32>;
-@group(1) @binding(4) var<storage, read_write> square: array<f32>;
+@group(1) @binding(1) var<storage, read_write> parameters: array<vec4<f32>>;
+@group(1) @binding(2) var<storage, read_write> gradients: array<vec4<f32>>;
+@group(1) @binding(3) var<storage, read_write> mean: array<vec4<f32>>;
+@group(1) @binding(4) var<storage, read_write> square: array<vec4<f32>>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -24,7 +24,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = (group.y * groups.x + group.x) * WORKGROUP + local;
-    if index >= dimensions.elements {
+    if 4 * index >= dimensions.elements {
         return;
     }
     let scaled = coefficients[0] * gradients[index];
@@ -35,5 +35,5 @@ fn main(
     let step = (coefficients[2] * scaled + coefficients[3] * first)
         / (sqrt(second) / coefficients[4] + dimensions.epsilon);
     parameters[index] = coefficients[1] * parameters[index] - step;
-    gradients[index] = 0.0;
+    gradients[index] = vec4<f32>();
 }

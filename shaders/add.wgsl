@@ -7,9 +7,9 @@ struct Dimensions {
 }
 
 @group(0) @binding(0) var<uniform> dimensions: Dimensions;
-@group(1) @binding(0) var<storage, read> left: array<f32>;
-@group(1) @binding(1) var<storage, read> right: array<f32>;
-@group(1) @binding(2) var<storage, read_write> output: array<f32>;
+@group(1) @binding(0) var<storage, read> left: array<vec4<f32>>;
+@group(1) @binding(1) var<storage, read> right: array<vec4<f32>>;
+@group(1) @binding(2) var<storage, read_write> output: array<vec4<f32>>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -18,7 +18,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = (group.y * groups.x + group.x) * WORKGROUP + local;
-    if index >= dimensions.elements {
+    if 4 * index >= dimensions.elements {
         return;
     }
     output[index] = left[index] + right[index];

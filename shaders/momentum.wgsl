@@ -11,9 +11,9 @@ struct Dimensions {
 
 @group(0) @binding(0) var<uniform> dimensions: Dimensions;
 @group(1) @binding(0) var<storage, read> coefficients: array<f32>; // scale, learning_rate
-@group(1) @binding(1) var<storage, read_write> parameters: array<f32>;
-@group(1) @binding(2) var<storage, read_write> gradients: array<f32>;
-@group(1) @binding(3) var<storage, read_write> velocity: array<f32>;
+@group(1) @binding(1) var<storage, read_write> parameters: array<vec4<f32>>;
+@group(1) @binding(2) var<storage, read_write> gradients: array<vec4<f32>>;
+@group(1) @binding(3) var<storage, read_write> velocity: array<vec4<f32>>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -22,7 +22,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = (group.y * groups.x + group.x) * WORKGROUP + local;
-    if index >= dimensions.elements {
+    if 4 * index >= dimensions.elements {
         return;
     }
     let scaled = coefficients[0] * gradients[index];
@@ -30,5 +30,5 @@ fn main(
     velocity[index] = kept;
     let step = select(kept, scaled + dimensions.keep * kept, NESTEROV);
     parameters[index] -= coefficients[1] * step;
-    gradients[index] = 0.0;
+    gradients[index] = vec4<f32>();
 }

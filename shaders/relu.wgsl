@@ -7,8 +7,8 @@ struct Dimensions {
 }
 
 @group(0) @binding(0) var<uniform> dimensions: Dimensions;
-@group(1) @binding(0) var<storage, read> input: array<f32>;
-@group(1) @binding(1) var<storage, read_write> output: array<f32>;
+@group(1) @binding(0) var<storage, read> input: array<vec4<f32>>;
+@group(1) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -17,8 +17,8 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = (group.y * groups.x + group.x) * WORKGROUP + local;
-    if index >= dimensions.elements {
+    if 4 * index >= dimensions.elements {
         return;
     }
-    output[index] = select(input[index], 0.0, input[index] <= 0.0);
+    output[index] = select(input[index], vec4<f32>(), input[index] <= vec4<f32>());
 }

@@ -7,9 +7,9 @@ struct Dimensions {
 }
 
 @group(0) @binding(0) var<uniform> dimensions: Dimensions;
-@group(1) @binding(0) var<storage, read> output: array<f32>;
-@group(1) @binding(1) var<storage, read> output_gradient: array<f32>;
-@group(1) @binding(2) var<storage, read_write> input_gradient: array<f32>;
+@group(1) @binding(0) var<storage, read> output: array<vec4<f32>>;
+@group(1) @binding(1) var<storage, read> output_gradient: array<vec4<f32>>;
+@group(1) @binding(2) var<storage, read_write> input_gradient: array<vec4<f32>>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -18,8 +18,8 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = (group.y * groups.x + group.x) * WORKGROUP + local;
-    if index >= dimensions.elements {
+    if 4 * index >= dimensions.elements {
         return;
     }
-    input_gradient[index] = select(output_gradient[index], 0.0, output[index] <= 0.0);
+    input_gradient[index] = select(output_gradient[index], vec4<f32>(), output[index] <= vec4<f32>());
 }

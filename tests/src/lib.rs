@@ -19,6 +19,7 @@ pub mod program;
 pub mod relay;
 pub mod ring;
 pub mod source;
+pub mod speed;
 mod tab;
 pub mod team;
 pub mod terminal;

@@ -7,7 +7,7 @@
 //!
 //! The modules listed here know no browser, so that they are tested natively: [`address`] reads the page's address,
 //! [`shown`] turns a [`ringtmp_peer::View`] into words and numbers, [`ring`], [`curves`] and [`timeline`] lay out the drawings, [`writing`] says what the network writes, [`model`] how the whole model comes, [`replay`] what moves in them, [`mod@format`], [`rate`] and
-//! [`traffic`] deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`preflight`] what a visitor sees before joining, [`battery`] when it runs low, [`kept`] what it keeps, [`secrets`] which rooms it comes back to, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker` and `measure`, which measures links, exist on wasm only.
+//! [`traffic`] deal with numbers, [`trace`] keeps what a device did, [`pledge`] says how much memory it gives, [`preflight`] what a visitor sees before joining, [`battery`] when it runs low, [`kept`] what it keeps, [`secrets`] which rooms it comes back to, [`qr`] draws links as codes, and [`words`] holds every text. `page`, `worker`, `measure`, which measures links, and `speed`, which measures stages, exist on wasm only.
 
 pub mod address;
 pub mod agent;
@@ -36,5 +36,7 @@ pub mod writing;
 pub mod measure;
 #[cfg(target_arch = "wasm32")]
 pub mod page;
+#[cfg(target_arch = "wasm32")]
+pub mod speed;
 #[cfg(target_arch = "wasm32")]
 pub mod worker;

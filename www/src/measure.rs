@@ -177,8 +177,8 @@ async fn count(mut link: Link, seconds: f64) -> Result<(), String> {
     }
 }
 
-/// Posts to the page.
-fn tell(told: &Told<'_>) {
+/// Posts to the page, as JSON.
+pub(crate) fn tell(told: &impl Serialize) {
     let Ok(scope) = global().dyn_into::<DedicatedWorkerGlobalScope>() else {
         return;
     };

@@ -1,5 +1,6 @@
 // Measures what a link to another tab carries: ours, or a data channel with nothing around it. A program opens two of these pages,
-// calls `start` on both and passes `signals` of each to `deliver` of the other, until `carried` or `failed` is there.
+// calls `start` on both and passes `signals` of each to `deliver` of the other, until `carried` or `failed` is there. And how fast a
+// tab computes: `speed` with settings in JSON, and then `told` until something in it is "finished" or says that it failed.
 import init, { serve_connections } from "/ringtmp.js";
 
 // Smaller messages are slower.
@@ -7,12 +8,21 @@ const MESSAGE_BYTES = 64 * 1024;
 const HIGH_MARK_BYTES = 1024 * 1024;
 const LOW_MARK_BYTES = 256 * 1024;
 
-const measuring = { signals: [], begun: false, carried: null, failed: null, start, deliver: null };
+const measuring = { signals: [], begun: false, carried: null, failed: null, start, deliver: null, told: [], speed };
 globalThis.measuring = measuring;
 const fail = (error) => { measuring.failed = String(error); };
 
 function start(kind, offers, seconds) {
   (kind === "ours" ? ours : bare)(offers, seconds).catch(fail);
+}
+
+function speed(settings) {
+  const worker = new Worker("/measure-speed-worker.js", { type: "module" });
+  worker.onerror = fail;
+  worker.onmessage = ({ data }) => {
+    if (data === "awake") worker.postMessage(settings);
+    else measuring.told.push(data);
+  };
 }
 
 async function ours(offers, seconds) {

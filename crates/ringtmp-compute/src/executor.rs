@@ -104,6 +104,15 @@ impl Executor {
         }
     }
 
+    /// The same executor, which uses one shader (a [`crate::operation::Variant`]) wherever an operation has it, whichever is the
+    /// fastest: to test or to measure it. A CPU has none, and stays what it is.
+    pub fn preferring(&self, shader: &'static str) -> Self {
+        match &self.0 {
+            Device::Cpu => self.clone(),
+            Device::Gpu(gpu) => Self(Device::Gpu(gpu.preferring(shader))),
+        }
+    }
+
     /// A name for people, such as "llvmpipe (LLVM 15.0.6, 256 bits)", "WebGPU" or "CPU, simd128".
     pub fn adapter(&self) -> String {
         match &self.0 {

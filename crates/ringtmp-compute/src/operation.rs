@@ -46,6 +46,21 @@ pub struct Kernel {
     pub dimensions: Vec<u32>,
     /// Threads that have something to do.
     pub threads: usize,
+    /// Other shaders for the same, of which one may be faster on a device.
+    pub variants: Vec<Variant>,
+}
+
+/// A shader that does the same as another, with the same bindings, constants and dimensions. Sums may be in another order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// The name of its file.
+    pub name: &'static str,
+    /// WGSL.
+    pub source: &'static str,
+    /// Threads that have something to do.
+    pub threads: usize,
+    /// Whether its threads wait for each other. GPUs that are emulated in software take seconds to compile that, and are slow at it.
+    pub barriers: bool,
 }
 
 impl Kernel {
@@ -56,7 +71,20 @@ impl Kernel {
             constants: Vec::new(),
             dimensions: dimensions.iter().map(|size| word(*size)).collect(),
             threads,
+            variants: Vec::new(),
         }
+    }
+
+    /// One that treats numbers apart, four to a thread. Views are bound in whole fours, so that the last may reach into what
+    /// lies between views, and belongs to none.
+    pub fn in_fours(source: &'static str, elements: usize) -> Self {
+        Self::new(source, &[elements], elements.div_ceil(4))
+    }
+
+    /// Adds a shader that may be faster, if it suits the sizes.
+    pub fn variant(mut self, suits: bool, variant: Variant) -> Self {
+        self.variants.extend(suits.then_some(variant));
+        self
     }
 
     /// Sets an `override` constant.
@@ -155,6 +183,23 @@ impl Operation {
     /// How it runs on a GPU.
     pub const fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// The shaders that it can run with on a GPU. The first, which bears its name, suits all sizes.
+    pub fn variants(&self) -> Vec<Variant> {
+        let Kernel {
+            source,
+            threads,
+            ref variants,
+            ..
+        } = self.kernel;
+        let plain = Variant {
+            name: self.name,
+            source,
+            threads,
+            barriers: false,
+        };
+        [&[plain], variants.as_slice()].concat()
     }
 
     /// Runs it on the CPU.

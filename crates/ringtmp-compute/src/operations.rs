@@ -1,7 +1,7 @@
 //! The operations that more than one layer records.
 
 use crate::cpu;
-use crate::operation::{Kernel, Operation, product};
+use crate::operation::{Kernel, Operation, Variant, product};
 use crate::recording::View;
 
 /// Rows of outputs that a thread of `matrix_product` computes. A test reads it from the shader.
@@ -9,6 +9,18 @@ pub(crate) const TILE_ROWS: usize = 4;
 
 /// Columns of outputs that a thread of `matrix_product` computes. A test reads it from the shader.
 pub(crate) const TILE_COLUMNS: usize = 4;
+
+/// Rows and columns of outputs that a thread of `matrix_product_wide` computes. A test reads it from the shader.
+pub(crate) const WIDE_TILE: usize = 8;
+
+/// Rows and columns of outputs that a work-group of `matrix_product_tiled` computes. A test reads it from the shader.
+pub(crate) const GROUP_TILE: usize = 64;
+
+/// Threads of a work-group.
+pub(crate) const GROUP_THREADS: usize = 64;
+
+/// Fewer threads than a large GPU has, each with a block of outputs: then it is worth while to split the sums as well.
+pub(crate) const SPLIT_THREADS_MAX: usize = 4096;
 
 /// output (M, N) = op(left) (M, K) op(right) (K, N), plus a bias (N) per row, or added to what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,22 +47,59 @@ pub struct MatrixProduct {
     pub accumulate: bool,
 }
 
+impl MatrixProduct {
+    /// Whether whatever lies side by side in memory can be read four numbers at a time.
+    fn is_in_fours(&self) -> bool {
+        let rows = !self.transpose_left || self.rows.is_multiple_of(4);
+        rows && self.columns.is_multiple_of(4) && self.inner.is_multiple_of(4)
+    }
+
+    fn kernel(&self) -> Kernel {
+        let source = include_str!("../../../shaders/matrix_product.wgsl");
+        let blocks =
+            |rows: usize, columns: usize| self.rows.div_ceil(rows) * self.columns.div_ceil(columns);
+        let threads = blocks(TILE_ROWS, TILE_COLUMNS);
+        let wide = Variant {
+            name: "matrix_product_wide",
+            source: include_str!("../../../shaders/matrix_product_wide.wgsl"),
+            threads: blocks(WIDE_TILE, WIDE_TILE),
+            barriers: false,
+        };
+        let tiled = Variant {
+            name: "matrix_product_tiled",
+            source: include_str!("../../../shaders/matrix_product_tiled.wgsl"),
+            threads: GROUP_THREADS * blocks(GROUP_TILE, GROUP_TILE),
+            barriers: true,
+        };
+        let split = Variant {
+            name: "matrix_product_split",
+            source: include_str!("../../../shaders/matrix_product_split.wgsl"),
+            threads: GROUP_THREADS * threads,
+            barriers: true,
+        };
+        let is_large = self.rows.min(self.columns) >= GROUP_TILE / 2;
+        let is_skinny = threads <= SPLIT_THREADS_MAX && self.inner >= 4 * GROUP_THREADS;
+        Kernel::new(source, &[self.rows, self.columns, self.inner], threads)
+            .constant("TRANSPOSE_LEFT", self.transpose_left)
+            .constant("TRANSPOSE_RIGHT", self.transpose_right)
+            .constant("BIAS", self.bias.is_some())
+            .constant("ACCUMULATE", self.accumulate)
+            .variant(self.is_in_fours(), wide)
+            .variant(is_large, tiled)
+            .variant(is_skinny, split)
+    }
+}
+
 impl From<MatrixProduct> for Operation {
     /// Without a bias, right stands in its place, since a shader's bindings are always all there.
     fn from(this: MatrixProduct) -> Self {
-        let source = include_str!("../../../shaders/matrix_product.wgsl");
-        let threads = this.rows.div_ceil(TILE_ROWS) * this.columns.div_ceil(TILE_COLUMNS);
         let right = (this.right, product([this.inner, this.columns]));
         let bias = this.bias.map_or(right, |bias| (bias, Some(this.columns)));
         Self::new(
             "matrix_product",
             [(this.left, product([this.rows, this.inner])), right, bias],
             [(this.output, product([this.rows, this.columns]))],
-            Kernel::new(source, &[this.rows, this.columns, this.inner], threads)
-                .constant("TRANSPOSE_LEFT", this.transpose_left)
-                .constant("TRANSPOSE_RIGHT", this.transpose_right)
-                .constant("BIAS", this.bias.is_some())
-                .constant("ACCUMULATE", this.accumulate),
+            this.kernel(),
             move |[left, right, bias], [output], scratch| {
                 let bias = this.bias.is_some().then_some(bias);
                 cpu::matrix_product(&this, left, right, bias, output, scratch);
@@ -79,7 +128,7 @@ pub fn add(left: View, right: View, output: View) -> Operation {
         "add",
         [(left, Some(elements)), (right, Some(elements))],
         [(output, Some(elements))],
-        Kernel::new(source, &[elements], elements),
+        Kernel::in_fours(source, elements),
         |[left, right], [output], _| cpu::add(left, right, output),
     )
 }

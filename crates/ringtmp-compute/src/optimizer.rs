@@ -335,7 +335,7 @@ pub fn sgd(coefficients: View, parameters: View, gradients: View) -> Operation {
         "sgd",
         [numbers(coefficients)],
         [(parameters, Some(elements)), (gradients, Some(elements))],
-        Kernel::new(source, &[elements], elements),
+        Kernel::in_fours(source, elements),
         |[coefficients], [parameters, gradients], _| {
             cpu::sgd(parameters, gradients, &array(coefficients));
         },
@@ -355,13 +355,9 @@ pub fn momentum(site: &UpdateSite, keep: f32, nesterov: bool) -> Operation {
             (site.gradients, size),
             (site.state[0], size),
         ],
-        Kernel::new(
-            source,
-            &[site.parameters.elements],
-            site.parameters.elements,
-        )
-        .number(keep)
-        .constant("NESTEROV", nesterov),
+        Kernel::in_fours(source, site.parameters.elements)
+            .number(keep)
+            .constant("NESTEROV", nesterov),
         move |[coefficients], [parameters, gradients, velocity], _| {
             let coefficients = array(coefficients);
             cpu::momentum(
@@ -391,14 +387,10 @@ pub fn adam(site: &UpdateSite, settings: AdamSettings) -> Operation {
             (site.state[0], size),
             (site.state[1], size),
         ],
-        Kernel::new(
-            source,
-            &[site.parameters.elements],
-            site.parameters.elements,
-        )
-        .number(settings.beta1)
-        .number(settings.beta2)
-        .number(settings.epsilon),
+        Kernel::in_fours(source, site.parameters.elements)
+            .number(settings.beta1)
+            .number(settings.beta2)
+            .number(settings.epsilon),
         move |[coefficients], [parameters, gradients, mean, square], _| {
             let coefficients = array(coefficients);
             cpu::adam(parameters, gradients, mean, square, &coefficients, settings);

@@ -130,6 +130,12 @@ impl Sending {
         self.queue.is_empty()
     }
 
+    /// Bytes that are not there yet.
+    pub(crate) fn bytes_left(&self) -> u64 {
+        let all: u64 = self.queue.iter().map(|transfer| transfer.total).sum();
+        all - self.there
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -78,10 +78,12 @@ pub(crate) enum Bug {
     LeavesAtOnce,
     /// With what lies on a GPU that is lost, a device loses its copies.
     LosesCopiesWithGpu,
+    /// A device never says that what it was sent of copies is there.
+    NeverAcknowledges,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::SkipsWeights,
         Self::RepeatsWeights,
         Self::SwapsWeights,
@@ -109,6 +111,7 @@ impl Bug {
         Self::LoadsAnotherVersion,
         Self::LeavesAtOnce,
         Self::LosesCopiesWithGpu,
+        Self::NeverAcknowledges,
     ];
 
     /// Whether it shows only where a device is lost.
@@ -212,6 +215,9 @@ impl Planted {
             && self.is(at, Bug::RepeatsSum)
         {
             return [Some(body.clone()), Some(body)];
+        }
+        if matches!(body, Body::PieceHere { .. }) && self.is(at, Bug::NeverAcknowledges) {
+            return [None, None];
         }
         let Body::Tensor {
             kind, micro_batch, ..

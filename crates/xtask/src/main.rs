@@ -32,6 +32,7 @@ usage: cargo xtask COMMAND
   book                   build the documentation as a site into dist/book
   test [STAGE...]        set up and run the test suite, or only some of its stages
   wasm-test [FILTER]     only the tests that run in a browser tab, one crate after another
+  bench-browser          how fast a tab trains: --executor gpu,cpu, --preset NAMES, --batch N, --products SIZES
   bench-links            what a link between two tabs carries, beside a bare data channel
   chaos [ARGUMENTS]      kill one of four tabs at a random moment: --rounds N, --seed N, --json FILE
   bench-motion           compare training with and without the ring's animation
@@ -55,6 +56,7 @@ fn main() -> Result<()> {
             stages::wasm_test(&setup::setup(Purpose::Test)?, filter)
         }
         ("bench-links", []) => with_tabs("links", &[]),
+        ("bench-browser", arguments) => with_tabs("speed", arguments),
         ("bench-motion", []) => with_tabs("motion", &[]),
         ("chaos", arguments) => with_tabs("chaos", arguments),
         ("screenshots", []) => screenshots(),

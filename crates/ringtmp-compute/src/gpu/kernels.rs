@@ -1,9 +1,10 @@
 //! Kernels: pipelines and grids of operations.
 
-use crate::operation::{Operation, word};
+use crate::operation::{Operation, Variant, word};
+use crate::operations::GROUP_THREADS;
 
 /// Threads of a work-group: every WebGPU device allows 128, and 64 is a whole number of waves on all of them.
-pub(super) const WORKGROUP: u32 = 64;
+pub(super) const WORKGROUP: u32 = GROUP_THREADS as u32;
 
 /// The most words of an operation's uniform block.
 pub(super) const UNIFORM_WORDS: usize = 16;
@@ -22,13 +23,13 @@ pub(super) struct PipelineKey {
 }
 
 impl PipelineKey {
-    /// What an operation needs.
-    pub(super) fn of(operation: &Operation) -> Self {
+    /// What an operation needs with one of its shaders.
+    pub(super) fn of(operation: &Operation, variant: Variant) -> Self {
         let kernel = operation.kernel();
         let operands = operation.operands().iter();
         Self {
-            name: operation.name(),
-            source: kernel.source,
+            name: variant.name,
+            source: variant.source,
             constants: kernel.constants.clone(),
             writable: operands.map(|operand| operand.access.writes()).collect(),
         }
@@ -59,10 +60,11 @@ pub(super) fn grid(threads: usize, groups_max: u32) -> (u32, u32) {
 mod tests {
     use super::*;
     use crate::layers::causal_attention::HEAD_WIDTH_MAX;
+    use crate::layers::conv2d::WIDE_TILE_ROWS;
     use crate::layers::dropout::Dropout;
     use crate::loss::LossSpec;
     use crate::model::{ModelSpec, PRESETS};
-    use crate::operations::{TILE_COLUMNS, TILE_ROWS};
+    use crate::operations::{GROUP_TILE, TILE_COLUMNS, TILE_ROWS, WIDE_TILE};
     use crate::optimizer::{AdamSettings, OptimizerSpec, Rule};
     use crate::packing::Packing;
     use crate::stage::{StageConfig, operations_of};
@@ -70,8 +72,8 @@ mod tests {
     use naga::{AddressSpace, Expression, Literal, Module, Override, StorageAccess, TypeInner};
     use std::collections::BTreeMap;
 
-    /// One of each kind of operation, by name and constants, as the presets and all optimizers record them.
-    fn operations() -> Vec<Operation> {
+    /// One of each kind of operation and shader, by name and constants, as the presets and all optimizers record them.
+    fn operations() -> BTreeMap<PipelineKey, Operation> {
         let adam = AdamSettings::default();
         let rules = [
             Rule::Sgd {},
@@ -86,9 +88,8 @@ mod tests {
         {
             for rule in rules {
                 let config = whole(model.clone(), OptimizerSpec::new(rule, 0.1));
-                for operation in operations_of(&config).expect("a preset can be planned") {
-                    all.insert(PipelineKey::of(&operation), operation);
-                }
+                let operations = operations_of(&config).expect("a preset can be planned");
+                operations.into_iter().for_each(|one| add(&mut all, one));
             }
         }
         for packing in [Packing::F16, Packing::Int8] {
@@ -101,11 +102,16 @@ mod tests {
                     OptimizerSpec::sgd(0.1),
                 )
             };
-            for operation in operations_of(&middle).expect("a stage can be planned") {
-                all.insert(PipelineKey::of(&operation), operation);
-            }
+            let operations = operations_of(&middle).expect("a stage can be planned");
+            operations.into_iter().for_each(|one| add(&mut all, one));
         }
-        all.into_values().collect()
+        all
+    }
+
+    fn add(all: &mut BTreeMap<PipelineKey, Operation>, operation: Operation) {
+        for variant in operation.variants() {
+            all.insert(PipelineKey::of(&operation, variant), operation.clone());
+        }
     }
 
     fn whole(model: ModelSpec, optimizer: OptimizerSpec) -> StageConfig {
@@ -162,8 +168,7 @@ mod tests {
 
     #[test]
     fn bindings_of_a_shader_are_the_operands_of_its_operation() {
-        for operation in operations() {
-            let key = PipelineKey::of(&operation);
+        for key in operations().into_keys() {
             let module = parse(key.name, key.source);
             let mut storage: Vec<_> = module
                 .global_variables
@@ -185,9 +190,9 @@ mod tests {
 
     #[test]
     fn the_dimensions_of_a_shader_fit_their_block_and_are_all_given() {
-        for operation in operations() {
-            let (name, given) = (operation.name(), &operation.kernel().dimensions);
-            let module = parse(name, operation.kernel().source);
+        for (key, operation) in operations() {
+            let (name, given) = (key.name, &operation.kernel().dimensions);
+            let module = parse(name, key.source);
             let is_uniform =
                 |variable: &&naga::GlobalVariable| variable.space == AddressSpace::Uniform;
             let variables: Vec<_> = module.global_variables.iter().map(|(_, v)| v).collect();
@@ -204,8 +209,7 @@ mod tests {
 
     #[test]
     fn constants_that_are_set_exist_and_work_group_sizes_are_set_by_them() {
-        for operation in operations() {
-            let key = PipelineKey::of(&operation);
+        for key in operations().into_keys() {
             let module = parse(key.name, key.source);
             let set = key
                 .constants
@@ -245,16 +249,25 @@ mod tests {
     fn numbers_that_rust_and_a_shader_both_know_are_the_same() {
         let all = operations();
         let module = |name| {
-            let found = all.iter().find(|operation| operation.name() == name);
-            parse(name, found.expect("it is there").kernel().source)
+            let found = all.keys().find(|key| key.name == name);
+            parse(name, found.expect("it is there").source)
         };
         let ignored = constant(&module("cross_entropy"), "IGNORED_LABEL");
         assert_eq!(ignored, Some(crate::IGNORED_LABEL as usize));
+        let wide = module("matrix_product_wide");
+        for name in ["TILE_ROWS", "TILE_COLUMNS"] {
+            assert_eq!(constant(&wide, name), Some(WIDE_TILE), "{name}");
+        }
+        let tiled = module("matrix_product_tiled");
+        assert_eq!(constant(&tiled, "TILE"), Some(GROUP_TILE));
+        assert_eq!(constant(&tiled, "THREADS"), Some(GROUP_THREADS));
         let tiled = [
             "matrix_product",
+            "matrix_product_split",
             "conv2d",
             "conv2d_backward_input",
             "conv2d_backward_weights",
+            "conv2d_backward_weights_split",
         ];
         for name in tiled {
             let module = module(name);
@@ -262,10 +275,17 @@ mod tests {
             let columns = constant(&module, "TILE_COLUMNS");
             assert_eq!(columns, Some(TILE_COLUMNS), "{name}");
         }
+        for name in ["conv2d_wide", "conv2d_backward_input_wide"] {
+            let rows = constant(&module(name), "TILE_ROWS");
+            assert_eq!(rows, Some(WIDE_TILE_ROWS), "{name}");
+        }
         let heads = [
             "attention",
             "attention_backward_queries",
             "attention_backward_keys_values",
+            "attention_wide",
+            "attention_backward_queries_wide",
+            "attention_backward_keys_values_wide",
         ];
         for name in heads {
             let width = constant(&module(name), "HEAD_WIDTH_MAX");
@@ -290,10 +310,7 @@ mod tests {
     #[test]
     fn every_file_among_the_shaders_is_valid_and_belongs_to_an_operation() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders");
-        let used: std::collections::BTreeSet<_> = operations()
-            .iter()
-            .map(|operation| operation.name())
-            .collect();
+        let used: std::collections::BTreeSet<_> = operations().keys().map(|key| key.name).collect();
         let mut files = 0;
         for entry in std::fs::read_dir(folder).expect("shaders are there") {
             let path = entry.expect("a readable folder").path();

@@ -1,5 +1,7 @@
 //! The GPU executor: one WGSL kernel per operation, under the operation's name.
 
+mod builder;
+mod choice;
 mod faults;
 mod kernels;
 mod program;
@@ -7,6 +9,7 @@ mod read_back;
 
 use crate::error::ComputeError;
 use crate::platform;
+use choice::Choices;
 use faults::Faults;
 pub(crate) use program::Program;
 use std::sync::Arc;
@@ -18,6 +21,11 @@ pub(crate) struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     faults: Arc<Faults>,
+    /// Whether it is emulated in software.
+    is_software: bool,
+    choices: Arc<Choices>,
+    /// The shader to use wherever an operation has it, whichever is the fastest.
+    preferred: Option<&'static str>,
 }
 
 impl Gpu {
@@ -35,7 +43,8 @@ impl Gpu {
             .map_err(|e| none(e.to_string()))?;
         let info = adapter.get_info();
         let name = platform::adapter_name(&info);
-        if info.device_type == wgpu::DeviceType::Cpu && !software {
+        let is_software = info.device_type == wgpu::DeviceType::Cpu;
+        if is_software && !software {
             return Err(none(format!("{name} is emulated in software")));
         }
         let descriptor = wgpu::DeviceDescriptor {
@@ -52,7 +61,18 @@ impl Gpu {
             device,
             queue,
             faults,
+            is_software,
+            choices: Arc::default(),
+            preferred: None,
         })
+    }
+
+    /// The same GPU, which uses one shader wherever an operation has it.
+    pub(crate) fn preferring(&self, shader: &'static str) -> Self {
+        Self {
+            preferred: Some(shader),
+            ..self.clone()
+        }
     }
 
     /// Gives the device back to the system, which loses all that is on it.

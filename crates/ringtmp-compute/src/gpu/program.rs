@@ -1,16 +1,13 @@
-//! A plan on a GPU: buffers, pipelines and bind groups, made once.
+//! A plan on a GPU.
 
 use super::Gpu;
+use super::builder::{Builder, Dispatch, Way, create_buffers};
 use super::faults::scoped;
-use super::kernels::{PipelineKey, UNIFORM_WORDS, WORKGROUP, grid, uniform};
 use super::read_back::Staging;
 use crate::error::ComputeError;
 use crate::platform;
-use crate::recording::{
-    BufferId, BufferSpec, Instance, Lifetime, Operation, Plan, RecordingId, View,
-};
+use crate::recording::{BufferId, BufferSpec, Instance, Operation, Plan, RecordingId, View};
 use futures::channel::oneshot;
-use std::collections::BTreeMap;
 
 /// The most recordings that are submitted before one waits for the GPU: it bounds what is queued when a caller asks for
 /// nothing back, and is far more than keeps a GPU busy.
@@ -18,36 +15,19 @@ const SUBMISSIONS_MAX: u32 = 32;
 
 /// A plan's buffers, pipelines and bind groups on a GPU.
 pub(crate) struct Program {
-    gpu: Gpu,
+    pub(super) gpu: Gpu,
     plan: Plan,
     /// By buffer, then by copy.
     buffers: Vec<Vec<wgpu::Buffer>>,
     uniforms: wgpu::BindGroup,
     uniform_bytes: u64,
     /// By recording.
-    recordings: Vec<Vec<Dispatch>>,
+    pub(super) recordings: Vec<Vec<Dispatch>>,
     /// For results of tasks; as large as the largest so far. Absent while a task uses it, so that a task that is cancelled
     /// takes it along, mapped or not.
     staging: Option<Staging>,
     /// Recordings submitted since one last waited.
     submissions: u32,
-}
-
-/// One operation, ready to be encoded.
-struct Dispatch {
-    pipeline: wgpu::ComputePipeline,
-    /// Where its dimensions are in the uniform buffer.
-    uniform_offset: u32,
-    /// By version, then by slot; one if no operand is a version's, or a slot's.
-    groups: Vec<Vec<wgpu::BindGroup>>,
-    grid: (u32, u32),
-}
-
-impl Dispatch {
-    fn group(&self, instance: Instance) -> &wgpu::BindGroup {
-        let slots = &self.groups[instance.version.min(self.groups.len() - 1)];
-        &slots[instance.slot.min(slots.len() - 1)]
-    }
 }
 
 impl Program {
@@ -60,7 +40,7 @@ impl Program {
         let buffers = scoped(&device, bytes, || create_buffers(&device, &plan)).await?;
         let mut builder = Builder::new(&gpu, &plan, &buffers);
         let (recordings, uniforms) = scoped(&device, bytes, || builder.build()).await?;
-        let uniform_bytes = builder.uniform_bytes;
+        let uniform_bytes = builder.uniform_bytes();
         let (staging, submissions) = (None, 0);
         let mut program = Self {
             gpu,
@@ -72,6 +52,7 @@ impl Program {
             staging,
             submissions,
         };
+        program.choose().await?;
         program.warm_up().await?;
         Ok(program)
     }
@@ -163,11 +144,23 @@ impl Program {
         };
         let mut pass = encoder.begin_compute_pass(&descriptor);
         for dispatch in &self.recordings[recording.0] {
-            pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &self.uniforms, &[dispatch.uniform_offset]);
-            pass.set_bind_group(1, dispatch.group(instance), &[]);
-            pass.dispatch_workgroups(dispatch.grid.0, dispatch.grid.1, 1);
+            self.encode_one(dispatch, 0, instance, &mut pass);
         }
+    }
+
+    /// Encodes an operation with one of its shaders.
+    pub(super) fn encode_one(
+        &self,
+        dispatch: &Dispatch,
+        way: usize,
+        instance: Instance,
+        pass: &mut wgpu::ComputePass<'_>,
+    ) {
+        let Way { pipeline, grid, .. } = &dispatch.ways[way];
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, &self.uniforms, &[dispatch.uniform_offset]);
+        pass.set_bind_group(1, dispatch.group(instance), &[]);
+        pass.dispatch_workgroups(grid.0, grid.1, 1);
     }
 
     fn copy_out(
@@ -207,7 +200,7 @@ impl Program {
     }
 
     /// Waits until everything submitted is done.
-    async fn idle(&mut self) -> Result<(), ComputeError> {
+    pub(super) async fn idle(&mut self) -> Result<(), ComputeError> {
         let (done, finished) = oneshot::channel();
         self.gpu.queue.on_submitted_work_done(move || {
             // Nobody waits any more if the task was cancelled.
@@ -258,220 +251,4 @@ fn check_limits(limits: &wgpu::Limits, plan: &Plan) -> Result<(), ComputeError> 
         }
     }
     Ok(())
-}
-
-fn create_buffers(device: &wgpu::Device, plan: &Plan) -> Vec<Vec<wgpu::Buffer>> {
-    let usage =
-        wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-    let create = |spec: &BufferSpec| {
-        let (label, size) = (Some(spec.label.as_str()), 4 * spec.words as u64);
-        device.create_buffer(&wgpu::BufferDescriptor {
-            label,
-            size,
-            usage,
-            mapped_at_creation: false,
-        })
-    };
-    plan.buffers
-        .iter()
-        .map(|spec| (0..plan.copies(spec)).map(|_| create(spec)).collect())
-        .collect()
-}
-
-/// Makes pipelines, bind groups and the uniform buffer.
-struct Builder<'a> {
-    gpu: &'a Gpu,
-    plan: &'a Plan,
-    buffers: &'a [Vec<wgpu::Buffer>],
-    limits: wgpu::Limits,
-    uniform_layout: wgpu::BindGroupLayout,
-    uniform_bytes: u64,
-    pipelines: BTreeMap<PipelineKey, wgpu::ComputePipeline>,
-}
-
-impl<'a> Builder<'a> {
-    fn new(gpu: &'a Gpu, plan: &'a Plan, buffers: &'a [Vec<wgpu::Buffer>]) -> Self {
-        let entry = wgpu::BindGroupLayoutEntry {
-            binding: 0,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: wgpu::BufferBindingType::Uniform,
-                has_dynamic_offset: true,
-                min_binding_size: wgpu::BufferSize::new(4 * UNIFORM_WORDS as u64),
-            },
-            count: None,
-        };
-        let descriptor = wgpu::BindGroupLayoutDescriptor {
-            label: Some("dimensions"),
-            entries: &[entry],
-        };
-        let uniform_layout = gpu.device.create_bind_group_layout(&descriptor);
-        let limits = gpu.device.limits();
-        let pipelines = BTreeMap::new();
-        Self {
-            gpu,
-            plan,
-            buffers,
-            limits,
-            uniform_layout,
-            uniform_bytes: 0,
-            pipelines,
-        }
-    }
-
-    fn build(&mut self) -> (Vec<Vec<Dispatch>>, wgpu::BindGroup) {
-        let block = 4 * UNIFORM_WORDS;
-        let stride =
-            block.next_multiple_of(self.limits.min_uniform_buffer_offset_alignment as usize);
-        let mut uniforms: Vec<u32> = Vec::new();
-        let mut recordings = Vec::new();
-        for recording in &self.plan.recordings {
-            let mut dispatches = Vec::new();
-            for operation in &recording.operations {
-                let uniform_offset = 4 * uniforms.len() as u32;
-                uniforms.extend_from_slice(&uniform(operation));
-                uniforms.resize(uniform_offset as usize / 4 + stride / 4, 0);
-                let pipeline = self.pipeline(&PipelineKey::of(operation));
-                let groups = self.bind_groups(operation, &pipeline);
-                let grid = grid(
-                    operation.kernel().threads,
-                    self.limits.max_compute_workgroups_per_dimension,
-                );
-                dispatches.push(Dispatch {
-                    pipeline,
-                    uniform_offset,
-                    groups,
-                    grid,
-                });
-            }
-            recordings.push(dispatches);
-        }
-        // A buffer of no bytes cannot be bound.
-        uniforms.resize(uniforms.len().max(UNIFORM_WORDS), 0);
-        self.uniform_bytes = 4 * uniforms.len() as u64;
-        (recordings, self.uniform_group(&uniforms))
-    }
-
-    fn uniform_group(&self, words: &[u32]) -> wgpu::BindGroup {
-        let buffer = self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("dimensions"),
-            size: self.uniform_bytes,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        self.gpu
-            .queue
-            .write_buffer(&buffer, 0, bytemuck::cast_slice(words));
-        let block = wgpu::BufferBinding {
-            buffer: &buffer,
-            offset: 0,
-            size: wgpu::BufferSize::new(4 * UNIFORM_WORDS as u64),
-        };
-        self.gpu
-            .device
-            .create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some("dimensions"),
-                layout: &self.uniform_layout,
-                entries: &[wgpu::BindGroupEntry {
-                    binding: 0,
-                    resource: wgpu::BindingResource::Buffer(block),
-                }],
-            })
-    }
-
-    fn pipeline(&mut self, key: &PipelineKey) -> wgpu::ComputePipeline {
-        if let Some(pipeline) = self.pipelines.get(key) {
-            return pipeline.clone();
-        }
-        let device = &self.gpu.device;
-        let entry = |(binding, writable): (u32, &bool)| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: wgpu::BufferBindingType::Storage {
-                    read_only: !writable,
-                },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            count: None,
-        };
-        let entries: Vec<_> = (0..).zip(&key.writable).map(entry).collect();
-        let label = Some(key.name);
-        let storage = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label,
-            entries: &entries,
-        });
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label,
-            bind_group_layouts: &[Some(&self.uniform_layout), Some(&storage)],
-            immediate_size: 0,
-        });
-        let source = wgpu::ShaderSource::Wgsl(key.source.into());
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
-        let switches = key
-            .constants
-            .iter()
-            .map(|(name, value)| (*name, f64::from(*value)));
-        let constants: Vec<_> = switches
-            .chain([("WORKGROUP", f64::from(WORKGROUP))])
-            .collect();
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &constants,
-                ..Default::default()
-            },
-            cache: None,
-        });
-        self.pipelines.insert(key.clone(), pipeline.clone());
-        pipeline
-    }
-
-    /// One group per version and slot, or one for all of them if no operand is a version's or a slot's.
-    fn bind_groups(
-        &self,
-        operation: &Operation,
-        pipeline: &wgpu::ComputePipeline,
-    ) -> Vec<Vec<wgpu::BindGroup>> {
-        let operands = operation.operands();
-        let layout = pipeline.get_bind_group_layout(1);
-        let copies = |lifetime: Lifetime| {
-            let buffers = operands
-                .iter()
-                .map(|operand| &self.plan.buffers[operand.view.buffer.0]);
-            let own = buffers.filter(|buffer| buffer.lifetime == lifetime);
-            own.map(|buffer| self.plan.copies(buffer))
-                .max()
-                .unwrap_or(1)
-        };
-        let group = |instance: Instance| {
-            let entry = |(binding, view): (u32, View)| {
-                let copy = self.plan.copy_of(view.buffer, instance);
-                let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &self.buffers[view.buffer.0][copy],
-                    offset: 4 * view.offset as u64,
-                    size: wgpu::BufferSize::new(4 * view.elements as u64),
-                });
-                wgpu::BindGroupEntry { binding, resource }
-            };
-            let views = operands.iter().map(|operand| operand.view);
-            let entries: Vec<_> = (0..).zip(views).map(entry).collect();
-            let label = Some(operation.name());
-            let descriptor = wgpu::BindGroupDescriptor {
-                label,
-                layout: &layout,
-                entries: &entries,
-            };
-            self.gpu.device.create_bind_group(&descriptor)
-        };
-        let slots = copies(Lifetime::Slot);
-        let groups = |version| (0..slots).map(move |slot| Instance { slot, version });
-        (0..copies(Lifetime::Version))
-            .map(|version| groups(version).map(group).collect())
-            .collect()
-    }
 }

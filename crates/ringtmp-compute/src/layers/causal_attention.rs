@@ -2,7 +2,7 @@
 
 use super::{Keeps, Layer, Site, Workspace, count};
 use crate::cpu;
-use crate::operation::{Kernel, Operation, product};
+use crate::operation::{Kernel, Operation, Variant, product};
 use crate::recording::{Lifetime, Recording, View};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,22 @@ impl Heads {
     fn kernel(&self, source: &'static str) -> Kernel {
         let sizes = [self.samples, self.tokens, self.heads, self.head_width];
         Kernel::new(source, &sizes, self.rows().unwrap_or(0))
+    }
+
+    /// One with a shader that reads four numbers at a time, where heads are made of such.
+    fn wide_kernel(
+        &self,
+        source: &'static str,
+        (name, wide): (&'static str, &'static str),
+    ) -> Kernel {
+        let variant = Variant {
+            name,
+            source: wide,
+            threads: self.rows().unwrap_or(0),
+            barriers: false,
+        };
+        let kernel = self.kernel(source).number(self.scale());
+        kernel.variant(self.head_width.is_multiple_of(4), variant)
     }
 }
 
@@ -160,11 +176,12 @@ impl Layer for CausalAttention {
 /// and values side by side, each (H, E); `log_sums` (N, H, T) = the logarithm of the sum of the exponentials.
 pub fn attention(heads: Heads, packed: View, output: View, log_sums: View) -> Operation {
     let source = include_str!("../../../../shaders/attention.wgsl");
+    let wide = include_str!("../../../../shaders/attention_wide.wgsl");
     Operation::new(
         "attention",
         [(packed, heads.packed_size())],
         [(output, heads.output_size()), (log_sums, heads.rows())],
-        heads.kernel(source).number(heads.scale()),
+        heads.wide_kernel(source, ("attention_wide", wide)),
         move |[packed], [output, log_sums], scratch| {
             cpu::attention(&heads, packed, output, log_sums, scratch);
         },
@@ -220,11 +237,12 @@ impl BackwardSite {
 /// The queries' third of `packed_gradient`: dQ = dS K, with dS = P (dO Vᵀ - products) scale and P = exp(Q Kᵀ scale - `log_sums`).
 pub fn attention_backward_queries(heads: Heads, site: &BackwardSite) -> Operation {
     let source = include_str!("../../../../shaders/attention_backward_queries.wgsl");
+    let wide = include_str!("../../../../shaders/attention_backward_queries_wide.wgsl");
     Operation::new(
         "attention_backward_queries",
         site.reads(&heads),
         [(site.packed_gradient, heads.packed_size())],
-        heads.kernel(source).number(heads.scale()),
+        heads.wide_kernel(source, ("attention_backward_queries_wide", wide)),
         move |reads, [packed_gradient], scratch| {
             cpu::attention_backward_queries(&heads, reads, packed_gradient, scratch);
         },
@@ -234,11 +252,12 @@ pub fn attention_backward_queries(heads: Heads, site: &BackwardSite) -> Operatio
 /// The other two thirds of `packed_gradient`: dK = dSᵀ Q and dV = Pᵀ dO.
 pub fn attention_backward_keys_values(heads: Heads, site: &BackwardSite) -> Operation {
     let source = include_str!("../../../../shaders/attention_backward_keys_values.wgsl");
+    let wide = include_str!("../../../../shaders/attention_backward_keys_values_wide.wgsl");
     Operation::new(
         "attention_backward_keys_values",
         site.reads(&heads),
         [(site.packed_gradient, heads.packed_size())],
-        heads.kernel(source).number(heads.scale()),
+        heads.wide_kernel(source, ("attention_backward_keys_values_wide", wide)),
         move |reads, [packed_gradient], scratch| {
             cpu::attention_backward_keys_values(&heads, reads, packed_gradient, scratch);
         },

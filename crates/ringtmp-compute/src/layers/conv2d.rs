@@ -2,12 +2,16 @@
 
 use super::{Initial, Keeps, Layer, ParameterSpec, Site, count};
 use crate::cpu;
-use crate::operation::{Kernel, Operation, product};
+use crate::operation::{Kernel, Operation, Variant, product};
+use crate::operations::{GROUP_THREADS, SPLIT_THREADS_MAX};
 use crate::recording::{Recording, View};
 use serde::{Deserialize, Serialize};
 
 /// Output channels that a thread of `conv2d` computes, and so on for its gradients. A test reads it from the shaders.
 pub(crate) const TILE_ROWS: usize = 4;
+
+/// Likewise of the wide shaders.
+pub(crate) const WIDE_TILE_ROWS: usize = 16;
 
 /// Pixels that a thread of `conv2d` computes, and so on for its gradients. A test reads it from the shaders.
 pub(crate) const TILE_COLUMNS: usize = 4;
@@ -223,6 +227,12 @@ pub fn conv2d(
     let pixels = geometry.samples * geometry.output[0] * geometry.output[1];
     let threads = geometry.outputs.div_ceil(TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS);
     let source = include_str!("../../../../shaders/conv2d.wgsl");
+    let wide = Variant {
+        name: "conv2d_wide",
+        source: include_str!("../../../../shaders/conv2d_wide.wgsl"),
+        threads: geometry.outputs.div_ceil(WIDE_TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS),
+        barriers: false,
+    };
     Operation::new(
         "conv2d",
         [
@@ -231,7 +241,8 @@ pub fn conv2d(
             (bias, Some(geometry.outputs)),
         ],
         [(output, geometry.outputs_size())],
-        Kernel::new(source, &geometry.dimensions(), threads),
+        Kernel::new(source, &geometry.dimensions(), threads)
+            .variant(geometry.outputs > TILE_ROWS, wide),
         move |[input, weight, bias], [output], scratch| {
             cpu::conv2d(&geometry, input, weight, bias, output, scratch);
         },
@@ -248,6 +259,12 @@ pub fn conv2d_backward_input(
     let pixels = geometry.samples * geometry.image[0] * geometry.image[1];
     let threads = geometry.inputs.div_ceil(TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS);
     let source = include_str!("../../../../shaders/conv2d_backward_input.wgsl");
+    let wide = Variant {
+        name: "conv2d_backward_input_wide",
+        source: include_str!("../../../../shaders/conv2d_backward_input_wide.wgsl"),
+        threads: geometry.inputs.div_ceil(WIDE_TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS),
+        barriers: false,
+    };
     Operation::new(
         "conv2d_backward_input",
         [
@@ -255,7 +272,8 @@ pub fn conv2d_backward_input(
             (weight, geometry.weights_size()),
         ],
         [(input_gradient, geometry.inputs_size())],
-        Kernel::new(source, &geometry.dimensions(), threads),
+        Kernel::new(source, &geometry.dimensions(), threads)
+            .variant(geometry.inputs > TILE_ROWS, wide),
         move |[output_gradient, weight], [input_gradient], scratch| {
             cpu::conv2d_backward_input(&geometry, output_gradient, weight, input_gradient, scratch);
         },
@@ -272,6 +290,12 @@ pub fn conv2d_backward_weights(
     let columns = geometry.inputs * geometry.kernel * geometry.kernel;
     let threads = geometry.outputs.div_ceil(TILE_ROWS) * columns.div_ceil(TILE_COLUMNS);
     let source = include_str!("../../../../shaders/conv2d_backward_weights.wgsl");
+    let split = Variant {
+        name: "conv2d_backward_weights_split",
+        source: include_str!("../../../../shaders/conv2d_backward_weights_split.wgsl"),
+        threads: GROUP_THREADS * threads,
+        barriers: true,
+    };
     Operation::new(
         "conv2d_backward_weights",
         [
@@ -279,7 +303,8 @@ pub fn conv2d_backward_weights(
             (output_gradient, geometry.outputs_size()),
         ],
         [(weight_gradient, geometry.weights_size())],
-        Kernel::new(source, &geometry.dimensions(), threads),
+        Kernel::new(source, &geometry.dimensions(), threads)
+            .variant(threads <= SPLIT_THREADS_MAX, split),
         move |[input, output_gradient], [weight_gradient], scratch| {
             cpu::conv2d_backward_weights(
                 &geometry,

@@ -55,7 +55,7 @@ pub fn gelu(input: View, output: View) -> Operation {
         "gelu",
         [(input, Some(elements))],
         [(output, Some(elements))],
-        Kernel::new(source, &[elements], elements),
+        Kernel::in_fours(source, elements),
         |[input], [output], _| cpu::gelu(input, output),
     )
 }
@@ -68,7 +68,7 @@ pub fn gelu_backward(input: View, output_gradient: View, input_gradient: View) -
         "gelu_backward",
         [(input, Some(elements)), (output_gradient, Some(elements))],
         [(input_gradient, Some(elements))],
-        Kernel::new(source, &[elements], elements),
+        Kernel::in_fours(source, elements),
         |[input, output_gradient], [input_gradient], _| {
             cpu::gelu_backward(input, output_gradient, input_gradient);
         },

@@ -56,7 +56,7 @@ pub fn relu(input: View, output: View) -> Operation {
         "relu",
         [(input, Some(elements))],
         [(output, Some(elements))],
-        Kernel::new(source, &[elements], elements),
+        Kernel::in_fours(source, elements),
         |[input], [output], _| cpu::relu(input, output),
     )
 }
@@ -69,7 +69,7 @@ pub fn relu_backward(output: View, output_gradient: View, input_gradient: View) 
         "relu_backward",
         [(output, Some(elements)), (output_gradient, Some(elements))],
         [(input_gradient, Some(elements))],
-        Kernel::new(source, &[elements], elements),
+        Kernel::in_fours(source, elements),
         |[output, output_gradient], [input_gradient], _| {
             cpu::relu_backward(output, output_gradient, input_gradient);
         },

@@ -15,6 +15,8 @@ pub(super) struct LinkProgress {
     pub(super) up: bool,
     /// The other end has greeted us: it is there, and hears us.
     pub(super) greeted: bool,
+    /// It was given up: what still comes over it is no longer listened to.
+    pub(super) lost: bool,
     /// When to greet again.
     pub(super) hello_due: Option<Time>,
     /// The probe that it waits for an echo of, until this end is built.

@@ -105,15 +105,17 @@ impl Beats {
         }
     }
 
-    /// Time spent held up counts for nobody.
-    fn turn(&mut self, now: Time) {
+    /// Time spent held up counts for nobody: how much of it there was since the last turn.
+    fn turn(&mut self, now: Time) -> Duration {
         let gap = now.since(self.turned);
         self.turned = now;
-        if gap > HELD_UP {
-            for life in self.lives.values_mut() {
-                life.heard = life.heard + gap;
-            }
+        if gap <= HELD_UP {
+            return Duration::ZERO;
         }
+        for life in self.lives.values_mut() {
+            life.heard = life.heard + gap;
+        }
+        gap
     }
 
     fn silent(&self, now: Time) -> Option<(PeerId, Duration)> {
@@ -208,7 +210,7 @@ impl Node {
         let Some(beats) = &mut active.beats else {
             return;
         };
-        beats.turn(now);
+        let held_up = beats.turn(now);
         if now >= beats.due {
             beats.due = now + BEAT_INTERVAL;
             let task_millis = u32::try_from(beats.task_longest.as_millis()).unwrap_or(u32::MAX);
@@ -221,8 +223,13 @@ impl Node {
             };
             self.output.extend(beats.lives.keys().map(beat));
         }
+        let updates = active.training.schedule.updates();
+        let is_overdue = active.keeping.is_overdue(now, updates, held_up);
         if !quiet {
             return;
+        }
+        if is_overdue {
+            return self.blame_for_copies();
         }
         let epoch = active.plan.epoch;
         let suspects = beats.suspects(now).into_iter();

@@ -1,7 +1,7 @@
 //! What comes over links, and which part of a node it concerns.
 
-use super::{Input, Node};
-use crate::ids::{Epoch, PeerId};
+use super::{Input, Node, Output};
+use crate::ids::{Epoch, PayloadId, PeerId};
 use crate::replica::CopyId;
 use crate::time::Time;
 use crate::wire::Body;
@@ -9,6 +9,9 @@ use crate::wire::Body;
 impl Node {
     /// Something has come over a link.
     pub(super) fn frame(&mut self, now: Time, input: Input) {
+        if let Some(payload) = self.over_a_lost_link(&input) {
+            return self.output.extend(payload.map(Output::Discard));
+        }
         match input {
             Input::Control { from, epoch, body } => {
                 self.heard(now, from, Some(&body));
@@ -48,6 +51,20 @@ impl Node {
             }
             _ => {}
         }
+    }
+
+    /// Whether this comes over a link that was given up, where some of it may have been on its way; and its payload.
+    fn over_a_lost_link(&self, input: &Input) -> Option<Option<PayloadId>> {
+        let (from, payload) = match input {
+            Input::Control { from, .. } | Input::Unreadable { from, .. } => (from, None),
+            Input::Piece { from, payload, .. } | Input::Weights { from, payload, .. } => {
+                (from, Some(*payload))
+            }
+            Input::Tensor { from, payload, .. } => (from, *payload),
+            _ => return None,
+        };
+        let link = self.active.as_ref()?.links.get(from)?;
+        link.lost.then_some(payload)
     }
 
     fn control(&mut self, now: Time, from: PeerId, epoch: Epoch, body: Body) {

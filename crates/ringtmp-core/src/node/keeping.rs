@@ -16,6 +16,7 @@
 
 use super::Active;
 use super::collecting::Collecting;
+use super::owed::Owed;
 use super::thirds::Thirds;
 use crate::ids::{LayerIndex, PayloadId, StageIndex, Version};
 use crate::plan::Plan;
@@ -113,6 +114,8 @@ pub(super) struct Keeping {
     pub(super) cadence: Cadence,
     pub(super) round: Option<Round>,
     pub(super) sending: Sending,
+    /// Of that, what the successor has yet to acknowledge.
+    pub(super) owed: Option<Owed>,
     pub(super) receiving: Receiving,
     pub(super) thirds: Thirds,
     pub(super) collecting: Collecting,
@@ -138,6 +141,7 @@ impl Keeping {
             cadence: Cadence::new(outline.replication, plan.start),
             round: None,
             sending: Sending::default(),
+            owed: None,
             receiving: Receiving::default(),
             thirds: Thirds::default(),
             collecting: Collecting::default(),

@@ -24,7 +24,7 @@ impl Node {
             .and_then(|active| active.links.get_mut(&peer))
         {
             Some(link) => {
-                link.up = true;
+                (link.up, link.lost) = (true, false);
                 link.hello_due = Some(now + HELLO_INTERVAL);
                 self.greet(peer);
                 self.say_ready();
@@ -93,7 +93,10 @@ impl Node {
         let Some(link) = active.links.get_mut(&peer) else {
             return;
         };
-        *link = LinkProgress::default();
+        *link = LinkProgress {
+            lost: true,
+            ..LinkProgress::default()
+        };
         let epoch = active.plan.epoch;
         let is_over = active.training.is_over();
         let was_watched = match &mut active.beats {

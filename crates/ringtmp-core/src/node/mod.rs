@@ -22,6 +22,7 @@ mod interface;
 mod keeping;
 mod links;
 mod obeying;
+mod owed;
 mod pieces;
 mod probe;
 mod returning;
@@ -49,6 +50,7 @@ use storing::Storing;
 
 pub use beats::{BEAT_INTERVAL, LINK_SILENCE_MAX, SILENCE_MAX};
 pub use interface::{Assignment, Event, Input, Loss, Outcome, Output, Polled};
+pub use owed::ACKNOWLEDGED_WITHIN;
 
 #[derive(Debug)]
 struct Identity {

@@ -19,7 +19,11 @@ pub(crate) const EPOCH: Epoch = Epoch {
 
 /// What comes of an input.
 pub(crate) fn feed(node: &mut Node, input: Input) -> Vec<Output> {
-    node.handle(Time::ZERO, input);
+    feed_at(node, Time::ZERO, input)
+}
+
+pub(crate) fn feed_at(node: &mut Node, now: Time, input: Input) -> Vec<Output> {
+    node.handle(now, input);
     let mut outputs = Vec::new();
     while let Polled::Do(output) = node.poll_output() {
         outputs.push(output);

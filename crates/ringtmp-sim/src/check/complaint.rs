@@ -169,6 +169,16 @@ pub enum Complaint {
         /// How many.
         versions: usize,
     },
+    /// A device that does as it should is to be cut out.
+    #[error("device {by} calls device {device} to account: {reason}")]
+    Accused {
+        /// Which.
+        device: usize,
+        /// By whom.
+        by: usize,
+        /// For what.
+        reason: String,
+    },
     /// Payloads that nobody took.
     #[error("{count} payloads are left over")]
     Leaked {

@@ -412,6 +412,7 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             Output::ToRoom(message) => {
                 #[cfg(test)]
                 let message = self.planted.says(message);
+                self.note_accusation(at, &message);
                 self.schedule(SIGNAL_DELAY, Event::ToServer(at, message));
             }
             Output::Connect { peer, epoch, .. } => self.connect(at, peer, epoch),

@@ -108,11 +108,11 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
                 self.state = RoomState::Stopped { reason };
             }
             ServerMessage::Prepare { plan } => self.planned(server, plan),
+            ServerMessage::Rest { .. } => self.watch.rests(),
             // Teams have a simulator of their own.
             ServerMessage::PrepareTeam { .. }
             | ServerMessage::Room { .. }
             | ServerMessage::Halt { .. }
-            | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }
             | ServerMessage::AreYouThere { .. }
             | ServerMessage::Answers { .. }
@@ -187,6 +187,19 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         let ids = self.peers.iter().map(|peer| peer.id.unwrap_or(nobody));
         let ids: Vec<PeerId> = ids.collect();
         self.tell_profile(at, &ids);
+    }
+
+    /// Whether what a device says to the room calls another to account.
+    pub(super) fn note_accusation(&mut self, by: usize, said: &ClientMessage) {
+        if let ClientMessage::Failed {
+            culprit: Some(culprit),
+            reason,
+            ..
+        } = said
+            && let Some(device) = self.index.get(culprit)
+        {
+            self.watch.accused(*device, by, reason);
+        }
     }
 
     fn tell_profile(&mut self, at: usize, ids: &[PeerId]) {

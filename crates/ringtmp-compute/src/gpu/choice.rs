@@ -1,0 +1,161 @@
+//! Which of an operation's shaders is the fastest here: measured when a plan is made ready, and kept for as long as the GPU is open.
+//!
+//! What suits a card depends on its caches, registers and work-group memory, about which WebGPU says nothing; a few milliseconds
+//! of trying do. Shaders of which threads wait for each other are not tried where a GPU is emulated in software.
+
+use super::Gpu;
+use super::builder::Dispatch;
+use super::program::Program;
+use crate::error::ComputeError;
+use crate::operation::{Operation, Variant};
+use crate::recording::Instance;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use web_time::Instant;
+
+/// A shader is timed for so long, if one run of it is shorter.
+const ENOUGH: Duration = Duration::from_millis(2);
+
+/// The most runs that are timed at once.
+const RUNS_MAX: u32 = 64;
+
+/// Operations for which the same shader is the fastest: equal but for sizes, and of these within a factor of two.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Kind {
+    name: &'static str,
+    constants: Vec<(&'static str, u32)>,
+    magnitudes: Vec<u32>,
+}
+
+impl Kind {
+    pub(super) fn of(operation: &Operation) -> Self {
+        let kernel = operation.kernel();
+        let sizes = kernel.dimensions.iter();
+        Self {
+            name: operation.name(),
+            constants: kernel.constants.clone(),
+            magnitudes: sizes
+                .map(|size| size.checked_ilog2().unwrap_or(0))
+                .collect(),
+        }
+    }
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Choices(Mutex<BTreeMap<Kind, &'static str>>);
+
+impl Choices {
+    fn fastest(&self, kind: &Kind) -> Option<&'static str> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(kind).copied()
+    }
+
+    fn note(&self, kind: &Kind, name: &'static str) {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.insert(kind.clone(), name);
+    }
+}
+
+impl Gpu {
+    /// The shaders to try for an operation: but one, where that is known.
+    pub(super) fn candidates(&self, kind: &Kind, operation: &Operation) -> Vec<Variant> {
+        let mut variants = operation.variants();
+        if variants.len() == 1 {
+            return variants;
+        }
+        let wanted = self.preferred.or(self.choices.fastest(kind));
+        let known = variants.iter().find(|variant| Some(variant.name) == wanted);
+        if let Some(known) = known {
+            return vec![*known];
+        }
+        variants.retain(|variant| !(self.is_software && variant.barriers));
+        variants
+    }
+}
+
+impl Program {
+    /// Leaves each operation its fastest shader.
+    pub(super) async fn choose(&mut self) -> Result<(), ComputeError> {
+        let mut recordings = std::mem::take(&mut self.recordings);
+        for dispatch in recordings.iter_mut().flatten() {
+            if dispatch.ways.len() > 1 {
+                let fastest = self.fastest(dispatch).await?;
+                dispatch.ways.swap(0, fastest);
+                dispatch.ways.truncate(1);
+            }
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        if std::env::var("RP").is_ok() {
+            for (i, recording) in recordings.iter().enumerate() {
+                for dispatch in recording {
+                    self.play(dispatch, 0, 1).await?;
+                    let t = self
+                        .play(dispatch, 0, 1)
+                        .await?
+                        .min(self.play(dispatch, 0, 1).await?);
+                    eprintln!(
+                        "PROFILE {i} {:30} {:?} {:9.3} ms",
+                        dispatch.ways[0].name,
+                        dispatch.kind.magnitudes,
+                        t.as_secs_f64() * 1e3
+                    );
+                }
+            }
+        }
+        self.recordings = recordings;
+        Ok(())
+    }
+
+    async fn fastest(&mut self, dispatch: &Dispatch) -> Result<usize, ComputeError> {
+        let position = |name| dispatch.ways.iter().position(|way| way.name == name);
+        if let Some(known) = self.gpu.choices.fastest(&dispatch.kind).and_then(position) {
+            return Ok(known);
+        }
+        let mut fastest = (0, Duration::MAX);
+        for way in 0..dispatch.ways.len() {
+            let takes = self.time(dispatch, way).await?;
+            if takes < fastest.1 {
+                fastest = (way, takes);
+            }
+        }
+        let name = dispatch.ways[fastest.0].name;
+        tracing::debug!(kind = ?dispatch.kind, name, takes = ?fastest.1, "the fastest shader");
+        self.gpu.choices.note(&dispatch.kind, name);
+        Ok(fastest.0)
+    }
+
+    /// What an operation takes with one of its shaders.
+    async fn time(&mut self, dispatch: &Dispatch, way: usize) -> Result<Duration, ComputeError> {
+        // Drivers compile a shader when it is first used.
+        self.play(dispatch, way, 1).await?;
+        let mut runs = 1;
+        loop {
+            let took = self.play(dispatch, way, runs).await?;
+            if took >= ENOUGH || runs >= RUNS_MAX {
+                return Ok(took / runs);
+            }
+            runs *= 4;
+        }
+    }
+
+    async fn play(
+        &mut self,
+        dispatch: &Dispatch,
+        way: usize,
+        runs: u32,
+    ) -> Result<Duration, ComputeError> {
+        let start = Instant::now();
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for _ in 0..runs {
+                self.encode_one(dispatch, way, Instance::default(), &mut pass);
+            }
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        self.idle().await?;
+        Ok(start.elapsed())
+    }
+}

@@ -1,0 +1,115 @@
+//! A node whose successor takes copies, and says nothing of them.
+
+mod common;
+
+use common::pair::{EPOCH, feed_at};
+use common::stage::{BYTES, Stage, blames};
+use ringtmp_core::ids::{LayerIndex, StageIndex, Version};
+use ringtmp_core::node::{ACKNOWLEDGED_WITHIN, BEAT_INTERVAL, Input, Output};
+use ringtmp_core::signal::ClientMessage;
+use ringtmp_core::time::Time;
+use ringtmp_core::wire::Body;
+use std::time::Duration;
+
+const VERSION: Version = Version(2);
+
+struct Waiting {
+    stage: Stage,
+    now: Time,
+}
+
+/// The second stage of four, whose copy of a version is on its way to the third. Beats go back and forth.
+fn copying(rest: bool) -> Waiting {
+    let mut stage = Stage::new(1, false);
+    let before = stage.before;
+    stage.control(
+        before,
+        Body::Mark {
+            version: VERSION,
+            rest,
+        },
+    );
+    let snapped = Input::Snapped {
+        epoch: EPOCH,
+        version: VERSION,
+        copies: vec![(LayerIndex(1), BYTES)],
+        took: Duration::ZERO,
+    };
+    let sent = feed_at(&mut stage.node, Time::ZERO, snapped);
+    let is_piece = |output: &Output| matches!(output, Output::SendPiece { .. });
+    assert!(sent.iter().any(is_piece), "{sent:?}");
+    Waiting {
+        stage,
+        now: Time::ZERO,
+    }
+}
+
+impl Waiting {
+    /// Nothing but beats, for so long.
+    fn wait(&mut self, how_long: Duration) -> Vec<Output> {
+        let (end, mut outputs) = (self.now + how_long, Vec::new());
+        let beat = |from| Input::Control {
+            from,
+            epoch: EPOCH,
+            body: Body::Beat { task_millis: 1 },
+        };
+        while self.now < end {
+            self.now = self.now + BEAT_INTERVAL;
+            for input in [beat(self.stage.before), beat(self.stage.after), Input::Tick] {
+                outputs.extend(feed_at(&mut self.stage.node, self.now, input));
+            }
+        }
+        outputs
+    }
+
+    fn acknowledge(&mut self, received: u64) -> Vec<Output> {
+        let here = Input::Control {
+            from: self.stage.after,
+            epoch: EPOCH,
+            body: Body::PieceHere {
+                from: StageIndex(1),
+                version: VERSION,
+                layer: LayerIndex(1),
+                received,
+            },
+        };
+        feed_at(&mut self.stage.node, self.now, here)
+    }
+}
+
+#[test]
+fn a_successor_that_never_acknowledges_a_copy_is_told_of_by_name() {
+    let mut waiting = copying(true);
+    assert_eq!(blames(&waiting.wait(ACKNOWLEDGED_WITHIN)), None);
+    let successor = waiting.stage.after;
+    let outputs = waiting.wait(2 * BEAT_INTERVAL);
+    let reason = blames(&outputs).expect("the successor is at fault");
+    assert!(
+        reason.contains("stage 3") && reason.contains("copies"),
+        "{reason}"
+    );
+    let names = |output: &Output| matches!(output, Output::ToRoom(ClientMessage::Failed { culprit, .. }) if *culprit == Some(successor));
+    assert!(outputs.iter().any(names), "{outputs:?}");
+}
+
+#[test]
+fn a_slow_successor_has_time_from_one_acknowledgement_to_the_next() {
+    let mut waiting = copying(true);
+    for received in [BYTES / 4, BYTES / 2] {
+        assert_eq!(blames(&waiting.wait(ACKNOWLEDGED_WITHIN)), None);
+        assert_eq!(blames(&waiting.acknowledge(received)), None);
+    }
+    // To say the same again is to say nothing.
+    waiting.wait(ACKNOWLEDGED_WITHIN / 2);
+    waiting.acknowledge(BYTES / 2);
+    assert!(blames(&waiting.wait(ACKNOWLEDGED_WITHIN)).is_some());
+    let mut waiting = copying(true);
+    waiting.acknowledge(BYTES);
+    assert_eq!(blames(&waiting.wait(3 * ACKNOWLEDGED_WITHIN)), None);
+}
+
+#[test]
+fn a_successor_that_may_still_be_busy_with_what_came_before_is_not_at_fault() {
+    let mut waiting = copying(false);
+    assert_eq!(blames(&waiting.wait(3 * ACKNOWLEDGED_WITHIN)), None);
+}
