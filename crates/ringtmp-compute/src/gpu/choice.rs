@@ -86,24 +86,6 @@ impl Program {
                 dispatch.ways.truncate(1);
             }
         }
-        #[cfg(not(target_arch = "wasm32"))]
-        if std::env::var("RP").is_ok() {
-            for (i, recording) in recordings.iter().enumerate() {
-                for dispatch in recording {
-                    self.play(dispatch, 0, 1).await?;
-                    let t = self
-                        .play(dispatch, 0, 1)
-                        .await?
-                        .min(self.play(dispatch, 0, 1).await?);
-                    eprintln!(
-                        "PROFILE {i} {:30} {:?} {:9.3} ms",
-                        dispatch.ways[0].name,
-                        dispatch.kind.magnitudes,
-                        t.as_secs_f64() * 1e3
-                    );
-                }
-            }
-        }
         self.recordings = recordings;
         Ok(())
     }
