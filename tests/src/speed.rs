@@ -76,6 +76,8 @@ pub async fn measure(
     while last.elapsed() < LINE_MAX {
         moments.extend(now());
         let seen = tab.execute(LOOK).await?;
+        // What is told now ended before this.
+        moments.extend(now());
         if let Some(words) = seen["failed"].as_str() {
             bail!("{words}");
         }

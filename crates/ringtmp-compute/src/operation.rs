@@ -50,6 +50,9 @@ pub struct Kernel {
     pub variants: Vec<Variant>,
 }
 
+/// Threads of a work-group: every WebGPU device allows 128, and 64 is a whole number of waves on all of them.
+pub const GROUP_THREADS: usize = 64;
+
 /// A shader that does the same as another, with the same bindings, constants and dimensions. Sums may be in another order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant {
@@ -61,6 +64,28 @@ pub struct Variant {
     pub threads: usize,
     /// Whether its threads wait for each other. GPUs that are emulated in software take seconds to compile that, and are slow at it.
     pub barriers: bool,
+}
+
+impl Variant {
+    /// One whose threads work by themselves.
+    pub fn of_threads(name: &'static str, source: &'static str, threads: usize) -> Self {
+        Self {
+            name,
+            source,
+            threads,
+            barriers: false,
+        }
+    }
+
+    /// One whose threads work together in groups.
+    pub fn of_groups(name: &'static str, source: &'static str, groups: usize) -> Self {
+        Self {
+            name,
+            source,
+            threads: groups * GROUP_THREADS,
+            barriers: true,
+        }
+    }
 }
 
 impl Kernel {

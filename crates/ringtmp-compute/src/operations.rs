@@ -1,7 +1,7 @@
 //! The operations that more than one layer records.
 
 use crate::cpu;
-use crate::operation::{Kernel, Operation, Variant, product};
+use crate::operation::{GROUP_THREADS, Kernel, Operation, Variant, product};
 use crate::recording::View;
 
 /// Rows of outputs that a thread of `matrix_product` computes. A test reads it from the shader.
@@ -16,8 +16,11 @@ pub(crate) const WIDE_TILE: usize = 8;
 /// Rows and columns of outputs that a work-group of `matrix_product_tiled` computes. A test reads it from the shader.
 pub(crate) const GROUP_TILE: usize = 64;
 
-/// Threads of a work-group.
-pub(crate) const GROUP_THREADS: usize = 64;
+/// Columns that a work-group sums up, where its threads share the rows. A test reads it from the shaders.
+pub(crate) const GROUP_COLUMNS: usize = 8;
+
+/// It may be worth while to share a sum of more numbers.
+pub(crate) const SUMMED_TOGETHER: usize = 32;
 
 /// Fewer threads than a large GPU has, each with a block of outputs: then it is worth while to split the sums as well.
 pub(crate) const SPLIT_THREADS_MAX: usize = 4096;
@@ -59,24 +62,21 @@ impl MatrixProduct {
         let blocks =
             |rows: usize, columns: usize| self.rows.div_ceil(rows) * self.columns.div_ceil(columns);
         let threads = blocks(TILE_ROWS, TILE_COLUMNS);
-        let wide = Variant {
-            name: "matrix_product_wide",
-            source: include_str!("../../../shaders/matrix_product_wide.wgsl"),
-            threads: blocks(WIDE_TILE, WIDE_TILE),
-            barriers: false,
-        };
-        let tiled = Variant {
-            name: "matrix_product_tiled",
-            source: include_str!("../../../shaders/matrix_product_tiled.wgsl"),
-            threads: GROUP_THREADS * blocks(GROUP_TILE, GROUP_TILE),
-            barriers: true,
-        };
-        let split = Variant {
-            name: "matrix_product_split",
-            source: include_str!("../../../shaders/matrix_product_split.wgsl"),
-            threads: GROUP_THREADS * threads,
-            barriers: true,
-        };
+        let wide = Variant::of_threads(
+            "matrix_product_wide",
+            include_str!("../../../shaders/matrix_product_wide.wgsl"),
+            blocks(WIDE_TILE, WIDE_TILE),
+        );
+        let tiled = Variant::of_groups(
+            "matrix_product_tiled",
+            include_str!("../../../shaders/matrix_product_tiled.wgsl"),
+            blocks(GROUP_TILE, GROUP_TILE),
+        );
+        let split = Variant::of_groups(
+            "matrix_product_split",
+            include_str!("../../../shaders/matrix_product_split.wgsl"),
+            threads,
+        );
         let is_large = self.rows.min(self.columns) >= GROUP_TILE / 2;
         let is_skinny = threads <= SPLIT_THREADS_MAX && self.inner >= 4 * GROUP_THREADS;
         Kernel::new(source, &[self.rows, self.columns, self.inner], threads)
@@ -111,11 +111,16 @@ impl From<MatrixProduct> for Operation {
 /// output (C) += the sum over the rows of input (R, C).
 pub fn column_sum(input: View, output: View, rows: usize, columns: usize) -> Operation {
     let source = include_str!("../../../shaders/column_sum.wgsl");
+    let split = Variant::of_groups(
+        "column_sum_split",
+        include_str!("../../../shaders/column_sum_split.wgsl"),
+        columns.div_ceil(GROUP_COLUMNS),
+    );
     Operation::new(
         "column_sum",
         [(input, product([rows, columns]))],
         [(output, Some(columns))],
-        Kernel::new(source, &[rows, columns], columns),
+        Kernel::new(source, &[rows, columns], columns).variant(rows > SUMMED_TOGETHER, split),
         move |[input], [output], _| cpu::column_sum(input, output, columns),
     )
 }

@@ -20,20 +20,20 @@ const ENOUGH: Duration = Duration::from_millis(2);
 /// The most runs that are timed at once.
 const RUNS_MAX: u32 = 64;
 
-/// Operations for which the same shader is the fastest: equal but for sizes, and of these within a factor of two.
+/// Operations for which the same shader is the fastest: with the same ones to choose from, and of sizes within a factor of two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Kind {
-    name: &'static str,
+    variants: Vec<&'static str>,
     constants: Vec<(&'static str, u32)>,
     magnitudes: Vec<u32>,
 }
 
 impl Kind {
     pub(super) fn of(operation: &Operation) -> Self {
-        let kernel = operation.kernel();
+        let (kernel, variants) = (operation.kernel(), operation.variants());
         let sizes = kernel.dimensions.iter();
         Self {
-            name: operation.name(),
+            variants: variants.iter().map(|variant| variant.name).collect(),
             constants: kernel.constants.clone(),
             magnitudes: sizes
                 .map(|size| size.checked_ilog2().unwrap_or(0))

@@ -1,9 +1,8 @@
 //! Kernels: pipelines and grids of operations.
 
-use crate::operation::{Operation, Variant, word};
-use crate::operations::GROUP_THREADS;
+use crate::operation::{GROUP_THREADS, Operation, Variant, word};
 
-/// Threads of a work-group: every WebGPU device allows 128, and 64 is a whole number of waves on all of them.
+/// Threads of a work-group.
 pub(super) const WORKGROUP: u32 = GROUP_THREADS as u32;
 
 /// The most words of an operation's uniform block.
@@ -64,7 +63,7 @@ mod tests {
     use crate::layers::dropout::Dropout;
     use crate::loss::LossSpec;
     use crate::model::{ModelSpec, PRESETS};
-    use crate::operations::{GROUP_TILE, TILE_COLUMNS, TILE_ROWS, WIDE_TILE};
+    use crate::operations::{GROUP_COLUMNS, GROUP_TILE, TILE_COLUMNS, TILE_ROWS, WIDE_TILE};
     use crate::optimizer::{AdamSettings, OptimizerSpec, Rule};
     use crate::packing::Packing;
     use crate::stage::{StageConfig, operations_of};
@@ -278,6 +277,10 @@ mod tests {
         for name in ["conv2d_wide", "conv2d_backward_input_wide"] {
             let rows = constant(&module(name), "TILE_ROWS");
             assert_eq!(rows, Some(WIDE_TILE_ROWS), "{name}");
+        }
+        for name in ["column_sum_split", "layer_norm_backward_weights_split"] {
+            let columns = constant(&module(name), "COLUMNS");
+            assert_eq!(columns, Some(GROUP_COLUMNS), "{name}");
         }
         let heads = [
             "attention",

@@ -75,12 +75,7 @@ impl Heads {
         source: &'static str,
         (name, wide): (&'static str, &'static str),
     ) -> Kernel {
-        let variant = Variant {
-            name,
-            source: wide,
-            threads: self.rows().unwrap_or(0),
-            barriers: false,
-        };
+        let variant = Variant::of_threads(name, wide, self.rows().unwrap_or(0));
         let kernel = self.kernel(source).number(self.scale());
         kernel.variant(self.head_width.is_multiple_of(4), variant)
     }

@@ -3,7 +3,7 @@
 use super::{Initial, Keeps, Layer, ParameterSpec, Site, count};
 use crate::cpu;
 use crate::operation::{Kernel, Operation, Variant, product};
-use crate::operations::{GROUP_THREADS, SPLIT_THREADS_MAX};
+use crate::operations::{SPLIT_THREADS_MAX, SUMMED_TOGETHER};
 use crate::recording::{Recording, View};
 use serde::{Deserialize, Serialize};
 
@@ -227,12 +227,11 @@ pub fn conv2d(
     let pixels = geometry.samples * geometry.output[0] * geometry.output[1];
     let threads = geometry.outputs.div_ceil(TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS);
     let source = include_str!("../../../../shaders/conv2d.wgsl");
-    let wide = Variant {
-        name: "conv2d_wide",
-        source: include_str!("../../../../shaders/conv2d_wide.wgsl"),
-        threads: geometry.outputs.div_ceil(WIDE_TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS),
-        barriers: false,
-    };
+    let wide = Variant::of_threads(
+        "conv2d_wide",
+        include_str!("../../../../shaders/conv2d_wide.wgsl"),
+        geometry.outputs.div_ceil(WIDE_TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS),
+    );
     Operation::new(
         "conv2d",
         [
@@ -259,12 +258,11 @@ pub fn conv2d_backward_input(
     let pixels = geometry.samples * geometry.image[0] * geometry.image[1];
     let threads = geometry.inputs.div_ceil(TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS);
     let source = include_str!("../../../../shaders/conv2d_backward_input.wgsl");
-    let wide = Variant {
-        name: "conv2d_backward_input_wide",
-        source: include_str!("../../../../shaders/conv2d_backward_input_wide.wgsl"),
-        threads: geometry.inputs.div_ceil(WIDE_TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS),
-        barriers: false,
-    };
+    let wide = Variant::of_threads(
+        "conv2d_backward_input_wide",
+        include_str!("../../../../shaders/conv2d_backward_input_wide.wgsl"),
+        geometry.inputs.div_ceil(WIDE_TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS),
+    );
     Operation::new(
         "conv2d_backward_input",
         [
@@ -290,12 +288,11 @@ pub fn conv2d_backward_weights(
     let columns = geometry.inputs * geometry.kernel * geometry.kernel;
     let threads = geometry.outputs.div_ceil(TILE_ROWS) * columns.div_ceil(TILE_COLUMNS);
     let source = include_str!("../../../../shaders/conv2d_backward_weights.wgsl");
-    let split = Variant {
-        name: "conv2d_backward_weights_split",
-        source: include_str!("../../../../shaders/conv2d_backward_weights_split.wgsl"),
-        threads: GROUP_THREADS * threads,
-        barriers: true,
-    };
+    let split = Variant::of_groups(
+        "conv2d_backward_weights_split",
+        include_str!("../../../../shaders/conv2d_backward_weights_split.wgsl"),
+        threads,
+    );
     Operation::new(
         "conv2d_backward_weights",
         [
@@ -321,11 +318,16 @@ pub fn conv2d_backward_weights(
 pub fn channel_sum(input: View, output: View, sizes: [usize; 3]) -> Operation {
     let [_, channels, pixels] = sizes;
     let source = include_str!("../../../../shaders/channel_sum.wgsl");
+    let split = Variant::of_groups(
+        "channel_sum_split",
+        include_str!("../../../../shaders/channel_sum_split.wgsl"),
+        channels,
+    );
     Operation::new(
         "channel_sum",
         [(input, product(sizes))],
         [(output, Some(channels))],
-        Kernel::new(source, &sizes, channels),
+        Kernel::new(source, &sizes, channels).variant(pixels > SUMMED_TOGETHER, split),
         move |[input], [output], _| cpu::channel_sum(input, output, pixels),
     )
 }

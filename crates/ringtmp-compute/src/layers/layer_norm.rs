@@ -2,8 +2,9 @@
 
 use super::{Initial, Keeps, Layer, ParameterSpec, Site, Workspace, count};
 use crate::cpu;
-use crate::operation::{Kernel, Operation, product};
+use crate::operation::{Kernel, Operation, Variant, product};
 use crate::operations::column_sum;
+use crate::operations::{GROUP_COLUMNS, SUMMED_TOGETHER};
 use crate::recording::{Lifetime, Recording, View};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,11 @@ pub fn layer_norm(input: View, weight: View, bias: View, output: View, moments: 
     let rows = moments.elements / 2;
     let size = product([rows, columns]);
     let source = include_str!("../../../../shaders/layer_norm.wgsl");
+    let split = Variant::of_groups(
+        "layer_norm_split",
+        include_str!("../../../../shaders/layer_norm_split.wgsl"),
+        rows,
+    );
     Operation::new(
         "layer_norm",
         [
@@ -104,7 +110,7 @@ pub fn layer_norm(input: View, weight: View, bias: View, output: View, moments: 
             (bias, Some(columns)),
         ],
         [(output, size), (moments, product([rows, 2]))],
-        Kernel::new(source, &[rows, columns], rows),
+        Kernel::new(source, &[rows, columns], rows).variant(columns > SUMMED_TOGETHER, split),
         |[input, weight, bias], [output, moments], _| {
             cpu::layer_norm(input, weight, bias, output, moments);
         },
@@ -124,6 +130,11 @@ pub fn layer_norm_backward(
     let rows = moments.elements / 2;
     let size = product([rows, columns]);
     let source = include_str!("../../../../shaders/layer_norm_backward.wgsl");
+    let split = Variant::of_groups(
+        "layer_norm_backward_split",
+        include_str!("../../../../shaders/layer_norm_backward_split.wgsl"),
+        rows,
+    );
     Operation::new(
         "layer_norm_backward",
         [
@@ -133,7 +144,7 @@ pub fn layer_norm_backward(
             (output_gradient, size),
         ],
         [(input_gradient, size)],
-        Kernel::new(source, &[rows, columns], rows),
+        Kernel::new(source, &[rows, columns], rows).variant(columns > SUMMED_TOGETHER, split),
         |[input, moments, weight, output_gradient], [input_gradient], _| {
             cpu::layer_norm_backward(input, moments, weight, output_gradient, input_gradient);
         },
@@ -151,6 +162,11 @@ pub fn layer_norm_backward_weights(
     let rows = moments.elements / 2;
     let size = product([rows, columns]);
     let source = include_str!("../../../../shaders/layer_norm_backward_weights.wgsl");
+    let split = Variant::of_groups(
+        "layer_norm_backward_weights_split",
+        include_str!("../../../../shaders/layer_norm_backward_weights_split.wgsl"),
+        columns.div_ceil(GROUP_COLUMNS),
+    );
     Operation::new(
         "layer_norm_backward_weights",
         [
@@ -159,7 +175,7 @@ pub fn layer_norm_backward_weights(
             (output_gradient, size),
         ],
         [(weight_gradient, Some(columns))],
-        Kernel::new(source, &[rows, columns], columns),
+        Kernel::new(source, &[rows, columns], columns).variant(rows > SUMMED_TOGETHER, split),
         |[input, moments, output_gradient], [weight_gradient], _| {
             cpu::layer_norm_backward_weights(input, moments, output_gradient, weight_gradient);
         },

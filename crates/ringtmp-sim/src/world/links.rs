@@ -41,6 +41,8 @@ pub(crate) struct Link<T> {
     tensors: VecDeque<Parcel<T>>,
     leaving: Option<Parcel<T>>,
     pub(crate) bytes_sent: u64,
+    /// When the last frame is there: links keep order, also where one becomes quicker while something is on its way.
+    until: Time,
     /// How often all that was on its way was lost.
     losses: u32,
     /// What arrived last, where links break.
@@ -63,6 +65,7 @@ impl<T> Link<T> {
             tensors: VecDeque::new(),
             leaving: None,
             bytes_sent: 0,
+            until: Time::ZERO,
             losses: 0,
             last: None,
         }
@@ -87,6 +90,12 @@ impl<T> Link<T> {
         let urgent = self.control.front().map(|parcel| (false, parcel));
         let (waits, parcel) = urgent.or_else(|| Some((true, self.tensors.front()?)))?;
         Some((waits, parcel.handed_over))
+    }
+
+    /// How long a frame is on its way that would take so long by itself.
+    fn travels(&mut self, now: Time, delay: Duration) -> Duration {
+        self.until = self.until.max(now + delay);
+        self.until.since(now)
     }
 
     /// Begins to send what is next, if nothing is being sent: its bytes, and how long they take to leave.
@@ -319,6 +328,9 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             return;
         };
         parcel.losses = losses;
+        let now = self.now;
+        let link = self.links.get_mut(&(from, to));
+        let delay = link.map_or(delay, |link| link.travels(now, delay));
         self.access[from].is_sending = true;
         self.schedule(takes, Event::Left(from, to));
         self.schedule(delay, Event::Reaches(from, to, takes, parcel));
@@ -343,12 +355,13 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             self.access[from].is_sending = false;
             return self.begin_to_share(from);
         }
+        let (now, slowness) = (self.now, self.slowness(from, to));
         let Some(link) = self.links.get_mut(&(from, to)) else {
             return;
         };
-        let delay = Duration::from_secs_f64(link.spec.delay_seconds);
+        let delay = Duration::from_secs_f64(link.spec.delay_seconds).mul_f64(slowness);
         if let Some(parcel) = link.leaving.take() {
-            let delay = delay.mul_f64(self.slowness(from, to));
+            let delay = link.travels(now, delay);
             self.schedule(delay, Event::Arrives(from, to, parcel));
         }
         self.begin_to_send(from, to);
