@@ -62,8 +62,19 @@ pub struct Variant {
     pub source: &'static str,
     /// Threads that have something to do.
     pub threads: usize,
-    /// Whether its threads wait for each other. GPUs that are emulated in software take seconds to compile that, and are slow at it.
-    pub barriers: bool,
+    /// Where it is worth while to try it.
+    pub suits: Suits,
+}
+
+/// Where a shader may be the fastest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suits {
+    /// Anywhere.
+    All,
+    /// Not where a GPU is emulated in software: its threads wait for each other, which takes seconds to compile there, and is slow.
+    Hardware,
+    /// Only there: a thread has more numbers at hand than a GPU has registers for, so that fewer are loaded.
+    Software,
 }
 
 impl Variant {
@@ -73,7 +84,15 @@ impl Variant {
             name,
             source,
             threads,
-            barriers: false,
+            suits: Suits::All,
+        }
+    }
+
+    /// Likewise, for GPUs that are emulated.
+    pub fn of_wide_threads(name: &'static str, source: &'static str, threads: usize) -> Self {
+        Self {
+            suits: Suits::Software,
+            ..Self::of_threads(name, source, threads)
         }
     }
 
@@ -83,7 +102,7 @@ impl Variant {
             name,
             source,
             threads: groups * GROUP_THREADS,
-            barriers: true,
+            suits: Suits::Hardware,
         }
     }
 }
@@ -218,12 +237,7 @@ impl Operation {
             ref variants,
             ..
         } = self.kernel;
-        let plain = Variant {
-            name: self.name,
-            source,
-            threads,
-            barriers: false,
-        };
+        let plain = Variant::of_threads(self.name, source, threads);
         [&[plain], variants.as_slice()].concat()
     }
 

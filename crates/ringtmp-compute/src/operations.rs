@@ -13,6 +13,9 @@ pub(crate) const TILE_COLUMNS: usize = 4;
 /// Rows and columns of outputs that a thread of `matrix_product_wide` computes. A test reads it from the shader.
 pub(crate) const WIDE_TILE: usize = 8;
 
+/// Likewise of `matrix_product_widest`.
+pub(crate) const WIDEST_TILE: usize = 16;
+
 /// Rows and columns of outputs that a work-group of `matrix_product_tiled` computes. A test reads it from the shader.
 pub(crate) const GROUP_TILE: usize = 64;
 
@@ -67,6 +70,11 @@ impl MatrixProduct {
             include_str!("../../../shaders/matrix_product_wide.wgsl"),
             blocks(WIDE_TILE, WIDE_TILE),
         );
+        let widest = Variant::of_wide_threads(
+            "matrix_product_widest",
+            include_str!("../../../shaders/matrix_product_widest.wgsl"),
+            blocks(WIDEST_TILE, WIDEST_TILE),
+        );
         let tiled = Variant::of_groups(
             "matrix_product_tiled",
             include_str!("../../../shaders/matrix_product_tiled.wgsl"),
@@ -85,6 +93,7 @@ impl MatrixProduct {
             .constant("BIAS", self.bias.is_some())
             .constant("ACCUMULATE", self.accumulate)
             .variant(self.is_in_fours(), wide)
+            .variant(self.is_in_fours() && widest.threads > GROUP_THREADS, widest)
             .variant(is_large, tiled)
             .variant(is_skinny, split)
     }

@@ -1,13 +1,13 @@
 //! Which of an operation's shaders is the fastest here: measured when a plan is made ready, and kept for as long as the GPU is open.
 //!
 //! What suits a card depends on its caches, registers and work-group memory, about which WebGPU says nothing; a few milliseconds
-//! of trying do. Shaders of which threads wait for each other are not tried where a GPU is emulated in software.
+//! of trying do. Some are not tried where a GPU is emulated in software, and some only there ([`Suits`]).
 
 use super::Gpu;
 use super::builder::Dispatch;
 use super::program::Program;
 use crate::error::ComputeError;
-use crate::operation::{Operation, Variant};
+use crate::operation::{Operation, Suits, Variant};
 use crate::recording::Instance;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -70,7 +70,16 @@ impl Gpu {
         if let Some(known) = known {
             return vec![*known];
         }
-        variants.retain(|variant| !(self.is_software && variant.barriers));
+        let other = if self.is_software {
+            Suits::Hardware
+        } else {
+            Suits::Software
+        };
+        variants.retain(|variant| variant.suits != other);
+        if self.is_software && variants.len() > 1 {
+            // There the plain one, which loads the most, is never the fastest, and compiling it takes long.
+            variants.remove(0);
+        }
         variants
     }
 }

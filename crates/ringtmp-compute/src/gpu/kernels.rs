@@ -63,7 +63,9 @@ mod tests {
     use crate::layers::dropout::Dropout;
     use crate::loss::LossSpec;
     use crate::model::{ModelSpec, PRESETS};
-    use crate::operations::{GROUP_COLUMNS, GROUP_TILE, TILE_COLUMNS, TILE_ROWS, WIDE_TILE};
+    use crate::operations::{
+        GROUP_COLUMNS, GROUP_TILE, TILE_COLUMNS, TILE_ROWS, WIDE_TILE, WIDEST_TILE,
+    };
     use crate::optimizer::{AdamSettings, OptimizerSpec, Rule};
     use crate::packing::Packing;
     use crate::stage::{StageConfig, operations_of};
@@ -253,9 +255,14 @@ mod tests {
         };
         let ignored = constant(&module("cross_entropy"), "IGNORED_LABEL");
         assert_eq!(ignored, Some(crate::IGNORED_LABEL as usize));
-        let wide = module("matrix_product_wide");
         for name in ["TILE_ROWS", "TILE_COLUMNS"] {
-            assert_eq!(constant(&wide, name), Some(WIDE_TILE), "{name}");
+            let wide = constant(&module("matrix_product_wide"), name);
+            let widest = constant(&module("matrix_product_widest"), name);
+            assert_eq!(
+                (wide, widest),
+                (Some(WIDE_TILE), Some(WIDEST_TILE)),
+                "{name}"
+            );
         }
         let tiled = module("matrix_product_tiled");
         assert_eq!(constant(&tiled, "TILE"), Some(GROUP_TILE));
