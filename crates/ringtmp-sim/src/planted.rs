@@ -150,6 +150,16 @@ impl Planted {
         self.is(at, bug)
     }
 
+    /// Whether its neighbours are to find it out; otherwise the checker that the mistake is for has the word.
+    pub(crate) fn is_for_neighbours(&self) -> bool {
+        self.bug.is_none_or(|bug| {
+            matches!(
+                bug,
+                Bug::LosesGradient | Bug::RepeatsSum | Bug::NeverAcknowledges
+            )
+        })
+    }
+
     /// What a device says to the room.
     pub(crate) fn says(&self, mut message: ClientMessage) -> ClientMessage {
         if let ClientMessage::Holdings { holding, .. } = &mut message
