@@ -1,14 +1,14 @@
-//! A node whose successor takes copies, and says nothing of them.
+//! Who is called to account, and who is not: a successor that takes copies and says nothing of them, and one whose frames come late.
 
 mod common;
 
 use common::pair::{EPOCH, feed_at};
 use common::stage::{BYTES, Stage, blames};
-use ringtmp_core::ids::{LayerIndex, StageIndex, Version};
+use ringtmp_core::ids::{LayerIndex, MicroBatchId, PayloadId, PeerId, StageIndex, Step, Version};
 use ringtmp_core::node::{ACKNOWLEDGED_WITHIN, BEAT_INTERVAL, Input, Output};
 use ringtmp_core::signal::ClientMessage;
 use ringtmp_core::time::Time;
-use ringtmp_core::wire::Body;
+use ringtmp_core::wire::{Body, Purpose, TensorKind};
 use std::time::Duration;
 
 const VERSION: Version = Version(2);
@@ -112,4 +112,37 @@ fn a_slow_successor_has_time_from_one_acknowledgement_to_the_next() {
 fn a_successor_that_may_still_be_busy_with_what_came_before_is_not_at_fault() {
     let mut waiting = copying(false);
     assert_eq!(blames(&waiting.wait(3 * ACKNOWLEDGED_WITHIN)), None);
+}
+
+#[test]
+fn what_comes_over_a_link_that_was_given_up_is_let_go_of_and_nobodys_fault() {
+    let gradient = |stage: &Stage| Input::Tensor {
+        from: stage.after,
+        epoch: EPOCH,
+        kind: TensorKind::Gradient,
+        purpose: Purpose::Train,
+        micro_batch: MicroBatchId {
+            step: Step(0),
+            sequence: 0,
+            source: PeerId(1),
+        },
+        payload: Some(PayloadId(9)),
+    };
+    let mut stage = Stage::new(1, false);
+    let lost = Input::LinkLost {
+        peer: stage.after,
+        reason: "nothing was heard".to_owned(),
+    };
+    feed_at(&mut stage.node, Time::ZERO, lost);
+    let late = gradient(&stage);
+    let outputs = feed_at(&mut stage.node, Time::ZERO, late);
+    assert_eq!(blames(&outputs), None);
+    assert!(
+        outputs.contains(&Output::Discard(PayloadId(9))),
+        "{outputs:?}"
+    );
+    // Over a link that stands, a gradient that nobody waits for is a fault.
+    let mut stage = Stage::new(1, false);
+    let early = gradient(&stage);
+    assert!(blames(&feed_at(&mut stage.node, Time::ZERO, early)).is_some());
 }
