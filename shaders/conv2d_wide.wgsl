@@ -74,36 +74,40 @@ fn main(
     let weights_1 = min(channel + 4 + step, end) * window;
     let weights_2 = min(channel + 8 + step, end) * window;
     let weights_3 = min(channel + 12 + step, end) * window;
-    var tap = 0u;
     let plane_area = dimensions.height * dimensions.width;
-    var plane = tile_pixels / area * dimensions.inputs * plane_area;
+    let plane = tile_pixels / area * dimensions.inputs * plane_area;
     let place = tile_pixels % area;
     // Where the window begins, plus the padding, so that it is never negative.
     let top = place / dimensions.output_width * dimensions.stride;
     let left = place % dimensions.output_width * dimensions.stride;
+    let side = dimensions.kernel * dimensions.kernel;
     var sums_0 = mat4x4<f32>();
     var sums_1 = mat4x4<f32>();
     var sums_2 = mat4x4<f32>();
     var sums_3 = mat4x4<f32>();
-    for (var i = 0u; i < dimensions.inputs; i++) {
-        for (var ky = 0u; ky < dimensions.kernel; ky++) {
-            // Above the image this wraps round to a huge number.
-            let y = top + ky - dimensions.padding;
-            let line = plane + min(y, vec4(dimensions.height - 1)) * dimensions.width;
-            for (var kx = 0u; kx < dimensions.kernel; kx++) {
-                let x = left + kx - dimensions.padding;
-                let at = line + min(x, vec4(dimensions.width - 1));
-                let inside = (y < vec4(dimensions.height)) & (x < vec4(dimensions.width));
+    for (var ky = 0u; ky < dimensions.kernel; ky++) {
+        // Above the image this wraps round to a huge number.
+        let y = top + ky - dimensions.padding;
+        let line = plane + min(y, vec4(dimensions.height - 1)) * dimensions.width;
+        for (var kx = 0u; kx < dimensions.kernel; kx++) {
+            let x = left + kx - dimensions.padding;
+            let inside = (y < vec4(dimensions.height)) & (x < vec4(dimensions.width));
+            if !any(inside) {
+                continue;
+            }
+            var at = line + min(x, vec4(dimensions.width - 1));
+            var tap = ky * dimensions.kernel + kx;
+            for (var i = 0u; i < dimensions.inputs; i++) {
                 let loaded = vec4(input[at.x], input[at.y], input[at.z], input[at.w]);
                 let values = select(vec4<f32>(), loaded, inside);
                 sums_0 += outer(weights(weights_0 + tap), values);
                 sums_1 += outer(weights(weights_1 + tap), values);
                 sums_2 += outer(weights(weights_2 + tap), values);
                 sums_3 += outer(weights(weights_3 + tap), values);
-                tap += 1;
+                at += plane_area;
+                tap += side;
             }
         }
-        plane += plane_area;
     }
     store_four(channel, pixel, sums_0);
     store_four(channel + 4, pixel, sums_1);

@@ -461,5 +461,6 @@ pub fn whole_model(run: &Run) -> StageConfig {
         optimizer: run.optimizer,
         input_packing: Packing::F32,
         output_packing: Packing::F32,
+        arithmetic: file.arithmetic,
     }
 }

@@ -303,7 +303,13 @@ async fn two_tabs_and_a_native_peer_are_one_ring() -> Result<()> {
         return Ok(());
     };
     let browser = theatre.browser(BrowserKind::Chromium).await?;
-    let (tabs, room) = ring(&theatre, &[&browser; 2], "executor=cpu", 1).await?;
+    let (tabs, room) = ring(
+        &theatre,
+        &[&browser; 2],
+        "executor=cpu&arithmetic=portable",
+        1,
+    )
+    .await?;
     let native = NativePeer::join(&theatre.url(""), room)?;
     let result = train(&tabs).await?;
     let shown = view(&tabs[0])
@@ -376,7 +382,7 @@ async fn a_tab_packs_8_bit_integers_as_a_native_process_does() -> Result<()> {
     };
     let browser = theatre.browser(BrowserKind::Chromium).await?;
     // What is rounded depends on the cut, which is the same both times since nothing is measured.
-    let settings = "executor=cpu&codec=int8";
+    let settings = "executor=cpu&codec=int8&arithmetic=portable";
     let (tabs, _) = ring(&theatre, &[&browser; 2], settings, 0).await?;
     let of_tabs = train(&tabs).await?.digests;
     drop(tabs);

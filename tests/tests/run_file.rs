@@ -76,7 +76,7 @@ fn kind(of: &str) -> Result<&'static str> {
         "f32" => "number",
         "bool" => "`true` or `false`",
         "String" | "Mode" | "CodecChoice" | "Order" | "DataSource" | "Split" | "RuleName"
-        | "Planning" | "Paradigm" | "Placement" => "text",
+        | "Planning" | "Arithmetic" | "Paradigm" | "Placement" => "text",
         "Vec<usize>" => "list of whole numbers",
         "Vec<LayerSpec>" => "list of tables",
         "ModelTable" | "DataTable" | "OptimizerTable" | "ParameterServerTable" => "table",

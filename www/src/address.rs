@@ -43,7 +43,7 @@ pub struct Address {
     pub memory_bytes: Option<u64>,
     /// `medium=...`: bytes per second of the Wi-Fi that it shares with others
     pub medium_bytes_per_second: Option<f64>,
-    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `source=...`, `codec=...`, `planning=...`
+    /// `preset=...`, `steps=...`, `peers=...`, `data=...`, `source=...`, `codec=...`, `planning=...`, `arithmetic=...`
     pub run: RunWish,
     /// What could not be understood, in words.
     pub problems: Vec<String>,
@@ -280,6 +280,10 @@ impl Address {
                 Ok(codec) => self.run.codec = Some(codec),
                 Err(_) => self.problem(name, value, "f32, f16, int8 or auto"),
             },
+            "arithmetic" => match value.parse() {
+                Ok(arithmetic) => self.run.arithmetic = Some(arithmetic),
+                Err(_) => self.problem(name, value, "fused or portable"),
+            },
             "planning" => match value {
                 "measured" => self.run.planning = Some(Planning::Measured),
                 "counted" => self.run.planning = Some(Planning::Counted),
@@ -343,6 +347,7 @@ fn place(path: &str) -> Place {
 mod tests {
     use super::*;
     use ringtmp_core::codec::CodecChoice;
+    use ringtmp_peer::Arithmetic;
 
     const CODE: &str = "0123456789abcdef";
 
@@ -448,6 +453,7 @@ mod tests {
                 ("data", "idx:/data"),
                 ("codec", "int8"),
                 ("planning", "counted"),
+                ("arithmetic", "portable"),
                 ("source", "every"),
             ],
         );
@@ -459,6 +465,7 @@ mod tests {
             source: Some(DataSource::Every),
             codec: Some(CodecChoice::Int8),
             planning: Some(Planning::Counted),
+            arithmetic: Some(Arithmetic::Portable),
         };
         assert_eq!(address.entry(), Some(Entry::Create(run)));
     }

@@ -10,7 +10,7 @@ use ringtmp_core::ids::{MemberToken, RoomCode, ShortCode};
 use ringtmp_core::profile::Planning;
 use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::Form;
-use ringtmp_peer::{Command, DataSource, View};
+use ringtmp_peer::{Arithmetic, Command, DataSource, View};
 use serde::{Deserialize, Serialize};
 
 /// The page's first message.
@@ -90,6 +90,9 @@ pub struct RunWish {
     /// How layers are divided.
     #[serde(default)]
     pub planning: Option<Planning>,
+    /// How a CPU rounds.
+    #[serde(default)]
+    pub arithmetic: Option<Arithmetic>,
 }
 
 /// What is to compute.

@@ -230,6 +230,9 @@ fn run_file(wish: messages::RunWish) -> RunFile {
     if let Some(planning) = wish.planning {
         run.planning = planning;
     }
+    if let Some(arithmetic) = wish.arithmetic {
+        run.arithmetic = arithmetic;
+    }
     if let Some(peers) = wish.peers {
         run.start_at_peers = peers;
     }

@@ -9,7 +9,8 @@ use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::Replication;
 use ringtmp_peer::{
-    DataSource, DataTable, ModelTable, OptimizerTable, Order, Paradigm, RuleName, RunFile, Split,
+    Arithmetic, DataSource, DataTable, ModelTable, OptimizerTable, Order, Paradigm, RuleName,
+    RunFile, Split,
 };
 use std::path::{Path, PathBuf};
 
@@ -124,6 +125,9 @@ pub(crate) struct RunChoice {
     /// How layers are divided: measured, by what each device takes for them; counted, by operations, as if all were equal
     #[arg(long, value_enum)]
     planning: Option<LayerPlanning>,
+    /// How a CPU rounds sums of products: fused, which is faster; portable, alike on every device
+    #[arg(long)]
+    arithmetic: Option<Arithmetic>,
     /// Evaluate after every so many steps, and at the end; 0 for the end only
     #[arg(long, value_name = "STEPS")]
     evaluate_every: Option<u32>,
@@ -245,6 +249,7 @@ impl RunChoice {
         set(&mut file.codec, self.codec);
         set(&mut file.replicate, self.replicate);
         set(&mut file.planning, self.planning.map(Planning::from));
+        set(&mut file.arithmetic, self.arithmetic);
         set(&mut file.evaluate_every, self.evaluate_every);
         set(&mut file.evaluation_samples, self.evaluation_samples);
         self.set_optimizer(&mut file.optimizer);

@@ -133,6 +133,16 @@ impl Executor {
     }
 }
 
+/// Views on their way to the host.
+#[derive(Debug)]
+pub struct Reading(Source);
+
+#[derive(Debug)]
+enum Source {
+    Here(Vec<Vec<u32>>),
+    Gpu(gpu::Reading),
+}
+
 /// A plan on a device.
 ///
 /// Views and recordings must be those of its plan, slots and versions below its numbers of them, and words as many as the
@@ -174,6 +184,31 @@ impl Program {
                 Ok(memory.read_all(instance, views))
             }
             Machine::Gpu(program) => program.run(recording, instance, views).await,
+        }
+    }
+
+    /// Plays a recording in one instance, and has views copied out, for which [`Program::finish`] waits: a GPU goes on meanwhile.
+    pub async fn begin(
+        &mut self,
+        recording: RecordingId,
+        instance: Instance,
+        views: &[View],
+    ) -> Result<Reading, ComputeError> {
+        Ok(Reading(match &mut self.0 {
+            Machine::Cpu(memory) => {
+                memory.run(recording, instance);
+                Source::Here(memory.read_all(instance, views))
+            }
+            Machine::Gpu(program) => Source::Gpu(program.begin(recording, instance, views).await?),
+        }))
+    }
+
+    /// Waits for what was copied out.
+    pub async fn finish(&mut self, reading: Reading) -> Result<Vec<Vec<u32>>, ComputeError> {
+        match (reading.0, &mut self.0) {
+            (Source::Gpu(reading), Machine::Gpu(program)) => program.finish(reading).await,
+            (Source::Here(words), _) => Ok(words),
+            (Source::Gpu(_), Machine::Cpu(_)) => panic!("a reading of another program"),
         }
     }
 

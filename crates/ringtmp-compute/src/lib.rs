@@ -13,9 +13,10 @@
 //!
 //! The letters of the field: **F** is forward, **B** backward for the input, **W** backward for the weights.
 //!
-//! On the CPU executor every result is a fixed sequence of IEEE single-precision operations: no fused multiply-add, no
-//! reordering by vector width, and no elementary function of the platform. So the same model, seed and
-//! micro-batches give the same bits on every device, native or in a browser, and wherever the model is cut.
+//! On the CPU executor every result is a fixed sequence of IEEE single-precision operations: no reordering by vector width, and no
+//! elementary function of the platform. So the same model, seed and micro-batches give the same bits wherever the model is cut, on
+//! every device that fuses multiplications with additions, and on every device that does not; if [`recording::Arithmetic`] says so, on
+//! all of them, native or in a browser.
 //!
 //! Nothing here knows of peers, links or time. Futures complete when the work is done or queued on the GPU; on native
 //! builds they block the calling thread while they wait for it, in a browser they yield to the event loop.
@@ -43,6 +44,9 @@ pub use loss::{IGNORED_LABEL, LossReport, LossSpec};
 pub use model::{GptSizes, LayerOutline, ModelError, ModelSpec};
 pub use optimizer::{AdamSettings, OptimizerError, OptimizerSpec, Rule, Schedule, clip_factor};
 pub use packing::Packing;
-pub use stage::{GradientSquares, Parameter, Position, Rehearsal, Snapshot, Stage, StageConfig};
+pub use recording::Arithmetic;
+pub use stage::{
+    GradientSquares, Parameter, PendingLoss, Position, Rehearsal, Snapshot, Stage, StageConfig,
+};
 pub use tensor::{Format, Packed, TensorError};
 pub use updater::{RangeUpdate, RangeUpdater};

@@ -6,6 +6,9 @@
 
 pub use crate::operation::{Access, Call, Kernel, Operand, Operation};
 
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
 /// The most words in all buffers of a plan, slots included: 2^34 words are 64 GiB, more than any device here.
 const PLAN_WORDS_MAX: u64 = 1 << 34;
 
@@ -89,9 +92,40 @@ pub struct Recording {
     pub operations: Vec<Operation>,
 }
 
+/// How the CPU executor rounds sums of products. GPUs round as their drivers please.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arithmetic {
+    /// With fused multiply-add where the CPU has it, for which it takes about two thirds of the time: the same bits on all devices
+    /// that have it, and on all that have not.
+    #[default]
+    Fused,
+    /// Every product rounded before it is added: the same bits on every device.
+    Portable,
+}
+
+/// A text that names no arithmetic.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an arithmetic is fused or portable, not {0:?}")]
+pub struct UnknownArithmetic(String);
+
+impl FromStr for Arithmetic {
+    type Err = UnknownArithmetic;
+
+    fn from_str(text: &str) -> Result<Self, UnknownArithmetic> {
+        match text {
+            "fused" => Ok(Self::Fused),
+            "portable" => Ok(Self::Portable),
+            _ => Err(UnknownArithmetic(text.chars().take(32).collect())),
+        }
+    }
+}
+
 /// All buffers and all recordings over them.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// How a CPU rounds.
+    pub arithmetic: Arithmetic,
     /// The buffers.
     pub buffers: Vec<BufferSpec>,
     /// The recordings.
@@ -106,6 +140,7 @@ impl Default for Plan {
     /// Nothing yet, with one slot and one version.
     fn default() -> Self {
         Self {
+            arithmetic: Arithmetic::default(),
             buffers: Vec::new(),
             recordings: Vec::new(),
             slots: 1,

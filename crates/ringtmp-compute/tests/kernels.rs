@@ -161,6 +161,8 @@ fn convolutions() -> Vec<Geometry> {
         geometry([2, 6, 4], [5, 5], [5, 1, 0]),
         geometry([1, 2, 3], [4, 6], [2, 3, 0]),
         geometry([2, 20, 19], [7, 5], [3, 1, 1]),
+        geometry([2, 3, 6], [5, 4], [3, 1, 0]),
+        geometry([1, 2, 5], [3, 4], [3, 1, 2]),
     ]
 }
 
@@ -306,7 +308,7 @@ suite! {
     async fn poolings_agree_and_take_the_first_of_equals() {
         let Some(gpu) = gpu().await else { return };
         let mut numbers = Numbers::new(9);
-        for (image, kernel, stride) in [([1, 1], 1, 1), ([7, 5], 2, 2), ([9, 11], 3, 2), ([6, 6], 2, 3)] {
+        for (image, kernel, stride) in [([1, 1], 1, 1), ([7, 5], 2, 2), ([9, 11], 3, 2), ([6, 6], 2, 3), ([7, 10], 3, 3)] {
             let output = image.map(|size| (size - kernel) / stride + 1);
             let (samples, channels) = (2, 3);
             let geometry = Geometry {

@@ -10,8 +10,8 @@ mod common;
 use common::say;
 use futures::executor::block_on;
 use ringtmp_compute::{
-    AdamSettings, Executor, ExecutorChoice, ModelSpec, OptimizerSpec, Packed, Packing, Parameter,
-    Rule, Stage, StageConfig,
+    AdamSettings, Arithmetic, Executor, ExecutorChoice, ModelSpec, OptimizerSpec, Packed, Packing,
+    Parameter, Rule, Stage, StageConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -165,6 +165,7 @@ fn follow(preset: &str, choice: ExecutorChoice, micro_batch: usize, tolerance: f
         optimizer: expected.optimizer(),
         input_packing: Packing::F32,
         output_packing: Packing::F32,
+        arithmetic: Arithmetic::default(),
     };
     let mut stage = block_on(Stage::new(config, executor)).expect("a stage");
     stage

@@ -6,8 +6,8 @@
 use ringtmp_compute::operations::MatrixProduct;
 use ringtmp_compute::recording::{Instance, Lifetime, Plan, Recording};
 use ringtmp_compute::{
-    AdamSettings, ComputeError, Executor, ExecutorKind, ModelSpec, OptimizerSpec, Packed, Packing,
-    Rule, Stage, StageConfig,
+    AdamSettings, Arithmetic, ComputeError, Executor, ExecutorKind, ModelSpec, OptimizerSpec,
+    Packed, Packing, Rule, Stage, StageConfig,
 };
 use serde::Serialize;
 use std::time::Duration;
@@ -133,6 +133,7 @@ pub async fn measure_steps(
         seed: 1,
         input_packing: Packing::F32,
         output_packing: Packing::F32,
+        arithmetic: Arithmetic::default(),
         model,
     };
     let start = Instant::now();
@@ -141,9 +142,10 @@ pub async fn measure_steps(
     let memory_bytes = stage.memory_bytes();
     let mut step = 0;
     let rates = measure(settings, cpu_seconds, async || {
-        stage.forward_loss(0, &input, &labels).await?;
+        let loss = stage.begin_loss(0, &input, &labels).await?;
         stage.backward_input(0, None).await?;
         stage.backward_weights(0).await?;
+        stage.finish_loss(loss).await?;
         stage.update(step).await?;
         step += 1;
         Ok(())

@@ -42,7 +42,7 @@ pub use member::{
 };
 pub use pace::{Pace, update_operations};
 pub use predictor::{Prediction, Predictor, PredictorError};
-pub use ringtmp_compute::{ComputeError, Executor, ExecutorChoice, Packed, Parameter};
+pub use ringtmp_compute::{Arithmetic, ComputeError, Executor, ExecutorChoice, Packed, Parameter};
 pub use ringtmp_core::schedule::DataSource;
 pub use ringtmp_data::{
     CSV_BYTES_MAX, DataSpec, DataSpecError, Dataset, IDX_BYTES_MAX, Order, Questions, ShareError,

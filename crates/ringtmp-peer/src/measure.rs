@@ -189,6 +189,7 @@ impl Timer<'_> {
             optimizer: self.run.optimizer,
             input_packing: Packing::F32,
             output_packing: Packing::F32,
+            arithmetic: file.arithmetic,
         };
         let mut stage = Stage::new(config, self.executor.clone()).await?;
         Ok(Rounds {

@@ -211,6 +211,7 @@ pub(crate) fn config(run: &Run) -> StageConfig {
         optimizer: run.optimizer,
         input_packing: Packing::F32,
         output_packing: Packing::F32,
+        arithmetic: file.arithmetic,
     }
 }
 
@@ -228,7 +229,7 @@ async fn gradients(
     stage: &mut Stage,
     step: u32,
 ) -> Result<Sums, ComputeError> {
-    let mut sums = Sums::new(run);
+    let (mut sums, mut pending) = (Sums::new(run), Vec::new());
     stage.set_version(0, version(run, step))?;
     let deal = Deal {
         micro_batches: run.micro_batches(),
@@ -239,9 +240,12 @@ async fn gradients(
         let source = &sources[usize::from(deal.source(number).0)];
         let (samples, labels) = source.draw(run, deal.turn(number), &[])?;
         stage.set_position(0, position(run, Purpose::Train, step, sequence.into()))?;
-        sums.add(stage.forward_loss(0, &samples, &labels).await?);
+        pending.push(stage.begin_loss(0, &samples, &labels).await?);
         stage.backward_input(0, None).await?;
         stage.backward_weights(0).await?;
+    }
+    for loss in pending {
+        sums.add(stage.finish_loss(loss).await?);
     }
     Ok(sums)
 }

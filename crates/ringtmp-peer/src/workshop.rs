@@ -12,7 +12,8 @@ use crate::samples::{self, Entering, Supply};
 use crate::vault::{self, CopyError};
 use futures::channel::mpsc;
 use ringtmp_compute::{
-    ComputeError, Executor, ExecutorChoice, Packed, Parameter, Stage, StageConfig, TensorError,
+    ComputeError, Executor, ExecutorChoice, Packed, Parameter, PendingLoss, Stage, StageConfig,
+    TensorError,
 };
 use ringtmp_core::ids::{Epoch, MicroBatchId, Step, Version};
 use ringtmp_core::node::{Assignment, Outcome};
@@ -160,6 +161,8 @@ pub(crate) struct Bench {
     is_tail: bool,
     /// Labels that count, of the steps under way: they pass every stage, so that all divide by the same number.
     labels: BTreeMap<Step, u64>,
+    /// At the tail, by slot: losses of micro-batches whose B is still to come.
+    losses: BTreeMap<usize, PendingLoss>,
     pace: Option<Pace>,
 }
 
@@ -282,6 +285,7 @@ impl Workshop {
             optimizer: self.run.optimizer,
             input_packing: payloads::packing(assignment.input_codec),
             output_packing: payloads::packing(assignment.output_codec),
+            arithmetic: file.arithmetic,
         };
         let mut stage = Stage::new(config, self.executor.clone()).await?;
         if let Some(weights) = &self.initial {
@@ -303,6 +307,7 @@ impl Workshop {
             held_out,
             is_tail: assignment.is_tail(),
             labels: BTreeMap::new(),
+            losses: BTreeMap::new(),
             pace: self
                 .circumstances
                 .operations_per_second
@@ -400,6 +405,7 @@ impl Bench {
                 let slot = usize::from(slot.0);
                 let gradient = self.stage.backward_input(slot, gradient.as_ref()).await?;
                 output = gradient.map(|gradient| vec![gradient]);
+                told.loss = self.loss(slot).await?;
             }
             Task::BackwardWeights { slot, .. } => {
                 self.stage.backward_weights(usize::from(slot.0)).await?;

@@ -4,7 +4,9 @@ use super::{JOIN_MAX, RUN_MAX, STEPS, axe, ring, stage};
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_data::Dataset;
-use ringtmp_peer::{Executor, ExecutorChoice, ModelState, RunFile, Solo, View, to_safetensors};
+use ringtmp_peer::{
+    Arithmetic, Executor, ExecutorChoice, ModelState, RunFile, Solo, View, to_safetensors,
+};
 use ringtmp_tests::{BrowserKind, Theatre};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -28,6 +30,8 @@ async fn exported() -> Result<String> {
     let file = RunFile {
         steps: STEPS,
         codec: CodecChoice::F32,
+        // As tabs round.
+        arithmetic: Arithmetic::Portable,
         ..RunFile::default()
     };
     let executor = Executor::open(ExecutorChoice::Cpu).await?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::signal::{DeviceKind, LayerDigest, Role};
-use ringtmp_peer::{Paradigm, RunFile};
+use ringtmp_peer::{Arithmetic, Paradigm, RunFile};
 use ringtmp_tests::ring::{Over, RingDevice, train_ring};
 use ringtmp_tests::{BrowserKind, NativePeer, Theatre};
 
@@ -21,6 +21,7 @@ fn run() -> RunFile {
         batch: 64,
         micro_batch: 8,
         codec: CodecChoice::F32,
+        arithmetic: Arithmetic::Portable,
         evaluation_samples: 100,
         start_at_peers: DEVICES,
         // Shares that do not depend on the machine's load.

@@ -8,7 +8,7 @@ use crate::ring::RingDrawing;
 use crate::words;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
-use ringtmp_peer::{DataSource, RunFile};
+use ringtmp_peer::{Arithmetic, DataSource, RunFile};
 use wasm_bindgen::prelude::*;
 use web_sys::{Element, Event, HtmlInputElement, HtmlSelectElement};
 
@@ -75,6 +75,7 @@ struct Fields {
     /// As the address has it.
     codec: Option<CodecChoice>,
     planning: Option<Planning>,
+    arithmetic: Option<Arithmetic>,
 }
 
 impl Fields {
@@ -132,6 +133,7 @@ impl Fields {
             executor,
             codec: address.run.codec,
             planning: address.run.planning,
+            arithmetic: address.run.arithmetic,
         })
     }
 
@@ -149,6 +151,7 @@ impl Fields {
                 }),
                 codec: self.codec,
                 planning: self.planning,
+                arithmetic: self.arithmetic,
             },
             executor: match self.executor.value().as_str() {
                 "gpu" => Executor::Gpu,

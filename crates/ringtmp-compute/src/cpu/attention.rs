@@ -2,7 +2,7 @@
 
 use super::Scratch;
 use super::elementary::{exp, sum};
-use super::matrix_product::{Matrix, Packing, Sizes, multiply};
+use super::matrix_product::{Matrix, Multiplier, Sizes, multiply};
 use crate::layers::causal_attention::Heads;
 
 /// output (N, T, D) = softmax(Q Kᵀ scale) V for each head; `log_sums` (N, H, T).
@@ -14,11 +14,13 @@ pub(crate) fn attention(
     scratch: &mut Scratch,
 ) {
     let (tokens, width) = (heads.tokens, heads.width());
-    let Scratch { product, first, .. } = scratch;
+    let Scratch {
+        multiplier, first, ..
+    } = scratch;
     first.resize(tokens * tokens, 0.0);
     for (head, log_sums) in all(heads).zip(log_sums.chunks_exact_mut(tokens)) {
         let [queries, keys, values] = head.packed(packed);
-        multiply(scores(heads), queries, keys.transposed(), first, product);
+        multiply(scores(heads), queries, keys.transposed(), first, multiplier);
         for (t, (row, log_sum)) in first.chunks_exact_mut(tokens).zip(log_sums).enumerate() {
             let (seen, unseen) = row.split_at_mut(t + 1);
             unseen.fill(0.0);
@@ -26,7 +28,13 @@ pub(crate) fn attention(
         }
         let sizes = rows_of(heads, tokens, width);
         let output = &mut output[head.output..];
-        multiply(sizes, Matrix::rows(first, tokens), values, output, product);
+        multiply(
+            sizes,
+            Matrix::rows(first, tokens),
+            values,
+            output,
+            multiplier,
+        );
     }
 }
 
@@ -58,16 +66,16 @@ pub(crate) fn attention_backward_queries(
 ) {
     let width = heads.width();
     let Scratch {
-        product,
+        multiplier,
         first,
         second,
     } = scratch;
     for head in all(heads) {
         let [queries, keys, values] = head.packed(packed);
         let gradient = Matrix::rows(&output_gradient[head.output..], width);
-        weights(heads, &head, [queries, keys], log_sums, first, product);
+        weights(heads, &head, [queries, keys], log_sums, first, multiplier);
         let sources = [gradient, values];
-        score_gradients(heads, &head, sources, products, [first, second], product);
+        score_gradients(heads, &head, sources, products, [first, second], multiplier);
         let sizes = rows_of(heads, heads.tokens, 3 * width);
         let target = &mut packed_gradient[head.queries..];
         multiply(
@@ -75,7 +83,7 @@ pub(crate) fn attention_backward_queries(
             Matrix::rows(second, heads.tokens),
             keys,
             target,
-            product,
+            multiplier,
         );
     }
 }
@@ -89,21 +97,21 @@ pub(crate) fn attention_backward_keys_values(
 ) {
     let (tokens, width) = (heads.tokens, heads.width());
     let Scratch {
-        product,
+        multiplier,
         first,
         second,
     } = scratch;
     for head in all(heads) {
         let [queries, keys, values] = head.packed(packed);
         let gradient = Matrix::rows(&output_gradient[head.output..], width);
-        weights(heads, &head, [queries, keys], log_sums, first, product);
+        weights(heads, &head, [queries, keys], log_sums, first, multiplier);
         let sources = [gradient, values];
-        score_gradients(heads, &head, sources, products, [first, second], product);
+        score_gradients(heads, &head, sources, products, [first, second], multiplier);
         let sizes = rows_of(heads, tokens, 3 * width);
         for (left, right, target) in [(&*second, queries, width), (&*first, gradient, 2 * width)] {
             let left = Matrix::rows(left, tokens).transposed();
             let target = &mut packed_gradient[head.queries + target..];
-            multiply(sizes, left, right, target, product);
+            multiply(sizes, left, right, target, multiplier);
         }
     }
 }
@@ -153,7 +161,7 @@ fn scores(heads: &Heads) -> Sizes {
         rows: heads.tokens,
         columns: heads.tokens,
         inner: heads.head_width,
-        strides: (heads.tokens, 1),
+        stride: heads.tokens,
         add: false,
     }
 }
@@ -164,7 +172,7 @@ fn rows_of(heads: &Heads, inner: usize, stride: usize) -> Sizes {
         rows: heads.tokens,
         columns: heads.head_width,
         inner,
-        strides: (stride, 1),
+        stride,
         add: false,
     }
 }
@@ -190,11 +198,17 @@ fn weights(
     [queries, keys]: [Matrix<'_>; 2],
     log_sums: &[f32],
     weights: &mut Vec<f32>,
-    packing: &mut Packing,
+    multiplier: &mut Multiplier,
 ) {
     let (tokens, scale) = (heads.tokens, heads.scale());
     weights.resize(tokens * tokens, 0.0);
-    multiply(scores(heads), queries, keys.transposed(), weights, packing);
+    multiply(
+        scores(heads),
+        queries,
+        keys.transposed(),
+        weights,
+        multiplier,
+    );
     let log_sums = &log_sums[head.index * tokens..][..tokens];
     for (t, (row, log_sum)) in weights.chunks_exact_mut(tokens).zip(log_sums).enumerate() {
         let (seen, unseen) = row.split_at_mut(t + 1);
@@ -211,12 +225,12 @@ fn score_gradients(
     [output_gradient, values]: [Matrix<'_>; 2],
     products: &[f32],
     [weights, gradients]: [&mut Vec<f32>; 2],
-    packing: &mut Packing,
+    multiplier: &mut Multiplier,
 ) {
     let (tokens, scale) = (heads.tokens, heads.scale());
     gradients.resize(tokens * tokens, 0.0);
     let right = values.transposed();
-    multiply(scores(heads), output_gradient, right, gradients, packing);
+    multiply(scores(heads), output_gradient, right, gradients, multiplier);
     let products = &products[head.index * tokens..][..tokens];
     let rows = gradients
         .chunks_exact_mut(tokens)

@@ -3,8 +3,8 @@
 //! With J = I K K numbers in a window and S = P Q windows, an image's windows are a matrix (J, S), which is made in
 //! scratch memory ("im2col": Chellapilla, Puri and Simard, "High performance convolutional neural networks", 2006).
 
-use super::Scratch;
 use super::matrix_product::{Matrix, Sizes, multiply};
+use super::{Scratch, elementary};
 use crate::layers::conv2d::Geometry;
 
 /// output (O, S) = bias + weight (O, J) windows (J, S), image by image.
@@ -17,7 +17,9 @@ pub(crate) fn conv2d(
     scratch: &mut Scratch,
 ) {
     let (inner, columns) = (window(geometry), windows(geometry));
-    let Scratch { product, first, .. } = scratch;
+    let Scratch {
+        multiplier, first, ..
+    } = scratch;
     first.resize(inner * columns, 0.0);
     let images = input.chunks_exact(input.len() / geometry.samples);
     for (image, output) in images.zip(output.chunks_exact_mut(geometry.outputs * columns)) {
@@ -28,11 +30,11 @@ pub(crate) fn conv2d(
             rows: geometry.outputs,
             columns,
             inner,
-            strides: (columns, 1),
+            stride: columns,
             add: true,
         };
         let (left, right) = (Matrix::rows(weight, inner), Matrix::rows(first, columns));
-        multiply(sizes, left, right, output, product);
+        multiply(sizes, left, right, output, multiplier);
     }
 }
 
@@ -45,7 +47,9 @@ pub(crate) fn conv2d_backward_input(
     scratch: &mut Scratch,
 ) {
     let (inner, columns) = (window(geometry), windows(geometry));
-    let Scratch { product, first, .. } = scratch;
+    let Scratch {
+        multiplier, first, ..
+    } = scratch;
     first.resize(inner * columns, 0.0);
     let images = input_gradient.chunks_exact_mut(input_gradient.len() / geometry.samples);
     for (image, gradient) in images.zip(output_gradient.chunks_exact(geometry.outputs * columns)) {
@@ -53,14 +57,14 @@ pub(crate) fn conv2d_backward_input(
             rows: inner,
             columns,
             inner: geometry.outputs,
-            strides: (columns, 1),
+            stride: columns,
             add: false,
         };
         let (left, right) = (
             Matrix::rows(weight, inner).transposed(),
             Matrix::rows(gradient, columns),
         );
-        multiply(sizes, left, right, first, product);
+        multiply(sizes, left, right, first, multiplier);
         image.fill(0.0);
         scatter(geometry, first, image);
     }
@@ -75,24 +79,25 @@ pub(crate) fn conv2d_backward_weights(
     scratch: &mut Scratch,
 ) {
     let (inner, columns) = (window(geometry), windows(geometry));
-    let Scratch { product, first, .. } = scratch;
+    let Scratch {
+        multiplier, first, ..
+    } = scratch;
     first.resize(inner * columns, 0.0);
     let images = input.chunks_exact(input.len() / geometry.samples);
     for (image, gradient) in images.zip(output_gradient.chunks_exact(geometry.outputs * columns)) {
         gather(geometry, image, first);
-        // The transposed product, so that the larger operand is streamed and not copied.
         let sizes = Sizes {
-            rows: inner,
-            columns: geometry.outputs,
+            rows: geometry.outputs,
+            columns: inner,
             inner: columns,
-            strides: (1, inner),
+            stride: inner,
             add: true,
         };
         let (left, right) = (
-            Matrix::rows(first, columns),
-            Matrix::rows(gradient, columns).transposed(),
+            Matrix::rows(gradient, columns),
+            Matrix::rows(first, columns).transposed(),
         );
-        multiply(sizes, left, right, weight_gradient, product);
+        multiply(sizes, left, right, weight_gradient, multiplier);
     }
 }
 
@@ -102,7 +107,7 @@ pub(crate) fn channel_sum(input: &[f32], output: &mut [f32], pixels: usize) {
     let mut sums = vec![0.0; channels];
     for sample in input.chunks_exact(channels * pixels) {
         for (sum, pixels) in sums.iter_mut().zip(sample.chunks_exact(pixels)) {
-            *sum += pixels.iter().sum::<f32>();
+            *sum += elementary::sum(pixels, pixels, |pixel, _| pixel);
         }
     }
     output
@@ -139,11 +144,14 @@ fn gather(geometry: &Geometry, image: &[f32], columns: &mut [f32]) {
             line[last..].fill(0.0);
             let start =
                 first * geometry.stride + kx - geometry.padding.min(kx + first * geometry.stride);
-            let values = source[start.min(width)..].iter().step_by(geometry.stride);
-            line[first..last]
-                .iter_mut()
-                .zip(values)
-                .for_each(|(target, value)| *target = *value);
+            let (values, targets) = (&source[start.min(width)..], &mut line[first..last]);
+            if geometry.stride == 1 {
+                targets.copy_from_slice(&values[..last - first]);
+            } else {
+                let values = values.iter().step_by(geometry.stride);
+                let pairs = targets.iter_mut().zip(values);
+                pairs.for_each(|(target, value)| *target = *value);
+            }
         }
     }
 }
@@ -163,12 +171,15 @@ fn scatter(geometry: &Geometry, columns: &[f32], image: &mut [f32]) {
             let (first, last) = span(geometry, kx, width);
             let start =
                 first * geometry.stride + kx - geometry.padding.min(kx + first * geometry.stride);
-            let targets = target[start.min(width)..]
-                .iter_mut()
-                .step_by(geometry.stride);
-            targets
-                .zip(&line[first..last])
-                .for_each(|(target, value)| *target += value);
+            let (targets, values) = (&mut target[start.min(width)..], &line[first..last]);
+            if geometry.stride == 1 {
+                let pairs = targets.iter_mut().zip(values);
+                pairs.for_each(|(target, value)| *target += value);
+            } else {
+                let targets = targets.iter_mut().step_by(geometry.stride);
+                let pairs = targets.zip(values);
+                pairs.for_each(|(target, value)| *target += value);
+            }
         }
     }
 }

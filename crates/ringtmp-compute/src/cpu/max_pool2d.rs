@@ -10,29 +10,42 @@ pub(crate) fn max_pool2d(
     output: &mut [f32],
     places: &mut [u32],
 ) {
+    // A size that the compiler knows leaves no loop over a window.
+    match geometry.kernel {
+        2 => pool(geometry, 2, input, output, places),
+        3 => pool(geometry, 3, input, output, places),
+        kernel => pool(geometry, kernel, input, output, places),
+    }
+}
+
+#[inline(always)]
+fn pool(geometry: &Geometry, kernel: usize, input: &[f32], output: &mut [f32], places: &mut [u32]) {
     let [height, width] = geometry.image;
     let [rows, columns] = geometry.output;
-    let planes = input.chunks_exact(height * width);
-    let outputs = output.chunks_exact_mut(rows * columns);
-    let places = places.chunks_exact_mut(rows * columns);
-    for ((plane, output), places) in planes.zip(outputs).zip(places) {
-        for p in 0..rows {
-            for q in 0..columns {
-                let corner = p * geometry.stride * width + q * geometry.stride;
-                let mut best = corner;
-                for line in 0..geometry.kernel {
-                    let start = corner + line * width;
-                    for place in start..start + geometry.kernel {
-                        let (value, largest) = (plane[place], plane[best]);
-                        if value > largest || (value.is_nan() && !largest.is_nan()) {
-                            best = place;
-                        }
-                    }
+    let outputs = output.chunks_exact_mut(columns);
+    let outputs = outputs.zip(places.chunks_exact_mut(columns));
+    for (i, (output, places)) in outputs.enumerate() {
+        let (plane, row) = (i / rows, i % rows);
+        let plane = &input[plane * height * width..][..height * width];
+        let start = row * geometry.stride * width;
+        let windows = plane[start..].windows((kernel - 1) * width + kernel);
+        let windows = windows.step_by(geometry.stride);
+        let outputs = output.iter_mut().zip(places);
+        for (q, (window, (output, place))) in windows.zip(outputs).enumerate() {
+            let (mut largest, mut largest_at) = (window[0], 0);
+            for line in 0..kernel {
+                for column in 0..kernel {
+                    let at = line * width + column;
+                    let value = window[at];
+                    // Without branches, which nobody could foresee. No comparison with a NaN is true.
+                    let takes = !(value <= largest) & !largest.is_nan();
+                    largest = if takes { value } else { largest };
+                    largest_at = if takes { at } else { largest_at };
                 }
-                output[p * columns + q] = plane[best];
-                // A plane has fewer than 2^28 pixels.
-                places[p * columns + q] = best as u32;
             }
+            *output = largest;
+            // A plane has fewer than 2^28 pixels.
+            *place = (start + q * geometry.stride + largest_at) as u32;
         }
     }
 }

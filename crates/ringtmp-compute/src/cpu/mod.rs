@@ -1,6 +1,7 @@
 //! The CPU executor: one function per operation, under the operation's name.
 //!
-//! Sums run in a fixed order and elementary functions come from `libm`, so that every device computes the same bits.
+//! Sums run in a fixed order and elementary functions come from `libm`, so that every device computes the same bits, unless a
+//! plan lets it fuse ([`Arithmetic`]).
 
 mod add;
 mod attention;
@@ -22,7 +23,7 @@ mod squared_error;
 
 use crate::error::ComputeError;
 use crate::operation::{Call, Operand};
-use crate::recording::{BufferId, Instance, Operation, Plan, RecordingId, View};
+use crate::recording::{Arithmetic, BufferId, Instance, Operation, Plan, RecordingId, View};
 use std::ops::Range;
 
 pub(crate) use add::add;
@@ -36,6 +37,7 @@ pub(crate) use dropout::dropout;
 pub(crate) use embedding::{embedding, embedding_backward};
 pub(crate) use gelu::{gelu, gelu_backward};
 pub(crate) use layer_norm::{layer_norm, layer_norm_backward, layer_norm_backward_weights};
+use matrix_product::Multiplier;
 pub(crate) use matrix_product::matrix_product;
 pub(crate) use max_pool2d::{max_pool2d, max_pool2d_backward};
 pub(crate) use optimizers::{adam, momentum, sgd, square_sums};
@@ -46,14 +48,21 @@ pub(crate) use squared_error::squared_error;
 /// Memory for what an operation makes on its way, kept from one to the next; as large as the largest so far.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    product: matrix_product::Packing,
+    multiplier: Multiplier,
     first: Vec<f32>,
     second: Vec<f32>,
 }
 
 impl Scratch {
+    fn new(arithmetic: Arithmetic) -> Self {
+        Self {
+            multiplier: Multiplier::new(arithmetic),
+            ..Self::default()
+        }
+    }
+
     fn bytes(&self) -> u64 {
-        self.product.bytes() + 4 * (self.first.capacity() + self.second.capacity()) as u64
+        self.multiplier.bytes() + 4 * (self.first.capacity() + self.second.capacity()) as u64
     }
 }
 
@@ -80,8 +89,8 @@ impl Memory {
         let buffers: Result<_, ComputeError> = plan.buffers.iter().map(copies).collect();
         Ok(Self {
             buffers: buffers?,
+            scratch: Scratch::new(plan.arithmetic),
             plan,
-            scratch: Scratch::default(),
         })
     }
 

@@ -4,8 +4,9 @@ use super::Gpu;
 use super::choice::Kind;
 use super::kernels::{PipelineKey, UNIFORM_WORDS, WORKGROUP, grid, uniform};
 use crate::operation::Variant;
+use crate::platform;
 use crate::recording::{BufferSpec, Instance, Lifetime, Operation, Plan, View};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One operation, ready to be encoded.
 pub(super) struct Dispatch {
@@ -201,34 +202,29 @@ impl<'a> Builder<'a> {
             return pipeline.clone();
         }
         let storage = self.layout(&key.writable);
-        let (device, label) = (&self.gpu.device, Some(key.name));
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label,
-            bind_group_layouts: &[Some(&self.uniform_layout), Some(&storage)],
-            immediate_size: 0,
-        });
-        let source = wgpu::ShaderSource::Wgsl(key.source.into());
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
-        let switches = key
-            .constants
-            .iter()
-            .map(|(name, value)| (*name, f64::from(*value)));
-        let constants: Vec<_> = switches
-            .chain([("WORKGROUP", f64::from(WORKGROUP))])
-            .collect();
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &constants,
-                ..Default::default()
-            },
-            cache: None,
-        });
+        let pipeline = compile(&self.gpu.device, [&self.uniform_layout, &storage], key);
         self.pipelines.insert(key.clone(), pipeline.clone());
         pipeline
+    }
+
+    /// Compiles what the plan needs, several pipelines at a time.
+    pub(super) fn compile(&mut self) {
+        let operations = self.plan.recordings.iter();
+        let operations = operations.flat_map(|recording| &recording.operations);
+        let keys = operations.flat_map(|operation| {
+            let variants = self.gpu.candidates(&Kind::of(operation), operation);
+            let variants = variants.into_iter();
+            variants.map(|variant| PipelineKey::of(operation, variant))
+        });
+        let keys: BTreeSet<PipelineKey> = keys.collect();
+        let with_layout = |key: PipelineKey| (self.layout(&key.writable), key);
+        let keys: Vec<_> = keys.into_iter().map(with_layout).collect();
+        let (device, uniform_layout) = (&self.gpu.device, &self.uniform_layout);
+        let pipelines = platform::in_parallel(&keys, |(storage, key)| {
+            compile(device, [uniform_layout, storage], key)
+        });
+        let keys = keys.into_iter().map(|(_, key)| key);
+        self.pipelines = keys.zip(pipelines).collect();
     }
 
     /// One group per version and slot, or one for all of them if no operand is a version's or a slot's.
@@ -271,4 +267,37 @@ impl<'a> Builder<'a> {
             .map(|version| groups(version).map(group).collect())
             .collect()
     }
+}
+
+fn compile(
+    device: &wgpu::Device,
+    layouts: [&wgpu::BindGroupLayout; 2],
+    key: &PipelineKey,
+) -> wgpu::ComputePipeline {
+    let label = Some(key.name);
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label,
+        bind_group_layouts: &layouts.map(Some),
+        immediate_size: 0,
+    });
+    let source = wgpu::ShaderSource::Wgsl(key.source.into());
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
+    let switches = key
+        .constants
+        .iter()
+        .map(|(name, value)| (*name, f64::from(*value)));
+    let constants: Vec<_> = switches
+        .chain([("WORKGROUP", f64::from(WORKGROUP))])
+        .collect();
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label,
+        layout: Some(&layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &constants,
+            ..Default::default()
+        },
+        cache: None,
+    })
 }

@@ -59,7 +59,7 @@ pub(super) fn grid(threads: usize, groups_max: u32) -> (u32, u32) {
 mod tests {
     use super::*;
     use crate::layers::causal_attention::HEAD_WIDTH_MAX;
-    use crate::layers::conv2d::WIDE_TILE_ROWS;
+    use crate::layers::conv2d::{LONG_TILE_COLUMNS, WIDE_TILE_ROWS};
     use crate::layers::dropout::Dropout;
     use crate::loss::LossSpec;
     use crate::model::{ModelSpec, PRESETS};
@@ -68,6 +68,7 @@ mod tests {
     };
     use crate::optimizer::{AdamSettings, OptimizerSpec, Rule};
     use crate::packing::Packing;
+    use crate::recording::Arithmetic;
     use crate::stage::{StageConfig, operations_of};
     use naga::valid::{Capabilities, ValidationFlags, Validator};
     use naga::{AddressSpace, Expression, Literal, Module, Override, StorageAccess, TypeInner};
@@ -127,6 +128,7 @@ mod tests {
             optimizer,
             input_packing: Packing::F32,
             output_packing: Packing::F32,
+            arithmetic: Arithmetic::default(),
         }
     }
 
@@ -280,6 +282,19 @@ mod tests {
             assert_eq!(constant(&module, "TILE_ROWS"), Some(TILE_ROWS), "{name}");
             let columns = constant(&module, "TILE_COLUMNS");
             assert_eq!(columns, Some(TILE_COLUMNS), "{name}");
+        }
+        for name in ["conv2d_3x3", "conv2d_backward_input_3x3"] {
+            let columns = constant(&module(name), "TILE_COLUMNS");
+            assert_eq!(columns, Some(LONG_TILE_COLUMNS), "{name}");
+        }
+        let moving = [
+            "conv2d_3x3",
+            "conv2d_backward_input_3x3",
+            "conv2d_backward_weights_3x3",
+        ];
+        for name in moving {
+            let rows = constant(&module(name), "TILE_ROWS");
+            assert_eq!(rows, Some(TILE_ROWS), "{name}");
         }
         for name in ["conv2d_wide", "conv2d_backward_input_wide"] {
             let rows = constant(&module(name), "TILE_ROWS");

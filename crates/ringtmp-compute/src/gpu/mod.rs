@@ -12,6 +12,7 @@ use crate::platform;
 use choice::Choices;
 use faults::Faults;
 pub(crate) use program::Program;
+pub(crate) use read_back::Reading;
 use std::sync::Arc;
 
 /// An open GPU.

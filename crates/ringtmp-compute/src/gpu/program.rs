@@ -3,7 +3,7 @@
 use super::Gpu;
 use super::builder::{Builder, Dispatch, Way, create_buffers};
 use super::faults::scoped;
-use super::read_back::Staging;
+use super::read_back::{Reading, Staging};
 use crate::error::ComputeError;
 use crate::platform;
 use crate::recording::{BufferId, BufferSpec, Instance, Operation, Plan, RecordingId, View};
@@ -12,6 +12,9 @@ use futures::channel::oneshot;
 /// The most recordings that are submitted before one waits for the GPU: it bounds what is queued when a caller asks for
 /// nothing back, and is far more than keeps a GPU busy.
 const SUBMISSIONS_MAX: u32 = 32;
+
+/// The most buffers for results that are kept for the next: one for each micro-batch of a usual step.
+const STAGING_MAX: usize = 8;
 
 /// A plan's buffers, pipelines and bind groups on a GPU.
 pub(crate) struct Program {
@@ -23,9 +26,8 @@ pub(crate) struct Program {
     uniform_bytes: u64,
     /// By recording.
     pub(super) recordings: Vec<Vec<Dispatch>>,
-    /// For results of tasks; as large as the largest so far. Absent while a task uses it, so that a task that is cancelled
-    /// takes it along, mapped or not.
-    staging: Option<Staging>,
+    /// For results. One that is used is not among them, so that a task that is cancelled takes it along, mapped or not.
+    staging: Vec<Staging>,
     /// Recordings submitted since one last waited.
     submissions: u32,
 }
@@ -39,9 +41,12 @@ impl Program {
         // In two scopes, so that running out of memory is told apart from a kernel that does not compile.
         let buffers = scoped(&device, bytes, || create_buffers(&device, &plan)).await?;
         let mut builder = Builder::new(&gpu, &plan, &buffers);
+        scoped(&device, bytes, || builder.compile()).await?;
+        // What goes wrong on other threads is in no scope.
+        gpu.faults.check(bytes)?;
         let (recordings, uniforms) = scoped(&device, bytes, || builder.build()).await?;
         let uniform_bytes = builder.uniform_bytes();
-        let (staging, submissions) = (None, 0);
+        let (staging, submissions) = (Vec::new(), 0);
         let mut program = Self {
             gpu,
             plan,
@@ -59,7 +64,8 @@ impl Program {
 
     /// Bytes it takes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.plan.bytes() + self.uniform_bytes + self.staging.as_ref().map_or(0, Staging::size)
+        let staging: u64 = self.staging.iter().map(Staging::size).sum();
+        self.plan.bytes() + self.uniform_bytes + staging
     }
 
     /// Fills a view.
@@ -89,29 +95,67 @@ impl Program {
         instance: Instance,
         views: &[View],
     ) -> Result<Vec<Vec<u32>>, ComputeError> {
+        if views.is_empty() {
+            self.gpu.faults.check(self.bytes())?;
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            self.encode(recording, instance, &mut encoder);
+            self.gpu.queue.submit([encoder.finish()]);
+            self.submitted().await?;
+            return Ok(Vec::new());
+        }
+        let reading = self.begin(recording, instance, views).await?;
+        self.finish(reading).await
+    }
+
+    /// Plays a recording in one submission, and has views copied out, for which [`Program::finish`] waits.
+    pub(crate) async fn begin(
+        &mut self,
+        recording: RecordingId,
+        instance: Instance,
+        views: &[View],
+    ) -> Result<Reading, ComputeError> {
         self.gpu.faults.check(self.bytes())?;
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         self.encode(recording, instance, &mut encoder);
-        if views.is_empty() {
-            self.gpu.queue.submit([encoder.finish()]);
-            self.submissions += 1;
-            if self.submissions >= SUBMISSIONS_MAX {
-                self.idle().await?;
-            }
-            return Ok(Vec::new());
-        }
-        let bytes = view_bytes(views);
-        let kept = self
-            .staging
-            .take()
-            .filter(|staging| staging.size() >= bytes);
-        let staging = kept.unwrap_or_else(|| Staging::new(&self.gpu, bytes));
+        let staging = self.room(view_bytes(views));
         self.copy_out(instance, views, &staging, &mut encoder);
-        self.gpu.queue.submit([encoder.finish()]);
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let reading = staging.start(submission, view_words(views));
+        self.submitted().await?;
+        Ok(reading)
+    }
+
+    /// Waits for what was copied out.
+    pub(crate) async fn finish(&mut self, reading: Reading) -> Result<Vec<Vec<u32>>, ComputeError> {
+        let (results, staging) = reading.finish(&self.gpu).await?;
         self.submissions = 0;
-        let results = staging.read(&self.gpu, &view_words(views)).await?;
-        self.staging = Some(staging);
+        self.staging.push(staging);
+        if self.staging.len() > STAGING_MAX {
+            let sizes = self.staging.iter().map(Staging::size).enumerate();
+            if let Some((smallest, _)) = sizes.min_by_key(|(_, size)| *size) {
+                self.staging.swap_remove(smallest);
+            }
+        }
         Ok(results)
+    }
+
+    /// A buffer for results: the smallest that is kept and large enough, or a new one.
+    fn room(&mut self, bytes: u64) -> Staging {
+        let sizes = self.staging.iter().map(Staging::size).enumerate();
+        let enough = sizes.filter(|(_, size)| *size >= bytes);
+        match enough.min_by_key(|(_, size)| *size) {
+            Some((kept, _)) => self.staging.swap_remove(kept),
+            None => Staging::new(&self.gpu, bytes),
+        }
+    }
+
+    /// Bounds what is queued.
+    async fn submitted(&mut self) -> Result<(), ComputeError> {
+        self.submissions += 1;
+        if self.submissions >= SUBMISSIONS_MAX {
+            self.idle().await?;
+        }
+        Ok(())
     }
 
     /// Reads views.
@@ -127,8 +171,9 @@ impl Program {
         let staging = Staging::new(&self.gpu, view_bytes(views));
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         self.copy_out(instance, views, &staging, &mut encoder);
-        self.gpu.queue.submit([encoder.finish()]);
-        staging.read(&self.gpu, &view_words(views)).await
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let reading = staging.start(submission, view_words(views));
+        Ok(reading.finish(&self.gpu).await?.0)
     }
 
     fn encode(
@@ -206,7 +251,7 @@ impl Program {
             // Nobody waits any more if the task was cancelled.
             let _ = done.send(());
         });
-        platform::wait_for_gpu(&self.gpu.device)?;
+        platform::wait_for_gpu(&self.gpu.device, None)?;
         let finished = finished.await;
         self.submissions = 0;
         self.gpu.faults.check(self.bytes())?;

@@ -30,25 +30,42 @@ impl Staging {
         &self.0
     }
 
-    /// Waits for the copies that were submitted, and reads runs of `words` one after the other.
-    pub(super) async fn read(
-        &self,
-        gpu: &Gpu,
-        words: &[usize],
-    ) -> Result<Vec<Vec<u32>>, ComputeError> {
-        let refused = |reason: &str| ComputeError::GpuRefused {
-            reason: reason.to_owned(),
-        };
+    /// Has what was submitted to be copied into it, runs of `words` one after the other, mapped as soon as it is there.
+    pub(super) fn start(self, submission: wgpu::SubmissionIndex, words: Vec<usize>) -> Reading {
         let total: usize = words.iter().sum();
-        let slice = self.0.slice(..4 * total as u64);
         let (done, mapped) = oneshot::channel();
+        let slice = self.0.slice(..4 * total as u64);
         slice.map_async(wgpu::MapMode::Read, move |result| {
             // Nobody waits any more if the task was cancelled.
             let _ = done.send(result);
         });
-        platform::wait_for_gpu(&gpu.device)?;
-        let mapped = mapped.await;
-        gpu.faults.check(self.size())?;
+        Reading {
+            staging: self,
+            submission,
+            words,
+            mapped,
+        }
+    }
+}
+
+/// What is on its way from a GPU.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    staging: Staging,
+    submission: wgpu::SubmissionIndex,
+    words: Vec<usize>,
+    mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Reading {
+    /// Waits until it is here; with the buffer that it came in.
+    pub(super) async fn finish(self, gpu: &Gpu) -> Result<(Vec<Vec<u32>>, Staging), ComputeError> {
+        let refused = |reason: &str| ComputeError::GpuRefused {
+            reason: reason.to_owned(),
+        };
+        platform::wait_for_gpu(&gpu.device, Some(self.submission))?;
+        let mapped = self.mapped.await;
+        gpu.faults.check(self.staging.size())?;
         match mapped {
             Ok(Ok(())) => {}
             // Nothing else takes mapped memory away from us; a browser may say so before it says that the device is lost.
@@ -59,18 +76,20 @@ impl Staging {
             }
             Err(_) => return Err(refused("it never said that it was done")),
         }
+        let total: usize = self.words.iter().sum();
         let results = {
+            let slice = self.staging.0.slice(..4 * total as u64);
             let range = slice
                 .get_mapped_range()
                 .map_err(|error| refused(&error.to_string()))?;
             let (all, _) = range.as_chunks::<4>();
             let mut rest = all.iter().map(|word| u32::from_le_bytes(*word));
-            words
+            self.words
                 .iter()
                 .map(|count| rest.by_ref().take(*count).collect())
                 .collect()
         };
-        self.0.unmap();
-        Ok(results)
+        self.staging.0.unmap();
+        Ok((results, self.staging))
     }
 }

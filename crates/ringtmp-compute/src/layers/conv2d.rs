@@ -16,6 +16,9 @@ pub(crate) const WIDE_TILE_ROWS: usize = 16;
 /// Pixels that a thread of `conv2d` computes, and so on for its gradients. A test reads it from the shaders.
 pub(crate) const TILE_COLUMNS: usize = 4;
 
+/// Pixels in a row that a thread of the shaders for kernels of side 3 computes. A test reads it from them.
+pub(crate) const LONG_TILE_COLUMNS: usize = 16;
+
 /// A square kernel slides over an image and its padding of zeros; `torch.nn.Conv2d`.
 ///
 /// Letters: N samples, I input channels, O output channels, (H, W) an image before and (P, Q) after, K the kernel's side.
@@ -192,6 +195,11 @@ impl Geometry {
         product([self.samples, self.outputs, self.output[0], self.output[1]])
     }
 
+    /// Whether the shaders for kernels of side 3 suit it.
+    fn moves_by_one(&self) -> bool {
+        self.kernel == 3 && self.stride == 1
+    }
+
     /// Numbers of a weight.
     fn weights_size(&self) -> Option<usize> {
         product([self.outputs, self.inputs, self.kernel, self.kernel])
@@ -215,6 +223,11 @@ impl Geometry {
     }
 }
 
+/// Stretches of [`LONG_TILE_COLUMNS`] pixels in the lines of an image.
+fn lines([height, width]: [usize; 2]) -> usize {
+    height * width.div_ceil(LONG_TILE_COLUMNS)
+}
+
 /// output (N, O, P, Q) = bias (O) + the sum over i, ky, kx of weight (O, I, K, K) input (N, I, stride p + ky - padding,
 /// stride q + kx - padding).
 pub fn conv2d(
@@ -232,6 +245,11 @@ pub fn conv2d(
         include_str!("../../../../shaders/conv2d_wide.wgsl"),
         geometry.outputs.div_ceil(WIDE_TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS),
     );
+    let moving = Variant::of_threads(
+        "conv2d_3x3",
+        include_str!("../../../../shaders/conv2d_3x3.wgsl"),
+        geometry.samples * geometry.outputs.div_ceil(TILE_ROWS) * lines(geometry.output),
+    );
     Operation::new(
         "conv2d",
         [
@@ -241,7 +259,8 @@ pub fn conv2d(
         ],
         [(output, geometry.outputs_size())],
         Kernel::new(source, &geometry.dimensions(), threads)
-            .variant(geometry.outputs > TILE_ROWS, wide),
+            .variant(geometry.outputs > TILE_ROWS, wide)
+            .variant(geometry.moves_by_one(), moving),
         move |[input, weight, bias], [output], scratch| {
             cpu::conv2d(&geometry, input, weight, bias, output, scratch);
         },
@@ -263,6 +282,11 @@ pub fn conv2d_backward_input(
         include_str!("../../../../shaders/conv2d_backward_input_wide.wgsl"),
         geometry.inputs.div_ceil(WIDE_TILE_ROWS) * pixels.div_ceil(TILE_COLUMNS),
     );
+    let moving = Variant::of_threads(
+        "conv2d_backward_input_3x3",
+        include_str!("../../../../shaders/conv2d_backward_input_3x3.wgsl"),
+        geometry.samples * geometry.inputs.div_ceil(TILE_ROWS) * lines(geometry.image),
+    );
     Operation::new(
         "conv2d_backward_input",
         [
@@ -271,7 +295,8 @@ pub fn conv2d_backward_input(
         ],
         [(input_gradient, geometry.inputs_size())],
         Kernel::new(source, &geometry.dimensions(), threads)
-            .variant(geometry.inputs > TILE_ROWS, wide),
+            .variant(geometry.inputs > TILE_ROWS, wide)
+            .variant(geometry.moves_by_one(), moving),
         move |[output_gradient, weight], [input_gradient], scratch| {
             cpu::conv2d_backward_input(&geometry, output_gradient, weight, input_gradient, scratch);
         },
@@ -293,6 +318,11 @@ pub fn conv2d_backward_weights(
         include_str!("../../../../shaders/conv2d_backward_weights_split.wgsl"),
         threads,
     );
+    let moving = Variant::of_threads(
+        "conv2d_backward_weights_3x3",
+        include_str!("../../../../shaders/conv2d_backward_weights_3x3.wgsl"),
+        geometry.outputs.div_ceil(TILE_ROWS) * geometry.inputs,
+    );
     Operation::new(
         "conv2d_backward_weights",
         [
@@ -301,7 +331,8 @@ pub fn conv2d_backward_weights(
         ],
         [(weight_gradient, geometry.weights_size())],
         Kernel::new(source, &geometry.dimensions(), threads)
-            .variant(threads <= SPLIT_THREADS_MAX, split),
+            .variant(threads <= SPLIT_THREADS_MAX, split)
+            .variant(geometry.moves_by_one(), moving),
         move |[input, output_gradient], [weight_gradient], scratch| {
             cpu::conv2d_backward_weights(
                 &geometry,

@@ -3,7 +3,7 @@
 use super::conv2d::{Geometry, places};
 use super::{Keeps, Layer, Site, Workspace, count};
 use crate::cpu;
-use crate::operation::{Kernel, Operation};
+use crate::operation::{Kernel, Operation, Variant};
 use crate::recording::{Lifetime, Recording, View};
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,11 @@ impl Layer for MaxPool2d {
 /// output (N, C, P, Q) = the largest of each window of input (N, C, H, W); places (N, C, P, Q), unsigned, where in its image.
 pub fn max_pool2d(geometry: Geometry, input: View, output: View, places: View) -> Operation {
     let source = include_str!("../../../../shaders/max_pool2d.wgsl");
+    let rows = Variant::of_threads(
+        "max_pool2d_rows",
+        include_str!("../../../../shaders/max_pool2d_rows.wgsl"),
+        geometry.samples * geometry.outputs * geometry.output[0],
+    );
     Operation::new(
         "max_pool2d",
         [(input, geometry.inputs_size())],
@@ -111,7 +116,7 @@ pub fn max_pool2d(geometry: Geometry, input: View, output: View, places: View) -
             (output, geometry.outputs_size()),
             (places, geometry.outputs_size()),
         ],
-        Kernel::new(source, &geometry.dimensions(), output.elements),
+        Kernel::new(source, &geometry.dimensions(), output.elements).variant(true, rows),
         move |[input], [output, places], _| {
             let places = bytemuck::cast_slice_mut(places);
             cpu::max_pool2d(&geometry, input, output, places);
@@ -127,6 +132,11 @@ pub fn max_pool2d_backward(
     input_gradient: View,
 ) -> Operation {
     let source = include_str!("../../../../shaders/max_pool2d_backward.wgsl");
+    let rows = Variant::of_threads(
+        "max_pool2d_backward_rows",
+        include_str!("../../../../shaders/max_pool2d_backward_rows.wgsl"),
+        geometry.samples * geometry.inputs * geometry.image[0],
+    );
     Operation::new(
         "max_pool2d_backward",
         [
@@ -134,7 +144,8 @@ pub fn max_pool2d_backward(
             (output_gradient, geometry.outputs_size()),
         ],
         [(input_gradient, geometry.inputs_size())],
-        Kernel::new(source, &geometry.dimensions(), input_gradient.elements),
+        Kernel::new(source, &geometry.dimensions(), input_gradient.elements)
+            .variant(geometry.stride == geometry.kernel, rows),
         move |[places, output_gradient], [input_gradient], _| {
             let places = bytemuck::cast_slice(places);
             cpu::max_pool2d_backward(&geometry, places, output_gradient, input_gradient);

@@ -7,7 +7,7 @@ mod native;
 mod vector;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use browser::{adapter_name, wait_for_gpu};
+pub(crate) use browser::{adapter_name, in_parallel, wait_for_gpu};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{adapter_name, wait_for_gpu};
-pub(crate) use vector::{VectorTask, instruction_set, run_vectorised};
+pub(crate) use native::{adapter_name, in_parallel, wait_for_gpu};
+pub(crate) use vector::{VectorTask, fuses, instruction_set, run_vectorised};

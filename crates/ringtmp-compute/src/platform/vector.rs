@@ -30,6 +30,14 @@ pub(crate) fn run_vectorised(task: impl VectorTask) {
     task.run::<8>();
 }
 
+/// Whether what [`run_vectorised`] runs has fused multiply-add as an instruction. Without one it would be a function, and very slow.
+pub(crate) fn fuses() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return matches!(pulp::Arch::new(), pulp::Arch::V3(_) | pulp::Arch::V4(_));
+    #[cfg(not(target_arch = "x86_64"))]
+    cfg!(target_arch = "aarch64")
+}
+
 /// The instruction set that [`run_vectorised`] takes, for people.
 pub(crate) fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]

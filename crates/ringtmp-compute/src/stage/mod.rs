@@ -12,12 +12,12 @@ mod update;
 mod versions;
 
 use crate::error::ComputeError;
-use crate::executor::{Executor, Program};
+use crate::executor::{Executor, Program, Reading};
 use crate::loss::{self, LossReport, LossSite, LossSpec};
 use crate::model::ModelSpec;
 use crate::optimizer::OptimizerSpec;
 use crate::packing::Packing;
-use crate::recording::{Instance, RecordingId, View};
+use crate::recording::{Arithmetic, Instance, RecordingId, View};
 use crate::tensor::Packed;
 pub(crate) use parameters::draw_key;
 use plan::StagePlan;
@@ -53,6 +53,8 @@ pub struct StageConfig {
     pub input_packing: Packing,
     /// How the output goes and its gradient comes; 32-bit floats at the tail.
     pub output_packing: Packing,
+    /// How a CPU rounds.
+    pub arithmetic: Arithmetic,
 }
 
 /// Where a micro-batch stands in the run.
@@ -92,6 +94,16 @@ pub struct Stage {
     slots: Vec<Slot>,
     versions: Versions,
     labels_max: u64,
+}
+
+/// A loss that a GPU may still be at.
+#[derive(Debug)]
+#[must_use = "a loss that is not finite shows only when it is finished"]
+pub struct PendingLoss {
+    reading: Reading,
+    /// Which rows count.
+    counts: Vec<bool>,
+    rows_per_sample: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -178,13 +190,25 @@ impl Stage {
         input: &Packed,
         labels: &[u32],
     ) -> Result<LossReport, ComputeError> {
+        let pending = self.begin_loss(slot, input, labels).await?;
+        self.finish_loss(pending).await
+    }
+
+    /// Likewise, but does not wait for the loss, so that a GPU need not wait for the host: B may follow at once. Nothing is known of
+    /// what is not finite before [`Stage::finish_loss`], which so belongs before the update.
+    pub async fn begin_loss(
+        &mut self,
+        slot: usize,
+        input: &Packed,
+        labels: &[u32],
+    ) -> Result<PendingLoss, ComputeError> {
         let (recording, site) = self.loss(slot, LossSpec::CrossEntropy)?;
         check_labels(labels, site.rows(), site.columns())?;
         let instance = self.write_input("loss", slot, input)?;
         self.program.write(site.labels, instance, labels);
         let counts = labels.iter().map(|label| *label != loss::IGNORED_LABEL);
-        let counts: Vec<bool> = counts.collect();
-        self.report_loss(recording, instance, &site, &counts).await
+        self.play_loss(recording, instance, &site, counts.collect())
+            .await
     }
 
     /// F and the mean squared error, at the tail: targets of the output's shape. Its report sums the means of rows.
@@ -199,7 +223,8 @@ impl Stage {
         let instance = self.write_input("loss", slot, input)?;
         self.program.write(site.labels, instance, &words);
         let counts = vec![true; site.rows()];
-        self.report_loss(recording, instance, &site, &counts).await
+        let pending = self.play_loss(recording, instance, &site, counts).await?;
+        self.finish_loss(pending).await
     }
 
     /// Says which samples of which step the micro-batches of a slot are from now on, for layers that draw at random; nothing
@@ -235,30 +260,47 @@ impl Stage {
         Err(misuse("loss", slot, format!("the model's loss is {own:?}")))
     }
 
-    async fn report_loss(
+    async fn play_loss(
         &mut self,
         recording: RecordingId,
         instance: Instance,
         site: &LossSite,
-        counts: &[bool],
-    ) -> Result<LossReport, ComputeError> {
-        let words = self
-            .program
-            .run(recording, instance, &[site.losses])
-            .await?;
-        let rows = site.rows() / self.config.micro_batch;
-        let report = loss::report(bytemuck::cast_slice(&first(words)), counts, rows);
-        if !report.loss_sum.is_finite() {
-            let layer = self.config.layers.end - 1;
-            let description = self.config.model.layers[layer].layer().describe();
-            return Err(ComputeError::NonFiniteLoss {
-                layer,
-                description,
-                loss: report.loss_sum,
-            });
-        }
+        counts: Vec<bool>,
+    ) -> Result<PendingLoss, ComputeError> {
+        let views = [site.losses];
+        let reading = self.program.begin(recording, instance, &views).await?;
         self.slots[instance.slot].state = SlotState::AwaitsBackwardInput;
-        Ok(report)
+        let rows_per_sample = site.rows() / self.config.micro_batch;
+        Ok(PendingLoss {
+            reading,
+            counts,
+            rows_per_sample,
+        })
+    }
+
+    /// Waits for a loss.
+    ///
+    /// # Errors
+    ///
+    /// What a GPU tells, and [`ComputeError::NonFiniteLoss`].
+    pub async fn finish_loss(&mut self, pending: PendingLoss) -> Result<LossReport, ComputeError> {
+        let PendingLoss {
+            reading,
+            counts,
+            rows_per_sample,
+        } = pending;
+        let words = first(self.program.finish(reading).await?);
+        let report = loss::report(bytemuck::cast_slice(&words), &counts, rows_per_sample);
+        if report.loss_sum.is_finite() {
+            return Ok(report);
+        }
+        let layer = self.config.layers.end - 1;
+        let description = self.config.model.layers[layer].layer().describe();
+        Err(ComputeError::NonFiniteLoss {
+            layer,
+            description,
+            loss: report.loss_sum,
+        })
     }
 
     /// B: the gradient of the stage's input from that of its output (none at the tail, which has it from its loss). At the

@@ -90,6 +90,7 @@ impl StagePlan {
             config,
             shapes: &shapes[config.layers.start..=config.layers.end],
             plan: Plan {
+                arithmetic: config.arithmetic,
                 slots: config.slots,
                 versions: config.versions,
                 ..Plan::default()

@@ -15,7 +15,8 @@ use ringtmp_compute::layers::flatten::Flatten;
 use ringtmp_compute::layers::gelu::Gelu;
 use ringtmp_compute::layers::max_pool2d::MaxPool2d;
 use ringtmp_compute::{
-    Executor, ExecutorChoice, GptSizes, ModelSpec, OptimizerSpec, Packed, Packing, StageConfig,
+    Arithmetic, Executor, ExecutorChoice, GptSizes, ModelSpec, OptimizerSpec, Packed, Packing,
+    StageConfig,
 };
 
 /// Makes tests of async functions: natively they are blocked on, in a browser its event loop runs them.
@@ -155,6 +156,7 @@ pub(crate) fn config(model: ModelSpec, layers: std::ops::Range<usize>) -> StageC
         optimizer,
         input_packing: Packing::F32,
         output_packing: Packing::F32,
+        arithmetic: Arithmetic::default(),
     }
 }
 

@@ -200,7 +200,7 @@ pub enum Input {
 pub struct Outcome {
     /// The output, kept by the shell.
     pub payload: Option<PayloadId>,
-    /// At the tail, after F.
+    /// At the tail, after F; or after B, so that F need not wait for it.
     pub loss: Option<Loss>,
     /// At the tail, after F of a micro-batch with a sample that is asked about: how probable each class is.
     pub answer: Option<Vec<f32>>,

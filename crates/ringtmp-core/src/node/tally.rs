@@ -12,11 +12,18 @@ pub(super) const POINTS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Sums over the micro-batches of one step or one evaluation.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+struct Sums {
     loss: f64,
     correct: u64,
     samples: u64,
     micro_batches: u16,
+}
+
+/// What becomes points of the curve. A step's last losses may come after the first of the evaluation that follows it.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    step: Sums,
+    evaluation: Sums,
     pending: Vec<Point>,
     due: Option<Time>,
     sent: Option<Time>,
@@ -32,29 +39,33 @@ impl Tally {
         count: u16,
         loss: Loss,
     ) {
-        self.loss += f64::from(loss.sum);
-        self.correct += u64::from(loss.correct);
-        self.samples += u64::from(loss.samples);
-        self.micro_batches += 1;
-        if self.micro_batches < count {
+        let sums = match purpose {
+            Purpose::Train => &mut self.step,
+            Purpose::Evaluate => &mut self.evaluation,
+        };
+        sums.loss += f64::from(loss.sum);
+        sums.correct += u64::from(loss.correct);
+        sums.samples += u64::from(loss.samples);
+        sums.micro_batches += 1;
+        if sums.micro_batches < count {
             return;
         }
-        let samples = self.samples.max(1) as f64;
+        let sums = std::mem::take(sums);
+        let samples = sums.samples.max(1) as f64;
         let point = match purpose {
             Purpose::Train => Point {
                 step: id.step.0,
-                loss: Some((self.loss / samples) as f32),
+                loss: Some((sums.loss / samples) as f32),
                 accuracy: None,
             },
             Purpose::Evaluate => Point {
                 step: id.step.0,
                 loss: None,
-                accuracy: Some((self.correct as f64 / samples) as f32),
+                accuracy: Some((sums.correct as f64 / samples) as f32),
             },
         };
         self.make_room();
         self.pending.push(point);
-        (self.loss, self.correct, self.samples, self.micro_batches) = (0.0, 0, 0, 0);
         let earliest = self.sent.map_or(now, |sent| sent + POINTS_INTERVAL);
         self.due.get_or_insert(earliest.max(now));
     }
@@ -92,6 +103,34 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::ids::{PeerId, Step};
+
+    #[test]
+    fn an_evaluation_between_the_losses_of_a_step_is_kept_apart() {
+        let mut tally = Tally::default();
+        let mut add = |purpose, sequence, sum| {
+            let id = MicroBatchId {
+                step: Step(u32::from(purpose == Purpose::Evaluate)),
+                source: PeerId(1),
+                sequence,
+            };
+            let loss = Loss {
+                sum,
+                correct: 1,
+                samples: 1,
+            };
+            tally.add(Time::ZERO, purpose, id, 2, loss);
+        };
+        add(Purpose::Train, 0, 1.0);
+        add(Purpose::Evaluate, 0, 100.0);
+        add(Purpose::Train, 1, 3.0);
+        add(Purpose::Evaluate, 1, 100.0);
+        let points = tally.take(Time::ZERO, true).expect("points are pending");
+        let told: Vec<_> = points
+            .iter()
+            .map(|point| (point.loss, point.accuracy))
+            .collect();
+        assert_eq!(told, [(Some(2.0), None), (None, Some(1.0))]);
+    }
 
     #[test]
     fn a_run_too_fast_for_its_frames_keeps_its_first_and_last_loss_and_its_accuracies() {

@@ -123,20 +123,24 @@ impl Node {
         };
         let is_head = active.stage.0 == 0;
         let training = &mut active.training;
-        if let (
+        let scored = match task {
             Task::Forward {
                 micro_batch,
                 purpose,
                 ..
-            },
-            Some(loss),
-        ) = (task, outcome.loss)
-        {
+            } => Some((micro_batch, purpose)),
+            Task::BackwardInput { micro_batch, .. } => Some((micro_batch, Purpose::Train)),
+            Task::Draw { .. }
+            | Task::BackwardWeights { .. }
+            | Task::Squares { .. }
+            | Task::Update { .. } => None,
+        };
+        if let (Some((micro_batch, purpose)), Some(loss)) = (scored, outcome.loss) {
             let count = training.schedule.roster().count(purpose, micro_batch.step);
             training.tally.add(now, purpose, micro_batch, count, loss);
-            if let Some(probabilities) = outcome.answer {
-                self.answered(micro_batch, probabilities);
-            }
+        }
+        if let (Some((micro_batch, _)), Some(probabilities)) = (scored, outcome.answer) {
+            self.answered(micro_batch, probabilities);
         }
         let Some(active) = &mut self.active else {
             return;

@@ -12,7 +12,7 @@ pub use optimizer::{OptimizerTable, RuleName, UnknownRule};
 pub use parameter_server::{Paradigm, ParameterServerTable, UnknownParadigm};
 pub use run::{Measure, Run};
 
-use ringtmp_compute::ModelError;
+use ringtmp_compute::{Arithmetic, ModelError};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
@@ -59,6 +59,10 @@ pub struct RunFile {
     /// `auto`, as often as slows training by at most a twentieth, for which three hundredths are aimed at; a number; `off`, never, so that a device that is lost ends the
     /// run. In other paradigms, which keep no copies yet, it always does.
     pub replicate: Replication,
+    /// How a CPU rounds sums of products: `fused`, with fused multiply-add where it has it, which is faster; `portable`, alike on
+    /// every device, so that a ring of tabs and natives ends with the weights of one process, bit for bit, as one of natives alone
+    /// or of tabs alone does anyway. Both take `codec = "f32"`, and GPUs round as they please.
+    pub arithmetic: Arithmetic,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
     pub start_at_peers: u16,
     /// What is trained.
@@ -85,6 +89,7 @@ impl Default for RunFile {
             codec: CodecChoice::F16,
             planning: Planning::Measured,
             replicate: Replication::Auto,
+            arithmetic: Arithmetic::default(),
             start_at_peers: 0,
             model: ModelTable::default(),
             data: DataTable::default(),

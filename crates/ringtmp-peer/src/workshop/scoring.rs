@@ -18,7 +18,7 @@ impl Bench {
         Ok(())
     }
 
-    /// F and the loss, at the tail; and the answer, where a sample is asked about.
+    /// F and the loss, at the tail, which is told after B where one follows; and the answer, where a sample is asked about.
     pub(super) async fn score(
         &mut self,
         run: &Run,
@@ -37,17 +37,35 @@ impl Bench {
                 }
             }
         }
-        let report = self.stage.forward_loss(slot, samples, &labels).await?;
-        let [correct, samples] = match purpose {
-            Purpose::Train => [report.correct, report.samples],
-            Purpose::Evaluate => run.measure().of(&report),
-        };
-        told.loss = Some(Loss {
-            sum: report.loss_sum,
-            correct,
-            samples,
-        });
+        match purpose {
+            Purpose::Train => {
+                let pending = self.stage.begin_loss(slot, samples, &labels).await?;
+                self.losses.insert(slot, pending);
+            }
+            Purpose::Evaluate => {
+                let report = self.stage.forward_loss(slot, samples, &labels).await?;
+                let [correct, samples] = run.measure().of(&report);
+                told.loss = Some(Loss {
+                    sum: report.loss_sum,
+                    correct,
+                    samples,
+                });
+            }
+        }
         Ok(())
+    }
+
+    /// The loss of the micro-batch in a slot, whose B was made meanwhile; none but at the tail.
+    pub(super) async fn loss(&mut self, slot: usize) -> Result<Option<Loss>, WorkError> {
+        let Some(pending) = self.losses.remove(&slot) else {
+            return Ok(None);
+        };
+        let report = self.stage.finish_loss(pending).await?;
+        Ok(Some(Loss {
+            sum: report.loss_sum,
+            correct: report.correct,
+            samples: report.samples,
+        }))
     }
 
     /// The softmax of the logits in a row: F is made for it alone, so that no other micro-batch pays for reading logits back. None for
