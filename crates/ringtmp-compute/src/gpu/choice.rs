@@ -1,13 +1,13 @@
 //! Which of an operation's shaders is the fastest here: measured when a plan is made ready, and kept for as long as the GPU is open.
 //!
 //! What suits a card depends on its caches, registers and work-group memory, about which WebGPU says nothing; a few milliseconds
-//! of trying do. Some are not tried where a GPU is emulated in software, and some only there ([`Suits`]).
+//! of trying do. Where a GPU is emulated in software nothing is tried, and some shaders are for those alone ([`Suits`]).
 
 use super::Gpu;
 use super::builder::Dispatch;
 use super::program::Program;
 use crate::error::ComputeError;
-use crate::operation::{Operation, Suits, Variant};
+use crate::operation::{GROUP_THREADS, Operation, Suits, Variant};
 use crate::recording::Instance;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -40,6 +40,11 @@ impl Kind {
                 .collect(),
         }
     }
+
+    /// The constants that are set in its shader.
+    pub(super) fn constants(&self) -> &[(&'static str, u32)] {
+        &self.constants
+    }
 }
 
 /// What was found so far.
@@ -70,18 +75,21 @@ impl Gpu {
         if let Some(known) = known {
             return vec![*known];
         }
-        let other = if self.is_software {
-            Suits::Hardware
-        } else {
-            Suits::Software
-        };
-        variants.retain(|variant| variant.suits != other);
-        if self.is_software && variants.len() > 1 {
-            // There the plain one, which loads the most, is never the fastest, and compiling it takes long.
-            variants.remove(0);
+        if !self.is_software {
+            variants.retain(|variant| variant.suits != Suits::Software);
+            return variants;
         }
-        variants
+        variants.retain(|variant| variant.suits != Suits::Hardware);
+        vec![unseen(&variants)]
     }
+}
+
+/// The shader for a GPU that is emulated, where compiling one takes seconds, and so trying several longer than a wrong choice costs: the
+/// last, which loads least for what it computes, unless its threads are too few to keep two cores busy.
+fn unseen(variants: &[Variant]) -> Variant {
+    let is_busy = |variant: &&Variant| variant.threads >= 2 * GROUP_THREADS;
+    let busy = variants.iter().rev().find(is_busy);
+    *busy.unwrap_or(&variants[variants.len() - 1])
 }
 
 impl Program {

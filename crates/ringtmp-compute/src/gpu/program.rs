@@ -8,6 +8,7 @@ use crate::error::ComputeError;
 use crate::platform;
 use crate::recording::{BufferId, BufferSpec, Instance, Operation, Plan, RecordingId, View};
 use futures::channel::oneshot;
+use std::collections::BTreeSet;
 
 /// The most recordings that are submitted before one waits for the GPU: it bounds what is queued when a caller asks for
 /// nothing back, and is far more than keeps a GPU busy.
@@ -229,11 +230,18 @@ impl Program {
         }
     }
 
-    /// Plays every recording once on zeros, since drivers compile a pipeline when it is first used; then clears the traces.
+    /// Plays every pipeline once on zeros, since drivers compile it when it is first used; then clears the traces.
     async fn warm_up(&mut self) -> Result<(), ComputeError> {
-        for recording in 0..self.recordings.len() {
-            self.run(RecordingId(recording), Instance::default(), &[])
-                .await?;
+        let mut warm = BTreeSet::new();
+        for dispatch in self.recordings.iter().flatten() {
+            if warm.insert((dispatch.ways[0].name, dispatch.kind.constants())) {
+                let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+                {
+                    let mut pass = encoder.begin_compute_pass(&Default::default());
+                    self.encode_one(dispatch, 0, Instance::default(), &mut pass);
+                }
+                self.gpu.queue.submit([encoder.finish()]);
+            }
         }
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         self.buffers
