@@ -10,11 +10,11 @@
 
 use super::Scratch;
 use crate::operations::MatrixProduct;
-use crate::platform::{VectorTask, fuses, run_vectorised};
+use crate::platform::{TILE_ROWS, VectorTask, fuses, run_vectorised};
 use crate::recording::Arithmetic;
 
-/// Rows of the output that a tile has: with two vectors of columns, 12 accumulators, which leaves 4 of the 16 registers of SSE2 and AVX2 for operands.
-const ROWS: usize = 6;
+/// Rows of the output that a tile has; two vectors of columns are its columns.
+const ROWS: usize = TILE_ROWS;
 
 /// Products that are summed before the sum goes to memory: a panel of 16 columns is then 16 KiB, half of a first-level cache,
 /// and one of 32 columns 32 KiB, where caches with AVX-512 have 48.

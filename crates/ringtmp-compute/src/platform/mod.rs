@@ -10,4 +10,4 @@ mod vector;
 pub(crate) use browser::{adapter_name, in_parallel, wait_for_gpu};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{adapter_name, in_parallel, wait_for_gpu};
-pub(crate) use vector::{VectorTask, fuses, instruction_set, run_vectorised};
+pub(crate) use vector::{TILE_ROWS, VectorTask, fuses, instruction_set, run_vectorised};

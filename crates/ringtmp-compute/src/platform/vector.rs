@@ -1,5 +1,9 @@
 //! Instruction sets of the CPU.
 
+/// Rows of two vectors that a loop can add to at once: 12 accumulators leave 4 of the 16 registers of SSE2 and AVX2 for operands; browsers' compilers
+/// want more of them for themselves, and are a third slower with 6 rows than with 4.
+pub(crate) const TILE_ROWS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 6 };
+
 /// Work that is compiled once for each instruction set, with the width of its vectors as a constant.
 ///
 /// The width may change how fast it is, never which bits it gives.
