@@ -37,8 +37,8 @@ fn pool(geometry: &Geometry, kernel: usize, input: &[f32], output: &mut [f32], p
                 for column in 0..kernel {
                     let at = line * width + column;
                     let value = window[at];
-                    // Without branches, which nobody could foresee. No comparison with a NaN is true.
-                    let takes = !(value <= largest) & !largest.is_nan();
+                    // Without branches, which nobody could foresee.
+                    let takes = (value > largest) | (value.is_nan() & !largest.is_nan());
                     largest = if takes { value } else { largest };
                     largest_at = if takes { at } else { largest_at };
                 }
