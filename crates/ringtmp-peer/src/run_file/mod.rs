@@ -59,9 +59,9 @@ pub struct RunFile {
     /// `auto`, as often as slows training by at most a twentieth, for which three hundredths are aimed at; a number; `off`, never, so that a device that is lost ends the
     /// run. In other paradigms, which keep no copies yet, it always does.
     pub replicate: Replication,
-    /// How a CPU rounds sums of products: `fused`, with fused multiply-add where it has it, which is faster; `portable`, alike on
-    /// every device, so that a ring of tabs and natives ends with the weights of one process, bit for bit, as one of natives alone
-    /// or of tabs alone does anyway. Both take `codec = "f32"`, and GPUs round as they please.
+    /// How a CPU rounds sums of products: `fused`, with fused multiply-add where it has that, which is faster; `portable`, alike on
+    /// every device. With `codec = "f32"` a ring of natives alone, or of tabs alone, ends with the weights of one of them, bit for
+    /// bit; with `portable` a ring of both does too. GPUs round as they please.
     pub arithmetic: Arithmetic,
     /// Start by itself when so many devices are there; 0 to wait for somebody to press start.
     pub start_at_peers: u16,
