@@ -1,6 +1,6 @@
 //! What single operations take, at the sizes of the presets: on the CPU with either arithmetic, and with each shader on the GPU.
 //!
-//! `cargo bench --bench kernels -- matrix_product` compares with the run before.
+//! `cargo bench -p ringtmp-compute --bench kernels -- matrix_product` compares with the run before.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native {

@@ -13,7 +13,11 @@ use ringtmp_core::ids::{SourceIndex, Step};
 use ringtmp_core::schedule::{Deal, Mode};
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::{Dataset, ShareError};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// The most losses of a step that are not read yet: each has memory of its own on a GPU, and more keep it no busier.
+const LOSSES_MAX: usize = 8;
 
 /// A run in one process.
 #[derive(Debug)]
@@ -229,7 +233,7 @@ async fn gradients(
     stage: &mut Stage,
     step: u32,
 ) -> Result<Sums, ComputeError> {
-    let (mut sums, mut pending) = (Sums::new(run), Vec::new());
+    let (mut sums, mut pending) = (Sums::new(run), VecDeque::new());
     stage.set_version(0, version(run, step))?;
     let deal = Deal {
         micro_batches: run.micro_batches(),
@@ -240,7 +244,12 @@ async fn gradients(
         let source = &sources[usize::from(deal.source(number).0)];
         let (samples, labels) = source.draw(run, deal.turn(number), &[])?;
         stage.set_position(0, position(run, Purpose::Train, step, sequence.into()))?;
-        pending.push(stage.begin_loss(0, &samples, &labels).await?);
+        if pending.len() >= LOSSES_MAX
+            && let Some(oldest) = pending.pop_front()
+        {
+            sums.add(stage.finish_loss(oldest).await?);
+        }
+        pending.push_back(stage.begin_loss(0, &samples, &labels).await?);
         stage.backward_input(0, None).await?;
         stage.backward_weights(0).await?;
     }

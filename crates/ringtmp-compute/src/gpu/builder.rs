@@ -106,6 +106,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn build(&mut self) -> (Vec<Vec<Dispatch>>, wgpu::BindGroup) {
+        self.compile();
         let block = 4 * UNIFORM_WORDS;
         let stride =
             block.next_multiple_of(self.limits.min_uniform_buffer_offset_alignment as usize);
@@ -162,11 +163,12 @@ impl<'a> Builder<'a> {
             })
     }
 
-    fn way(&mut self, operation: &Operation, variant: Variant) -> Way {
+    fn way(&self, operation: &Operation, variant: Variant) -> Way {
         let groups_max = self.limits.max_compute_workgroups_per_dimension;
         Way {
             name: variant.name,
-            pipeline: self.pipeline(&PipelineKey::of(operation, variant)),
+            // Since they were compiled, candidates can at most have become fewer.
+            pipeline: self.pipelines[&PipelineKey::of(operation, variant)].clone(),
             grid: grid(variant.threads, groups_max),
         }
     }
@@ -197,18 +199,8 @@ impl<'a> Builder<'a> {
         layout
     }
 
-    fn pipeline(&mut self, key: &PipelineKey) -> wgpu::ComputePipeline {
-        if let Some(pipeline) = self.pipelines.get(key) {
-            return pipeline.clone();
-        }
-        let storage = self.layout(&key.writable);
-        let pipeline = compile(&self.gpu.device, [&self.uniform_layout, &storage], key);
-        self.pipelines.insert(key.clone(), pipeline.clone());
-        pipeline
-    }
-
     /// Compiles what the plan needs, several pipelines at a time.
-    pub(super) fn compile(&mut self) {
+    fn compile(&mut self) {
         let operations = self.plan.recordings.iter();
         let operations = operations.flat_map(|recording| &recording.operations);
         let keys = operations.flat_map(|operation| {

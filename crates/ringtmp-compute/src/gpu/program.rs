@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// The most recordings that are submitted before one waits for the GPU: it bounds what is queued when a caller asks for
 /// nothing back, and is far more than keeps a GPU busy.
-const SUBMISSIONS_MAX: u32 = 32;
+const SUBMISSIONS_MAX: u64 = 32;
 
 /// The most buffers for results that are kept for the next: one for each micro-batch of a usual step.
 const STAGING_MAX: usize = 8;
@@ -29,8 +29,9 @@ pub(crate) struct Program {
     pub(super) recordings: Vec<Vec<Dispatch>>,
     /// For results. One that is used is not among them, so that a task that is cancelled takes it along, mapped or not.
     staging: Vec<Staging>,
-    /// Recordings submitted since one last waited.
-    submissions: u32,
+    /// Recordings submitted so far, and those of them that are known to be done.
+    submitted: u64,
+    done: u64,
 }
 
 impl Program {
@@ -42,12 +43,11 @@ impl Program {
         // In two scopes, so that running out of memory is told apart from a kernel that does not compile.
         let buffers = scoped(&device, bytes, || create_buffers(&device, &plan)).await?;
         let mut builder = Builder::new(&gpu, &plan, &buffers);
-        scoped(&device, bytes, || builder.compile()).await?;
-        // What goes wrong on other threads is in no scope.
-        gpu.faults.check(bytes)?;
         let (recordings, uniforms) = scoped(&device, bytes, || builder.build()).await?;
+        // What goes wrong on other threads, on which shaders are compiled, is in no scope.
+        gpu.faults.check(bytes)?;
         let uniform_bytes = builder.uniform_bytes();
-        let (staging, submissions) = (Vec::new(), 0);
+        let staging = Vec::new();
         let mut program = Self {
             gpu,
             plan,
@@ -56,7 +56,8 @@ impl Program {
             uniform_bytes,
             recordings,
             staging,
-            submissions,
+            submitted: 0,
+            done: 0,
         };
         program.choose().await?;
         program.warm_up().await?;
@@ -101,7 +102,7 @@ impl Program {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             self.encode(recording, instance, &mut encoder);
             self.gpu.queue.submit([encoder.finish()]);
-            self.submitted().await?;
+            self.count().await?;
             return Ok(Vec::new());
         }
         let reading = self.begin(recording, instance, views).await?;
@@ -121,15 +122,18 @@ impl Program {
         let staging = self.room(view_bytes(views));
         self.copy_out(instance, views, &staging, &mut encoder);
         let submission = self.gpu.queue.submit([encoder.finish()]);
-        let reading = staging.start(submission, view_words(views));
-        self.submitted().await?;
+        let mut reading = staging.start(submission, view_words(views));
+        reading.number = self.submitted + 1;
+        self.count().await?;
         Ok(reading)
     }
 
     /// Waits for what was copied out.
     pub(crate) async fn finish(&mut self, reading: Reading) -> Result<Vec<Vec<u32>>, ComputeError> {
+        let number = reading.number;
         let (results, staging) = reading.finish(&self.gpu).await?;
-        self.submissions = 0;
+        // What was submitted after it may still be under way.
+        self.done = self.done.max(number);
         self.staging.push(staging);
         if self.staging.len() > STAGING_MAX {
             let sizes = self.staging.iter().map(Staging::size).enumerate();
@@ -150,10 +154,10 @@ impl Program {
         }
     }
 
-    /// Bounds what is queued.
-    async fn submitted(&mut self) -> Result<(), ComputeError> {
-        self.submissions += 1;
-        if self.submissions >= SUBMISSIONS_MAX {
+    /// Counts a recording that was submitted, and bounds what is queued.
+    async fn count(&mut self) -> Result<(), ComputeError> {
+        self.submitted += 1;
+        if self.submitted - self.done >= SUBMISSIONS_MAX {
             self.idle().await?;
         }
         Ok(())
@@ -261,7 +265,7 @@ impl Program {
         });
         platform::wait_for_gpu(&self.gpu.device, None)?;
         let finished = finished.await;
-        self.submissions = 0;
+        self.done = self.submitted;
         self.gpu.faults.check(self.bytes())?;
         let silent = |_| ComputeError::GpuRefused {
             reason: "it never said that it was done".to_owned(),

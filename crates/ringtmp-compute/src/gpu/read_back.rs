@@ -43,6 +43,7 @@ impl Staging {
             staging: self,
             submission,
             words,
+            number: 0,
             mapped,
         }
     }
@@ -54,6 +55,8 @@ pub(crate) struct Reading {
     staging: Staging,
     submission: wgpu::SubmissionIndex,
     words: Vec<usize>,
+    /// Which of its program's submissions it comes with; none where nobody counts.
+    pub(super) number: u64,
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
