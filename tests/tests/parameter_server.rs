@@ -7,15 +7,17 @@ use futures::executor::block_on;
 use ringtmp_compute::packing::unpack_vector;
 use ringtmp_compute::{ComputeError, Packed, Packing, RangeUpdate, RangeUpdater, Stage};
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::parameter_server::{Exchange, Layout, Placement, Staleness, WorkerIndex};
+use ringtmp_core::parameter_server::{
+    Exchange, Layout, Placement, Staleness, TeamStart, WorkerIndex,
+};
 use ringtmp_core::profile::Planning;
-use ringtmp_core::signal::{LayerDigest, Role};
+use ringtmp_core::signal::{LayerDigest, Replication, Role, RoomView};
 use ringtmp_data::{Dataset, Order};
 use ringtmp_peer::{
     Executor, ExecutorChoice, OptimizerTable, Paradigm, ParameterServerTable, RuleName, Run,
     RunFile, TeamEvent, TeamResult, member_job,
 };
-use ringtmp_tests::ring::{Over, RingDevice, train_ring, whole_model};
+use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
 use ringtmp_tests::team::{train_and_lose, train_team};
 
 const STEPS: u32 = 12;
@@ -290,40 +292,112 @@ async fn a_room_without_staleness_equals_one_process_bit_for_bit() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_goes_on_without_a_worker_that_dies_and_its_share_goes_to_the_others() {
+/// A run of these devices, one of which dies; the room as its first device last saw it, which is not that one.
+async fn lose_one(
+    file: RunFile,
+    servers: usize,
+    devices: usize,
+    (dies, at): (usize, u32),
+    over: Over,
+) -> (Trained, RoomView) {
     let file = RunFile {
         planning: Planning::Counted,
-        start_at_peers: 4,
+        start_at_peers: devices as u16,
         steps: 60,
-        ..server(Placement::Single, BSP)
+        replicate: Replication::Every(4),
+        ..file
     };
     let device = |place: usize| RingDevice {
+        role: if place < servers {
+            Role::Server
+        } else {
+            Role::Participant
+        },
+        dies_at: (place == dies).then_some(at),
+        ..CPU.into()
+    };
+    let devices: Vec<RingDevice> = (0..devices).map(device).collect();
+    let trained = train_ring(file.clone(), &devices, over).await;
+    assert_eq!(trained.result.steps, 60);
+    // The room has compared those of the workers that are left.
+    let layers = file.check().expect("sound").layers.len();
+    assert_eq!(trained.result.digests.len(), layers);
+    let result = &trained.result;
+    let (first, last) = (result.loss_first, result.loss_last);
+    let (first, last) = (first.expect("a loss"), last.expect("a loss"));
+    assert!(last < first, "{over:?}: {first} to {last}");
+    let watches = usize::from(dies == 0);
+    let room = trained.views[watches].room.clone().expect("it was in one");
+    assert_eq!(room.recoveries.len(), 1, "{over:?}: {:?}", room.recoveries);
+    assert!(room.recoveries[0].seconds.is_some());
+    (trained, room)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_goes_on_without_a_worker_that_dies_and_its_share_goes_to_the_others() {
+    for over in [MEMORY, Over::WebRtc] {
+        let file = server(Placement::Single, BSP);
+        let (_, room) = lose_one(file, 1, 4, (2, 8), over).await;
+        let plan = room.team().expect("a plan of whole models");
+        assert_eq!((plan.workers.len(), plan.shares.iter().sum()), (2, 7u16));
+        // The server had it all: nothing was made again.
+        assert!(matches!(plan.start, TeamStart::Held { .. }), "{plan:?}");
+        assert_eq!(room.recoveries[0].repeated, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_goes_on_without_whoever_dies_from_the_copies_that_the_others_keep() {
+    let with_staleness = server(Placement::Colocated, Staleness::Steps(2));
+    for (file, servers, dies, over) in [
+        (server(Placement::Single, BSP), 1, 0, Over::WebRtc),
+        (server(Placement::Colocated, BSP), 0, 1, MEMORY),
+        (with_staleness, 0, 2, MEMORY),
+        (all_reduce(), 0, 1, MEMORY),
+        (all_reduce(), 0, 1, Over::WebRtc),
+    ] {
+        let (_, room) = lose_one(file, servers, 4, (dies, 13), over).await;
+        let plan = room.team().expect("a plan of whole models");
+        let TeamStart::Copies { version } = plan.start else {
+            panic!("{over:?}: it goes on from what died: {plan:?}");
+        };
+        assert!(version.0 > 0 && version.0.is_multiple_of(4), "{version:?}");
+        assert_eq!(room.recoveries[0].step, version.0);
+        assert!(room.recoveries[0].repeated <= 8, "{:?}", room.recoveries);
+        assert_eq!(plan.workers.len(), 3);
+        // What it had is with one of the others.
+        assert_eq!(plan.shards.len(), if servers == 1 { 1 } else { 4 });
+        assert!(room.stable.is_some_and(|stable| stable.0 >= version.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_knew_goes_on_with_its_copy_bit_for_bit() {
+    // Two workers before and after: the server's copies are with the first, which serves from then on and works as before.
+    let file = RunFile {
+        codec: CodecChoice::F32,
+        ..server(Placement::Single, BSP)
+    };
+    let (lost, room) = lose_one(file.clone(), 1, 3, (0, 13), MEMORY).await;
+    let plan = room.team().expect("a plan of whole models");
+    assert_eq!((plan.workers.len(), plan.shards.len()), (2, 1));
+    let undisturbed = RunFile {
+        planning: Planning::Counted,
+        start_at_peers: 3,
+        steps: 60,
+        ..file
+    };
+    let whole = |place: usize| RingDevice {
         role: if place == 0 {
             Role::Server
         } else {
             Role::Participant
         },
-        dies_at: (place == 2).then_some(8),
         ..CPU.into()
     };
-    let devices: Vec<RingDevice> = (0..4).map(device).collect();
-    for over in [MEMORY, Over::WebRtc] {
-        let trained = train_ring(file.clone(), &devices, over).await;
-        let result = trained.result;
-        assert_eq!(result.steps, 60);
-        // The room has compared those of the workers that are left.
-        let layers = file.clone().check().expect("sound").layers.len();
-        assert_eq!(result.digests.len(), layers);
-        let (first, last) = (result.loss_first, result.loss_last);
-        let (first, last) = (first.expect("a loss"), last.expect("a loss"));
-        assert!(last < first, "{over:?}: {first} to {last}");
-        let room = trained.views[0].room.as_ref().expect("it was in one");
-        let plan = room.team().expect("a plan of whole models");
-        assert_eq!((plan.workers.len(), plan.shares.iter().sum()), (2, 7u16));
-        assert_eq!(room.recoveries.len(), 1, "{over:?}: {:?}", room.recoveries);
-        assert!(room.recoveries[0].seconds.is_some());
-    }
+    let devices: Vec<RingDevice> = (0..3).map(whole).collect();
+    let whole = train_ring(undisturbed, &devices, MEMORY).await;
+    assert_eq!(lost.result.digests, whole.result.digests);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

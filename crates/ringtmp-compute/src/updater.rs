@@ -18,6 +18,8 @@ pub struct RangeUpdater {
 struct Place {
     parameters: View,
     gradients: View,
+    /// What the optimizer remembers.
+    state: Vec<View>,
     update: RecordingId,
     /// On the host, where gradients arrive.
     sum: Vec<f32>,
@@ -68,17 +70,19 @@ impl RangeUpdater {
             let mut buffer = |label| plan.buffer(label, values.len(), Lifetime::Stage);
             let (parameters, gradients) = (buffer("parameters"), buffer("gradients"));
             let state = (0..optimizer.state_tensors()).map(|_| buffer("optimizer state"));
+            let state: Vec<View> = state.collect();
             let site = UpdateSite {
                 coefficients,
                 parameters,
                 gradients,
-                state: state.collect(),
+                state: state.clone(),
             };
             let mut recording = Recording::new("update of a range");
             optimizer.record_update(&site, &mut recording);
             ranges.push(Place {
                 parameters,
                 gradients,
+                state,
                 update: plan.record(recording),
                 sum: vec![0.0; values.len()],
             });
@@ -135,14 +139,8 @@ impl RangeUpdater {
         if !scale.is_finite() {
             return Err(ComputeError::NonFiniteGradients);
         }
-        let Some(place) = self.ranges.get_mut(range) else {
-            let missing = ParameterError::Range {
-                layer: range,
-                end: 0,
-                has: 0,
-            };
-            return Err(missing.into());
-        };
+        self.place(range)?;
+        let place = &mut self.ranges[range];
         let numbers = self.optimizer.coefficients_of(step, updates, part, scale);
         let first = Instance::default();
         self.program
@@ -161,14 +159,59 @@ impl RangeUpdater {
     ///
     /// That there is no such range, or what the device cannot give.
     pub async fn values(&self, range: usize) -> Result<Vec<f32>, ComputeError> {
-        let missing = ParameterError::Range {
+        let view = self.place(range)?.parameters;
+        let words = self.program.read(Instance::default(), &[view]).await?;
+        Ok(words.into_iter().flatten().map(f32::from_bits).collect())
+    }
+
+    /// A range with all that an update leaves of it: its values, then what the optimizer remembers, each as many numbers as the range has.
+    ///
+    /// # Errors
+    ///
+    /// That there is no such range, or what the device cannot give.
+    pub async fn copy(&self, range: usize) -> Result<Vec<Vec<f32>>, ComputeError> {
+        let place = self.place(range)?;
+        let views: Vec<View> = std::iter::once(place.parameters)
+            .chain(place.state.iter().copied())
+            .collect();
+        let all = self.program.read(Instance::default(), &views).await?;
+        let numbers = |words: Vec<u32>| words.into_iter().map(f32::from_bits).collect();
+        Ok(all.into_iter().map(numbers).collect())
+    }
+
+    /// Makes a range what a copy of it says, with nothing added up since.
+    ///
+    /// # Errors
+    ///
+    /// That there is no such range, or that the copy is of another, or of another optimizer.
+    pub fn restore(&mut self, range: usize, copy: &[Vec<f32>]) -> Result<(), ParameterError> {
+        let place = self.place(range)?;
+        let views: Vec<View> = std::iter::once(place.parameters)
+            .chain(place.state.iter().copied())
+            .collect();
+        let elements = place.sum.len();
+        let fits = copy.len() == views.len() && copy.iter().all(|slot| slot.len() == elements);
+        if !fits {
+            return Err(ParameterError::Range {
+                layer: range,
+                end: copy.first().map_or(0, Vec::len),
+                has: elements,
+            });
+        }
+        for (view, numbers) in views.into_iter().zip(copy) {
+            let words = bytemuck::cast_slice(numbers);
+            self.program.write(view, Instance::default(), words);
+        }
+        self.ranges[range].sum.fill(0.0);
+        Ok(())
+    }
+
+    fn place(&self, range: usize) -> Result<&Place, ParameterError> {
+        self.ranges.get(range).ok_or(ParameterError::Range {
             layer: range,
             end: 0,
             has: 0,
-        };
-        let view = self.ranges.get(range).ok_or(missing)?.parameters;
-        let words = self.program.read(Instance::default(), &[view]).await?;
-        Ok(words.into_iter().flatten().map(f32::from_bits).collect())
+        })
     }
 
     /// Forgets what was added since the last update of each range.

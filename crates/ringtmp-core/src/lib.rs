@@ -9,6 +9,7 @@
 //! inputs go in through `handle`, outputs are drained from `poll_output`. The same code runs in a tab, in a native peer, at
 //! the server and in the simulator. Tensors appear only as opaque [`ids::PayloadId`]s and as their shapes on the wire.
 
+mod beats;
 pub mod codec;
 pub mod curve;
 pub mod ids;

@@ -14,7 +14,9 @@ pub use asking::{ASKERS_MAX, Asked, Asking};
 pub use connecting::Signal;
 pub use device::{Device, DeviceKind, ExecutorKind, Form, Role};
 pub use ice::{ICE_SERVERS_MAX, IceServer, IceServerError};
-pub use recovery::{Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken};
+pub use recovery::{
+    Holding, RECOVERIES_SHOWN_MAX, Recovery, Replication, TAKEN_SHOWN_MAX, Taken, TeamHolding,
+};
 pub use refusal::Refusal;
 pub use returning::{Phase, Returning, Standing};
 pub use run::{RunDescriptor, RunOutline};
@@ -32,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 10;
+pub const PROTOCOL_VERSION: u16 = 11;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;

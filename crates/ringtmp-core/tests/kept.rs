@@ -166,6 +166,7 @@ impl Ring {
             under: self.plan.epoch,
             updates: Step(7),
             copies: of.iter().map(copy).collect(),
+            team: None,
         };
         let holdings = ClientMessage::Holdings { epoch, holding };
         self.server.say(connection, &holdings)

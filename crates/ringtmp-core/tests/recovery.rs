@@ -74,6 +74,7 @@ fn holds(epoch: Epoch, under: Epoch, updates: u32, copies: &[(u32, &[u16])]) -> 
         under,
         updates: Step(updates),
         copies: copies.iter().map(copy).collect(),
+        team: None,
     };
     ClientMessage::Holdings { epoch, holding }
 }

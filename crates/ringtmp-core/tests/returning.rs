@@ -427,6 +427,7 @@ fn holds(plan: &Plan, stage: u16) -> Holding {
         under: plan.epoch,
         updates: Step(5),
         copies: vec![(Version(4), copies)],
+        team: None,
     }
 }
 

@@ -333,13 +333,61 @@ pub(crate) fn resilience(all: &[(Trouble, &Group)]) -> String {
         };
         text.push_str(&format!("{way} {takes} undisturbed{told}.\n"));
     }
+    for trouble in Trouble::ALL {
+        let of = all.iter().filter(|(other, _)| *other == trouble);
+        let of: Vec<&Group> = of.map(|(_, group)| *group).collect();
+        if trouble != Trouble::None && !of.is_empty() {
+            let lost = loses_least(&of);
+            text.push_str(&format!("{}: {lost}.\n", trouble.words()));
+        }
+    }
     if !cannot.is_empty() {
-        text.push_str(
-            "Those that a loss ends begin again from their first step: they are not built for losses here yet, which says nothing of what they could be.",
-        );
+        let which = cannot.join(", ");
+        text.push_str(&format!(
+            "{which}: too few were left to go on, as the refusals say."
+        ));
     }
     text
 }
+
+/// Which family loses the least time where something happens, and which of them ends such a run soonest.
+fn loses_least(groups: &[&Group]) -> String {
+    let told = |measure: &Measure, what: &str| {
+        let contest = Contest::of(groups.iter().copied(), measure);
+        let figures = contest.best.iter();
+        let figures = figures.map(|(family, group, value)| {
+            format!(
+                "{} {} ({})",
+                family.words(),
+                measure.told(*value),
+                group.cell.way
+            )
+        });
+        let figures: Vec<String> = figures.collect();
+        match contest.winner(measure) {
+            Some(winner) => format!("{} {what}: {}", winner.words(), figures.join(", ")),
+            None => format!("none clearly {what}: {}", figures.join(", ")),
+        }
+    };
+    let lost = told(&LOST, "loses the least time");
+    let whole = told(&WHOLE, "ends such a run soonest");
+    format!("{lost}; {whole}")
+}
+
+/// Time lost by what happens.
+const LOST: Measure = Measure {
+    figure: |figures| figures.seconds_lost,
+    better: Better::Less,
+    unit: "s",
+    percent: false,
+    factor: 1.0,
+};
+
+/// The whole run.
+const WHOLE: Measure = Measure {
+    figure: |figures| figures.seconds,
+    ..LOST
+};
 
 /// What one way loses in one trouble; none where it cannot go on.
 fn lost(trouble: Trouble, group: &Group) -> Option<String> {

@@ -7,6 +7,7 @@ use crate::cell::ModelCosts;
 use ringtmp_core::parameter_server::{
     Job, MemberIndex, RANGE_ELEMENTS_MAX, ShardIndex, WorkerIndex,
 };
+use ringtmp_core::replica::VERSIONS_HELD;
 use ringtmp_core::schedule::{Limits, ScheduleSpec, StageCost};
 
 /// Of a number, while it waits to be counted.
@@ -30,13 +31,14 @@ pub(crate) fn lacking(
     let members = (0..job.layout.members).map(MemberIndex);
     let mut lacks = members.filter_map(|member| {
         let worker = job.layout.worker_at(member);
-        let shard = job.layout.shard_at(member);
+        let serves = job.layout.serves(member);
         let needed = worker_bytes(worker, costs, sample_bytes, spec)
-            .saturating_add(shard_bytes(job, shard, spec));
+            .saturating_add(shard_bytes(job, member, spec))
+            .saturating_add(copies_bytes(job, member));
         let given = given(member);
-        let what = match (worker, shard) {
-            (Some(_), None) => "the whole model",
-            (Some(_), Some(_)) => "the whole model and its shard",
+        let what = match (worker, serves) {
+            (Some(_), false) => "the whole model",
+            (Some(_), true) => "the whole model and its shard",
             (None, _) => "its shard",
         };
         (needed > given).then(|| {
@@ -77,15 +79,13 @@ fn worker_bytes(
 }
 
 /// As a stage of what it owns, with one range of each worker that waits.
-fn shard_bytes(job: &Job, shard: Option<ShardIndex>, spec: &ScheduleSpec) -> u64 {
-    let Some(shard) = shard else {
+fn shard_bytes(job: &Job, member: MemberIndex, spec: &ScheduleSpec) -> u64 {
+    let owned = job.layout.ranges_at(member);
+    let owned = owned.map(|range| u64::from(job.layout.ranges[range.0 as usize].elements));
+    let owned: u64 = owned.sum();
+    if owned == 0 {
         return 0;
-    };
-    let ranges = job.layout.ranges.iter();
-    let owned: u64 = ranges
-        .filter(|range| range.shard == shard)
-        .map(|range| u64::from(range.elements))
-        .sum();
+    }
     let workers = job.layout.workers.len() as u64;
     let stage = StageCost {
         parameters: owned,
@@ -93,4 +93,17 @@ fn shard_bytes(job: &Job, shard: Option<ShardIndex>, spec: &ScheduleSpec) -> u64
         ..StageCost::default()
     };
     stage.memory_bytes(ONE, Some(1), spec, 1)
+}
+
+/// Where shards are copied: two versions of each that is at a device, or whose buddy it is.
+fn copies_bytes(job: &Job, member: MemberIndex) -> u64 {
+    let (layout, Some(copies)) = (&job.layout, job.copies) else {
+        return 0;
+    };
+    let shards = (0..).map(ShardIndex).zip(&layout.shards);
+    let kept =
+        shards.filter(|(shard, home)| **home == member || layout.buddy(*shard) == Some(member));
+    let ranges = kept.flat_map(|(shard, _)| layout.ranges_of_shard(shard));
+    let elements = ranges.map(|range| u64::from(layout.ranges[range as usize].elements));
+    NUMBER_BYTES * u64::from(copies.slots) * u64::from(VERSIONS_HELD) * elements.sum::<u64>()
 }

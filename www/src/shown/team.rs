@@ -8,10 +8,7 @@ use ringtmp_peer::View;
 
 /// How many serve and do nothing else.
 fn servers(plan: &TeamPlan) -> usize {
-    let works = |server: &&ringtmp_core::parameter_server::MemberIndex| {
-        plan.workers.binary_search(server).is_err()
-    };
-    plan.shards.iter().filter(works).count()
+    plan.servers().filter(|server| !plan.works(*server)).count()
 }
 
 /// What the room does while it trains.
@@ -28,7 +25,7 @@ pub(super) fn training(view: &View, plan: &TeamPlan) -> String {
 
 /// What a device holds, and what it does with it; none of whom the plan does without.
 pub(super) fn part(plan: &TeamPlan, peer: PeerId) -> Option<(String, String)> {
-    let serves = plan.serves(peer).then(|| match plan.shards.len() {
+    let serves = plan.serves(peer).then(|| match plan.servers().count() {
         1 => words::serves_all(),
         shards => words::serves_one_of(shards),
     });
@@ -65,7 +62,7 @@ mod tests {
     use crate::traffic::Traffic;
     use ringtmp_core::ids::{Epoch, PeerId};
     use ringtmp_core::parameter_server::{
-        Exchange, MemberIndex, TeamPlan, TeamSpare, TeamSpareReason,
+        Exchange, MemberIndex, TeamPlan, TeamSpare, TeamSpareReason, TeamStart,
     };
     use ringtmp_core::signal::RoomPlan;
     use ringtmp_peer::View;
@@ -80,7 +77,7 @@ mod tests {
             workers: vec![MemberIndex(0)],
             shares: vec![8],
             shards: vec![MemberIndex(1)],
-            goes_on: false,
+            start: TeamStart::Beginning,
             spares: Vec::new(),
         };
         change(&mut plan);

@@ -238,8 +238,10 @@ fn team_part(plan: &TeamPlan, peer: PeerId) -> String {
     });
     let serves = match (plan.exchange, plan.serves(peer)) {
         (Exchange::AllReduce, _) | (_, false) => None,
-        (Exchange::Server, true) if plan.shards.len() == 1 => Some("server".to_owned()),
-        (Exchange::Server, true) => Some(format!("server, 1 of {}", plan.shards.len())),
+        (Exchange::Server, true) => Some(match plan.servers().count() {
+            1 => "server".to_owned(),
+            servers => format!("server, 1 of {servers}"),
+        }),
     };
     let parts: Vec<String> = share.into_iter().chain(serves).collect();
     parts.join("; ")

@@ -1,10 +1,10 @@
 //! A plan at work, and the links of its stage.
 
 use super::Assignment;
-use super::beats::Beats;
 use super::keeping::Keeping;
 use super::probe::Probing;
 use super::training::Training;
+use crate::beats::Beats;
 use crate::ids::{PeerId, StageIndex};
 use crate::plan::Plan;
 use crate::time::Time;
@@ -33,7 +33,7 @@ pub(super) struct Active {
     pub(super) links: BTreeMap<PeerId, LinkProgress>,
     pub(super) keeping: Keeping,
     /// From the commit on, where losses are recovered from.
-    pub(super) beats: Option<Beats>,
+    pub(super) beats: Option<Beats<PeerId>>,
     pub(super) built: bool,
     pub(super) said_ready: bool,
     /// Of the link to the successor, if it is to be measured.

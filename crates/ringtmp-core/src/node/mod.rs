@@ -48,7 +48,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use storing::Storing;
 
-pub use beats::{BEAT_INTERVAL, LINK_SILENCE_MAX, SILENCE_MAX};
+pub use crate::beats::{BEAT_INTERVAL, LINK_SILENCE_MAX, SILENCE_MAX};
 pub use interface::{Assignment, Event, Input, Loss, Outcome, Output, Polled};
 pub use owed::ACKNOWLEDGED_WITHIN;
 

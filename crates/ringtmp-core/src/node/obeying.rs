@@ -1,10 +1,10 @@
 //! The part of a node that obeys the room: prepares plans, begins them, and lets go of them.
 
-use super::beats::Beats;
 use super::keeping::Keeping;
 use super::probe::Probing;
 use super::training::Training;
 use super::{Active, Assignment, Event, Node, Output};
+use crate::beats::Beats;
 use crate::ids::Epoch;
 use crate::plan::Plan;
 use crate::signal::{ClientMessage, Holding};
@@ -141,6 +141,7 @@ impl Node {
             under: self.newest(),
             updates: self.reached,
             copies: self.ledger.versions(),
+            team: None,
         };
         self.tell(ClientMessage::Holdings { epoch, holding });
     }

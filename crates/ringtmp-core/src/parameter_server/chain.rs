@@ -18,6 +18,8 @@ pub(super) struct Chain {
 struct Place {
     /// The clock of the predecessor's next sum.
     expected: u32,
+    /// The first clock that its home has not seen; above 0 only where a run goes on.
+    begins_with: u32,
     /// The sum of the workers before this one, and their labels.
     partial: Option<(PayloadId, u64)>,
     /// This worker's push.
@@ -39,8 +41,19 @@ impl Chain {
         shard: &mut Shard,
         desk: &mut Desk,
     ) {
-        self.ranges[push.range.0 as usize].own = Some((payload, push));
+        let place = &mut self.ranges[push.range.0 as usize];
+        if push.clock.0 < place.begins_with {
+            // Of a run that goes on: the range has seen this step.
+            return desk.discard(payload);
+        }
+        place.own = Some((payload, push));
         self.advance(push.range, shard, desk);
+    }
+
+    /// The run goes on, and this range from here.
+    pub(super) fn goes_on(&mut self, range: RangeIndex, clock: Step) {
+        let place = &mut self.ranges[range.0 as usize];
+        (place.expected, place.begins_with) = (clock.0, clock.0);
     }
 
     /// The predecessor sent a sum.

@@ -53,6 +53,10 @@ impl Task {
             Self::Merge { range, .. } | Self::Read { range } => {
                 of_numbers(COPY_OPERATIONS * elements(range))
             }
+            Self::Copy { range, .. } => {
+                let slots = job.copies.map_or(1, |copies| copies.slots);
+                of_numbers(COPY_OPERATIONS * f64::from(slots) * elements(range))
+            }
             Self::Count { range, update, .. } => {
                 let update = update.map_or(0.0, |_| UPDATE_OPERATIONS);
                 of_numbers((COPY_OPERATIONS + update) * elements(range))
@@ -66,9 +70,11 @@ impl Task {
             Self::Evaluate { .. } => Activity::Evaluate,
             Self::Forward { .. } => Activity::Forward,
             Self::Backward { .. } | Self::BackwardLayer { .. } => Activity::BackwardWeights,
-            Self::Load { .. } | Self::Merge { .. } | Self::Read { .. } | Self::Count { .. } => {
-                Activity::Update
-            }
+            Self::Load { .. }
+            | Self::Merge { .. }
+            | Self::Read { .. }
+            | Self::Copy { .. }
+            | Self::Count { .. } => Activity::Update,
         }
     }
 
@@ -88,6 +94,7 @@ impl Task {
                 clock, sequence, ..
             } => of(*clock, Some(*sequence)),
             Self::Merge { clock, .. } | Self::Count { clock, .. } => of(*clock, None),
+            Self::Copy { version, .. } => of(*version, None),
         }
     }
 }
@@ -117,6 +124,7 @@ mod tests {
             codec: crate::wire::Codec::F32,
             evaluate_every: 0,
             evaluation_micro_batches: 0,
+            copies: None,
         };
         let layer = |flops| LayerCost {
             flops,

@@ -4,7 +4,7 @@ use super::Job;
 use super::interface::{Event, Output, Task};
 use super::layout::{MemberIndex, WorkerIndex};
 use super::message::Message;
-use crate::ids::PayloadId;
+use crate::ids::{PayloadId, Step};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -16,6 +16,17 @@ pub(super) struct Work {
     pub(super) worker: WorkerIndex,
     /// Labels of what is merged.
     pub(super) labels: u64,
+}
+
+impl Work {
+    /// A task of the shard that nobody's push is part of.
+    pub(super) fn of_shard(task: Task) -> Self {
+        Self {
+            task,
+            worker: WorkerIndex(0),
+            labels: 0,
+        }
+    }
 }
 
 /// What is to be done, in order.
@@ -30,6 +41,10 @@ pub(super) struct Desk {
     /// Tasks for which others wait: they go before the worker's own. At most [`super::PUSHES_AHEAD_MAX`] of each worker and
     /// range, since no more is taken in.
     pub(super) work: VecDeque<Work>,
+    /// A worker begins no step from this one on before more is kept twice; none where nothing is copied.
+    pub(super) begins_below: Option<Step>,
+    /// What the plan begins with: no version up to it is copied.
+    pub(super) copies_above: Step,
 }
 
 impl Desk {
@@ -64,6 +79,15 @@ impl Desk {
         if !kept {
             self.discard(payload);
         }
+    }
+
+    /// Sends numbers that stay here as well.
+    pub(super) fn send_copy(&mut self, to: MemberIndex, message: Message, payload: PayloadId) {
+        self.output.push_back(Output::Send {
+            to,
+            message,
+            payload: Some(payload),
+        });
     }
 
     pub(super) fn discard(&mut self, payload: PayloadId) {

@@ -5,6 +5,7 @@ use super::message::{Message, Refusal, Score, Sums};
 use crate::ids::{LayerIndex, PayloadId, Step};
 use crate::time::Time;
 use crate::wire::WireError;
+use std::collections::BTreeMap;
 
 /// Something to compute, one at a time.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,13 @@ pub enum Task {
         /// The range.
         range: RangeIndex,
     },
+    /// A range as it is, with all that the optimizer remembers of it. Gives [`Outcome::Copied`].
+    Copy {
+        /// The range.
+        range: RangeIndex,
+        /// The clock of its weights.
+        version: Step,
+    },
     /// Adds a gradient to the sum of its range, which was zero after the last update; then, if it is time, the optimizer's update,
     /// which gives [`Outcome::Numbers`]: the new weights.
     Count {
@@ -75,8 +83,32 @@ pub enum Task {
     },
 }
 
-/// What a server holds that goes on under another plan: for each of its ranges, the clock of its weights.
-pub type Clocks = Vec<Step>;
+/// How far a range is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// All workers' pushes below it are in the weights.
+    pub clock: Step,
+    /// Updates that it has seen.
+    pub updates: u32,
+}
+
+/// A whole copy of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCopy {
+    /// Updates that the range had seen.
+    pub updates: u32,
+    /// The weights, and what the optimizer remembers.
+    pub slots: Vec<PayloadId>,
+}
+
+/// What a member leaves to the one that follows it under another plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Of its own ranges.
+    pub reached: BTreeMap<RangeIndex, Reached>,
+    /// Copies that it keeps, of its own ranges and of others'.
+    pub copies: BTreeMap<(Step, RangeIndex), KeptCopy>,
+}
 
 /// One update of one range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +134,8 @@ pub enum Outcome {
     Gradients(Vec<PayloadId>),
     /// Numbers of one range.
     Numbers(PayloadId),
+    /// Of a copy: the weights, and what the optimizer remembers.
+    Copied(Vec<PayloadId>),
 }
 
 /// What happens to a member.
@@ -149,6 +183,11 @@ pub enum Input {
     },
     /// Begin no new step until told otherwise; or the latter.
     Hold(bool),
+    /// The room hears a member of which nothing comes.
+    Vouched {
+        /// Which.
+        peer: MemberIndex,
+    },
     /// Time has passed.
     Tick,
 }
@@ -186,6 +225,20 @@ pub enum Event {
         from: MemberIndex,
         /// Why.
         refusal: Refusal,
+    },
+    /// At the collector: of every shard this version is there twice.
+    Stable(Step),
+    /// Nothing comes from a member: does the room hear it?
+    Suspect {
+        /// Which.
+        peer: MemberIndex,
+    },
+    /// A link is gone, or nothing has come over it for too long: this member does nothing more.
+    LinkLost {
+        /// To whom.
+        peer: MemberIndex,
+        /// In words for the user.
+        reason: String,
     },
     /// This member's part is done, and nobody waits for it any more.
     Finished,

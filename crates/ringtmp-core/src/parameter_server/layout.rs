@@ -166,7 +166,7 @@ pub struct Layout {
     pub members: u16,
     /// The device of each worker, ascending.
     pub workers: Vec<MemberIndex>,
-    /// The device of each shard, ascending.
+    /// The device of each shard. After a loss several may lie with one.
     pub shards: Vec<MemberIndex>,
     /// All parameters, in the order of the model.
     pub ranges: Vec<RangeSpec>,
@@ -213,10 +213,46 @@ impl Layout {
         found.ok().map(|place| WorkerIndex(place as u16))
     }
 
-    /// The shard at a device.
-    pub fn shard_at(&self, member: MemberIndex) -> Option<ShardIndex> {
-        let found = self.shards.binary_search(&member);
-        found.ok().map(|place| ShardIndex(place as u16))
+    /// The shards at a device.
+    pub fn shards_at(&self, member: MemberIndex) -> impl Iterator<Item = ShardIndex> {
+        // As many as members at most, so that they fit.
+        let all = (0..).map(ShardIndex).zip(&self.shards);
+        all.filter(move |(_, home)| **home == member)
+            .map(|(shard, _)| shard)
+    }
+
+    /// Whether there is a shard at a device.
+    pub fn serves(&self, member: MemberIndex) -> bool {
+        self.shards.contains(&member)
+    }
+
+    /// The ranges of a shard, which are consecutive.
+    pub fn ranges_of_shard(&self, shard: ShardIndex) -> Range<u32> {
+        let start = self.ranges.partition_point(|range| range.shard < shard);
+        let end = self.ranges.partition_point(|range| range.shard <= shard);
+        // At most RANGES_MAX, so that they fit.
+        start as u32..end as u32
+    }
+
+    /// The ranges at a device, ascending.
+    pub fn ranges_at(&self, member: MemberIndex) -> impl Iterator<Item = RangeIndex> {
+        let shards = self.shards_at(member);
+        shards
+            .flat_map(|shard| self.ranges_of_shard(shard))
+            .map(RangeIndex)
+    }
+
+    /// Who keeps copies of a shard: a device that is linked to its own, and another. Of a server it is a worker, of a worker the one
+    /// after it. None where there is no other.
+    pub fn buddy(&self, shard: ShardIndex) -> Option<MemberIndex> {
+        let place = usize::from(shard.0);
+        let home = *self.shards.get(place)?;
+        let buddy = match (self.exchange, self.workers.binary_search(&home)) {
+            (Exchange::AllReduce, _) => self.successor(home),
+            (Exchange::Server, Ok(worker)) => self.workers[(worker + 1) % self.workers.len()],
+            (Exchange::Server, Err(_)) => self.workers[place % self.workers.len()],
+        };
+        (buddy != home).then_some(buddy)
     }
 
     /// The device whose shard a range is.
@@ -256,7 +292,7 @@ impl Layout {
                 if self.worker_at(member).is_some() {
                     links.extend(&self.shards);
                 }
-                if self.shard_at(member).is_some() {
+                if self.serves(member) {
                     links.extend(&self.workers);
                 }
             }

@@ -1,30 +1,25 @@
-//! A device: its links, and the worker and the shard on it.
+//! A device: its links, and the worker and the shards on it.
+
+mod life;
+
+pub use life::GREETING_INTERVAL;
 
 use super::chain::Chain;
 use super::collector::Collector;
+use super::copies::Copies;
 use super::desk::{Desk, Work};
-use super::interface::{Clocks, Event, Input, Outcome, Output, Polled, Task};
+use super::interface::{Carried, Event, Input, Outcome, Output, Polled, Task};
 use super::layout::{Exchange, MemberIndex, WorkerIndex};
-use super::message::{Greeting, Message, Push, Refusal, Score};
+use super::message::{Message, Push, Refusal, Score};
 use super::shard::Shard;
 use super::worker::{Fault, Worker};
-use super::{Job, Weights};
-use crate::ids::{PayloadId, Step};
-use crate::signal::PROTOCOL_VERSION;
+use super::{Job, TeamStart, Weights};
+use crate::beats::Beats;
+use crate::ids::PayloadId;
 use crate::time::Time;
-use crate::wire::WireError;
+use life::LinkState;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// A greeting that was not answered is repeated after this time: a data channel can open at one end earlier than at the other.
-pub const GREETING_INTERVAL: Duration = Duration::from_millis(200);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct LinkState {
-    greeted: bool,
-    due: Option<Time>,
-}
 
 /// What goes on at a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +37,12 @@ pub struct Member {
     phase: Phase,
     built: bool,
     links: BTreeMap<MemberIndex, LinkState>,
+    /// Of those that have greeted; none once it does nothing more.
+    beats: Option<Beats<MemberIndex>>,
     worker: Option<Worker>,
+    /// Of who has any part of the parameters, and in all-reduce of all.
     shard: Option<Shard>,
+    copies: Copies,
     /// In all-reduce alone.
     chain: Option<Chain>,
     /// At one member alone.
@@ -51,93 +50,128 @@ pub struct Member {
     /// Scores to pass on, which came before all links were there: one of a worker, since nobody goes on to a second step before this
     /// member has had its part in the first.
     early: Vec<Score>,
+    /// Likewise weights of a run that goes on: one of each range.
+    early_weights: Vec<(MemberIndex, Weights, PayloadId)>,
     running: Option<Work>,
 }
 
 impl Member {
     /// A device of a run that has not begun. Its links are to be made, and model and ranges to be built.
     pub fn new(job: Arc<Job>, me: MemberIndex) -> Self {
+        Self::going_on(job, me, TeamStart::Beginning, Carried::default())
+    }
+
+    /// A device of a run that goes on: workers get all weights first, from where the parameters are. What is `carried` holds at least
+    /// what the start names of its own ranges.
+    pub fn going_on(
+        job: Arc<Job>,
+        me: MemberIndex,
+        start: TeamStart,
+        mut carried: Carried,
+    ) -> Self {
         let layout = &job.layout;
+        let begins = start == TeamStart::Beginning;
         let links = layout.links(me).into_iter();
+        let mut desk = Desk {
+            job: job.clone(),
+            me,
+            output: VecDeque::new(),
+            local: VecDeque::new(),
+            work: VecDeque::new(),
+            begins_below: None,
+            copies_above: start.step(),
+        };
+        let reached = life::reached(&job, me, start, &mut carried, &mut desk);
+        let serves = layout.serves(me) || layout.exchange == Exchange::AllReduce;
+        let shard = serves.then(|| match begins {
+            true => Shard::new(&job, me),
+            false => Shard::going_on(&job, me, &reached),
+        });
+        if let Some(shard) = shard.as_ref().filter(|_| !begins) {
+            desk.work.extend(shard.reads());
+        }
+        let worker = layout.worker_at(me).map(|worker| match begins {
+            true => Worker::new(&job, worker),
+            false => Worker::coming(&job, worker),
+        });
+        let collects = layout.collector() == me;
+        let copies = Copies::new(&job, start, carried);
+        desk.begins_below = copies.begins_below();
         Self {
             phase: Phase::Preparing,
             built: false,
             links: links.map(|peer| (peer, LinkState::default())).collect(),
-            worker: layout.worker_at(me).map(|worker| Worker::new(&job, worker)),
-            shard: layout.shard_at(me).map(|shard| Shard::new(&job, shard)),
+            beats: Some(Beats::begin(Time::ZERO, std::iter::empty())),
+            worker,
+            shard,
+            copies,
             chain: (layout.exchange == Exchange::AllReduce).then(|| Chain::new(&job)),
-            collector: (layout.collector() == me).then(|| Collector::new(&job)),
+            collector: collects.then(|| match begins {
+                true => Collector::new(&job),
+                false => Collector::going_on(&job),
+            }),
             early: Vec::new(),
+            early_weights: Vec::new(),
             running: None,
-            desk: Desk {
-                job: job.clone(),
-                me,
-                output: VecDeque::new(),
-                local: VecDeque::new(),
-                work: VecDeque::new(),
-            },
+            desk,
         }
     }
 
-    /// A device of a run that goes on: workers get all weights first, from servers that hold them with these clocks.
-    pub fn going_on(job: Arc<Job>, me: MemberIndex, clocks: &[Step]) -> Self {
-        let mut member = Self::new(job.clone(), me);
-        let layout = &job.layout;
-        member.worker = layout.worker_at(me).map(|it| Worker::coming(&job, it));
-        member.shard = layout
-            .shard_at(me)
-            .map(|shard| Shard::going_on(&job, shard, clocks));
-        if let Some(shard) = &member.shard {
-            member.desk.work.extend(shard.reads());
-        }
-        if member.collector.is_some() {
-            member.collector = Some(Collector::going_on(&job));
-        }
-        member
+    /// Numbers that it keeps as copies, also once its part is done.
+    pub fn payloads_kept(&self) -> usize {
+        self.copies.payloads()
     }
 
-    /// What its shard holds: the clock of each range.
-    pub fn clocks(&self) -> Clocks {
-        self.shard.as_ref().map(Shard::clocks).unwrap_or_default()
+    /// What those can go on from that follow it.
+    pub fn carry(&self) -> Carried {
+        Carried {
+            reached: self.shard.as_ref().map(Shard::reached).unwrap_or_default(),
+            copies: self.copies.carry(&self.desk.job),
+        }
     }
 
     /// Takes an input.
     pub fn handle(&mut self, now: Time, input: Input) {
+        let quiet = input == Input::Tick;
         if matches!(self.phase, Phase::Finished | Phase::Aborted) {
-            return self.after_the_end(input);
+            self.after_the_end(input);
+            return self.beat(now, false);
         }
+        self.hears(now, &input);
         match input {
-            Input::Built => self.built = true,
+            Input::Built => self.is_built(now),
             Input::LinkUp { peer } => self.link_up(now, peer),
-            Input::LinkLost { peer, reason } => {
-                if self.links.contains_key(&peer) {
-                    self.abort(Some(peer), format!("the link to it is lost: {reason}"));
-                }
-            }
+            Input::LinkLost { peer, reason } => self.link_lost(peer, reason),
             Input::Message {
                 from,
                 message,
                 payload,
-            } => self.message(from, message, payload),
+            } => self.message(now, from, message, payload),
             Input::Unreadable { from, error } => self.abort(Some(from), error.to_string()),
-            Input::Completed { outcome } => self.completed(outcome),
+            Input::Completed { outcome } => self.completed(now, outcome),
             Input::Failed { reason } => self.abort(None, reason),
             Input::Hold(held) => {
                 if let Some(worker) = &mut self.worker {
                     worker.hold(held);
                 }
             }
+            Input::Vouched { peer } => {
+                if let Some(beats) = &mut self.beats {
+                    beats.vouch(peer);
+                }
+            }
             Input::Tick => {}
         }
         self.greet_again(now);
-        self.advance();
+        self.advance(now);
+        self.beat(now, quiet);
     }
 
     /// What to do next, or until when to wait.
     pub fn poll_output(&mut self) -> Polled {
         match self.desk.output.pop_front() {
             Some(output) => Polled::Do(output),
-            None => Polled::Wait(self.links.values().filter_map(|link| link.due).min()),
+            None => Polled::Wait(self.wakes()),
         }
     }
 
@@ -167,68 +201,47 @@ impl Member {
         }
     }
 
-    fn link_up(&mut self, now: Time, peer: MemberIndex) {
-        if let Some(link) = self.links.get_mut(&peer) {
-            link.due = (!link.greeted).then_some(now + GREETING_INTERVAL);
-            self.greet(peer);
-        }
-    }
-
-    fn greet(&mut self, peer: MemberIndex) {
-        let greeting = Greeting {
-            protocol: PROTOCOL_VERSION,
-            run: self.desk.job.run,
-            member: self.desk.me,
-        };
-        self.desk.say(peer, Message::Greeting(greeting));
-    }
-
-    fn greet_again(&mut self, now: Time) {
-        let is_due = |link: &LinkState| link.due.is_some_and(|due| now >= due);
-        let due = self.links.iter().filter(|(_, link)| is_due(link));
-        let due: Vec<MemberIndex> = due.map(|(peer, _)| *peer).collect();
-        for peer in due {
-            self.link_up(now, peer);
-        }
-    }
-
-    fn greeted(&mut self, from: MemberIndex, greeting: &Greeting) {
-        let (ours, theirs) = (PROTOCOL_VERSION, greeting.protocol);
-        let fault = if ours != theirs {
-            Some(WireError::Version { ours, theirs }.to_string())
-        } else if greeting.run != self.desk.job.run {
-            Some("it trains another run, or another build of it".to_owned())
-        } else if greeting.member != from {
-            Some("it is not the device that was expected at this end".to_owned())
-        } else {
-            None
-        };
-        if let Some(fault) = fault {
-            return self.abort(Some(from), fault);
-        }
-        if let Some(link) = self.links.get_mut(&from)
-            && !link.greeted
-        {
-            *link = LinkState {
-                greeted: true,
-                due: None,
-            };
-            // It is there now, so that this greeting cannot be lost as an earlier one may have been.
-            self.greet(from);
-        }
-    }
-
-    fn message(&mut self, from: MemberIndex, message: Message, payload: Option<PayloadId>) {
+    fn message(
+        &mut self,
+        now: Time,
+        from: MemberIndex,
+        message: Message,
+        payload: Option<PayloadId>,
+    ) {
         match (message, payload) {
-            (Message::Greeting(greeting), _) => self.greeted(from, &greeting),
+            (Message::Greeting(greeting), _) => self.greeted(now, from, &greeting),
             (Message::Push(push), Some(payload)) => self.push(from, push, payload),
             (Message::Weights(weights), Some(payload)) => self.weights(from, &weights, payload),
             (Message::Score(score), _) => self.score(from, score),
             // What was counted before is counted: nothing is lost.
             (Message::Refused(Refusal::Duplicate { .. }), _) => {}
-            (Message::Refused(refusal), _) => self.blame(from, Fault::Refused(refusal)),
+            (Message::Refused(refusal), _) => self.blame(from, &Fault::Refused(refusal)),
+            (Message::Copy(copy), Some(payload)) => {
+                let taken = self.copies.take(from, &copy, payload, &mut self.desk);
+                if let Err(fault) = taken {
+                    self.blame(from, &fault);
+                }
+            }
+            (Message::Kept(shard, version), _) => {
+                match self.copies.kept(from, shard, version, &mut self.desk) {
+                    Ok(Some(stable)) => self.stable(self.desk.me, stable),
+                    Ok(None) => {}
+                    Err(fault) => self.blame(from, &fault),
+                }
+            }
+            (Message::Stable(version), _) => self.stable(from, version),
+            // It has been heard.
+            (Message::Beat(_), _) => {}
             // The numbers of a range are never none.
-            (Message::Push(_) | Message::Weights(_), None) => {}
+            (Message::Push(_) | Message::Weights(_) | Message::Copy(_), None) => {}
+        }
+    }
+
+    fn stable(&mut self, from: MemberIndex, version: crate::ids::Step) {
+        match self.copies.stable(from, version, &mut self.desk) {
+            Ok(true) if self.collector.is_some() => self.desk.event(Event::Stable(version)),
+            Ok(_) => {}
+            Err(fault) => self.blame(from, &fault),
         }
     }
 
@@ -252,13 +265,21 @@ impl Member {
     }
 
     fn weights(&mut self, from: MemberIndex, weights: &Weights, payload: PayloadId) {
+        let waits = self.phase == Phase::Preparing && self.chain.is_some();
+        if waits && self.early_weights.len() < self.desk.job.layout.ranges.len() {
+            return self.early_weights.push((from, *weights, payload));
+        }
         let desk = &mut self.desk;
         let Some(worker) = &mut self.worker else {
             desk.discard(payload);
-            return self.blame(from, Fault::Unasked(weights.range));
+            return self.blame(from, &Fault::Unasked(weights.range));
         };
+        let comes = worker.comes();
         if let Err(fault) = worker.weights(from, weights, payload, desk) {
-            return self.blame(from, fault);
+            return self.blame(from, &fault);
+        }
+        if let Some(chain) = self.chain.as_mut().filter(|_| comes) {
+            chain.goes_on(weights.range, weights.clock);
         }
         let next = self
             .chain
@@ -290,7 +311,7 @@ impl Member {
             None => self.chain.is_some(),
         };
         if !taken {
-            self.blame(from, Fault::Score);
+            self.blame(from, &Fault::Score);
         } else if self.collector.is_some() {
             desk.event(Event::Score(score));
         } else if early {
@@ -300,14 +321,23 @@ impl Member {
         }
     }
 
-    fn completed(&mut self, outcome: Outcome) {
+    fn completed(&mut self, now: Time, outcome: Outcome) {
         let Some(work) = self.running.take() else {
             return;
         };
+        if let Some(beats) = &mut self.beats {
+            beats.task_ended(now);
+        }
         let desk = &mut self.desk;
         match (&work.task, &mut self.shard, &mut self.worker) {
             (Task::Count { .. }, Some(shard), _) => shard.counted(&work, &outcome, desk),
             (Task::Read { range }, Some(shard), _) => shard.read(*range, &outcome, desk),
+            (Task::Copy { range, version }, Some(shard), _) => {
+                if let Outcome::Copied(slots) = outcome {
+                    let updates = shard.updates(*range);
+                    self.copies.own(*range, *version, updates, slots, desk);
+                }
+            }
             (Task::Merge { .. }, _, _) => Chain::merged(&work, &outcome, desk),
             (task, _, Some(worker)) => {
                 for (push, payload) in worker.completed(task, outcome, desk) {
@@ -331,10 +361,10 @@ impl Member {
     }
 
     /// Hands over what this member's parts have said to each other, and begins what can be begun.
-    fn advance(&mut self) {
+    fn advance(&mut self, now: Time) {
         loop {
             while let Some((message, payload)) = self.desk.local.pop_front() {
-                self.message(self.desk.me, message, payload);
+                self.message(now, self.desk.me, message, payload);
             }
             if self.phase == Phase::Preparing && self.is_prepared() {
                 self.begin();
@@ -360,6 +390,9 @@ impl Member {
             if let Some(work) = next {
                 self.desk.output.push_back(Output::Run(work.task.clone()));
                 self.running = Some(work);
+                if let Some(beats) = &mut self.beats {
+                    beats.task_began(now);
+                }
             }
             // The worker may have told the collector something on its way.
             if self.desk.local.is_empty() {
@@ -379,6 +412,9 @@ impl Member {
         for score in self.early.drain(..) {
             self.desk.say(to, Message::Score(score));
         }
+        for (from, weights, payload) in std::mem::take(&mut self.early_weights) {
+            self.weights(from, &weights, payload);
+        }
     }
 
     fn is_prepared(&self) -> bool {
@@ -397,13 +433,11 @@ impl Member {
                 .is_none_or(|collector| collector.is_done(job))
     }
 
-    fn blame(&mut self, culprit: MemberIndex, fault: Fault) {
+    fn blame(&mut self, culprit: MemberIndex, fault: &dyn std::fmt::Display) {
         self.abort(Some(culprit), fault.to_string());
     }
 
     fn abort(&mut self, culprit: Option<MemberIndex>, reason: String) {
-        self.phase = Phase::Aborted;
-        self.links.clear();
-        self.desk.event(Event::Aborted { culprit, reason });
+        self.ends(Event::Aborted { culprit, reason });
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A frame is one byte of version, a header in `postcard`, and the numbers. It travels on the lanes of [`crate::wire`].
 
-use super::layout::{MemberIndex, RANGE_ELEMENTS_MAX, RangeIndex, WorkerIndex};
+use super::layout::{MemberIndex, RANGE_ELEMENTS_MAX, RangeIndex, ShardIndex, WorkerIndex};
 use crate::ids::Step;
 use crate::signal::PROTOCOL_VERSION;
 use crate::time::Time;
@@ -68,6 +68,21 @@ pub struct Weights {
     /// The receiver's own pushes that are.
     pub counted: u32,
     /// The numbers that follow.
+    pub numbers: Numbers,
+}
+
+/// A range as it was after so many steps, for who keeps a copy of it: one of the numbers that there are for each parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    /// The range.
+    pub range: RangeIndex,
+    /// The clock of its weights.
+    pub version: Step,
+    /// Updates that it had seen.
+    pub updates: u32,
+    /// 0 is the weights, what follows is what the optimizer remembers.
+    pub slot: u8,
+    /// The numbers that follow, always as they are.
     pub numbers: Numbers,
 }
 
@@ -185,14 +200,27 @@ pub enum Message {
     Score(Score),
     /// A push did not count.
     Refused(Refusal),
+    /// For who keeps copies of the sender's ranges.
+    Copy(Copy),
+    /// For the collector: all of a shard's copies of this version are with who keeps them.
+    Kept(ShardIndex, Step),
+    /// For all: of every shard this version is there twice.
+    Stable(Step),
+    /// The sender is there; so many milliseconds its longest task took.
+    Beat(u32),
 }
 
 impl Message {
     /// The lane it travels on.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::Push(_) | Self::Weights(_) => Lane::Tensors,
-            Self::Greeting(_) | Self::Score(_) | Self::Refused(_) => Lane::Control,
+            Self::Push(_) | Self::Weights(_) | Self::Copy(_) => Lane::Tensors,
+            Self::Greeting(_)
+            | Self::Score(_)
+            | Self::Refused(_)
+            | Self::Kept(..)
+            | Self::Stable(_)
+            | Self::Beat(_) => Lane::Control,
         }
     }
 
@@ -201,7 +229,13 @@ impl Message {
         match self {
             Self::Push(push) => Some(push.numbers),
             Self::Weights(weights) => Some(weights.numbers),
-            Self::Greeting(_) | Self::Score(_) | Self::Refused(_) => None,
+            Self::Copy(copy) => Some(copy.numbers),
+            Self::Greeting(_)
+            | Self::Score(_)
+            | Self::Refused(_)
+            | Self::Kept(..)
+            | Self::Stable(_)
+            | Self::Beat(_) => None,
         }
     }
 }
@@ -349,6 +383,13 @@ mod tests {
             clock: Step(u32::MAX),
             expected: Step(u32::MAX),
         };
+        let copy = Copy {
+            range: RangeIndex(u32::MAX),
+            version: Step(u32::MAX),
+            updates: u32::MAX,
+            slot: u8::MAX,
+            numbers,
+        };
         let frame = |message: Message| Frame {
             sent: Some(Time::from_micros(u64::MAX)),
             payload: vec![1; message.numbers().map_or(0, |_| 10)],
@@ -360,6 +401,10 @@ mod tests {
             Message::Weights(weights),
             Message::Score(score),
             Message::Refused(refusal),
+            Message::Copy(copy),
+            Message::Kept(ShardIndex(u16::MAX), Step(u32::MAX)),
+            Message::Stable(Step(u32::MAX)),
+            Message::Beat(u32::MAX),
         ]
         .map(frame)
         .to_vec()

@@ -22,11 +22,16 @@
 //! weights travel round once more (Rabenseifner, "Optimization of collective reduction operations", 2004, with the update
 //! between reduce-scatter and all-gather).
 //!
+//! **Losses.** Every so many steps a shard's ranges are copied to its **buddy**, with what the optimizer remembers ([`CopySpec`]). Who
+//! loses a link, or hears nothing over it for too long, says so and does nothing more; what members leave ([`Carried`]) is what those under the next plan
+//! begin with ([`TeamStart`]): where all shards are left with what they hold, otherwise all with the newest version of which every shard is left.
+//!
 //! Each device is a [`Member`]: links, at most one worker, at most one shard. Inputs go into [`Member::handle`], outputs are
 //! drained from [`Member::poll_output`].
 
 mod chain;
 mod collector;
+mod copies;
 mod cost;
 mod desk;
 mod interface;
@@ -40,17 +45,22 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use copies::CopySpec;
 pub use cost::{COPY_OPERATIONS, Cost, UPDATE_OPERATIONS};
-pub use interface::{Clocks, Event, Input, Outcome, Output, Polled, Task, Update};
+pub use interface::{
+    Carried, Event, Input, KeptCopy, Outcome, Output, Polled, Reached, Task, Update,
+};
 pub use layout::{
     Exchange, Layout, LayoutError, MEMBERS_MAX, MemberIndex, Placement, RANGE_ELEMENTS_MAX,
     RANGES_MAX, RangeIndex, RangeSpec, ShardIndex, Wanted, WorkerIndex,
 };
 pub use member::{GREETING_INTERVAL, Member};
 pub use message::{
-    Frame, Greeting, Message, Numbers, Push, Refusal, RunDigest, Score, Sums, Weights,
+    Copy, Frame, Greeting, Message, Numbers, Push, Refusal, RunDigest, Score, Sums, Weights,
 };
-pub use plan::{TeamDevice, TeamPlan, TeamPlanError, TeamSpare, TeamSpareReason, Topology};
+pub use plan::{
+    TeamDevice, TeamPlan, TeamPlanError, TeamSpare, TeamSpareReason, TeamStart, Topology,
+};
 
 use crate::ids::Step;
 use crate::wire::Codec;
@@ -167,6 +177,8 @@ pub struct Job {
     pub evaluate_every: u32,
     /// Micro-batches of an evaluation, which workers share as those of a step; 0 for none.
     pub evaluation_micro_batches: u16,
+    /// Which versions are copied, so that the run outlives the loss of a shard; none where none are.
+    pub copies: Option<CopySpec>,
 }
 
 impl Job {

@@ -3,7 +3,7 @@
 use super::layout::{
     Exchange, Layout, LayoutError, MEMBERS_MAX, MemberIndex, Placement, ranges, shares,
 };
-use crate::ids::{Epoch, PeerId};
+use crate::ids::{Epoch, PeerId, Step};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -20,8 +20,6 @@ pub enum Topology {
         placement: Placement,
         /// How many servers, where they are dedicated and none has come as one.
         shards: u16,
-        /// Whether each step makes one update: staleness 0.
-        in_step: bool,
     },
     /// Workers hold whole models, and add their gradients up round a ring.
     AllReduce,
@@ -45,14 +43,6 @@ impl Topology {
                 Placement::Single | Placement::Dedicated => true,
                 Placement::Colocated => false,
             },
-        }
-    }
-
-    /// Whether servers hold the weights after a step, all of it and nothing more, but for the one under way.
-    pub const fn is_in_step(self) -> bool {
-        match self {
-            Self::Ring | Self::AllReduce => false,
-            Self::ParameterServer { in_step, .. } => in_step,
         }
     }
 
@@ -83,6 +73,36 @@ pub struct TeamDevice {
     pub speed: f64,
 }
 
+/// What the members of a plan begin with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "with", rename_all = "snake_case")]
+pub enum TeamStart {
+    /// The first step of the run.
+    #[default]
+    Beginning,
+    /// What each shard holds, which is at most so far.
+    Held {
+        /// The clock of the range that is furthest.
+        reached: Step,
+    },
+    /// The copies of this version.
+    Copies {
+        /// Steps that are in its weights.
+        version: Step,
+    },
+}
+
+impl TeamStart {
+    /// No version up to it is copied any more.
+    pub const fn step(self) -> Step {
+        match self {
+            Self::Beginning => Step(0),
+            Self::Held { reached } => reached,
+            Self::Copies { version } => version,
+        }
+    }
+}
+
 /// Who works, who serves, and how much each does. Only a newer epoch replaces it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TeamPlan {
@@ -96,10 +116,10 @@ pub struct TeamPlan {
     pub workers: Vec<MemberIndex>,
     /// Micro-batches of a step that each worker has: at least 1.
     pub shares: Vec<u16>,
-    /// Those whose ranges of the parameters are in equal parts, ascending.
+    /// Where each of the equal parts of the parameters is: after a loss several may be at one device.
     pub shards: Vec<MemberIndex>,
-    /// Whether servers go on with the parameters that they hold, of the same ranges, instead of beginning anew.
-    pub goes_on: bool,
+    /// What they begin with.
+    pub start: TeamStart,
     /// Devices for which there is nothing to do.
     pub spares: Vec<TeamSpare>,
 }
@@ -164,10 +184,6 @@ impl TeamPlan {
         let wanted = topology.servers(came);
         let (mut servers, mut workers) = (Vec::new(), Vec::new());
         let mut spares = Vec::new();
-        let spare = |device: &TeamDevice, reason| TeamSpare {
-            peer: device.peer,
-            reason,
-        };
         for device in devices {
             if !device.serves {
                 workers.push(*device);
@@ -193,32 +209,64 @@ impl TeamPlan {
         if workers.is_empty() {
             return Err(none);
         }
-        let part = |of: &[TeamDevice], peer| of.iter().any(|device| device.peer == peer);
-        let order: Vec<TeamDevice> = devices
+        let homes: Option<Vec<PeerId>> = (wanted > 0).then(|| peers(devices, &servers));
+        let homes = homes.unwrap_or_else(|| peers(devices, &workers));
+        let roles = Roles {
+            devices,
+            workers: &workers,
+            homes: &homes,
+        };
+        let plan = roles.plan(epoch, exchange, micro_batches);
+        Ok(Self { spares, ..plan })
+    }
+
+    /// Says who does what in a run that goes on: each part of the parameters is where it is said to be, and whoever has not come as a
+    /// server works, those with parts first, then the fastest.
+    ///
+    /// # Errors
+    ///
+    /// That nobody is left to compute.
+    pub fn going_on(
+        epoch: Epoch,
+        topology: Topology,
+        micro_batches: u16,
+        devices: &[TeamDevice],
+        homes: &[PeerId],
+    ) -> Result<Self, TeamPlanError> {
+        let exchange = topology
+            .exchange()
+            .ok_or(TeamPlanError::Unsound("it is of a ring"))?;
+        let is_home = |device: &TeamDevice| homes.contains(&device.peer);
+        let mut workers: Vec<TeamDevice> = devices.to_vec();
+        workers.retain(|device| !device.serves);
+        workers.sort_by(|one, other| {
+            let home = is_home(other).cmp(&is_home(one));
+            home.then(other.speed.total_cmp(&one.speed))
+        });
+        let most = usize::from(micro_batches).min(usize::from(MEMBERS_MAX));
+        let late = workers.split_off(workers.len().min(most));
+        if workers.is_empty() {
+            let servers = devices.iter().filter(|device| device.serves).count();
+            return Err(TeamPlanError::NoWorker {
+                devices: devices.len(),
+                servers,
+            });
+        }
+        let servers = devices
             .iter()
-            .filter(|device| part(&workers, device.peer) || part(&servers, device.peer))
-            .copied()
-            .collect();
-        let places = |of: &[TeamDevice]| -> Vec<MemberIndex> {
-            let places = (0..).map(MemberIndex).zip(&order);
-            let of_these = places.filter(|(_, device)| part(of, device.peer));
-            of_these.map(|(place, _)| place).collect()
+            .filter(|device| device.serves && !is_home(device));
+        let too_many = servers.map(|it| spare(it, TeamSpareReason::TooManyServers));
+        let idle = late.iter().filter(|device| !is_home(device));
+        let idle = idle.map(|device| spare(device, TeamSpareReason::TooFewMicroBatches));
+        let roles = Roles {
+            devices,
+            workers: &workers,
+            homes,
         };
-        let (shards, workers) = match wanted {
-            0 => (places(&workers), places(&workers)),
-            _ => (places(&servers), places(&workers)),
-        };
-        let speed = |worker: &MemberIndex| order[usize::from(worker.0)].speed;
-        let speeds: Vec<f64> = workers.iter().map(speed).collect();
+        let plan = roles.plan(epoch, exchange, micro_batches);
         Ok(Self {
-            epoch,
-            exchange,
-            shares: shares(micro_batches, &speeds),
-            order: order.iter().map(|device| device.peer).collect(),
-            workers,
-            shards,
-            goes_on: false,
-            spares,
+            spares: too_many.chain(idle).collect(),
+            ..plan
         })
     }
 
@@ -238,6 +286,11 @@ impl TeamPlan {
     pub fn serves(&self, peer: PeerId) -> bool {
         let member = self.member_of(peer);
         member.is_some_and(|member| self.shards.contains(&member))
+    }
+
+    /// The devices that have ranges of the parameters, in the plan's order.
+    pub fn servers(&self) -> impl Iterator<Item = PeerId> {
+        self.order.iter().copied().filter(|peer| self.serves(*peer))
     }
 
     /// A worker's micro-batches of a step; none of who is no worker.
@@ -299,13 +352,14 @@ impl TeamPlan {
             let rising = of.windows(2).all(|pair| pair[0] < pair[1]);
             rising && of.last().is_some_and(|last| usize::from(last.0) < members)
         };
-        if !in_order(&self.workers) || !in_order(&self.shards) {
+        let there = |home: &MemberIndex| usize::from(home.0) < members;
+        let shards = 1..=usize::from(MEMBERS_MAX);
+        let homes = shards.contains(&self.shards.len()) && self.shards.iter().all(there);
+        if !in_order(&self.workers) || !homes {
             return Err("its workers or servers are none of its devices, or out of order");
         }
-        if self.exchange == Exchange::AllReduce
-            && (self.workers.len() < members || self.shards.len() < members)
-        {
-            return Err("not every device of an all-reduce has the same part");
+        if self.exchange == Exchange::AllReduce && self.workers.len() < members {
+            return Err("not every device of an all-reduce computes");
         }
         let all: BTreeSet<&MemberIndex> = self.workers.iter().chain(&self.shards).collect();
         if all.len() < members {
@@ -320,6 +374,54 @@ impl TeamPlan {
     }
 }
 
+fn spare(device: &TeamDevice, reason: TeamSpareReason) -> TeamSpare {
+    TeamSpare {
+        peer: device.peer,
+        reason,
+    }
+}
+
+/// In the order in which they came.
+fn peers(devices: &[TeamDevice], which: &[TeamDevice]) -> Vec<PeerId> {
+    let all = devices.iter().map(|device| device.peer);
+    all.filter(|peer| which.iter().any(|device| device.peer == *peer))
+        .collect()
+}
+
+/// Who works, and where each part of the parameters is.
+struct Roles<'a> {
+    devices: &'a [TeamDevice],
+    workers: &'a [TeamDevice],
+    homes: &'a [PeerId],
+}
+
+impl Roles<'_> {
+    fn plan(&self, epoch: Epoch, exchange: Exchange, micro_batches: u16) -> TeamPlan {
+        let works = |peer: PeerId| self.workers.iter().any(|device| device.peer == peer);
+        let takes_part =
+            |device: &&TeamDevice| works(device.peer) || self.homes.contains(&device.peer);
+        let order: Vec<&TeamDevice> = self.devices.iter().filter(takes_part).collect();
+        let places = || (0..).map(MemberIndex).zip(&order);
+        let workers = places().filter(|(_, device)| works(device.peer));
+        let (workers, speeds): (Vec<MemberIndex>, Vec<f64>) =
+            workers.map(|(place, device)| (place, device.speed)).unzip();
+        let place = |home: &PeerId| {
+            let found = places().find(|(_, device)| device.peer == *home);
+            found.map(|(place, _)| place)
+        };
+        TeamPlan {
+            epoch,
+            exchange,
+            shares: shares(micro_batches, &speeds),
+            shards: self.homes.iter().filter_map(place).collect(),
+            order: order.iter().map(|device| device.peer).collect(),
+            workers,
+            start: TeamStart::Beginning,
+            spares: Vec::new(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,13 +429,11 @@ mod tests {
     const SINGLE: Topology = Topology::ParameterServer {
         placement: Placement::Single,
         shards: 2,
-        in_step: true,
     };
 
     const DEDICATED: Topology = Topology::ParameterServer {
         placement: Placement::Dedicated,
         shards: 2,
-        in_step: true,
     };
 
     fn devices(which: &[(bool, f64)]) -> Vec<TeamDevice> {

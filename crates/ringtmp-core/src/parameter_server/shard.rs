@@ -1,17 +1,18 @@
 //! The shard: counts pushes, each once, and answers with weights.
 
+use super::copies::Copies;
 use super::desk::{Desk, Work};
-use super::interface::{Event, Outcome, Task, Update};
-use super::layout::{Exchange, MemberIndex, RangeIndex, ShardIndex, WorkerIndex};
+use super::interface::{Event, Outcome, Reached, Task, Update};
+use super::layout::{Exchange, MemberIndex, RangeIndex, WorkerIndex};
 use super::message::{Message, Numbers, Push, Refusal, Weights};
 use super::{Job, PUSHES_AHEAD_MAX};
 use crate::ids::{PayloadId, Step};
+use std::collections::BTreeMap;
 
-/// The ranges of one shard, which are consecutive.
+/// The ranges at one device.
 #[derive(Debug)]
 pub(super) struct Shard {
-    first: u32,
-    ranges: Vec<RangeState>,
+    ranges: BTreeMap<RangeIndex, RangeState>,
     steps: u32,
 }
 
@@ -33,6 +34,8 @@ struct RangeState {
     micro_batches: u16,
     /// Updates that were begun.
     updates: u32,
+    /// Those of them that were made.
+    made: u32,
     /// Pushes that were taken in for updates, of all workers.
     taken: u64,
     /// All workers' pushes below it are in the weights.
@@ -40,52 +43,53 @@ struct RangeState {
 }
 
 impl Shard {
-    pub(super) fn new(job: &Job, me: ShardIndex) -> Self {
-        let own = |index: &u32| job.layout.ranges[*index as usize].shard == me;
-        let all = 0..u32::try_from(job.layout.ranges.len()).unwrap_or(u32::MAX);
-        let own: Vec<u32> = all.filter(own).collect();
+    pub(super) fn new(job: &Job, me: MemberIndex) -> Self {
         let workers = job.layout.workers.len();
-        let range = |_: &u32| RangeState {
-            expected: vec![0; workers],
-            counted: vec![0; workers],
-            owed: vec![None; workers],
-            held: vec![None; workers],
-            turn: 0,
-            labels: 0,
-            micro_batches: 0,
-            updates: 0,
-            taken: 0,
-            clock: Step(0),
+        let range = |range| {
+            let state = RangeState {
+                expected: vec![0; workers],
+                counted: vec![0; workers],
+                owed: vec![None; workers],
+                held: vec![None; workers],
+                turn: 0,
+                labels: 0,
+                micro_batches: 0,
+                updates: 0,
+                made: 0,
+                taken: 0,
+                clock: Step(0),
+            };
+            (range, state)
         };
         Self {
-            first: own.first().copied().unwrap_or(0),
-            ranges: own.iter().map(range).collect(),
+            ranges: job.layout.ranges_at(me).map(range).collect(),
             steps: job.steps,
         }
     }
 
-    /// One that goes on with the weights it holds, and sends them to all workers first; what was added up in part is forgotten.
-    pub(super) fn going_on(job: &Job, me: ShardIndex, clocks: &[Step]) -> Self {
+    /// One that goes on from here, and sends its weights to all workers first; what was added up in part is forgotten.
+    pub(super) fn going_on(
+        job: &Job,
+        me: MemberIndex,
+        reached: &BTreeMap<RangeIndex, Reached>,
+    ) -> Self {
         let mut shard = Self::new(job, me);
-        for (range, clock) in shard.ranges.iter_mut().zip(clocks) {
-            range.expected.fill(clock.0);
-            range.counted.fill(clock.0);
-            range.owed.fill(Some(*clock));
-            (range.updates, range.clock) = (clock.0, *clock);
+        let workers = job.layout.workers.len() as u64;
+        for (range, state) in &mut shard.ranges {
+            let Reached { clock, updates } = reached.get(range).copied().unwrap_or_default();
+            state.expected.fill(clock.0);
+            state.counted.fill(clock.0);
+            state.owed.fill(Some(clock));
+            (state.updates, state.made, state.clock) = (updates, updates, clock);
+            state.taken = u64::from(clock.0) * workers;
         }
         shard
     }
 
     /// What it has to do first if it goes on.
     pub(super) fn reads(&self) -> impl Iterator<Item = Work> {
-        let ranges = self.first..self.first + self.ranges.len() as u32;
-        ranges.map(|range| Work {
-            task: Task::Read {
-                range: RangeIndex(range),
-            },
-            worker: WorkerIndex(0),
-            labels: 0,
-        })
+        let read = |range: &RangeIndex| Work::of_shard(Task::Read { range: *range });
+        self.ranges.keys().map(read)
     }
 
     /// The weights of a range were read.
@@ -95,9 +99,13 @@ impl Shard {
         }
     }
 
-    /// The clock of each range.
-    pub(super) fn clocks(&self) -> Vec<Step> {
-        self.ranges.iter().map(|range| range.clock).collect()
+    /// How far each range is.
+    pub(super) fn reached(&self) -> BTreeMap<RangeIndex, Reached> {
+        let reached = |(range, state): (&RangeIndex, &RangeState)| {
+            let (clock, updates) = (state.clock, state.made);
+            (*range, Reached { clock, updates })
+        };
+        self.ranges.iter().map(reached).collect()
     }
 
     /// Takes a push, or says why it does not count.
@@ -120,12 +128,17 @@ impl Shard {
         }
     }
 
+    /// Updates that a range has seen.
+    pub(super) fn updates(&self, range: RangeIndex) -> u32 {
+        self.ranges.get(&range).map_or(0, |state| state.made)
+    }
+
     /// Whether all is counted and answered.
     pub(super) fn is_done(&self) -> bool {
         let done = |range: &RangeState| {
             range.clock.0 == self.steps && range.owed.iter().all(Option::is_none)
         };
-        self.ranges.iter().all(done)
+        self.ranges.values().all(done)
     }
 
     /// The sum of all workers' gradients has come round the ring.
@@ -181,10 +194,20 @@ impl Shard {
             state.counted.iter_mut().for_each(|counted| *counted += 1);
         }
         if update.is_some() {
+            state.made += 1;
+            let before = state.clock;
             state.clock = match staleness.is_synchronous() {
-                true => state.clock.next(),
+                true => before.next(),
                 false => Step(state.counted.iter().copied().min().unwrap_or(0)),
             };
+            let version = state.clock;
+            let is_new = version > before && version > desk.copies_above;
+            if is_new && Copies::is_due(&desk.job, version) {
+                let range = *range;
+                // Before anything else is added to it.
+                let copy = Task::Copy { range, version };
+                desk.work.push_front(Work::of_shard(copy));
+            }
         }
         if let Outcome::Numbers(weights) = outcome {
             self.answer(*range, *weights, desk);
@@ -222,8 +245,7 @@ impl Shard {
 
     fn accept(&self, from: MemberIndex, push: &Push, job: &Job) -> Result<WorkerIndex, Refusal> {
         let (range, clock, base) = (push.range, push.clock, push.base);
-        let place = range.0.checked_sub(self.first);
-        let state = place.and_then(|place| self.ranges.get(place as usize));
+        let state = self.ranges.get(&range);
         let (Some(state), Some(expected)) = (state, job.numbers(range)) else {
             return Err(Refusal::Range(range));
         };
@@ -287,8 +309,7 @@ impl Shard {
     }
 
     fn state(&mut self, range: RangeIndex) -> Option<&mut RangeState> {
-        let place = range.0.checked_sub(self.first)?;
-        self.ranges.get_mut(place as usize)
+        self.ranges.get_mut(&range)
     }
 }
 

@@ -94,6 +94,11 @@ impl Worker {
         }
     }
 
+    /// Whether it comes to a run that goes on, and has not all weights yet.
+    pub(super) fn comes(&self) -> bool {
+        self.comes
+    }
+
     /// Whether to begin no new step from now on.
     pub(super) fn hold(&mut self, held: bool) {
         self.on_hold = held;
@@ -114,7 +119,7 @@ impl Worker {
                     if self.comes {
                         self.find_place();
                     }
-                    if self.comes || self.on_hold || !self.may_begin(&job) {
+                    if self.comes || self.on_hold || !self.may_begin(desk) {
                         return None;
                     }
                     let weights = self.take_arrived();
@@ -187,7 +192,7 @@ impl Worker {
                     return self.pushes(&job, *layer, gradients);
                 }
             }
-            Task::Merge { .. } | Task::Read { .. } | Task::Count { .. } => {}
+            Task::Merge { .. } | Task::Read { .. } | Task::Copy { .. } | Task::Count { .. } => {}
         }
         Vec::new()
     }
@@ -247,9 +252,13 @@ impl Worker {
         sound.then_some(()).ok_or(Fault::Clock(range))
     }
 
-    /// Whether weights are new enough, and not too many pushes under way.
-    fn may_begin(&self, job: &Job) -> bool {
-        let (clock, needs) = (self.clock, job.needs(self.clock));
+    /// Whether weights are new enough, not too many pushes under way, and enough is kept twice.
+    fn may_begin(&self, desk: &Desk) -> bool {
+        let (clock, needs) = (self.clock, desk.job.needs(self.clock));
+        let in_time = desk.begins_below.is_none_or(|below| clock < below);
+        if !in_time && clock.0 < desk.job.steps {
+            return false;
+        }
         let ready = |held: &Held| {
             let newest = held.arrived.map_or(held.loaded, |(clock, _)| clock);
             newest >= needs && clock.0 < held.counted + PUSHES_AHEAD_MAX

@@ -71,7 +71,11 @@ impl Room {
 
     /// A member hears nothing of its neighbour.
     pub(super) fn suspected(&mut self, now: Time, from: PeerId, epoch: Epoch, peer: PeerId) {
-        let neighbours = self.active(from, epoch) && self.neighbours(from).contains(&peer);
+        let linked = match self.team() {
+            Some(plan) => plan.linked(from),
+            None => self.neighbours(from),
+        };
+        let neighbours = self.active(from, epoch) && linked.contains(&peer);
         let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) else {
             return;
         };

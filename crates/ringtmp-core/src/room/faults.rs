@@ -21,9 +21,6 @@ impl Room {
         }
         let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
         let reason = format!("{}: {reason}", self.name(from));
-        if !self.is_ring() {
-            return self.failed_in_team(now, from, culprit, reason);
-        }
         self.recovering.failures += 1;
         if !self.recovers() || self.recovering.failures > 1 {
             // Twice without any progress between: it is the run and not a device.

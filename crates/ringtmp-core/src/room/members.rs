@@ -157,7 +157,11 @@ impl Room {
         let is_of_team = self.team().is_some_and(|plan| plan.order.contains(&peer));
         match held {
             None if is_of_team && self.running() && !self.done.contains_key(&peer) => {
-                self.lost_of_team(now, peer, format!("{} {how}", member.device.name));
+                let name = member.device.name;
+                self.lost(
+                    now,
+                    format!("{name} {how}, and with it its part of the run"),
+                );
             }
             Some(layers) if self.running() && self.is_needed(peer) => {
                 let layers = usize::from(layers.start.0)..usize::from(layers.end.0);

@@ -208,7 +208,7 @@ impl Room {
     /// Has a plan prepared. Those without a stage hear of it too: what they hold of other plans is to be forgotten.
     pub(super) fn hand_out(&mut self, now: Time, plan: Plan, wait: Duration) {
         self.epoch = plan.epoch;
-        self.recovering.handed_out(&plan);
+        self.recovering.handed_out(plan.epoch, plan.start);
         self.begin_anew();
         self.plan = Some(RoomPlan::Ring(plan.clone()));
         self.warm_up_ends = Some(now + wait);

@@ -161,10 +161,31 @@ impl Recovering {
     }
 
     /// A plan is handed out that has not begun.
-    pub(super) fn handed_out(&mut self, plan: &Plan) {
-        self.pasts.push(plan.epoch);
-        let newest = self.newest.get_or_insert(plan.start);
-        *newest = plan.start.min(*newest);
+    pub(super) fn handed_out(&mut self, epoch: Epoch, from: Version) {
+        self.pasts.push(epoch);
+        let newest = self.newest.get_or_insert(from);
+        *newest = from.min(*newest);
+    }
+
+    /// Whether what somebody holds is of the past that the run goes on from.
+    pub(super) fn is_of_the_past(&self, holding: &Holding) -> bool {
+        self.pasts.contains(&holding.under)
+    }
+
+    /// What is newer was given up with a plan that never began.
+    pub(super) fn newest_of_the_past(&self) -> Option<Version> {
+        self.newest
+    }
+
+    /// Puts down what a loss came to. One on the way is part of the same recovery.
+    pub(super) fn note(&mut self, recovery: Recovery) {
+        let recoveries = &mut self.recoveries;
+        if recoveries.last().is_some_and(|last| last.seconds.is_none()) {
+            recoveries.pop();
+        }
+        recoveries.push(recovery);
+        let longest = recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
+        recoveries.drain(..longest);
     }
 
     pub(super) fn stop(&mut self) {
@@ -251,7 +272,7 @@ impl Room {
         let epoch = self.epoch;
         // Who is cut out, or silent, has to stop as well, though nobody waits for it.
         let members = self.members.iter();
-        let all = members.filter(|member| member.role == Role::Participant);
+        let all = members.filter(|member| member.role != Role::Spectator);
         let halt = |member: &Member| {
             let reason = reason.clone();
             (member.peer, ServerMessage::Halt { epoch, reason })
@@ -329,6 +350,9 @@ impl Room {
         if let Some(ends) = halt.unlinked.take() {
             self.separate(ends);
         }
+        if !self.is_ring() {
+            return self.resume_team(now, &halt.answers);
+        }
         let reached = halt.answers.values().map(|holding| holding.updates.0).max();
         // Who has obeyed a plan of another past holds copies of that.
         let mut answers = halt.answers.clone();
@@ -381,12 +405,7 @@ impl Room {
             _ => String::new(),
         };
         let taken = self.taken(plan);
-        let recoveries = &mut self.recovering.recoveries;
-        // A loss on the way is part of the same recovery.
-        if recoveries.last().is_some_and(|last| last.seconds.is_none()) {
-            recoveries.pop();
-        }
-        recoveries.push(Recovery {
+        self.recovering.note(Recovery {
             reason,
             step: plan.start.0,
             repeated: reached.saturating_sub(plan.start.0),
@@ -394,8 +413,6 @@ impl Room {
             taken,
             seconds: None,
         });
-        let longest = recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
-        recoveries.drain(..longest);
     }
 
     fn moved_bytes(&self, a_move: &Move) -> u64 {
@@ -438,7 +455,7 @@ impl Room {
         Some(moves)
     }
 
-    /// The head says that every layer lies with two stages.
+    /// The head, or a team's collector, says that everything of this version lies with two devices.
     pub(super) fn stable(
         &mut self,
         now: Time,
@@ -448,10 +465,15 @@ impl Room {
         every: u16,
         at_rest: bool,
     ) {
-        let is_head = self.ring().and_then(|plan| plan.order.first()) == Some(&from);
-        if !is_head || !self.active(from, epoch) {
+        let tells = match &self.plan {
+            Some(RoomPlan::Ring(plan)) => plan.order.first().copied(),
+            Some(RoomPlan::Team(plan)) => plan.collector(),
+            None => None,
+        };
+        if tells != Some(from) || !self.active(from, epoch) {
             return;
         }
+        let is_ring = self.is_ring();
         let recovering = &mut self.recovering;
         if recovering.stable.is_none_or(|stable| version > stable) {
             recovering.attempts = 0;
@@ -461,7 +483,7 @@ impl Room {
         }
         recovering.stable = Some(version);
         recovering.every = Some(every);
-        if at_rest {
+        if at_rest && is_ring {
             // A server before this one may have asked for it, and the ring rests until it is put together anew.
             let unknown = || "the ring came to rest for a server that is gone".to_owned();
             let reason = recovering.rest.take().unwrap_or_else(unknown);

@@ -4,22 +4,23 @@
 //!   waiting ──▶ warming up: PrepareTeam ── Ready of all ──▶ training ── Done of all ──▶ finished
 //! ```
 //!
-//! Where servers hold the parameters and each step makes one update, a worker that is lost costs no more than the step under way:
-//! the others get a plan in which servers go on with what they hold, and with it whoever has come meanwhile. Otherwise who comes
-//! later is spare until the next start, and who goes before its part is done ends the run by name.
+//! A member that is lost is done without as one of a ring is (see [`super::recovery`]): all others halt and say what they hold. Where
+//! every part of the parameters is left with whom it was, they go on with that, and the loss costs the step under way; otherwise all go on from the
+//! newest version of which every part is left, and who keeps the copies of a part that is lost is where it lies from then on. Whoever
+//! has come meanwhile takes part.
 
 use super::planning::Told;
-use super::recovery::Recovering;
-use super::{ATTEMPTS_MAX, Room, WARM_UP_MAX};
+use super::{Room, WARM_UP_MAX};
 use crate::curve::Curve;
-use crate::ids::PeerId;
-use crate::parameter_server::{TeamDevice, TeamPlan, Topology};
+use crate::ids::{PeerId, Step, Version};
+use crate::parameter_server::{ShardIndex, TeamDevice, TeamPlan, TeamStart, Topology};
 use crate::plan::Plan;
 use crate::profile::Planning;
 use crate::signal::{
-    LayerDigest, RECOVERIES_SHOWN_MAX, Recovery, Role, RoomPlan, RoomState, ServerMessage,
+    Holding, LayerDigest, Recovery, Role, RoomPlan, RoomState, ServerMessage, TeamHolding,
 };
 use crate::time::Time;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Room {
     /// Whether a device may come in this role.
@@ -37,7 +38,7 @@ impl Room {
 
     /// Whether the run outlives the loss of a member.
     pub(super) fn recovers(&self) -> bool {
-        self.is_ring() && self.run.outline.replication.is_on()
+        self.run.outline.replication.is_on()
     }
 
     /// The plan of a ring.
@@ -68,84 +69,117 @@ impl Room {
         self.curve = Curve::default();
         self.state = RoomState::WarmingUp;
         let devices = self.team_devices();
-        self.hand_out_team(now, &devices, false);
-    }
-
-    /// A member of the plan at work is gone, or cut out.
-    pub(super) fn lost_of_team(&mut self, now: Time, lost: PeerId, reason: String) {
-        let Some(plan) = self.team() else { return };
-        let servers: Vec<PeerId> = plan
-            .order
-            .iter()
-            .copied()
-            .filter(|p| plan.serves(*p))
-            .collect();
-        let separate = servers.iter().all(|server| !plan.works(*server));
-        let keeps = self.run.outline.replication.is_on() && self.run.outline.topology.is_in_step();
-        self.recovering.attempts += 1;
-        let ends = self.recovering.attempts > ATTEMPTS_MAX || !self.done.is_empty();
-        if servers.contains(&lost) || !separate || !keeps || ends {
-            return self.stop(format!("{reason}, and with it its part of the run"));
-        }
-        // Servers hold the parameters: they stay what they are, and nobody else becomes one.
-        let mut devices = self.team_devices();
-        devices.retain(|device| device.peer != lost);
-        devices.retain(|device| !device.serves || servers.contains(&device.peer));
-        for device in &mut devices {
-            device.serves |= servers.contains(&device.peer);
-        }
-        let all_here = servers
-            .iter()
-            .all(|server| devices.iter().any(|it| it.peer == *server));
-        if !all_here {
-            return self.stop(format!("{reason}, and a server is gone with what it held"));
-        }
-        let step = self
-            .curve
-            .points()
-            .iter()
-            .map(|point| point.step)
-            .max()
-            .unwrap_or(0);
-        let paused = self.state == RoomState::Paused;
-        self.state = RoomState::Reconfiguring {
-            reason: reason.clone(),
-        };
-        self.recovering.was_paused |= paused;
-        self.recovering.note_team(now, reason, step);
-        self.hand_out_team(now, &devices, true);
-    }
-
-    /// A member cannot go on, or says that another is at fault: of a server and a worker the worker is done without.
-    pub(super) fn failed_in_team(
-        &mut self,
-        now: Time,
-        from: PeerId,
-        culprit: Option<PeerId>,
-        reason: String,
-    ) {
-        let Some(plan) = self.team() else { return };
-        let ends = [culprit, Some(from)].into_iter().flatten();
-        let worker = ends
-            .clone()
-            .find(|peer| plan.works(*peer) && !plan.serves(*peer));
-        let gone = culprit.filter(|peer| self.is_away(*peer));
-        let lost = gone.or(worker).unwrap_or(from);
-        if let Some(member) = self.members.iter_mut().find(|member| member.peer == lost) {
-            member.cut_out = Some(reason.clone());
-        }
-        self.lost_of_team(now, lost, reason);
-    }
-
-    fn hand_out_team(&mut self, now: Time, devices: &[TeamDevice], goes_on: bool) {
         let outline = &self.run.outline;
         let (topology, micro_batches) = (outline.topology, outline.micro_batches);
-        let planned = TeamPlan::new(self.next_epoch(), topology, micro_batches, devices);
+        match TeamPlan::new(self.next_epoch(), topology, micro_batches, &devices) {
+            Ok(plan) => self.hand_out_team(now, plan),
+            Err(error) => self.stop(error.to_string()),
+        }
+    }
+
+    /// Goes on with those who have said what they hold: where every part of the parameters is left as it was, from there, otherwise
+    /// from the newest version of which all parts are left.
+    pub(super) fn resume_team(&mut self, now: Time, answers: &BTreeMap<PeerId, Holding>) {
+        let Some(before) = self.team().cloned() else {
+            return self.stop("there is no plan to go on from".to_owned());
+        };
+        let holding = answers.iter().filter(|(peer, _)| self.is_there(**peer));
+        let past = |(_, holding): &(&PeerId, &Holding)| self.recovering.is_of_the_past(holding);
+        let holding: Vec<(PeerId, &TeamHolding)> = holding
+            .filter(past)
+            .filter_map(|(peer, holding)| Some((*peer, holding.team.as_ref()?)))
+            .collect();
+        let reached = answers.values().map(|holding| holding.updates).max();
+        let reached = reached.unwrap_or_default();
+        let newest = self.recovering.newest_of_the_past();
+        let found = found(&before, &holding, newest, reached);
+        let Some((start, homes)) = found else {
+            return self.nothing_whole(now);
+        };
+        let topology = self.run.outline.topology;
+        let mut devices = self.team_devices();
+        for device in &mut devices {
+            // Who only served goes on with that.
+            device.serves |= before.serves(device.peer) && !before.works(device.peer);
+        }
+        let micro_batches = self.run.outline.micro_batches;
+        let epoch = self.next_epoch();
+        let planned = TeamPlan::going_on(epoch, topology, micro_batches, &devices, &homes);
         let plan = match planned {
-            Ok(plan) => TeamPlan { goes_on, ..plan },
+            Ok(plan) => TeamPlan { start, ..plan },
             Err(error) => return self.stop(error.to_string()),
         };
+        self.note_team_recovery(&plan, reached);
+        self.hand_out_team(now, plan);
+    }
+
+    /// Where no version is left whole: the run begins anew if none ever was, and ends otherwise.
+    fn nothing_whole(&mut self, now: Time) {
+        let reason = match &self.state {
+            RoomState::Reconfiguring { reason } => reason.clone(),
+            _ => String::new(),
+        };
+        if self.recovering.stable.is_some() {
+            return self.stop(format!(
+                "{reason}; parts of the model are lost with all their copies, and there is nothing whole to go on from"
+            ));
+        }
+        let devices = self.team_devices();
+        let outline = &self.run.outline;
+        let (topology, micro_batches) = (outline.topology, outline.micro_batches);
+        match TeamPlan::new(self.next_epoch(), topology, micro_batches, &devices) {
+            Ok(plan) => {
+                self.note_team_recovery(&plan, self.steps_told());
+                self.hand_out_team(now, plan);
+            }
+            Err(error) => self.stop(error.to_string()),
+        }
+    }
+
+    fn is_there(&self, peer: PeerId) -> bool {
+        self.participants().any(|member| member.peer == peer)
+    }
+
+    fn steps_told(&self) -> Step {
+        let points = self.curve.points();
+        Step(points.iter().map(|point| point.step).max().unwrap_or(0))
+    }
+
+    fn note_team_recovery(&mut self, plan: &TeamPlan, reached: Step) {
+        let reason = match &self.state {
+            RoomState::Reconfiguring { reason } => reason.clone(),
+            _ => String::new(),
+        };
+        let (step, repeated) = match plan.start {
+            // The step under way is made again, by others.
+            TeamStart::Held { reached } => (reached.0, 0),
+            start => (start.step().0, reached.0.saturating_sub(start.step().0)),
+        };
+        let before = self.team().map(homes).unwrap_or_default();
+        let moved = homes(plan);
+        let moved = moved
+            .iter()
+            .zip(&before)
+            .filter(|(now, before)| now != before);
+        let moved = u16::try_from(moved.count()).unwrap_or(u16::MAX);
+        self.recovering.note(Recovery {
+            reason,
+            step,
+            repeated,
+            moved,
+            taken: Vec::new(),
+            seconds: None,
+        });
+    }
+
+    fn hand_out_team(&mut self, now: Time, plan: TeamPlan) {
         self.epoch = plan.epoch;
+        let from = match plan.start {
+            // Nothing that was made is given up.
+            TeamStart::Held { .. } => Version(u32::MAX),
+            start => Version(start.step().0),
+        };
+        self.recovering.handed_out(plan.epoch, from);
         self.begin_anew();
         self.plan = Some(RoomPlan::Team(plan.clone()));
         self.warm_up_ends = Some(now + WARM_UP_MAX);
@@ -200,26 +234,57 @@ impl Room {
     }
 }
 
-impl Recovering {
-    /// A team goes on without one of its workers, from about this step.
-    fn note_team(&mut self, now: Time, reason: String, step: u32) {
-        self.began.get_or_insert(now);
-        if self
-            .recoveries
-            .last()
-            .is_some_and(|last| last.seconds.is_none())
-        {
-            self.recoveries.pop();
-        }
-        self.recoveries.push(Recovery {
-            reason,
-            step,
-            repeated: 0,
-            moved: 0,
-            taken: Vec::new(),
-            seconds: None,
-        });
-        let longest = self.recoveries.len().saturating_sub(RECOVERIES_SHOWN_MAX);
-        self.recoveries.drain(..longest);
+/// Where each part of the parameters is.
+fn homes(plan: &TeamPlan) -> Vec<PeerId> {
+    let places = plan.shards.iter();
+    places
+        .filter_map(|place| plan.order.get(usize::from(place.0)).copied())
+        .collect()
+}
+
+/// What a run can go on from, and where each part of the parameters is then; none if nothing is left whole.
+fn found(
+    before: &TeamPlan,
+    holding: &[(PeerId, &TeamHolding)],
+    newest: Option<Version>,
+    reached: Step,
+) -> Option<(TeamStart, Vec<PeerId>)> {
+    let shards = || (0..).map(ShardIndex).zip(homes(before));
+    let rolled_back = newest.is_some_and(|newest| newest.0 < u32::MAX);
+    let live = |shard: ShardIndex| {
+        let mut lives = holding
+            .iter()
+            .filter(|(_, held)| held.live.contains(&shard));
+        lives.next().map(|(peer, _)| *peer)
+    };
+    let all_live: Option<Vec<PeerId>> = shards().map(|(shard, _)| live(shard)).collect();
+    if let Some(homes) = all_live.filter(|_| !rolled_back) {
+        return Some((TeamStart::Held { reached }, homes));
     }
+    let versions = holding.iter().flat_map(|(_, held)| &held.copies);
+    let versions: BTreeSet<Step> = versions.map(|(version, _)| *version).collect();
+    let allowed = |version: &Step| newest.is_none_or(|newest| version.0 <= newest.0);
+    versions
+        .into_iter()
+        .rev()
+        .filter(allowed)
+        .find_map(|version| {
+            let keeps = |shard: ShardIndex| {
+                let has = move |held: &TeamHolding| {
+                    let mut copies = held.copies.iter();
+                    copies.any(|(other, shards)| *other == version && shards.contains(&shard))
+                };
+                let keepers = holding.iter().filter(move |(_, held)| has(held));
+                keepers.map(|(peer, _)| *peer)
+            };
+            let mut homes = Vec::new();
+            for (shard, home) in shards() {
+                let stays = keeps(shard).find(|peer| *peer == home);
+                // Otherwise whoever has least to do with it.
+                let parts = |peer: &PeerId| homes.iter().filter(|other| *other == peer).count();
+                let takes_over = keeps(shard).min_by_key(parts);
+                homes.push(stays.or(takes_over)?);
+            }
+            Some((TeamStart::Copies { version }, homes))
+        })
 }

@@ -1,6 +1,7 @@
 //! What peers and room say of losses and how a run outlives them.
 
 use crate::ids::{Epoch, LayerIndex, PeerId, Step, Version};
+use crate::parameter_server::ShardIndex;
 use serde::{Deserialize, Serialize};
 
 /// The most recoveries that are told of a run.
@@ -92,6 +93,18 @@ pub struct Holding {
     pub updates: Step,
     /// Layers as they were after so many updates, whole.
     pub copies: Vec<(Version, Vec<LayerIndex>)>,
+    /// Of a device in a room whose devices hold whole models.
+    #[serde(default)]
+    pub team: Option<TeamHolding>,
+}
+
+/// What such a device holds of the parameters: which of the parts that they are cut into.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamHolding {
+    /// As they are.
+    pub live: Vec<ShardIndex>,
+    /// As they were after so many steps, whole.
+    pub copies: Vec<(Step, Vec<ShardIndex>)>,
 }
 
 /// Once that the ring was put together anew.

@@ -5,6 +5,7 @@ use crate::cell::{Cell, Figures, Joules, Kind, ModelCosts};
 use crate::memory;
 use crate::profile::DeviceProfile;
 use ringtmp_core::partition::{Hops, arrange};
+use ringtmp_core::signal::Recovery;
 use ringtmp_core::trace::{Shares, Span, extent, shares};
 use ringtmp_energy::estimate::{EstimatedParts, Usage};
 use ringtmp_sim::check::simulate_checked;
@@ -102,11 +103,7 @@ impl Worker<'_> {
             busiest_link: spent.busiest_link,
             drift: 0.0,
             recoveries: outcome.recoveries.len() as f64,
-            repeated: outcome
-                .recoveries
-                .iter()
-                .map(|recovery| f64::from(recovery.repeated))
-                .sum(),
+            repeated: repeated(&outcome.recoveries),
             seconds_lost: 0.0,
             joules: self.joules(&devices, &spent.usages, samples)?,
         })))
@@ -141,7 +138,13 @@ impl Worker<'_> {
         }
         let mut compute = HashTeam::new(&job);
         let outcome = simulate_team(scenario, choice, &mut compute);
-        let outcome = outcome.map_err(|error| Failure::Broken(error.to_string()))?;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(stopped @ TeamFault::Stopped { .. }) => {
+                return Ok(Tried::Refused(stopped.to_string()));
+            }
+            Err(error) => return Err(Failure::Broken(error.to_string())),
+        };
         let report = TeamReport::of(scenario, choice, &outcome, compute.hash());
         let workers: Vec<&Shares> = report
             .members
@@ -175,8 +178,8 @@ impl Worker<'_> {
             busiest_device: spent.busiest_device,
             busiest_link: spent.busiest_link,
             drift: drift(&outcome.done),
-            recoveries: 0.0,
-            repeated: 0.0,
+            recoveries: outcome.recoveries.len() as f64,
+            repeated: repeated(&outcome.recoveries),
             seconds_lost: 0.0,
             joules: self.joules(devices, &spent.usages, samples)?,
         })))
@@ -202,6 +205,12 @@ impl Worker<'_> {
             estimated_joules_per_sample_network: parts.network.joules().best() / samples,
         })
     }
+}
+
+/// Steps that were made again.
+fn repeated(recoveries: &[Recovery]) -> f64 {
+    let repeated = recoveries.iter();
+    repeated.map(|recovery| f64::from(recovery.repeated)).sum()
 }
 
 /// Samples of the whole run.
@@ -277,7 +286,10 @@ fn ring_moved(devices: usize, outcome: &RingOutcome) -> Vec<[f64; 2]> {
 /// part.
 fn team_moved(outcome: &TeamOutcome) -> Vec<[f64; 2]> {
     let layout = &outcome.job.layout;
-    let is_worker = |place: usize| layout.workers.iter().any(|w| usize::from(w.0) == place);
+    let is_worker = |device: usize| {
+        let mut workers = layout.workers.iter();
+        workers.any(|worker| outcome.order[usize::from(worker.0)] == device)
+    };
     let workers = layout.workers.len() as f64;
     let servers = outcome.bytes_sent.len() as f64 - workers;
     let sent = |of_workers: bool| -> f64 {

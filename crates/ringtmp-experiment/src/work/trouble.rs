@@ -17,10 +17,6 @@ const LOSSES_MAX: usize = 256;
 /// Losses are drawn for so many times what the run takes undisturbed.
 const LONGER: f64 = 3.0;
 
-/// Why nothing can happen to a team.
-const TEAM_ENDS: &str = "a member that is lost ends the run by name, since shards are not replicated yet: it would begin again from its first step, \
-     with one device less";
-
 impl Worker<'_> {
     /// A run in which something happens, beside the same one in which nothing does.
     pub(super) fn troubled(
@@ -32,11 +28,7 @@ impl Worker<'_> {
     ) -> Result<Tried, Failure> {
         let devices = self.profiles.devices(&cell.profile, cell.peers)?;
         let mut scenario = scenario(cell, costs, &devices, steps);
-        if cell.way.is_ring() {
-            scenario.outline.replication = Replication::Auto;
-        } else if trouble != Trouble::None {
-            return Ok(Tried::Refused(TEAM_ENDS.to_owned()));
-        }
+        scenario.outline.replication = Replication::Auto;
         let undisturbed = match self.simulate(cell, &scenario, costs, &devices)? {
             Tried::Ran(figures) => figures,
             refused @ Tried::Refused(_) => return Ok(refused),

@@ -19,9 +19,11 @@ use ringtmp_core::schedule::DataSource;
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_core::wire::{Codec, Purpose};
 use ringtmp_data::{Dataset, ShareError};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Versions of a copy that lie at a device: the stable one, and the one that is being copied.
+const COPIES_KEPT: u64 = 2;
 
 /// Why a member cannot compute.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,8 @@ pub enum Made {
     Gradients(Vec<Packed>),
     /// Of one range.
     Numbers(Packed),
+    /// Of a range, with what the optimizer remembers.
+    Copied(Vec<Packed>),
 }
 
 /// What a member has learnt.
@@ -84,8 +88,10 @@ pub struct Learnt {
 pub(super) struct Craft {
     run: Run,
     job: Arc<Job>,
+    me: MemberIndex,
     worker: Option<WorkerIndex>,
-    shard: Option<ShardIndex>,
+    /// The ranges that lie here, ascending: their updater has them in this order.
+    own: Vec<RangeIndex>,
     dataset: Arc<Dataset>,
     /// Weights to begin from, instead of those that the seed gives.
     pub(super) initial: Option<Arc<[Parameter]>>,
@@ -97,7 +103,8 @@ pub(super) struct Craft {
     stage: Option<Stage>,
     supply: Option<Supply>,
     updater: Option<RangeUpdater>,
-    first_range: u32,
+    /// What the ranges begin with, of a run that goes on from copies: the weights, and what the optimizer remembers.
+    restored: Option<Vec<Vec<Arc<Packed>>>>,
 }
 
 impl Craft {
@@ -106,8 +113,9 @@ impl Craft {
             layers: run.descriptor().outline.layers,
             run: run.clone(),
             job: job.clone(),
+            me,
             worker: job.layout.worker_at(me),
-            shard: job.layout.shard_at(me),
+            own: job.layout.ranges_at(me).collect(),
             dataset,
             initial: None,
             operations_per_second: None,
@@ -115,7 +123,7 @@ impl Craft {
             stage: None,
             supply: None,
             updater: None,
-            first_range: 0,
+            restored: None,
         }
     }
 
@@ -123,6 +131,11 @@ impl Craft {
     pub(super) fn go_on_with(&mut self, mut updater: RangeUpdater) {
         updater.forget_sums();
         self.updater = Some(updater);
+    }
+
+    /// Goes on from copies of its ranges, in their order.
+    pub(super) fn go_on_from(&mut self, copies: Vec<Vec<Arc<Packed>>>) {
+        self.restored = Some(copies);
     }
 
     /// The ranges, for who goes on with them.
@@ -142,20 +155,40 @@ impl Craft {
             self.stage = Some(stage);
             self.supply = Some(self.supply_of(worker)?);
         }
-        if let Some(shard) = self.shard {
-            let ranges = self.first_weights(shard, &config)?;
-            if self.updater.is_none() {
-                let updater = RangeUpdater::new(self.run.optimizer, &ranges, &executor);
-                self.updater = Some(Box::pin(updater).await?);
+        if !self.own.is_empty() && self.updater.is_none() {
+            let ranges = self.first_weights(&config)?;
+            let updater = RangeUpdater::new(self.run.optimizer, &ranges, &executor);
+            let mut updater = Box::pin(updater).await?;
+            for (place, slots) in self.restored.take().into_iter().flatten().enumerate() {
+                let unpacked = slots.iter().map(|slot| unpack_vector(slot));
+                updater.restore(place, &unpacked.collect::<Result<Vec<_>, _>>()?)?;
             }
+            self.updater = Some(updater);
         }
         let stage = self.stage.as_ref().map_or(0, Stage::memory_bytes);
         let updater = self.updater.as_ref().map_or(0, RangeUpdater::memory_bytes);
-        let needed = stage + updater;
+        let needed = stage + updater + self.copies_bytes();
         match self.memory_bytes {
             Some(given) if needed > given => Err(CraftError::Memory { needed, given }),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// What copies take at most: two versions of each range that lies here, or whose buddy this member is.
+    fn copies_bytes(&self) -> u64 {
+        let (job, layout) = (&self.job, &self.job.layout);
+        let Some(copies) = job.copies else { return 0 };
+        let shards = (0..).map(ShardIndex).zip(&layout.shards);
+        let kept = shards
+            .filter(|(shard, home)| **home == self.me || layout.buddy(*shard) == Some(self.me));
+        let ranges = kept.flat_map(|(shard, _)| layout.ranges_of_shard(shard));
+        let elements = ranges.map(|range| u64::from(layout.ranges[range as usize].elements));
+        elements.sum::<u64>() * 4 * u64::from(copies.slots) * COPIES_KEPT
+    }
+
+    fn place_of(&self, range: RangeIndex) -> usize {
+        let place = self.own.binary_search(&range);
+        place.expect("tasks name ranges that lie here")
     }
 
     /// What a worker trains on: all draw from one set of samples, or each from its share.
@@ -170,12 +203,8 @@ impl Craft {
         }
     }
 
-    /// The ranges of a shard before the first step.
-    fn first_weights(
-        &mut self,
-        shard: ShardIndex,
-        config: &StageConfig,
-    ) -> Result<Vec<Vec<f32>>, ComputeError> {
+    /// Its ranges before the first step.
+    fn first_weights(&self, config: &StageConfig) -> Result<Vec<Vec<f32>>, ComputeError> {
         let drawn = match &self.initial {
             Some(given) => given.to_vec(),
             None => Stage::first_parameters(config)?,
@@ -184,15 +213,13 @@ impl Craft {
         for parameter in drawn {
             layers[parameter.layer].extend(parameter.values);
         }
-        let ranges = self.job.layout.ranges.iter().enumerate();
-        let mut own = ranges.filter(|(_, range)| range.shard == shard).peekable();
-        self.first_range = own.peek().map_or(0, |(index, _)| *index as u32);
-        let values = own.map(|(_, range)| {
-            let start = range.start as usize;
-            let end = start + range.elements as usize;
-            layers[usize::from(range.layer.0)][start..end].to_vec()
-        });
-        Ok(values.collect())
+        let values = |range: &RangeIndex| {
+            let spec = &self.job.layout.ranges[range.0 as usize];
+            let start = spec.start as usize;
+            let end = start + spec.elements as usize;
+            layers[usize::from(spec.layer.0)][start..end].to_vec()
+        };
+        Ok(self.own.iter().map(values).collect())
     }
 
     /// Carries out a task, as slowly as the emulated device if there is one; says whether it kept that pace.
@@ -200,7 +227,7 @@ impl Craft {
         &mut self,
         clock: Clock,
         task: &Task,
-        inputs: &[Rc<Packed>],
+        inputs: &[Arc<Packed>],
     ) -> (Result<Made, CraftError>, Option<bool>) {
         let began = clock.now();
         let result = Box::pin(self.work(task, inputs)).await;
@@ -229,7 +256,7 @@ impl Craft {
     pub(super) async fn work(
         &mut self,
         task: &Task,
-        inputs: &[Rc<Packed>],
+        inputs: &[Arc<Packed>],
     ) -> Result<Made, CraftError> {
         match task {
             Task::Load { weights } => self.load(weights.iter().map(|(range, _)| *range), inputs),
@@ -249,13 +276,22 @@ impl Craft {
                 Ok(Made::Numbers(self.pack(self.layer_of(*range), &sum)?))
             }
             Task::Read { range } => {
-                let place = (range.0 - self.first_range) as usize;
+                let place = self.place_of(*range);
                 let updater = self.updater.as_mut().expect("a shard reads");
                 let weights = updater.values(place).await?;
                 Ok(Made::Numbers(self.pack(self.layer_of(*range), &weights)?))
             }
+            Task::Copy { range, .. } => {
+                let place = self.place_of(*range);
+                let updater = self.updater.as_ref().expect("a shard is copied");
+                let slots = updater.copy(place).await?;
+                let pack = |slot: Vec<f32>| Packing::F32.pack_vector(&slot);
+                let packed: Result<Vec<Packed>, TensorError> =
+                    slots.into_iter().map(pack).collect();
+                Ok(Made::Copied(packed?))
+            }
             Task::Count { range, update, .. } => {
-                let place = (range.0 - self.first_range) as usize;
+                let place = self.place_of(*range);
                 let updater = self.updater.as_mut().expect("a shard counts");
                 updater.add(place, &unpack_vector(&inputs[0])?)?;
                 let Some(update) = update else {
@@ -272,7 +308,7 @@ impl Craft {
     fn load(
         &mut self,
         ranges: impl Iterator<Item = RangeIndex>,
-        inputs: &[Rc<Packed>],
+        inputs: &[Arc<Packed>],
     ) -> Result<Made, CraftError> {
         let stage = worker(self.stage.as_mut());
         for (range, packed) in ranges.zip(inputs) {

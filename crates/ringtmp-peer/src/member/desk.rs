@@ -6,20 +6,25 @@ use ringtmp_core::ids::PayloadId;
 use ringtmp_core::parameter_server::{Numbers, Outcome};
 use ringtmp_core::wire::{Codec, WireError};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Numbers by id. Bounded by the member: what is under way, and for each range the newest weights.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
-    held: BTreeMap<PayloadId, Rc<Packed>>,
+    held: BTreeMap<PayloadId, Arc<Packed>>,
     next: u64,
 }
 
 impl Desk {
     fn keep(&mut self, packed: Packed) -> PayloadId {
+        self.keep_shared(Arc::new(packed))
+    }
+
+    /// Keeps what was kept before.
+    pub(super) fn keep_shared(&mut self, packed: Arc<Packed>) -> PayloadId {
         let id = PayloadId(self.next);
         self.next += 1;
-        self.held.insert(id, Rc::new(packed));
+        self.held.insert(id, packed);
         id
     }
 
@@ -53,11 +58,15 @@ impl Desk {
                 Outcome::Gradients(gradients.into_iter().map(keep).collect())
             }
             Made::Numbers(packed) => Outcome::Numbers(self.keep(packed)),
+            Made::Copied(slots) => {
+                let keep = |packed| self.keep(packed);
+                Outcome::Copied(slots.into_iter().map(keep).collect())
+            }
         }
     }
 
     /// Numbers that are held.
-    pub(super) fn get(&self, id: PayloadId) -> Rc<Packed> {
+    pub(super) fn get(&self, id: PayloadId) -> Arc<Packed> {
         let held = self.held.get(&id).cloned();
         held.expect("the member uses numbers before it discards them")
     }

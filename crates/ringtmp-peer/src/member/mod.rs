@@ -6,6 +6,7 @@
 
 mod craft;
 mod desk;
+mod held;
 mod job;
 mod log;
 mod opening;
@@ -16,6 +17,7 @@ mod telling;
 mod workbench;
 
 pub use craft::{CraftError, Learnt, Made};
+pub(crate) use held::Held;
 use job::job_of;
 pub use job::member_job;
 pub use log::Spent;
@@ -34,10 +36,10 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use log::Log;
-use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter, RangeUpdater};
+use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter};
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
 use ringtmp_core::parameter_server::{
-    Clocks, Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, Task,
+    Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, Task, TeamStart,
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::REPORT_INTERVAL;
@@ -45,7 +47,6 @@ use ringtmp_core::wire::WireError;
 use ringtmp_data::Dataset;
 use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent};
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,24 +82,12 @@ pub struct MemberSetup {
     pub memory_bytes: Option<u64>,
     /// Where to put a trace of what it does.
     pub traced: Option<mpsc::Sender<Traced>>,
-    /// Whether the run goes on, and what this server of it holds.
-    pub(crate) goes_on: Option<Held>,
+    /// What the members begin with.
+    pub(crate) start: TeamStart,
+    /// What this one holds of it.
+    pub(crate) held: Held,
     /// One clock for all members of a process, so that their spans can be compared.
     pub(crate) clock: Clock,
-}
-
-/// What a server holds of a run that goes on; nothing at a worker.
-#[derive(Debug, Default)]
-pub(crate) struct Held {
-    clocks: Clocks,
-    updater: Option<RangeUpdater>,
-}
-
-impl Held {
-    /// Whether there is anything to go on from.
-    pub(crate) fn is_something(&self) -> bool {
-        self.updater.is_some()
-    }
 }
 
 /// What the event loop waits for.
@@ -135,6 +124,7 @@ struct Shell {
     finishing: bool,
     /// How links name the members.
     peers: Vec<PeerId>,
+    epoch: Epoch,
     /// When to tell how it does, once it has begun.
     report_due: Option<Time>,
 }
@@ -154,7 +144,7 @@ pub async fn run_member(mut setup: MemberSetup) -> Result<(), PeerError> {
             return Err(error.into());
         }
     };
-    run_seated(setup, executor).await;
+    Box::pin(run_seated(setup, executor)).await;
     Ok(())
 }
 
@@ -165,15 +155,12 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
     craft.initial = setup.weights;
     craft.operations_per_second = setup.operations_per_second;
     craft.memory_bytes = setup.memory_bytes;
-    let member = match setup.goes_on {
-        None => Member::new(job.clone(), me),
-        Some(held) => {
-            if let Some(updater) = held.updater {
-                craft.go_on_with(updater);
-            }
-            Member::going_on(job.clone(), me, &held.clocks)
-        }
-    };
+    let mut desk = Desk::default();
+    let start = setup.start;
+    let carried = setup
+        .held
+        .hand_on(&job.layout, me, start, &mut desk, &mut craft);
+    let member = Member::going_on(job.clone(), me, start, carried);
     let mut shell = Shell {
         me,
         member,
@@ -181,7 +168,7 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
             .connector
             .connector(setup.peers[usize::from(me.0)], None),
         links: Links::default(),
-        desk: Desk::default(),
+        desk,
         courier: setup.courier,
         log: Log::new(me, setup.traced),
         clock: setup.clock,
@@ -190,6 +177,7 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
         work: Fuse::terminated(),
         finishing: false,
         peers: setup.peers,
+        epoch: setup.epoch,
         report_due: None,
     };
     for peer in job.layout.links(me) {
@@ -229,10 +217,8 @@ impl Shell {
                 self.member.handle(self.clock.now(), input);
             }
         }
-        let held = Held {
-            clocks: self.member.clocks(),
-            updater: self.craft.take().and_then(Craft::into_updater),
-        };
+        let craft = self.craft.take();
+        let held = Held::left_by(&self.member, self.me, self.epoch, &self.desk, craft);
         let layout = &self.member.job().layout;
         for member in layout.links(self.me) {
             let peer = self.peer_id(member);
@@ -260,6 +246,7 @@ impl Shell {
                     None
                 }
                 Happening::Word(Some(Word::Hold(held))) => Some(Input::Hold(held)),
+                Happening::Word(Some(Word::Vouched(peer))) => Some(Input::Vouched { peer }),
                 // Who carries messages is gone, and with it the run.
                 Happening::Word(None) => break,
                 Happening::Connector(event) => self.connector_said(event),
@@ -339,6 +326,11 @@ impl Shell {
             Event::Refused { from, refusal } => {
                 tracing::warn!(from = from.0, %refusal, "a push does not count");
             }
+            Event::Stable(version) => self.courier.tell(Told::Stable(version)),
+            Event::Suspect { peer } => self.courier.tell(Told::Suspect(peer)),
+            Event::LinkLost { peer, reason } => {
+                self.courier.tell(Told::LinkLost { peer, reason });
+            }
             Event::Finished => self.finishing = true,
             Event::Aborted { culprit, reason } => {
                 self.courier.tell(Told::Aborted { culprit, reason });
@@ -362,10 +354,10 @@ impl Shell {
         let Some(mut craft) = self.craft.take() else {
             unreachable!("one task at a time, after all is built");
         };
-        let inputs: Vec<Rc<Packed>> = match &task {
+        let inputs: Vec<Arc<Packed>> = match &task {
             Task::Load { weights } => weights.iter().map(|(_, payload)| *payload).collect(),
             Task::Merge { partial, own, .. } => vec![*partial, *own],
-            Task::Read { .. } => Vec::new(),
+            Task::Read { .. } | Task::Copy { .. } => Vec::new(),
             Task::Count { gradient, .. } => vec![*gradient],
             Task::Evaluate { .. }
             | Task::Forward { .. }

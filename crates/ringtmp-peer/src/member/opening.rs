@@ -64,16 +64,18 @@ impl Opening {
                 };
             }
         };
-        let is_server = self.job.layout.shard_at(self.me).is_some();
-        let goes_on = self.plan.goes_on.then_some(free.held);
-        if is_server && goes_on.as_ref().is_some_and(|held| !held.is_something()) {
-            let (culprit, reason) = (None, "it holds nothing to go on from".to_owned());
-            let told = News::Told(Told::Aborted { culprit, reason });
+        let start = self.plan.start;
+        if !free.held.serves(&self.job.layout, self.me, start) {
+            let reason = "it does not hold what the run is to go on from".to_owned();
+            let told = News::Told(Told::Aborted {
+                culprit: None,
+                reason,
+            });
             let _unheard = self.tell.send((self.me, told)).await;
             return Free {
                 connector,
                 dataset: Some(dataset),
-                held: Held::default(),
+                held: free.held,
             };
         }
         let setup = MemberSetup {
@@ -90,7 +92,8 @@ impl Opening {
             operations_per_second: self.circumstances.operations_per_second,
             memory_bytes: self.circumstances.memory_bytes,
             traced: self.traced,
-            goes_on,
+            start,
+            held: free.held,
             clock: self.clock,
         };
         let (connector, held) = Box::pin(run_seated(setup, executor)).await;

@@ -22,7 +22,7 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use ringtmp_compute::{Executor, Parameter};
-use ringtmp_core::ids::PeerId;
+use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::Event;
 use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
 use ringtmp_core::profile::{Planning, Profile};
@@ -111,6 +111,8 @@ pub(crate) struct RoomMember {
     /// Ends a measurement that a plan has overtaken.
     hurry: Hurry,
     view_due: Time,
+    /// The room has asked what this device holds, and is to be told once its part has ended.
+    halted: Option<Epoch>,
 }
 
 impl RoomMember {
@@ -151,6 +153,7 @@ impl RoomMember {
             measuring,
             hurry,
             view_due: Time::ZERO,
+            halted: None,
         }
     }
 
@@ -175,6 +178,7 @@ impl RoomMember {
                 Happening::News(news) => self.news(news, progress)?,
                 Happening::Free(free) => {
                     (self.free, self.seat) = (Some(*free), None);
+                    self.tell_holding()?;
                     Going::On
                 }
                 Happening::Measured(profile) => {
@@ -255,6 +259,12 @@ impl RoomMember {
         match message {
             ServerMessage::PrepareTeam { plan } => self.take_seat(plan, progress)?,
             ServerMessage::Signal { from, signal } => self.deliver(from, signal),
+            ServerMessage::Halt { epoch, .. } => {
+                self.stand_up();
+                self.halted = Some(epoch);
+                self.tell_holding()?;
+            }
+            ServerMessage::Answers { epoch, peer } => self.vouched(epoch, peer),
             ServerMessage::Room { room } => self.follow(&room),
             ServerMessage::Progress { points } => progress.event(&Event::Points(points)),
             ServerMessage::AreYouThere { epoch } => {
@@ -280,10 +290,8 @@ impl RoomMember {
             | ServerMessage::Welcome { .. }
             | ServerMessage::Prepare { .. }
             | ServerMessage::Commit { .. }
-            | ServerMessage::Halt { .. }
             | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }
-            | ServerMessage::Answers { .. }
             | ServerMessage::Clock { .. }
             | ServerMessage::Host { .. }
             | ServerMessage::Refused { .. } => {}
@@ -357,10 +365,34 @@ impl RoomMember {
         }
     }
 
+    /// Says what this device holds, where it was asked and its part has ended.
+    fn tell_holding(&mut self) -> Result<(), PeerError> {
+        if let Some(free) = &self.free
+            && let Some(epoch) = self.halted.take()
+        {
+            let holding = free.held.told();
+            self.signalling
+                .send(&ClientMessage::Holdings { epoch, holding })?;
+        }
+        Ok(())
+    }
+
+    /// The room hears a member of which nothing comes here.
+    fn vouched(&mut self, epoch: Epoch, peer: PeerId) {
+        if let Some(seat) = self.seat.as_mut().filter(|seat| seat.plan.epoch == epoch)
+            && let Some(member) = seat.plan.member_of(peer)
+        {
+            // One whose queue is full is busy with what has come.
+            let _unheard = seat.post.words.try_send(Word::Vouched(member));
+        }
+    }
+
     /// Ends this device's part; what it leaves comes as [`Happening::Free`].
     fn stand_up(&mut self) {
-        if let Some(seat) = &mut self.seat {
-            seat.post.stop = None;
+        let stop = self.seat.as_mut().and_then(|seat| seat.post.stop.take());
+        if let Some(stop) = stop {
+            // A word, since whoever only drops it is taken for one who has nothing to say. One that has ended needs none.
+            let _ended = stop.send(());
         }
     }
 
@@ -368,6 +400,7 @@ impl RoomMember {
     fn take_seat(&mut self, plan: TeamPlan, progress: &mut Progress) -> Result<(), PeerError> {
         self.hurry.up();
         self.stand_up();
+        self.halted = None;
         let (Some(me), Some(executor)) = (plan.member_of(self.me), self.brought.executor.clone())
         else {
             return Ok(());

@@ -3,7 +3,7 @@
 use super::craft::Learnt;
 use super::log::Spent;
 use super::scores::Scores;
-use super::{MemberSetup, member_job};
+use super::{Held, MemberSetup, member_job};
 use crate::platform::Clock;
 use crate::run_file::Run;
 use crate::shell::{ConnectorSource, Traced};
@@ -11,8 +11,10 @@ use crate::solo::Score as Outcome;
 use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, StreamExt};
 use ringtmp_compute::{ExecutorChoice, Parameter};
-use ringtmp_core::ids::{Epoch, PeerId};
-use ringtmp_core::parameter_server::{Job, LayoutError, MemberIndex, Score, WorkerIndex};
+use ringtmp_core::ids::{Epoch, PeerId, Step};
+use ringtmp_core::parameter_server::{
+    Job, LayoutError, MemberIndex, Score, TeamStart, WorkerIndex,
+};
 use ringtmp_core::signal::{LayerDigest, Signal};
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::Dataset;
@@ -40,6 +42,17 @@ pub enum Told {
         /// What its links have moved.
         links: Vec<(PeerId, Traffic)>,
     },
+    /// At the collector: all of this version lies with two members.
+    Stable(Step),
+    /// Nothing comes from a member.
+    Suspect(MemberIndex),
+    /// A link is gone: it does nothing more.
+    LinkLost {
+        /// To whom.
+        peer: MemberIndex,
+        /// Why.
+        reason: String,
+    },
     /// Its part is done.
     Finished {
         /// How it spent its time.
@@ -63,6 +76,8 @@ pub(crate) enum Word {
     Signal(MemberIndex, Signal),
     /// Whether to begin no new step.
     Hold(bool),
+    /// The room hears a member of which nothing comes.
+    Vouched(MemberIndex),
 }
 
 /// What a member has to say.
@@ -88,7 +103,7 @@ pub struct Courier {
 pub(crate) struct Post {
     /// What the member is told.
     pub(crate) words: mpsc::Sender<Word>,
-    /// Dropped, it stops the member.
+    /// A word over it stops the member, as does dropping all of this.
     pub(crate) stop: Option<oneshot::Sender<()>>,
 }
 
@@ -248,7 +263,8 @@ impl Team {
                 operations_per_second: settings.speeds.get(me).copied(),
                 memory_bytes: settings.memory_bytes,
                 traced: settings.traced.clone(),
-                goes_on: None,
+                start: TeamStart::Beginning,
+                held: Held::default(),
                 clock,
             });
         }
@@ -309,7 +325,12 @@ impl Team {
                 Ok(all.then_some(TeamEvent::Begun))
             }
             Told::Score(score) => Ok(self.score(&score)),
-            Told::Does { .. } => Ok(None),
+            // Nobody is there who could put the members together anew, nor ask one of them.
+            Told::Does { .. } | Told::Stable(_) | Told::Suspect(_) => Ok(None),
+            Told::LinkLost { peer, reason } => {
+                let reason = format!("the link to it is lost: {reason}");
+                Err(TeamError::Aborted(self.name(peer), reason))
+            }
             Told::Finished { spent, learnt } => {
                 self.finished.insert(from, (spent, learnt));
                 Ok(None)

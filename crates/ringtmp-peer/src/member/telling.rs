@@ -6,7 +6,7 @@ use super::{Spent, Told};
 use crate::error::PeerError;
 use crate::progress::Progress;
 use crate::view::LinkState;
-use ringtmp_core::ids::{Epoch, PeerId};
+use ringtmp_core::ids::{Epoch, PeerId, Version};
 use ringtmp_core::signal::{ClientMessage, LinkTraffic, Point};
 use ringtmp_core::trace::{Paced, Report};
 use ringtmp_core::wire::{PROGRESS_POINTS_MAX, Purpose};
@@ -51,6 +51,28 @@ impl RoomMember {
                         accuracy,
                     });
                 }
+            }
+            News::Told(Told::Stable(version)) => {
+                let every = seat.job.copies.map_or(1, |copies| copies.every);
+                self.signalling.send(&ClientMessage::Stable {
+                    epoch,
+                    version: Version(version.0),
+                    every: u16::try_from(every).unwrap_or(u16::MAX),
+                    at_rest: false,
+                })?;
+            }
+            News::Told(Told::Suspect(member)) => {
+                let peer = seat.plan.order[usize::from(member.0)];
+                self.signalling
+                    .send(&ClientMessage::Suspect { epoch, peer })?;
+            }
+            News::Told(Told::LinkLost { peer, reason }) => {
+                let peer = seat.plan.order[usize::from(peer.0)];
+                self.signalling.send(&ClientMessage::LinkLost {
+                    epoch,
+                    peer,
+                    reason,
+                })?;
             }
             News::Told(Told::Does { spent, links }) => self.report(spent, &links, progress)?,
             News::Told(Told::Finished { learnt, .. }) => {

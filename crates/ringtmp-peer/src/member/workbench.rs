@@ -6,7 +6,6 @@ use ringtmp_compute::{ComputeError, Executor, Packed};
 use ringtmp_core::parameter_server::{Job, MemberIndex, Task};
 use ringtmp_data::Dataset;
 use std::fmt;
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// What all members of a run compute with.
@@ -58,7 +57,7 @@ impl Workbench {
         &mut self,
         member: MemberIndex,
         task: &Task,
-        inputs: &[Rc<Packed>],
+        inputs: &[Arc<Packed>],
     ) -> Result<Made, CraftError> {
         Box::pin(self.crafts[usize::from(member.0)].work(task, inputs)).await
     }

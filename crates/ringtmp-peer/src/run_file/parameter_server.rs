@@ -4,7 +4,6 @@ use super::{RunFile, RunFileError};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::parameter_server::{Exchange, Placement, Staleness, Topology};
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::signal::Replication;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -137,11 +136,6 @@ impl RunFile {
             let rule = "f32 or f16, where the paradigm is not ring";
             return refuse("codec", &self.codec, rule);
         }
-        if let Replication::Every(every) = self.replicate {
-            let rule =
-                "\"auto\" or \"off\", where the paradigm is not ring: shards keep no copies yet";
-            return refuse("replicate", &every, rule);
-        }
         if let Some(norm) = self.optimizer.clip_norm {
             let rule = "left out, where the paradigm is not ring: no shard knows the norm of all gradients yet";
             return refuse("optimizer.clip_norm", &norm, rule);
@@ -157,7 +151,6 @@ impl RunFile {
             Paradigm::ParameterServer => Topology::ParameterServer {
                 placement: table.placement(),
                 shards: table.shards(),
-                in_step: table.staleness().is_synchronous(),
             },
             Paradigm::AllReduce => Topology::AllReduce,
         }
@@ -210,7 +203,6 @@ mod tests {
         assert!(server("parameter_server.placement = 'cloud'").contains("colocated"));
         assert!(server("schedule = '2bw'").contains("tau"));
         assert!(server("codec = 'int8'").contains("f16"));
-        assert!(server("replicate = 4").contains("no copies yet"));
         assert!(server("optimizer.clip_norm = 1.0").contains("no shard knows"));
     }
 

@@ -9,17 +9,19 @@ mod world;
 
 pub use report::{TeamMember, TeamReport};
 
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{Fault, FaultKind, Scenario, ScenarioError};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::PayloadId;
 use ringtmp_core::parameter_server::{
-    Exchange, Job, Layout, LayoutError, MemberIndex, Placement, RunDigest, Score, Staleness, Sums,
-    Task, Wanted,
+    CopySpec, Exchange, Job, Layout, LayoutError, MemberIndex, Placement, RangeIndex, RunDigest,
+    Score, Staleness, Sums, Task, TeamStart, Topology, Wanted,
 };
+use ringtmp_core::signal::{Recovery, RunDescriptor, RunOutline};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
 use ringtmp_core::wire::Codec;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use world::World;
 
 /// Who trains how on a scenario's devices.
@@ -36,7 +38,7 @@ pub struct TeamChoice {
 }
 
 /// Why a team cannot be simulated, or went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TeamFault {
     /// The scenario's author's fault.
     #[error(transparent)]
@@ -47,9 +49,28 @@ pub enum TeamFault {
     /// What is not simulated yet.
     #[error("{0}: only rings are simulated with that")]
     NotYet(&'static str),
+    /// What went wrong was more than the run could outlive.
+    #[error("the run ended after {seconds:.0} s: {reason}")]
+    Stopped {
+        /// When, in virtual time.
+        seconds: f64,
+        /// As the room says it.
+        reason: String,
+    },
     /// A fault of core, or of the simulator.
     #[error("{0}")]
     Broken(String),
+}
+
+/// A device's seat under a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct TeamSeat<'a> {
+    /// What all members agree on.
+    pub job: &'a Arc<Job>,
+    /// Which of them the device is.
+    pub me: MemberIndex,
+    /// What they begin with.
+    pub start: TeamStart,
 }
 
 /// A member's arithmetic.
@@ -57,14 +78,26 @@ pub trait TeamCompute {
     /// The numbers of one range.
     type Numbers: Clone;
 
-    /// Does a task of a member on the numbers that it names, in order.
+    /// A device takes its seat: ranges that are named begin as their copies say, others as they are.
+    ///
+    /// # Errors
+    ///
+    /// That this arithmetic cannot go on so, which ends the run.
+    fn sit(
+        &mut self,
+        device: usize,
+        seat: TeamSeat<'_>,
+        restored: Vec<(RangeIndex, Vec<Self::Numbers>)>,
+    ) -> Result<(), String>;
+
+    /// Does a task of a device on the numbers that it names, in order.
     ///
     /// # Errors
     ///
     /// Why it cannot be computed, which ends the run.
     fn work(
         &mut self,
-        member: MemberIndex,
+        device: usize,
         task: &Task,
         inputs: Vec<Self::Numbers>,
     ) -> Result<TeamMade<Self::Numbers>, String>;
@@ -81,19 +114,25 @@ pub enum TeamMade<N> {
     Gradients(Vec<N>),
     /// Of one range.
     Numbers(N),
+    /// Of a range, with what the optimizer remembers.
+    Copied(Vec<N>),
 }
 
 /// What a simulated run gives.
 #[derive(Clone, Debug)]
 pub struct TeamOutcome {
-    /// Who did what.
+    /// Who did what: under the last plan, where there were several.
     pub job: Job,
     /// Tasks, transfers and waits.
     pub trace: Vec<Span>,
     /// By worker, when it had done each step, in microseconds.
     pub done: Vec<Vec<u64>>,
-    /// By member, bytes sent since training began.
+    /// By device, bytes sent while it trained.
     pub bytes_sent: Vec<u64>,
+    /// The device of each member: under the last plan, where there were several.
+    pub order: Vec<usize>,
+    /// Losses that the run outlived.
+    pub recoveries: Vec<Recovery>,
     /// What workers found, and when the collector knew.
     pub scores: Vec<(Time, Score)>,
 }
@@ -106,9 +145,18 @@ pub struct TeamOutcome {
 pub fn team_job(scenario: &Scenario, choice: TeamChoice) -> Result<Job, TeamFault> {
     scenario.check_numbers()?;
     let outline = &scenario.outline;
+    let survives = |fault: &Fault| {
+        matches!(
+            fault.what,
+            FaultKind::Crash { .. } | FaultKind::Pause { .. }
+        )
+    };
     for (holds, what) in [
         (!scenario.losses.is_empty(), "connections that break"),
-        (!scenario.faults.is_empty(), "what goes wrong"),
+        (
+            !scenario.faults.iter().all(survives),
+            "more than devices that die or pause",
+        ),
         (
             scenario.medium_bytes_per_second.is_some(),
             "a shared medium",
@@ -141,16 +189,44 @@ pub fn team_job(scenario: &Scenario, choice: TeamChoice) -> Result<Job, TeamFaul
         micro_batches: outline.micro_batches,
         speeds: &speeds.collect::<Vec<_>>(),
     })?;
-    Ok(Job {
+    Ok(job_of(scenario, layout, choice.staleness, codec))
+}
+
+/// What all members agree on who share a scenario's run so.
+fn job_of(scenario: &Scenario, layout: Layout, staleness: Staleness, codec: Codec) -> Job {
+    let outline = &scenario.outline;
+    let remembered = outline.schedule.optimizer_numbers;
+    Job {
         run: RunDigest([0; 32]),
+        copies: CopySpec::new(outline.replication, &layout, codec, remembered),
         layout,
-        staleness: choice.staleness,
+        staleness,
         steps: outline.steps,
         layers: u16::try_from(outline.layers.len()).unwrap_or(u16::MAX),
         codec,
         evaluate_every: outline.evaluate_every,
         evaluation_micro_batches: outline.evaluation_micro_batches,
-    })
+    }
+}
+
+/// The run as a room is told of it.
+fn descriptor(scenario: &Scenario, choice: TeamChoice) -> RunDescriptor {
+    let topology = match choice.exchange {
+        Exchange::AllReduce => Topology::AllReduce,
+        Exchange::Server => Topology::ParameterServer {
+            placement: choice.placement,
+            shards: choice.shards,
+        },
+    };
+    RunDescriptor {
+        toml: String::new(),
+        outline: RunOutline {
+            topology,
+            ..scenario.outline.clone()
+        },
+        resumes: None,
+        verifier: None,
+    }
 }
 
 /// Simulates a run to its end.
@@ -164,19 +240,20 @@ pub fn simulate_team<C: TeamCompute>(
     compute: &mut C,
 ) -> Result<TeamOutcome, TeamFault> {
     let job = team_job(scenario, choice)?;
-    World::new(scenario, job, compute).run()
+    let run = (!scenario.faults.is_empty()).then(|| descriptor(scenario, choice));
+    World::new(scenario, job, compute).run(run)
 }
 
 /// Arithmetic that is a hash: it shows which pushes, with which weights and in which order, went into every range.
 #[derive(Clone, Debug)]
 pub struct HashTeam {
     job: Job,
-    /// Of each worker's model, by range.
-    models: BTreeMap<MemberIndex, Vec<u64>>,
-    /// Of each range at its shard: the weights, and the sum since the last update.
+    /// Of each device's model, by range.
+    models: BTreeMap<usize, Vec<u64>>,
+    /// Of each range where it lies: the weights, and the sum since the last update.
     weights: Vec<u64>,
     sums: Vec<u64>,
-    samples: BTreeMap<MemberIndex, u64>,
+    samples: BTreeMap<usize, u64>,
 }
 
 /// The sum of nothing.
@@ -188,13 +265,8 @@ impl HashTeam {
         let first: Vec<u64> = (0..job.layout.ranges.len() as u64)
             .map(|range| mix(1, range))
             .collect();
-        let models = job
-            .layout
-            .workers
-            .iter()
-            .map(|worker| (*worker, first.clone()));
         Self {
-            models: models.collect(),
+            models: BTreeMap::new(),
             sums: vec![NOTHING; first.len()],
             weights: first,
             samples: BTreeMap::new(),
@@ -213,14 +285,42 @@ impl HashTeam {
 impl TeamCompute for HashTeam {
     type Numbers = u64;
 
+    fn sit(
+        &mut self,
+        device: usize,
+        seat: TeamSeat<'_>,
+        restored: Vec<(RangeIndex, Vec<u64>)>,
+    ) -> Result<(), String> {
+        let first = Self::new(seat.job).weights;
+        if self.job.layout.ranges != seat.job.layout.ranges {
+            // Begun anew by others: the parameters are cut into as many parts as they are.
+            self.weights.clone_from(&first);
+            self.sums = vec![NOTHING; first.len()];
+        }
+        self.job = Job::clone(seat.job);
+        for range in seat.job.layout.ranges_at(seat.me) {
+            let place = range.0 as usize;
+            self.sums[place] = NOTHING;
+            if seat.start == TeamStart::Beginning {
+                self.weights[place] = first[place];
+            }
+        }
+        for (range, slots) in restored {
+            self.weights[range.0 as usize] = slots[0];
+        }
+        self.models.insert(device, first);
+        self.samples.insert(device, NOTHING);
+        Ok(())
+    }
+
     fn work(
         &mut self,
-        member: MemberIndex,
+        device: usize,
         task: &Task,
         inputs: Vec<u64>,
     ) -> Result<TeamMade<u64>, String> {
-        let model = self.models.entry(member).or_default();
-        let samples = self.samples.entry(member).or_default();
+        let model = self.models.entry(device).or_default();
+        let samples = self.samples.entry(device).or_default();
         Ok(match task {
             Task::Load { weights } => {
                 for ((range, _), numbers) in weights.iter().zip(inputs) {
@@ -250,7 +350,12 @@ impl TeamCompute for HashTeam {
                 }
                 TeamMade::Gradients(gradients)
             }
-            Task::Read { .. } => unreachable!("no simulated team goes on after a loss"),
+            Task::Read { range } => TeamMade::Numbers(self.weights[range.0 as usize]),
+            Task::Copy { range, .. } => {
+                let slots = self.job.copies.map_or(1, |copies| copies.slots);
+                let weights = self.weights[range.0 as usize];
+                TeamMade::Copied(vec![weights; usize::from(slots)])
+            }
             Task::Merge { .. } => TeamMade::Numbers(mix(inputs[0], inputs[1])),
             Task::Count { range, update, .. } => {
                 let place = range.0 as usize;
@@ -285,6 +390,7 @@ fn payloads(task: &Task) -> Vec<PayloadId> {
         Task::Count { gradient, .. } => vec![*gradient],
         Task::Evaluate { .. }
         | Task::Read { .. }
+        | Task::Copy { .. }
         | Task::Forward { .. }
         | Task::Backward { .. }
         | Task::BackwardLayer { .. } => Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::{TeamChoice, TeamOutcome};
 use crate::scenario::Scenario;
-use ringtmp_core::parameter_server::{Exchange, MemberIndex, Placement, ShardIndex, Staleness};
+use ringtmp_core::parameter_server::{Exchange, MemberIndex, Placement, Staleness};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::{Shares, extent, shares};
 use serde::Serialize;
@@ -72,7 +72,8 @@ impl TeamReport {
         let within = shares(&outcome.trace, from, until);
         let members: Vec<TeamMember> = (0..layout.members)
             .map(|me| {
-                let spent = within.get(&u32::from(me)).copied();
+                let device = outcome.order[usize::from(me)];
+                let spent = within.get(&(device as u32)).copied();
                 member(outcome, MemberIndex(me), spent.unwrap_or_default())
             })
             .collect();
@@ -90,7 +91,7 @@ impl TeamReport {
             samples * micro_batches(outcome, from, until) / until.since(from).as_secs_f64();
         let whole = 0..outline.layers.len();
         let step = |(worker, share): (&MemberIndex, &u16)| {
-            let device = usize::from(worker.0);
+            let device = outcome.order[usize::from(worker.0)];
             f64::from(*share) * scenario.micro_batch_seconds(device, &whole)
         };
         let busiest = layout
@@ -168,19 +169,17 @@ fn micro_batches(outcome: &TeamOutcome, from: Time, until: Time) -> f64 {
 
 fn member(outcome: &TeamOutcome, me: MemberIndex, spent: Shares) -> TeamMember {
     let layout = &outcome.job.layout;
-    let (worker, shard) = (layout.worker_at(me), layout.shard_at(me));
-    let owned = |shard: ShardIndex| -> u64 {
-        let ranges = layout.ranges.iter().filter(|range| range.shard == shard);
-        ranges.map(|range| u64::from(range.elements)).sum()
-    };
+    let worker = layout.worker_at(me);
+    let owned = layout.ranges_at(me);
+    let owned = owned.map(|range| u64::from(layout.ranges[range.0 as usize].elements));
     TeamMember {
         is_worker: worker.is_some(),
-        is_server: shard.is_some(),
+        is_server: layout.serves(me),
         micro_batches: worker.map_or(0, |worker| layout.shares[usize::from(worker.0)]),
-        parameters: shard.map_or(0, owned),
+        parameters: owned.sum(),
         // Not below zero, where shares are rounded.
         idle: spent.idle().max(0.0),
         shares: spent,
-        bytes_sent: outcome.bytes_sent[usize::from(me.0)],
+        bytes_sent: outcome.bytes_sent[outcome.order[usize::from(me.0)]],
     }
 }

@@ -1,7 +1,9 @@
 use super::*;
+use crate::random::Draws;
 use crate::scenario::{FORWARD, Fault, FaultKind};
 use ringtmp_core::partition::{Hop, Hops};
 use ringtmp_core::schedule::Mode;
+use ringtmp_core::signal::Replication;
 use ringtmp_core::trace::Activity;
 
 /// Devices with a layer each, where the whole model's F, B and W of a micro-batch take as many units of FORWARD as there are layers.
@@ -199,7 +201,7 @@ fn what_is_not_simulated_yet_is_refused_and_not_ignored() {
         at_seconds: 1.0,
         what: FaultKind::Leave { device: 0 },
     });
-    assert!(refused(&faulty).contains("goes wrong"));
+    assert!(refused(&faulty).contains("devices that die"));
     let mut clipped = scenario(3, 0.0, 1);
     clipped.outline.schedule.clips_gradients = true;
     assert!(refused(&clipped).contains("clipping"));
@@ -221,4 +223,135 @@ fn means_are_over_all_runs() {
     assert!((mean.throughput - expected).abs() < 1e-9 && mean.runs == 2);
     assert_eq!(mean.idle_servers, None);
     assert_eq!(TeamReport::mean_of(&[]), None);
+}
+
+/// Something happens to one device, once training is under way.
+fn troubled(seed: u64, what: FaultKind) -> Scenario {
+    let mut scenario = scenario(4, 0.3, seed);
+    scenario.outline.steps = 24;
+    scenario.outline.replication = Replication::Every(4);
+    scenario.faults = vec![Fault {
+        at_seconds: 6.0,
+        what,
+    }];
+    scenario
+}
+
+fn crash(device: usize, returns_after: Option<f64>) -> FaultKind {
+    FaultKind::Crash {
+        device,
+        returns_after,
+        noticed: false,
+    }
+}
+
+#[test]
+fn whoever_dies_the_others_end_the_run_in_every_way_and_a_seed_replays_it() {
+    for choice in choices() {
+        for device in 0..4 {
+            let lost = troubled(device as u64, crash(device, None));
+            let (report, outcome) = run(&lost, choice);
+            let (again, _) = run(&lost, choice);
+            assert_eq!(report, again, "{choice:?}");
+            let [recovery] = &outcome.recoveries[..] else {
+                panic!("{choice:?}: {:?}", outcome.recoveries);
+            };
+            assert!(!outcome.order.contains(&device), "{choice:?}");
+            assert!(recovery.step > 0 && recovery.repeated <= 8, "{recovery:?}");
+            let seconds = recovery.seconds.expect("it is over");
+            // Noticed within 2 s and a beat; the rest is what it takes to say so, and to link.
+            assert!(seconds < 3.0, "{choice:?}: {seconds}");
+            let undisturbed = Scenario {
+                faults: Vec::new(),
+                ..lost
+            };
+            let whole = run(&undisturbed, choice).0.seconds;
+            let lost = report.seconds - whole;
+            // What it takes to notice and to go on, what is made again, and at most twice the work for who is left of two workers.
+            assert!((1.0..whole + 10.0).contains(&lost), "{choice:?}: {lost}");
+        }
+    }
+}
+
+#[test]
+fn whoever_dies_twice_in_a_row_and_comes_back_is_no_reason_to_stop() {
+    for choice in choices() {
+        let mut lost = troubled(7, crash(1, Some(1.0)));
+        lost.outline.steps = 48;
+        let again = Fault {
+            at_seconds: 14.0,
+            what: crash(2, Some(1.0)),
+        };
+        lost.faults.push(again);
+        let (_, outcome) = run(&lost, choice);
+        assert_eq!(outcome.recoveries.len(), 2, "{choice:?}");
+        // Who came back after the first loss takes part after the second.
+        assert!(
+            outcome.order.contains(&1),
+            "{choice:?}: {:?}",
+            outcome.order
+        );
+    }
+}
+
+#[test]
+fn a_device_that_pauses_for_a_moment_is_waited_for_and_one_that_is_away_for_longer_is_not() {
+    for choice in [server(Placement::Colocated, BSP), ALL_REDUCE] {
+        for (seconds, losses) in [(1.0, 0), (30.0, 1)] {
+            let paused = troubled(3, FaultKind::Pause { device: 1, seconds });
+            let (_, outcome) = run(&paused, choice);
+            assert_eq!(outcome.recoveries.len(), losses, "{choice:?}, {seconds} s");
+        }
+    }
+}
+
+#[test]
+fn without_copies_whoever_dies_ends_the_run_by_name() {
+    let mut lost = troubled(3, crash(1, None));
+    lost.outline.replication = Replication::Off;
+    for choice in [server(Placement::Colocated, BSP), ALL_REDUCE] {
+        let job = team_job(&lost, choice).expect("sound");
+        let stopped = simulate_team(&lost, choice, &mut HashTeam::new(&job));
+        let Err(TeamFault::Stopped { reason, .. }) = stopped else {
+            panic!("it goes on without what is lost");
+        };
+        assert!(reason.contains("device 1"), "{reason}");
+    }
+}
+
+#[test]
+fn whenever_and_whoever_dies_a_run_ends_or_says_what_is_lost() {
+    let mut ended = [0, 0];
+    for seed in 0..240 {
+        let mut draws = Draws::new(seed, 9);
+        let choices = choices();
+        let choice = choices[(draws.unit() * choices.len() as f64) as usize];
+        let mut lost = troubled(seed, crash(0, None));
+        let losses = 1 + (draws.unit() * 3.0) as usize;
+        lost.faults = (0..losses)
+            .map(|_| Fault {
+                at_seconds: draws.unit() * 30.0,
+                what: crash((draws.unit() * 4.0) as usize, Some(draws.unit() * 9.0)),
+            })
+            .collect();
+        lost.faults
+            .sort_by(|one, other| one.at_seconds.total_cmp(&other.at_seconds));
+        let job = team_job(&lost, choice).expect("sound");
+        match simulate_team(&lost, choice, &mut HashTeam::new(&job)) {
+            Ok(_) => ended[0] += 1,
+            Err(TeamFault::Stopped { reason, .. }) => {
+                // Whoever had a part and whoever had its copies died before there were others.
+                let said = [
+                    "with all their copies",
+                    "none is left to compute",
+                    "are servers",
+                ];
+                let known = said.iter().any(|said| reason.contains(said));
+                assert!(known && losses > 1, "seed {seed}, {choice:?}: {reason}");
+                ended[1] += 1;
+            }
+            Err(error) => panic!("seed {seed}, {choice:?}, {:?}: {error}", lost.faults),
+        }
+    }
+    assert!(ended[0] > 150, "{ended:?}");
 }

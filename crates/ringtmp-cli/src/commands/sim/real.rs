@@ -7,7 +7,7 @@ use crate::run_choice;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::executor::block_on;
 use ringtmp_core::ids::Step;
-use ringtmp_core::parameter_server::{Job, MemberIndex, Sums, Task};
+use ringtmp_core::parameter_server::{Job, MemberIndex, RangeIndex, Sums, Task, TeamStart};
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::Purpose;
@@ -15,14 +15,14 @@ use ringtmp_peer::{
     DataPlace, Executor, ExecutorChoice, Made, Packed, Run, Workbench, open_data, update_operations,
 };
 use ringtmp_sim::team::{
-    TeamChoice, TeamCompute, TeamMade, TeamOutcome, TeamReport, simulate_team, team_job,
+    TeamChoice, TeamCompute, TeamMade, TeamOutcome, TeamReport, TeamSeat, simulate_team, team_job,
 };
 use ringtmp_sim::{DeviceSpec, Hop, Hops, Scenario};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The figures of the run, and what was learnt.
 #[derive(Debug, Serialize)]
@@ -135,20 +135,37 @@ impl RealTeam {
 }
 
 impl TeamCompute for RealTeam {
-    type Numbers = Rc<Packed>;
+    type Numbers = Arc<Packed>;
+
+    fn sit(
+        &mut self,
+        _device: usize,
+        seat: TeamSeat<'_>,
+        _restored: Vec<(RangeIndex, Vec<Arc<Packed>>)>,
+    ) -> Result<(), String> {
+        match seat.start {
+            TeamStart::Beginning => Ok(()),
+            TeamStart::Held { .. } | TeamStart::Copies { .. } => {
+                Err("losses are simulated without gradients".to_owned())
+            }
+        }
+    }
 
     fn work(
         &mut self,
-        member: MemberIndex,
+        device: usize,
         task: &Task,
-        inputs: Vec<Rc<Packed>>,
-    ) -> Result<TeamMade<Rc<Packed>>, String> {
+        inputs: Vec<Arc<Packed>>,
+    ) -> Result<TeamMade<Arc<Packed>>, String> {
+        // Without losses each device is the member of its number, of which there are no more than fit.
+        let member = MemberIndex(device as u16);
         let made = block_on(self.bench.work(member, task, &inputs));
         Ok(match made.map_err(|error| error.to_string())? {
             Made::Done => TeamMade::Done,
             Made::Sums(sums) => TeamMade::Sums(sums),
-            Made::Gradients(all) => TeamMade::Gradients(all.into_iter().map(Rc::new).collect()),
-            Made::Numbers(numbers) => TeamMade::Numbers(Rc::new(numbers)),
+            Made::Gradients(all) => TeamMade::Gradients(all.into_iter().map(Arc::new).collect()),
+            Made::Numbers(numbers) => TeamMade::Numbers(Arc::new(numbers)),
+            Made::Copied(slots) => TeamMade::Copied(slots.into_iter().map(Arc::new).collect()),
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::result::write_json;
 use crate::trace_file::TraceFile;
 use anyhow::{Context, Result};
 use ringtmp_core::codec::CodecChoice;
-use ringtmp_core::parameter_server::{Job, MemberIndex, Placement, ShardIndex, Staleness};
+use ringtmp_core::parameter_server::{Job, MemberIndex, Placement, Staleness};
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_peer::{
     ConnectorSource, DataPlace, Executor, MemberSetup, Paradigm, Parameter, Run, Score, Solo,
@@ -248,16 +248,14 @@ impl TeamReport {
 impl MemberReport {
     fn of(job: &Job, me: MemberIndex, spent: &Spent, samples: u64) -> Self {
         let layout = &job.layout;
-        let (worker, shard) = (layout.worker_at(me), layout.shard_at(me));
-        let owned = |shard: ShardIndex| -> u64 {
-            let ranges = layout.ranges.iter().filter(|range| range.shard == shard);
-            ranges.map(|range| u64::from(range.elements)).sum()
-        };
+        let worker = layout.worker_at(me);
+        let owned = layout.ranges_at(me);
+        let owned = owned.map(|range| u64::from(layout.ranges[range.0 as usize].elements));
         Self {
             is_worker: worker.is_some(),
-            is_server: shard.is_some(),
+            is_server: layout.serves(me),
             micro_batches: worker.map_or(0, |worker| layout.shares[usize::from(worker.0)]),
-            parameters: shard.map_or(0, owned),
+            parameters: owned.sum(),
             seconds: spent.seconds,
             busy_seconds: spent.busy_seconds,
             idle: 1.0 - spent.busy_seconds / spent.seconds.max(f64::MIN_POSITIVE),

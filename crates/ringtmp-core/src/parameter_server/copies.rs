@@ -1,0 +1,345 @@
+//! Copies of shards: what a member keeps of its own ranges and of those whose buddy it is.
+//!
+//! ```text
+//!   shard's home ──Copy, slot by slot──▶ buddy ──Kept──▶ collector, once all shards' are there ──Stable──▶ all
+//! ```
+//!
+//! At every version that is due a home copies its ranges right after the update that makes it, keeps the copy and sends it to the
+//! shard's **buddy**. A version that is there twice of every shard is **stable**: all older ones are forgotten then. No worker begins
+//! a step that could make a second version before the first is stable, so that nobody ever keeps more than two.
+
+use super::desk::Desk;
+use super::interface::{Carried, KeptCopy};
+use super::layout::{Exchange, Layout, MemberIndex, RangeIndex, ShardIndex};
+use super::message::{Copy, Message, Numbers};
+use super::{Job, TeamStart};
+use crate::ids::{PayloadId, Step};
+use crate::signal::Replication;
+use crate::wire::Codec;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// With [`Replication::Auto`] copies are at most this part of what training itself sends from where the parameters are.
+const SHARE_MAX: f64 = 0.05;
+
+/// Bytes of a number as it is.
+const NUMBER_BYTES: f64 = 4.0;
+
+/// Which versions are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopySpec {
+    /// Those after every so many steps, at least 1.
+    pub every: u32,
+    /// Numbers for each parameter: its weight, and what the optimizer remembers.
+    pub slots: u8,
+}
+
+impl CopySpec {
+    /// What a run's author wants, among devices that share it so; none where nobody could keep copies.
+    pub fn new(
+        replication: Replication,
+        layout: &Layout,
+        codec: Codec,
+        optimizer_numbers: u8,
+    ) -> Option<Self> {
+        let shards = (0..layout.shards.len() as u16).map(ShardIndex);
+        let alone = shards
+            .map(|shard| layout.buddy(shard))
+            .any(|it| it.is_none());
+        let slots = optimizer_numbers.saturating_add(1);
+        let every = match replication {
+            Replication::Off => return None,
+            Replication::Every(every) => u32::from(every.max(1)),
+            Replication::Auto => {
+                let receivers = layout.workers.len() as f64;
+                // For each parameter that lies there; in all-reduce as many as lie with the others go round as well.
+                let trains = match layout.exchange {
+                    Exchange::Server => receivers,
+                    Exchange::AllReduce => 2.0 * (receivers - 1.0).max(1.0),
+                };
+                let element = codec.bytes(1).unwrap_or(1) as f64;
+                let copies = NUMBER_BYTES * f64::from(slots);
+                (copies / (SHARE_MAX * trains * element)).ceil().max(1.0) as u32
+            }
+        };
+        (!alone).then_some(Self { every, slots })
+    }
+
+    /// The first version after this one.
+    fn after(self, version: Step) -> Step {
+        Step(
+            (version.0 / self.every)
+                .saturating_add(1)
+                .saturating_mul(self.every),
+        )
+    }
+}
+
+/// What nobody sends who does as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CopyFault {
+    #[error("it sent a copy of range {} that this device is not to keep", .0.0)]
+    Unasked(RangeIndex),
+    #[error("it sent a copy of range {} in parts that do not go together", .0.0)]
+    Parts(RangeIndex),
+    #[error("it says that a copy is kept which it cannot know")]
+    Kept,
+    #[error("it says that a version is there twice which cannot be")]
+    Stable,
+}
+
+/// The copies at one member.
+#[derive(Debug)]
+pub(super) struct Copies {
+    spec: Option<CopySpec>,
+    stable: Step,
+    held: BTreeMap<(Step, RangeIndex), KeptCopy>,
+    /// At the collector: of which shards a version is there twice.
+    kept: BTreeMap<Step, BTreeSet<ShardIndex>>,
+}
+
+impl Copies {
+    pub(super) fn new(job: &Job, start: TeamStart, carried: Carried) -> Self {
+        Self {
+            spec: job.copies,
+            stable: start.step(),
+            held: carried.copies,
+            kept: BTreeMap::new(),
+        }
+    }
+
+    /// A worker begins no step from this one on: it could make a second version beside the one that is being copied.
+    pub(super) fn begins_below(&self) -> Option<Step> {
+        let spec = self.spec?;
+        let second = spec.after(spec.after(self.stable));
+        Some(Step(second.0.saturating_sub(1)))
+    }
+
+    /// Whether a range that has just come to this clock is to be copied.
+    pub(super) fn is_due(job: &Job, clock: Step) -> bool {
+        let due = |spec: CopySpec| clock.0.is_multiple_of(spec.every);
+        job.copies.is_some_and(due) && clock.0 < job.steps
+    }
+
+    /// A copy of an own range was made: it is kept, and sent to the buddy.
+    pub(super) fn own(
+        &mut self,
+        range: RangeIndex,
+        version: Step,
+        updates: u32,
+        slots: Vec<PayloadId>,
+        desk: &mut Desk,
+    ) {
+        let job = desk.job.clone();
+        let shard = job.layout.ranges[range.0 as usize].shard;
+        if let (Some(buddy), Some(numbers)) = (job.layout.buddy(shard), numbers(&job, range)) {
+            for (slot, payload) in (0..).zip(&slots) {
+                let copy = Copy {
+                    range,
+                    version,
+                    updates,
+                    slot,
+                    numbers,
+                };
+                desk.send_copy(buddy, Message::Copy(copy), *payload);
+            }
+        }
+        let replaced = self
+            .held
+            .insert((version, range), KeptCopy { updates, slots });
+        forget(replaced, desk);
+    }
+
+    /// A part of a copy came from a shard's home.
+    pub(super) fn take(
+        &mut self,
+        from: MemberIndex,
+        copy: &Copy,
+        payload: PayloadId,
+        desk: &mut Desk,
+    ) -> Result<(), CopyFault> {
+        let job = desk.job.clone();
+        let refused = self.check(from, copy, &job, desk.me).err();
+        if let Some(fault) = refused {
+            desk.discard(payload);
+            return Err(fault);
+        }
+        let (version, range) = (copy.version, copy.range);
+        let begun = KeptCopy {
+            updates: copy.updates,
+            slots: Vec::new(),
+        };
+        let held = self.held.entry((version, range)).or_insert(begun);
+        held.slots.push(payload);
+        let shard = job.layout.ranges[range.0 as usize].shard;
+        if self.is_whole(&job, shard, version) {
+            let layout = &job.layout;
+            let to = match layout.exchange {
+                Exchange::Server => layout.collector(),
+                Exchange::AllReduce if layout.collector() == desk.me => desk.me,
+                Exchange::AllReduce => layout.successor(desk.me),
+            };
+            desk.say(to, Message::Kept(shard, version));
+        }
+        Ok(())
+    }
+
+    fn check(
+        &self,
+        from: MemberIndex,
+        copy: &Copy,
+        job: &Job,
+        me: MemberIndex,
+    ) -> Result<(), CopyFault> {
+        let (range, version) = (copy.range, copy.version);
+        let unasked = CopyFault::Unasked(range);
+        let (Some(numbers), Some(spec)) = (numbers(job, range), job.copies) else {
+            return Err(unasked);
+        };
+        let shard = job.layout.ranges[range.0 as usize].shard;
+        let is_ours = job.layout.home(range) == from && job.layout.buddy(shard) == Some(me);
+        let due = self.can_be(job, version) && version > self.stable;
+        if !is_ours || !due || copy.numbers != numbers {
+            return Err(unasked);
+        }
+        let held = self.held.get(&(version, range));
+        let next = held.map_or(0, |held| held.slots.len());
+        let same = held.is_none_or(|held| held.updates == copy.updates);
+        let sound = same && next == usize::from(copy.slot) && copy.slot < spec.slots;
+        sound.then_some(()).ok_or(CopyFault::Parts(range))
+    }
+
+    /// Whether there can be such a version by now: none is further than the second that is not stable.
+    fn can_be(&self, job: &Job, version: Step) -> bool {
+        let second = self.spec.map(|spec| spec.after(spec.after(self.stable)));
+        Copies::is_due(job, version) && second.is_some_and(|second| version <= second)
+    }
+
+    /// Somebody keeps all copies of a shard: whether it is to be passed on round the ring, and what is stable now.
+    pub(super) fn kept(
+        &mut self,
+        from: MemberIndex,
+        shard: ShardIndex,
+        version: Step,
+        desk: &mut Desk,
+    ) -> Result<Option<Step>, CopyFault> {
+        let job = desk.job.clone();
+        let layout = &job.layout;
+        let buddy = layout.buddy(shard);
+        let says = match layout.exchange {
+            Exchange::Server => buddy == Some(from) && layout.collector() == desk.me,
+            Exchange::AllReduce => {
+                buddy.is_some() && (from == layout.predecessor(desk.me) || from == desk.me)
+            }
+        };
+        if !says || !self.can_be(&job, version) {
+            return Err(CopyFault::Kept);
+        }
+        if layout.collector() != desk.me {
+            desk.say(layout.successor(desk.me), Message::Kept(shard, version));
+            return Ok(None);
+        }
+        if version <= self.stable {
+            return Ok(None);
+        }
+        let kept = self.kept.entry(version).or_default();
+        kept.insert(shard);
+        // Versions are due one after the other, and no worker is further than the second: there are no more.
+        let all = kept.len() == layout.shards.len();
+        Ok(all.then_some(version))
+    }
+
+    /// A version is there twice of every shard: older ones are forgotten, and others are told. Whether it is news.
+    pub(super) fn stable(
+        &mut self,
+        from: MemberIndex,
+        version: Step,
+        desk: &mut Desk,
+    ) -> Result<bool, CopyFault> {
+        let job = desk.job.clone();
+        let layout = &job.layout;
+        let first = layout.workers[0];
+        let says = match layout.exchange {
+            Exchange::Server => [layout.collector(), first, desk.me].contains(&from),
+            Exchange::AllReduce => from == layout.predecessor(desk.me) || from == desk.me,
+        };
+        if !says || !self.can_be(&job, version) {
+            return Err(CopyFault::Stable);
+        }
+        if version <= self.stable {
+            return Ok(false);
+        }
+        self.stable = version;
+        self.kept.retain(|kept, _| *kept > version);
+        let newer = self.held.split_off(&(version, RangeIndex(0)));
+        for old in std::mem::replace(&mut self.held, newer).into_values() {
+            forget(Some(old), desk);
+        }
+        for to in heirs(layout, desk.me) {
+            desk.say(to, Message::Stable(version));
+        }
+        desk.begins_below = self.begins_below();
+        Ok(true)
+    }
+
+    fn is_whole(&self, job: &Job, shard: ShardIndex, version: Step) -> bool {
+        let slots = job.copies.map_or(0, |copies| usize::from(copies.slots));
+        let whole = |range: u32| {
+            let held = self.held.get(&(version, RangeIndex(range)));
+            held.is_some_and(|held| held.slots.len() == slots)
+        };
+        job.layout.ranges_of_shard(shard).all(whole)
+    }
+
+    /// What is kept whole, for whoever follows.
+    pub(super) fn carry(&self, job: &Job) -> BTreeMap<(Step, RangeIndex), KeptCopy> {
+        let versions: BTreeSet<Step> = self.held.keys().map(|(version, _)| *version).collect();
+        let shards = (0..job.layout.shards.len() as u16).map(ShardIndex);
+        let whole: BTreeSet<(Step, ShardIndex)> = shards
+            .flat_map(|shard| versions.iter().map(move |version| (*version, shard)))
+            .filter(|(version, shard)| self.is_whole(job, *shard, *version))
+            .collect();
+        let shard = |range: RangeIndex| job.layout.ranges[range.0 as usize].shard;
+        let held = self.held.iter();
+        let whole = held.filter(|((version, range), _)| whole.contains(&(*version, shard(*range))));
+        whole.map(|(key, copy)| (*key, copy.clone())).collect()
+    }
+
+    /// How many numbers are kept.
+    pub(super) fn payloads(&self) -> usize {
+        self.held.values().map(|copy| copy.slots.len()).sum()
+    }
+}
+
+/// Whom a member tells of a version that is stable: the collector all that it is linked to, and the first worker the servers that it is
+/// not. Round a ring everybody tells the next, up to the collector.
+fn heirs(layout: &Layout, me: MemberIndex) -> Vec<MemberIndex> {
+    let collector = layout.collector();
+    match layout.exchange {
+        Exchange::AllReduce => {
+            let next = layout.successor(me);
+            (next != collector).then_some(next).into_iter().collect()
+        }
+        Exchange::Server if me == collector => layout.links(me).into_iter().collect(),
+        Exchange::Server if me == layout.workers[0] => {
+            let known = layout.links(collector);
+            let mut servers = layout.links(me);
+            servers.retain(|server| *server != collector && !known.contains(server));
+            servers.into_iter().collect()
+        }
+        Exchange::Server => Vec::new(),
+    }
+}
+
+fn numbers(job: &Job, range: RangeIndex) -> Option<Numbers> {
+    let spec = job.layout.ranges.get(range.0 as usize)?;
+    Some(Numbers {
+        codec: Codec::F32,
+        elements: spec.elements,
+    })
+}
+
+fn forget(copy: Option<KeptCopy>, desk: &mut Desk) {
+    let slots = copy.into_iter().flat_map(|copy| copy.slots);
+    slots.for_each(|payload| desk.discard(payload));
+}

@@ -1,0 +1,259 @@
+//! The room when devices are lost that hold whole models.
+
+mod common;
+
+use common::{Server, join, run};
+use ringtmp_core::ids::{Epoch, PeerId, Step, Version};
+use ringtmp_core::lobby::{Limits, LobbyOutput};
+use ringtmp_core::parameter_server::{Placement, ShardIndex, TeamPlan, TeamStart, Topology};
+use ringtmp_core::room::ATTEMPTS_MAX;
+use ringtmp_core::signal::*;
+
+const COLOCATED: Topology = Topology::ParameterServer {
+    placement: Placement::Colocated,
+    shards: 1,
+};
+
+/// A room of three that trains so; connections are 10, 11 and 12.
+fn training(server: &mut Server, topology: Topology) -> TeamPlan {
+    let mut run = run(3);
+    run.outline.replication = Replication::Every(2);
+    run.outline.topology = topology;
+    run.outline.micro_batches = 6;
+    let room = server.create(1, run).expect("a room");
+    for connection in [10, 11] {
+        let entered = server.enter(connection, room, Role::Participant);
+        entered.expect("let in");
+    }
+    server.connect(12);
+    let output = server.say(12, &join(room, Role::Participant));
+    let plan = prepared(&output).expect("a plan");
+    assert_eq!(plan.start, TeamStart::Beginning);
+    all_ready(server, 10..13, plan.epoch);
+    plan
+}
+
+fn all_ready(server: &mut Server, who: std::ops::Range<u64>, epoch: Epoch) {
+    for connection in who {
+        let links = Vec::new();
+        server.say(connection, &ClientMessage::Ready { epoch, links });
+    }
+}
+
+fn prepared(output: &[LobbyOutput]) -> Option<TeamPlan> {
+    output.iter().find_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::PrepareTeam { plan },
+            ..
+        } => Some(plan.clone()),
+        _ => None,
+    })
+}
+
+fn halted(output: &[LobbyOutput]) -> Option<Epoch> {
+    output.iter().find_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::Halt { epoch, .. },
+            ..
+        } => Some(*epoch),
+        _ => None,
+    })
+}
+
+fn room(output: &[LobbyOutput]) -> RoomView {
+    let mut rooms = output.iter().filter_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::Room { room },
+            ..
+        } => Some(RoomView::clone(room)),
+        _ => None,
+    });
+    rooms.next_back().expect("it is shown")
+}
+
+/// Steps reached, parts as they are, and copies.
+type Holds<'a> = (u32, &'a [u16], &'a [(u32, &'a [u16])]);
+
+fn holds(epoch: Epoch, under: Epoch, (updates, live, copies): Holds<'_>) -> ClientMessage {
+    let shards = |of: &[u16]| of.iter().copied().map(ShardIndex).collect();
+    let copies = copies.iter();
+    let holding = Holding {
+        under,
+        updates: Step(updates),
+        copies: Vec::new(),
+        team: Some(TeamHolding {
+            live: shards(live),
+            copies: copies.map(|(step, of)| (Step(*step), shards(of))).collect(),
+        }),
+    };
+    ClientMessage::Holdings { epoch, holding }
+}
+
+/// Whom each part is at.
+fn homes(plan: &TeamPlan) -> Vec<PeerId> {
+    let places = plan.shards.iter();
+    places
+        .map(|place| plan.order[usize::from(place.0)])
+        .collect()
+}
+
+#[test]
+fn a_part_that_is_lost_goes_to_who_keeps_its_copy_and_all_go_back_to_that_version() {
+    for topology in [COLOCATED, Topology::AllReduce] {
+        let mut server = Server::new(Limits::default());
+        let plan = training(&mut server, topology);
+        assert_eq!(plan.shards.len(), 3);
+        let output = server.say(11, &ClientMessage::Leave);
+        let epoch = halted(&output).expect("the others are asked");
+        let under = plan.epoch;
+        // The newest is with one alone; of the one before it everything is left.
+        let first: Holds<'_> = (9, &[0], &[(6, &[0, 2]), (8, &[0])]);
+        let output = server.say(10, &holds(epoch, under, first));
+        assert_eq!(prepared(&output), None, "the other has not answered");
+        let third: Holds<'_> = (10, &[2], &[(6, &[1, 2]), (8, &[1, 2])]);
+        let output = server.say(12, &holds(epoch, under, third));
+        let next = prepared(&output).expect("a plan");
+        assert!(next.epoch > epoch);
+        assert_eq!(next.start, TeamStart::Copies { version: Step(8) });
+        let [one, _, three] = plan.order[..] else {
+            panic!("three devices")
+        };
+        assert_eq!(homes(&next), [one, three, three]);
+        assert_eq!(next.order, [one, three]);
+        all_ready(&mut server, 10..11, next.epoch);
+        let links = Vec::new();
+        let epoch = next.epoch;
+        let output = server.say(12, &ClientMessage::Ready { epoch, links });
+        let room = room(&output);
+        assert_eq!(room.state, RoomState::Training);
+        let [recovery] = &room.recoveries[..] else {
+            panic!("{:?}", room.recoveries)
+        };
+        assert_eq!((recovery.step, recovery.repeated), (8, 2));
+        assert_eq!(recovery.moved, 1);
+    }
+}
+
+#[test]
+fn where_every_part_is_left_as_it_was_nothing_is_made_again() {
+    let mut server = Server::new(Limits::default());
+    let topology = Topology::ParameterServer {
+        placement: Placement::Single,
+        shards: 1,
+    };
+    let plan = training(&mut server, topology);
+    // All are as fast: the last serves.
+    assert_eq!(homes(&plan), [plan.order[2]]);
+    let output = server.say(10, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    let worker: Holds<'_> = (0, &[], &[(4, &[0])]);
+    server.say(11, &holds(epoch, plan.epoch, worker));
+    let its: Holds<'_> = (7, &[0], &[(4, &[0])]);
+    let output = server.say(12, &holds(epoch, plan.epoch, its));
+    let next = prepared(&output).expect("a plan");
+    assert_eq!(next.start, TeamStart::Held { reached: Step(7) });
+    assert_eq!(homes(&next), [plan.order[2]]);
+    assert!(next.works(plan.order[1]) && !next.works(plan.order[2]));
+}
+
+#[test]
+fn what_was_held_under_a_plan_that_is_none_of_this_past_does_not_count() {
+    let mut server = Server::new(Limits::default());
+    let plan = training(&mut server, COLOCATED);
+    let output = server.say(11, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    let other = Epoch {
+        number: plan.epoch.number + 77,
+        ..plan.epoch
+    };
+    server.say(10, &holds(epoch, other, (9, &[0], &[(8, &[0, 1, 2])])));
+    let output = server.say(12, &holds(epoch, plan.epoch, (9, &[2], &[(6, &[1, 2])])));
+    let next = prepared(&output).expect("a plan");
+    // Nothing was ever whole: from the beginning, by the two that are left.
+    assert_eq!(next.start, TeamStart::Beginning);
+    assert_eq!(next.shards.len(), 2);
+}
+
+#[test]
+fn a_copy_that_was_given_up_with_a_plan_that_never_began_is_not_gone_on_from() {
+    let mut server = Server::new(Limits::default());
+    let plan = training(&mut server, COLOCATED);
+    let output = server.say(11, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    server.say(
+        10,
+        &holds(epoch, plan.epoch, (9, &[0], &[(6, &[0, 1]), (8, &[0])])),
+    );
+    let output = server.say(
+        12,
+        &holds(epoch, plan.epoch, (9, &[2], &[(6, &[2]), (8, &[2])])),
+    );
+    let next = prepared(&output).expect("a plan");
+    assert_eq!(next.start, TeamStart::Copies { version: Step(6) });
+    // One of the two has not heard of it yet when their link is lost: it still holds what is newer, live and as copies.
+    let lost = ClientMessage::LinkLost {
+        epoch: next.epoch,
+        peer: plan.order[2],
+        reason: "gone".to_owned(),
+    };
+    let output = server.say(10, &lost);
+    let epoch = halted(&output).expect("they are asked again");
+    server.say(10, &holds(epoch, next.epoch, (6, &[0, 1], &[(6, &[0, 1])])));
+    let late: Holds<'_> = (9, &[2], &[(6, &[2]), (8, &[0, 1, 2])]);
+    let output = server.say(12, &holds(epoch, plan.epoch, late));
+    let again = prepared(&output).expect("a plan");
+    assert_eq!(again.start, TeamStart::Copies { version: Step(6) });
+}
+
+#[test]
+fn where_a_part_is_lost_with_all_its_copies_the_run_ends_and_says_so() {
+    let mut server = Server::new(Limits::default());
+    let plan = training(&mut server, COLOCATED);
+    let stable = ClientMessage::Stable {
+        epoch: plan.epoch,
+        version: Version(6),
+        every: 2,
+        at_rest: false,
+    };
+    // Only who collects may say so.
+    let output = server.say(11, &stable);
+    assert!(output.is_empty(), "{output:?}");
+    server.say(10, &stable);
+    let output = server.say(11, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    server.say(10, &holds(epoch, plan.epoch, (9, &[0], &[(6, &[0])])));
+    let output = server.say(12, &holds(epoch, plan.epoch, (9, &[2], &[(6, &[2])])));
+    let RoomState::Stopped { reason } = room(&output).state else {
+        panic!("there is nothing to go on from")
+    };
+    assert!(reason.contains("with all their copies"), "{reason}");
+}
+
+#[test]
+fn a_team_that_gets_no_further_is_not_put_together_for_ever() {
+    let mut server = Server::new(Limits::default());
+    let mut plan = training(&mut server, COLOCATED);
+    let mut times = 0;
+    loop {
+        let lost = ClientMessage::LinkLost {
+            epoch: plan.epoch,
+            peer: *plan.order.last().expect("somebody"),
+            reason: "gone".to_owned(),
+        };
+        let output = server.say(10, &lost);
+        let Some(epoch) = halted(&output) else { break };
+        times += 1;
+        let mut output = Vec::new();
+        for (connection, place) in (10..13).zip(0u16..) {
+            let all: Holds<'_> = (9, &[place], &[]);
+            output.extend(server.say(connection, &holds(epoch, plan.epoch, all)));
+        }
+        let Some(next) = prepared(&output) else { break };
+        if next.order.len() < 2 {
+            break;
+        }
+        plan = next;
+        all_ready(&mut server, 10..13, plan.epoch);
+    }
+    assert!((1..=ATTEMPTS_MAX).contains(&times), "{times}");
+}

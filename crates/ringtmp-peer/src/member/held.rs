@@ -1,0 +1,133 @@
+//! What a member leaves to the one that follows it on this device.
+
+use super::craft::Craft;
+use super::desk::Desk;
+use ringtmp_compute::{Packed, RangeUpdater};
+use ringtmp_core::ids::{Epoch, Step};
+use ringtmp_core::parameter_server::{
+    Carried, KeptCopy, Layout, Member, MemberIndex, RangeIndex, Reached, TeamStart,
+};
+use ringtmp_core::signal::{Holding, TeamHolding};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A copy of a range, with its numbers.
+#[derive(Debug)]
+struct HeldCopy {
+    updates: u32,
+    slots: Vec<Arc<Packed>>,
+}
+
+/// What a device holds of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    under: Epoch,
+    holding: TeamHolding,
+    reached: BTreeMap<RangeIndex, Reached>,
+    copies: BTreeMap<(Step, RangeIndex), HeldCopy>,
+    updater: Option<RangeUpdater>,
+}
+
+impl Held {
+    /// What a member leaves that took part under this plan.
+    pub(super) fn left_by(
+        member: &Member,
+        me: MemberIndex,
+        under: Epoch,
+        desk: &Desk,
+        craft: Option<Craft>,
+    ) -> Self {
+        let Carried { reached, copies } = member.carry();
+        let layout = &member.job().layout;
+        let updater = craft.and_then(Craft::into_updater);
+        let mut kept: BTreeMap<Step, BTreeSet<_>> = BTreeMap::new();
+        for (version, range) in copies.keys() {
+            let shard = layout.ranges[range.0 as usize].shard;
+            kept.entry(*version).or_default().insert(shard);
+        }
+        let live = layout.shards_at(me).filter(|_| updater.is_some());
+        let holding = TeamHolding {
+            live: live.collect(),
+            copies: kept
+                .into_iter()
+                .map(|(version, shards)| (version, shards.into_iter().collect()))
+                .collect(),
+        };
+        let copies = copies.into_iter().map(|(key, copy)| {
+            let slots = copy.slots.iter().map(|slot| desk.get(*slot)).collect();
+            let updates = copy.updates;
+            (key, HeldCopy { updates, slots })
+        });
+        Self {
+            under,
+            holding,
+            reached,
+            copies: copies.collect(),
+            updater,
+        }
+    }
+
+    /// As a room asks for it.
+    pub(super) fn told(&self) -> Holding {
+        let clocks = self.reached.values().map(|reached| reached.clock);
+        Holding {
+            under: self.under,
+            updates: clocks.max().unwrap_or_default(),
+            copies: Vec::new(),
+            team: Some(self.holding.clone()),
+        }
+    }
+
+    /// Whether it has of its own ranges what a run is to go on from.
+    pub(super) fn serves(&self, layout: &Layout, me: MemberIndex, start: TeamStart) -> bool {
+        let mut own = layout.ranges_at(me);
+        match start {
+            TeamStart::Beginning => true,
+            TeamStart::Held { .. } => {
+                let same = self.reached.keys().copied().eq(own);
+                same && (self.updater.is_some() || self.reached.is_empty())
+            }
+            TeamStart::Copies { version } => {
+                own.all(|range| self.copies.contains_key(&(version, range)))
+            }
+        }
+    }
+
+    /// Gives it to the member that follows, and to what it computes with.
+    pub(super) fn hand_on(
+        self,
+        layout: &Layout,
+        me: MemberIndex,
+        start: TeamStart,
+        desk: &mut Desk,
+        craft: &mut Craft,
+    ) -> Carried {
+        match start {
+            TeamStart::Beginning => return Carried::default(),
+            TeamStart::Held { .. } => {
+                if let Some(updater) = self.updater {
+                    craft.go_on_with(updater);
+                }
+            }
+            TeamStart::Copies { version } => {
+                let copies = layout.ranges_at(me).filter_map(|range| {
+                    let copy = self.copies.get(&(version, range))?;
+                    Some(copy.slots.clone())
+                });
+                craft.go_on_from(copies.collect());
+            }
+        }
+        let copies = self.copies.into_iter().map(|(key, copy)| {
+            let slots = copy.slots.into_iter().map(|slot| desk.keep_shared(slot));
+            let kept = KeptCopy {
+                updates: copy.updates,
+                slots: slots.collect(),
+            };
+            (key, kept)
+        });
+        Carried {
+            reached: self.reached,
+            copies: copies.collect(),
+        }
+    }
+}
