@@ -13,7 +13,7 @@ use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{Recovery, Replication, RoomState, RunResult};
-use ringtmp_peer::{Command, RunFile, View};
+use ringtmp_peer::{Command, Paradigm, RunFile, View};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ const SLEEP: Duration = Duration::from_secs(10);
 /// How much a ring has to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
+    /// A ring, or devices with whole models.
+    pub paradigm: Paradigm,
     /// Updates.
     pub steps: u32,
     /// Samples of each, in eight micro-batches.
@@ -43,6 +45,7 @@ pub struct Work {
 
 /// A run whose end nobody awaits.
 const ENDLESS: Work = Work {
+    paradigm: Paradigm::Ring,
     steps: 100_000,
     batch: 8,
 };
@@ -65,6 +68,7 @@ const TRAINS_ON: u32 = 2;
 /// `gpt-nano`, exactly, so that weights can be compared.
 fn run_file(work: Work) -> RunFile {
     RunFile {
+        paradigm: work.paradigm,
         steps: work.steps,
         batch: work.batch,
         micro_batch: work.batch / 8,

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use ringtmp_core::signal::RunResult;
+use ringtmp_peer::Paradigm;
 use ringtmp_tests::chaos::{EVERY, Work, killed, undisturbed};
 use ringtmp_tests::{BrowserKind, Theatre};
 use serde_json::json;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 /// `gpt-nano` with batches of 64.
 const WORK: Work = Work {
+    paradigm: Paradigm::Ring,
     steps: 12,
     batch: 64,
 };

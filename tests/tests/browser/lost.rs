@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::signal::Recovery;
+use ringtmp_peer::Paradigm;
 use ringtmp_tests::chaos::{
     EVERY, Round, TABS, Work, asleep_and_fifth_and_head_closed, cut_off, cut_off_for_long, killed,
     server_and_tab_killed, server_killed_and_tab_left, undisturbed,
@@ -12,6 +13,7 @@ use tokio::sync::OnceCell;
 
 /// A quarter of what `cargo xtask chaos` lets them do.
 pub(super) const WORK: Work = Work {
+    paradigm: Paradigm::Ring,
     steps: 12,
     batch: 16,
 };

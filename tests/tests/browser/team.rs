@@ -1,13 +1,15 @@
 //! Tabs that train on whole models, with a native server of the parameters.
 
 use super::{JOIN_MAX, RUN_MAX, view};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::signal::{DeviceKind, LayerDigest, Role};
 use ringtmp_peer::{Arithmetic, Paradigm, RunFile};
+use ringtmp_tests::chaos::{EVERY, Work, killed};
 use ringtmp_tests::ring::{Over, RingDevice, train_ring};
 use ringtmp_tests::{BrowserKind, NativePeer, Theatre};
+use std::time::Duration;
 
 const STEPS: u32 = 30;
 
@@ -99,4 +101,32 @@ async fn two_tabs_train_with_a_native_parameter_server_to_the_weights_of_native_
         "tabs compute something else"
     );
     server.leave()
+}
+
+#[tokio::test]
+async fn tabs_of_an_all_reduce_go_on_without_one_that_is_killed_from_the_copies_of_the_others()
+-> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let work = Work {
+        paradigm: Paradigm::AllReduce,
+        steps: 12,
+        batch: 16,
+    };
+    let round = killed(&theatre, work, 1, 5, Duration::from_millis(100)).await?;
+    let [recovery] = &round.recoveries[..] else {
+        bail!("once, not {:?}", round.recoveries);
+    };
+    println!("{:?} {recovery:?}", round.seconds_to_resume);
+    // A part was lost, so that all went back to a version that is kept.
+    ensure!(
+        recovery.step > 0 && recovery.step.is_multiple_of(EVERY.into()),
+        "{recovery:?}"
+    );
+    ensure!(recovery.moved == 1, "{recovery:?}");
+    ensure!(recovery.repeated <= u32::from(2 * EVERY), "{recovery:?}");
+    // The room has held those of the three that are left against each other.
+    ensure!(round.result.steps == work.steps && !round.result.digests.is_empty());
+    Ok(())
 }
