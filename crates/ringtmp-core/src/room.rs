@@ -82,6 +82,8 @@ pub struct Room {
     result: Option<RunResult>,
     output: VecDeque<Addressed>,
     report_view_due: Option<Time>,
+    /// When a team takes in who has come.
+    grows_at: Option<Time>,
     /// Whether this start has been planned again, for what links turned out to be like.
     replanned: bool,
     recovering: Recovering,
@@ -119,6 +121,7 @@ impl Room {
             result: None,
             output: VecDeque::new(),
             report_view_due: None,
+            grows_at: None,
             replanned: false,
             recovering: Recovering::default(),
             rebuilding: None,
@@ -257,6 +260,9 @@ impl Room {
         if self.profiles_due.is_some_and(|due| now >= due) {
             self.wait_no_longer(now);
         }
+        if self.grows_at.is_some_and(|due| now >= due) {
+            self.take_in(now);
+        }
         if self.report_view_due.is_some_and(|due| now >= due) {
             self.show();
         }
@@ -269,6 +275,7 @@ impl Room {
             self.profiles_due,
             self.warm_up_ends,
             self.report_view_due,
+            self.grows_at,
             self.recovering.due(),
             self.absence_ends(),
             self.rebuilding_due(),
@@ -360,6 +367,7 @@ impl Room {
             self.warm_up_ends = None;
             self.state = self.recovering.over(now);
             self.disks.begun();
+            self.grow_team(now);
         }
         self.show();
         if all {

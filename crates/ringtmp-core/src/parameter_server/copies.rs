@@ -5,7 +5,8 @@
 //! ```
 //!
 //! At every version that is due a home copies its ranges right after the update that makes it, keeps the copy and sends it to the
-//! shard's **buddy**. A version that is there twice of every shard is **stable**: all older ones are forgotten then. No worker begins
+//! shard's **buddy**. After a loss the first version is due at once: that from whose copies the run goes on, or the first that
+//! all shards come to, so that nothing lies with one device alone for longer than it has to. A version that is there twice of every shard is **stable**: all older ones are forgotten then. No worker begins
 //! a step that could make a second version before the first is stable, so that nobody ever keeps more than two.
 
 use super::desk::Desk;
@@ -64,14 +65,51 @@ impl CopySpec {
         };
         (!alone).then_some(Self { every, slots })
     }
+}
+
+/// Which versions of a plan are copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    every: u32,
+    /// Of a run that goes on: one more, before all others.
+    first: Option<Step>,
+    /// Steps of the run: what the last of them leaves needs no copy.
+    steps: u32,
+}
+
+impl Due {
+    pub(super) fn new(job: &Job, start: TeamStart) -> Option<Self> {
+        let first = match start {
+            TeamStart::Beginning => None,
+            TeamStart::Held { reached } => Some(reached.next()),
+            TeamStart::Copies { version } => Some(version),
+        };
+        Some(Self {
+            every: job.copies?.every,
+            first,
+            steps: job.steps,
+        })
+    }
+
+    pub(super) fn is_due(self, version: Step) -> bool {
+        let due = version.0.is_multiple_of(self.every) || Some(version) == self.first;
+        due && version.0 < self.steps && self.first.is_none_or(|first| version >= first)
+    }
 
     /// The first version after this one.
     fn after(self, version: Step) -> Step {
-        Step(
-            (version.0 / self.every)
-                .saturating_add(1)
-                .saturating_mul(self.every),
-        )
+        let next = (version.0 / self.every).saturating_add(1);
+        let next = Step(next.saturating_mul(self.every));
+        match self.first {
+            Some(first) if first > version => first,
+            _ => next,
+        }
+    }
+
+    /// As if the version before the first had been the last that was stable.
+    fn begins_after(self) -> Step {
+        self.first
+            .map_or(Step(0), |first| Step(first.0.saturating_sub(1)))
     }
 }
 
@@ -91,7 +129,8 @@ pub(super) enum CopyFault {
 /// The copies at one member.
 #[derive(Debug)]
 pub(super) struct Copies {
-    spec: Option<CopySpec>,
+    due: Option<Due>,
+    /// The newest version that lies twice under this plan, or where its versions begin.
     stable: Step,
     held: BTreeMap<(Step, RangeIndex), KeptCopy>,
     /// At the collector: of which shards a version is there twice.
@@ -99,10 +138,10 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    pub(super) fn new(job: &Job, start: TeamStart, carried: Carried) -> Self {
+    pub(super) fn new(due: Option<Due>, carried: Carried) -> Self {
         Self {
-            spec: job.copies,
-            stable: start.step(),
+            due,
+            stable: due.map_or(Step(0), Due::begins_after),
             held: carried.copies,
             kept: BTreeMap::new(),
         }
@@ -110,15 +149,27 @@ impl Copies {
 
     /// A worker begins no step from this one on: it could make a second version beside the one that is being copied.
     pub(super) fn begins_below(&self) -> Option<Step> {
-        let spec = self.spec?;
-        let second = spec.after(spec.after(self.stable));
+        let second = self.second()?;
         Some(Step(second.0.saturating_sub(1)))
     }
 
-    /// Whether a range that has just come to this clock is to be copied.
-    pub(super) fn is_due(job: &Job, clock: Step) -> bool {
-        let due = |spec: CopySpec| clock.0.is_multiple_of(spec.every);
-        job.copies.is_some_and(due) && clock.0 < job.steps
+    /// The newest version that there can be: no worker is further before the one before it is stable.
+    fn second(&self) -> Option<Step> {
+        let due = self.due?;
+        Some(due.after(due.after(self.stable)))
+    }
+
+    /// Sends what the run goes on from to those that are buddies now.
+    pub(super) fn begin(&mut self, desk: &mut Desk) {
+        let Some(first) = self.due.and_then(|due| due.first) else {
+            return;
+        };
+        let job = desk.job.clone();
+        for range in job.layout.ranges_at(desk.me) {
+            if let Some(copy) = self.held.get(&(first, range)) {
+                send(range, first, copy, desk);
+            }
+        }
     }
 
     /// A copy of an own range was made: it is kept, and sent to the buddy.
@@ -130,23 +181,9 @@ impl Copies {
         slots: Vec<PayloadId>,
         desk: &mut Desk,
     ) {
-        let job = desk.job.clone();
-        let shard = job.layout.ranges[range.0 as usize].shard;
-        if let (Some(buddy), Some(numbers)) = (job.layout.buddy(shard), numbers(&job, range)) {
-            for (slot, payload) in (0..).zip(&slots) {
-                let copy = Copy {
-                    range,
-                    version,
-                    updates,
-                    slot,
-                    numbers,
-                };
-                desk.send_copy(buddy, Message::Copy(copy), *payload);
-            }
-        }
-        let replaced = self
-            .held
-            .insert((version, range), KeptCopy { updates, slots });
+        let copy = KeptCopy { updates, slots };
+        send(range, version, &copy, desk);
+        let replaced = self.held.insert((version, range), copy);
         forget(replaced, desk);
     }
 
@@ -165,12 +202,28 @@ impl Copies {
             return Err(fault);
         }
         let (version, range) = (copy.version, copy.range);
+        if version < self.stable
+            || version == self.stable && self.held.contains_key(&(version, range))
+        {
+            // It was kept under the plan before, and all others' were.
+            desk.discard(payload);
+            return Ok(());
+        }
         let begun = KeptCopy {
             updates: copy.updates,
             slots: Vec::new(),
         };
         let held = self.held.entry((version, range)).or_insert(begun);
-        held.slots.push(payload);
+        if held.slots.len() > usize::from(copy.slot) {
+            // It was kept under the plan before.
+            desk.discard(payload);
+        } else {
+            held.slots.push(payload);
+        }
+        let is_last = job.copies.is_some_and(|spec| copy.slot + 1 == spec.slots);
+        if !is_last {
+            return Ok(());
+        }
         let shard = job.layout.ranges[range.0 as usize].shard;
         if self.is_whole(&job, shard, version) {
             let layout = &job.layout;
@@ -198,21 +251,25 @@ impl Copies {
         };
         let shard = job.layout.ranges[range.0 as usize].shard;
         let is_ours = job.layout.home(range) == from && job.layout.buddy(shard) == Some(me);
-        let due = self.can_be(job, version) && version > self.stable;
+        let is_first = self.due.and_then(|due| due.first) == Some(version);
+        let due = self.can_be(version) && (version > self.stable || is_first);
         if !is_ours || !due || copy.numbers != numbers {
             return Err(unasked);
         }
         let held = self.held.get(&(version, range));
-        let next = held.map_or(0, |held| held.slots.len());
+        let there = held.map_or(0, |held| held.slots.len());
+        // Of the first version all may be there from the plan before.
+        let again = is_first && there == usize::from(spec.slots);
         let same = held.is_none_or(|held| held.updates == copy.updates);
-        let sound = same && next == usize::from(copy.slot) && copy.slot < spec.slots;
+        let in_turn = there == usize::from(copy.slot) || again;
+        let sound = same && in_turn && copy.slot < spec.slots;
         sound.then_some(()).ok_or(CopyFault::Parts(range))
     }
 
     /// Whether there can be such a version by now: none is further than the second that is not stable.
-    fn can_be(&self, job: &Job, version: Step) -> bool {
-        let second = self.spec.map(|spec| spec.after(spec.after(self.stable)));
-        Copies::is_due(job, version) && second.is_some_and(|second| version <= second)
+    fn can_be(&self, version: Step) -> bool {
+        let due = self.due.is_some_and(|due| due.is_due(version));
+        due && self.second().is_some_and(|second| version <= second)
     }
 
     /// Somebody keeps all copies of a shard: whether it is to be passed on round the ring, and what is stable now.
@@ -232,7 +289,7 @@ impl Copies {
                 buddy.is_some() && (from == layout.predecessor(desk.me) || from == desk.me)
             }
         };
-        if !says || !self.can_be(&job, version) {
+        if !says || !self.can_be(version) {
             return Err(CopyFault::Kept);
         }
         if layout.collector() != desk.me {
@@ -263,7 +320,7 @@ impl Copies {
             Exchange::Server => [layout.collector(), first, desk.me].contains(&from),
             Exchange::AllReduce => from == layout.predecessor(desk.me) || from == desk.me,
         };
-        if !says || !self.can_be(&job, version) {
+        if !says || !self.can_be(version) {
             return Err(CopyFault::Stable);
         }
         if version <= self.stable {
@@ -328,6 +385,26 @@ fn heirs(layout: &Layout, me: MemberIndex) -> Vec<MemberIndex> {
             servers.into_iter().collect()
         }
         Exchange::Server => Vec::new(),
+    }
+}
+
+/// To the buddy of the shard that a range is part of.
+fn send(range: RangeIndex, version: Step, copy: &KeptCopy, desk: &mut Desk) {
+    let job = desk.job.clone();
+    let shard = job.layout.ranges[range.0 as usize].shard;
+    let (Some(buddy), Some(numbers)) = (job.layout.buddy(shard), numbers(&job, range)) else {
+        return;
+    };
+    let updates = copy.updates;
+    for (slot, payload) in (0..).zip(&copy.slots) {
+        let message = Message::Copy(Copy {
+            range,
+            version,
+            updates,
+            slot,
+            numbers,
+        });
+        desk.send_copy(buddy, message, *payload);
     }
 }
 

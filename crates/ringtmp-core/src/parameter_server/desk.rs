@@ -1,6 +1,7 @@
 //! Where a member's parts put what they want done.
 
 use super::Job;
+use super::copies::Due;
 use super::interface::{Event, Output, Task};
 use super::layout::{MemberIndex, WorkerIndex};
 use super::message::Message;
@@ -43,8 +44,8 @@ pub(super) struct Desk {
     pub(super) work: VecDeque<Work>,
     /// A worker begins no step from this one on before more is kept twice; none where nothing is copied.
     pub(super) begins_below: Option<Step>,
-    /// What the plan begins with: no version up to it is copied.
-    pub(super) copies_above: Step,
+    /// Which versions are copied.
+    pub(super) due: Option<Due>,
 }
 
 impl Desk {

@@ -6,7 +6,7 @@ pub use life::GREETING_INTERVAL;
 
 use super::chain::Chain;
 use super::collector::Collector;
-use super::copies::Copies;
+use super::copies::{Copies, Due};
 use super::desk::{Desk, Work};
 use super::interface::{Carried, Event, Input, Outcome, Output, Polled, Task};
 use super::layout::{Exchange, MemberIndex, WorkerIndex};
@@ -50,8 +50,8 @@ pub struct Member {
     /// Scores to pass on, which came before all links were there: one of a worker, since nobody goes on to a second step before this
     /// member has had its part in the first.
     early: Vec<Score>,
-    /// Likewise weights of a run that goes on: one of each range.
-    early_weights: Vec<(MemberIndex, Weights, PayloadId)>,
+    /// Likewise what others send of a run that goes on, that is to be answered or passed on.
+    early_frames: Vec<(MemberIndex, Message, Option<PayloadId>)>,
     running: Option<Work>,
 }
 
@@ -79,7 +79,7 @@ impl Member {
             local: VecDeque::new(),
             work: VecDeque::new(),
             begins_below: None,
-            copies_above: start.step(),
+            due: Due::new(&job, start),
         };
         let reached = life::reached(&job, me, start, &mut carried, &mut desk);
         let serves = layout.serves(me) || layout.exchange == Exchange::AllReduce;
@@ -95,7 +95,7 @@ impl Member {
             false => Worker::coming(&job, worker),
         });
         let collects = layout.collector() == me;
-        let copies = Copies::new(&job, start, carried);
+        let copies = Copies::new(desk.due, carried);
         desk.begins_below = copies.begins_below();
         Self {
             phase: Phase::Preparing,
@@ -111,7 +111,7 @@ impl Member {
                 false => Collector::going_on(&job),
             }),
             early: Vec::new(),
-            early_weights: Vec::new(),
+            early_frames: Vec::new(),
             running: None,
             desk,
         }
@@ -208,6 +208,16 @@ impl Member {
         message: Message,
         payload: Option<PayloadId>,
     ) {
+        if self.phase == Phase::Preparing && self.is_to_wait(&message) {
+            if self.early_frames.len() < self.early_max() {
+                return self.early_frames.push((from, message, payload));
+            }
+            payload.into_iter().for_each(|it| self.desk.discard(it));
+            return self.blame(
+                from,
+                &"it sent more than there can be before the run begins",
+            );
+        }
         match (message, payload) {
             (Message::Greeting(greeting), _) => self.greeted(now, from, &greeting),
             (Message::Push(push), Some(payload)) => self.push(from, push, payload),
@@ -235,6 +245,26 @@ impl Member {
             // The numbers of a range are never none.
             (Message::Push(_) | Message::Weights(_) | Message::Copy(_), None) => {}
         }
+    }
+
+    /// Whether an answer to it, or the message itself, may have to go over a link that is not there yet.
+    fn is_to_wait(&self, message: &Message) -> bool {
+        match message {
+            Message::Weights(_) => self.chain.is_some(),
+            Message::Copy(_) | Message::Kept(..) | Message::Stable(_) => true,
+            Message::Greeting(_)
+            | Message::Push(_)
+            | Message::Score(_)
+            | Message::Refused(_)
+            | Message::Beat(_) => false,
+        }
+    }
+
+    /// Of each range its weights and a copy of it; of each shard that it is kept, and that all are.
+    fn early_max(&self) -> usize {
+        let job = &self.desk.job;
+        let slots = job.copies.map_or(0, |copies| usize::from(copies.slots));
+        job.layout.ranges.len() * (1 + slots) + job.layout.shards.len() + 1
     }
 
     fn stable(&mut self, from: MemberIndex, version: crate::ids::Step) {
@@ -265,10 +295,6 @@ impl Member {
     }
 
     fn weights(&mut self, from: MemberIndex, weights: &Weights, payload: PayloadId) {
-        let waits = self.phase == Phase::Preparing && self.chain.is_some();
-        if waits && self.early_weights.len() < self.desk.job.layout.ranges.len() {
-            return self.early_weights.push((from, *weights, payload));
-        }
         let desk = &mut self.desk;
         let Some(worker) = &mut self.worker else {
             desk.discard(payload);
@@ -367,7 +393,7 @@ impl Member {
                 self.message(now, self.desk.me, message, payload);
             }
             if self.phase == Phase::Preparing && self.is_prepared() {
-                self.begin();
+                self.begin(now);
             }
             if self.phase != Phase::Training || self.running.is_some() {
                 return;
@@ -405,15 +431,16 @@ impl Member {
         }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, now: Time) {
         self.phase = Phase::Training;
         self.desk.event(Event::Begun);
+        self.copies.begin(&mut self.desk);
         let to = self.desk.job.layout.successor(self.desk.me);
         for score in self.early.drain(..) {
             self.desk.say(to, Message::Score(score));
         }
-        for (from, weights, payload) in std::mem::take(&mut self.early_weights) {
-            self.weights(from, &weights, payload);
+        for (from, message, payload) in std::mem::take(&mut self.early_frames) {
+            self.message(now, from, message, payload);
         }
     }
 

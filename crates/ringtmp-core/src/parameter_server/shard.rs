@@ -1,6 +1,5 @@
 //! The shard: counts pushes, each once, and answers with weights.
 
-use super::copies::Copies;
 use super::desk::{Desk, Work};
 use super::interface::{Event, Outcome, Reached, Task, Update};
 use super::layout::{Exchange, MemberIndex, RangeIndex, WorkerIndex};
@@ -201,8 +200,8 @@ impl Shard {
                 false => Step(state.counted.iter().copied().min().unwrap_or(0)),
             };
             let version = state.clock;
-            let is_new = version > before && version > desk.copies_above;
-            if is_new && Copies::is_due(&desk.job, version) {
+            let due = desk.due.is_some_and(|due| due.is_due(version));
+            if version > before && due {
                 let range = *range;
                 // Before anything else is added to it.
                 let copy = Task::Copy { range, version };

@@ -74,6 +74,11 @@ impl Room {
             self.start(now);
         } else {
             self.grow_if_worth_it();
+            self.grow_team(now);
+            if !self.is_ring() {
+                // In a ring whoever comes says first what it keeps.
+                self.resume_if_lacking(now);
+            }
             self.show_except(Some(peer));
         }
     }
@@ -121,7 +126,7 @@ impl Room {
             disk: Disk::default(),
         });
         self.welcome(peer);
-        if role == Role::Participant {
+        if role != Role::Spectator {
             self.recovering.came(peer);
         }
     }

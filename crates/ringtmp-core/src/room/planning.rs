@@ -96,6 +96,7 @@ impl Room {
         member.slower = 1.0;
         self.start_if_measured(now);
         self.grow_if_worth_it();
+        self.grow_team(now);
         self.show();
     }
 

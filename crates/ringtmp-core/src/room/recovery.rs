@@ -68,6 +68,8 @@ pub(super) struct Recovering {
     pub(super) began: Option<Time>,
     pub(super) recoveries: Vec<Recovery>,
     pub(super) stable: Option<Version>,
+    /// Under which plan that was told last.
+    stable_under: Option<Epoch>,
     pub(super) every: Option<u16>,
     pub(super) was_paused: bool,
     /// How often it was put together anew, and how often members failed, since a version was last stable.
@@ -351,7 +353,11 @@ impl Room {
             self.separate(ends);
         }
         if !self.is_ring() {
-            return self.resume_team(now, &halt.answers);
+            if let Err(reason) = self.resume_team(now, &halt.answers) {
+                self.recovering.halt = Some(Halt { due: None, ..halt });
+                self.lack(reason);
+            }
+            return;
         }
         let reached = halt.answers.values().map(|holding| holding.updates.0).max();
         // Who has obeyed a plan of another past holds copies of that.
@@ -475,13 +481,15 @@ impl Room {
         }
         let is_ring = self.is_ring();
         let recovering = &mut self.recovering;
-        if recovering.stable.is_none_or(|stable| version > stable) {
+        // A team tells the version that it goes on from as well: it lies twice again.
+        let is_first = !is_ring && recovering.stable_under != Some(epoch);
+        if is_first || recovering.stable.is_none_or(|stable| version > stable) {
             recovering.attempts = 0;
             recovering.failures = 0;
             recovering.link_losses.clear();
             recovering.stumbles.clear();
         }
-        recovering.stable = Some(version);
+        (recovering.stable, recovering.stable_under) = (Some(version), Some(epoch));
         recovering.every = Some(every);
         if at_rest && is_ring {
             // A server before this one may have asked for it, and the ring rests until it is put together anew.

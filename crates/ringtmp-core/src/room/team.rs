@@ -7,13 +7,13 @@
 //! A member that is lost is done without as one of a ring is (see [`super::recovery`]): all others halt and say what they hold. Where
 //! every part of the parameters is left with whom it was, they go on with that, and the loss costs the step under way; otherwise all go on from the
 //! newest version of which every part is left, and who keeps the copies of a part that is lost is where it lies from then on. Whoever
-//! has come meanwhile takes part.
+//! comes is taken in likewise.
 
 use super::planning::Told;
-use super::{Room, WARM_UP_MAX};
+use super::{Member, Room, WARM_UP_MAX};
 use crate::curve::Curve;
 use crate::ids::{PeerId, Step, Version};
-use crate::parameter_server::{ShardIndex, TeamDevice, TeamPlan, TeamStart, Topology};
+use crate::parameter_server::{MEMBERS_MAX, ShardIndex, TeamDevice, TeamPlan, TeamStart, Topology};
 use crate::plan::Plan;
 use crate::profile::Planning;
 use crate::signal::{
@@ -21,6 +21,10 @@ use crate::signal::{
 };
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Whoever comes while a team trains waits so long for others: each plan costs the step under way.
+const GROW_WAIT: Duration = Duration::from_secs(1);
 
 impl Room {
     /// Whether a device may come in this role.
@@ -78,10 +82,15 @@ impl Room {
     }
 
     /// Goes on with those who have said what they hold: where every part of the parameters is left as it was, from there, otherwise
-    /// from the newest version of which all parts are left.
-    pub(super) fn resume_team(&mut self, now: Time, answers: &BTreeMap<PeerId, Holding>) {
+    /// from the newest version of which all parts are left. An error is why they have to wait for somebody else to come.
+    pub(super) fn resume_team(
+        &mut self,
+        now: Time,
+        answers: &BTreeMap<PeerId, Holding>,
+    ) -> Result<(), String> {
         let Some(before) = self.team().cloned() else {
-            return self.stop("there is no plan to go on from".to_owned());
+            self.stop("there is no plan to go on from".to_owned());
+            return Ok(());
         };
         let holding = answers.iter().filter(|(peer, _)| self.is_there(**peer));
         let past = |(_, holding): &(&PeerId, &Holding)| self.recovering.is_of_the_past(holding);
@@ -105,35 +114,82 @@ impl Room {
         let micro_batches = self.run.outline.micro_batches;
         let epoch = self.next_epoch();
         let planned = TeamPlan::going_on(epoch, topology, micro_batches, &devices, &homes);
-        let plan = match planned {
-            Ok(plan) => TeamPlan { start, ..plan },
-            Err(error) => return self.stop(error.to_string()),
-        };
+        let plan = planned.map_err(|error| error.to_string())?;
+        self.go_on_with(now, TeamPlan { start, ..plan }, reached);
+        Ok(())
+    }
+
+    fn go_on_with(&mut self, now: Time, plan: TeamPlan, reached: Step) {
         self.note_team_recovery(&plan, reached);
+        if let RoomState::Lacking { reason } = &self.state {
+            let reason = reason.clone();
+            self.state = RoomState::Reconfiguring { reason };
+        }
         self.hand_out_team(now, plan);
     }
 
     /// Where no version is left whole: the run begins anew if none ever was, and ends otherwise.
-    fn nothing_whole(&mut self, now: Time) {
-        let reason = match &self.state {
-            RoomState::Reconfiguring { reason } => reason.clone(),
-            _ => String::new(),
-        };
+    fn nothing_whole(&mut self, now: Time) -> Result<(), String> {
         if self.recovering.stable.is_some() {
-            return self.stop(format!(
+            let reason = self.reason_to_go_on();
+            self.stop(format!(
                 "{reason}; parts of the model are lost with all their copies, and there is nothing whole to go on from"
             ));
+            return Ok(());
         }
         let devices = self.team_devices();
         let outline = &self.run.outline;
         let (topology, micro_batches) = (outline.topology, outline.micro_batches);
-        match TeamPlan::new(self.next_epoch(), topology, micro_batches, &devices) {
-            Ok(plan) => {
-                self.note_team_recovery(&plan, self.steps_told());
-                self.hand_out_team(now, plan);
-            }
-            Err(error) => self.stop(error.to_string()),
+        let plan = TeamPlan::new(self.next_epoch(), topology, micro_batches, &devices);
+        let plan = plan.map_err(|error| error.to_string())?;
+        self.go_on_with(now, plan, self.steps_told());
+        Ok(())
+    }
+
+    /// Why the members are put together anew.
+    fn reason_to_go_on(&self) -> String {
+        match &self.state {
+            RoomState::Reconfiguring { reason } | RoomState::Lacking { reason } => reason.clone(),
+            _ => String::new(),
         }
+    }
+
+    /// Somebody has come, or a plan has begun: whether there is a part for whoever has none. Several that come at once wait a moment for
+    /// each other.
+    pub(super) fn grow_team(&mut self, now: Time) {
+        if self.has_newcomers() {
+            self.grows_at.get_or_insert(now + GROW_WAIT);
+        }
+    }
+
+    /// That moment is over.
+    pub(super) fn take_in(&mut self, now: Time) {
+        self.grows_at = None;
+        if !self.has_newcomers() {
+            return;
+        }
+        let names: Vec<String> = self.newcomers().map(|it| it.device.name.clone()).collect();
+        let reason = format!("{} joins, and takes its share", names.join(", "));
+        self.halt(now, reason, None);
+        // Nothing went wrong.
+        self.recovering.attempts = self.recovering.attempts.saturating_sub(1);
+    }
+
+    fn has_newcomers(&self) -> bool {
+        let trains = self.state == RoomState::Training && self.done.is_empty();
+        let measured = self.unmeasured().next().is_none();
+        trains && measured && self.recovers() && self.newcomers().next().is_some()
+    }
+
+    /// Participants that might compute and have no part in the plan: not where a step has too few micro-batches for one more.
+    fn newcomers(&self) -> impl Iterator<Item = &Member> {
+        let plan = self.team();
+        let most = usize::from(self.run.outline.micro_batches).min(usize::from(MEMBERS_MAX));
+        let room = plan.is_some_and(|plan| plan.workers.len() < most);
+        self.participants().filter(move |member| {
+            let outside = plan.is_some_and(|plan| plan.member_of(member.peer).is_none());
+            outside && room && member.role == Role::Participant
+        })
     }
 
     fn is_there(&self, peer: PeerId) -> bool {
@@ -146,10 +202,7 @@ impl Room {
     }
 
     fn note_team_recovery(&mut self, plan: &TeamPlan, reached: Step) {
-        let reason = match &self.state {
-            RoomState::Reconfiguring { reason } => reason.clone(),
-            _ => String::new(),
-        };
+        let reason = self.reason_to_go_on();
         let (step, repeated) = match plan.start {
             // The step under way is made again, by others.
             TeamStart::Held { reached } => (reached.0, 0),

@@ -295,6 +295,22 @@ fn whoever_dies_twice_in_a_row_and_comes_back_is_no_reason_to_stop() {
 }
 
 #[test]
+fn who_comes_back_while_the_others_train_is_taken_in_and_nothing_is_made_again_for_it() {
+    for choice in choices() {
+        // The first computes in every way.
+        let lost = troubled(5, crash(0, Some(7.0)));
+        let (_, outcome) = run(&lost, choice);
+        let [gone, back] = &outcome.recoveries[..] else {
+            panic!("{choice:?}: {:?}", outcome.recoveries);
+        };
+        assert!(gone.reason.contains("device 0"), "{gone:?}");
+        assert!(back.reason.contains("device 0 joins"), "{back:?}");
+        assert_eq!(back.repeated, 0, "{choice:?}");
+        assert!(outcome.order.contains(&0), "{choice:?}");
+    }
+}
+
+#[test]
 fn a_device_that_pauses_for_a_moment_is_waited_for_and_one_that_is_away_for_longer_is_not() {
     for choice in [server(Placement::Colocated, BSP), ALL_REDUCE] {
         for (seconds, losses) in [(1.0, 0), (30.0, 1)] {

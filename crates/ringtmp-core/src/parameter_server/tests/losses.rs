@@ -361,6 +361,16 @@ fn copies_that_no_home_would_send_are_refused_by_name() {
     };
     let told = |from: MemberIndex, to: MemberIndex, message: Message| {
         let mut world = World::new(&job, 1).linked();
+        let begun = |world: &World| {
+            let begun = world
+                .events
+                .iter()
+                .filter(|(_, event)| *event == Event::Begun);
+            begun.count() == world.members.len()
+        };
+        while !begun(&world) {
+            world.step();
+        }
         let device = &mut world.devices[usize::from(to.0)];
         let payload = message.numbers().map(|_| device.keep(Log::new()));
         world.input(

@@ -230,6 +230,7 @@ impl<'a, C: TeamCompute> World<'a, C> {
             return Err(TeamFault::Broken(reason));
         }
         if let Some(meeting) = &self.meeting
+            && meeting.stopped().is_none()
             && !meeting.is_over()
         {
             let reason = format!(
@@ -245,7 +246,9 @@ impl<'a, C: TeamCompute> World<'a, C> {
             });
         }
         for me in self.order.iter() {
-            let device = &self.devices[*me];
+            let Some(device) = self.devices.get(*me) else {
+                continue;
+            };
             let Some(seat) = &device.seat else { continue };
             if !seat.finished {
                 let reason = format!("device {me} does not finish: nobody sends what it waits for");
@@ -367,6 +370,10 @@ impl<'a, C: TeamCompute> World<'a, C> {
                 message,
                 payload,
             } => {
+                if seat.order[place(to)] >= self.scenario.devices.len() {
+                    // It died before this plan was heard of.
+                    return;
+                }
                 let parcel = Parcel {
                     from: at,
                     to: seat.order[place(to)],

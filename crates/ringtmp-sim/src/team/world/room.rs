@@ -38,6 +38,7 @@ impl Meeting {
     pub(super) fn stopped(&self) -> Option<String> {
         match &self.state {
             RoomState::Stopped { reason } => Some(reason.clone()),
+            RoomState::Lacking { reason } => Some(format!("{reason}, and nobody comes")),
             _ => None,
         }
     }
@@ -231,8 +232,8 @@ impl<C: TeamCompute> World<'_, C> {
         ));
         let device = |peer: &PeerId| {
             let found = self.devices.iter().position(|it| it.peer == Some(*peer));
-            // One that is gone by now is linked to nobody.
-            found.unwrap_or(at)
+            // One that is gone by now is nobody.
+            found.unwrap_or(self.devices.len())
         };
         let order: Arc<[usize]> = plan.order.iter().map(device).collect();
         let seat = TeamSeat {

@@ -179,7 +179,7 @@ impl<C: TeamCompute> World<'_, C> {
         });
         let links: Vec<usize> = job.layout.links(me).into_iter().map(place).collect();
         for other in links.into_iter().map(|other| order[other]) {
-            let there = self.devices[other].seat.as_ref();
+            let there = self.devices.get(other).and_then(|it| it.seat.as_ref());
             if there.is_some_and(|seat| seat.epoch == epoch && !seat.ends) {
                 let delay = self.delay(at, other);
                 self.schedule(delay, Happening::LinkUp(at, other, epoch));
