@@ -29,7 +29,7 @@ struct Place {
 struct Somebody {
     views: watch::Receiver<Option<View>>,
     task: JoinHandle<Result<(), PeerError>>,
-    _commands: mpsc::Sender<ringtmp_peer::Command>,
+    commands: mpsc::Sender<ringtmp_peer::Command>,
 }
 
 impl Place {
@@ -48,6 +48,14 @@ impl Place {
     }
 
     fn comes(&self, entry: Entry, role: Role, open_room: bool) -> Somebody {
+        let own = Own {
+            open_room,
+            ..Own::default()
+        };
+        self.comes_with(entry, role, own)
+    }
+
+    fn comes_with(&self, entry: Entry, role: Role, own: Own) -> Somebody {
         let setup = Setup {
             server: self.server.clone(),
             entry,
@@ -56,10 +64,7 @@ impl Place {
             executor: ExecutorChoice::Cpu,
             connector: self.network.clone().into(),
             weights: None,
-            own: Own {
-                open_room,
-                ..Own::default()
-            },
+            own,
         };
         let (seen, views) = watch::channel(None);
         let (commands, queue) = mpsc::channel(1);
@@ -69,7 +74,7 @@ impl Place {
         Somebody {
             views,
             task,
-            _commands: commands,
+            commands,
         }
     }
 
@@ -89,6 +94,16 @@ impl Somebody {
             .await?
             .context("it has ended")?;
         view.clone().context("it was there")
+    }
+
+    /// What its view shows, once it does.
+    async fn sees<T>(&mut self, shows: impl Fn(&View) -> Option<T>) -> Result<T> {
+        let found = |view: &Option<View>| view.as_ref().and_then(&shows);
+        let views = self.views.wait_for(|view| found(view).is_some());
+        let view = tokio::time::timeout(WAIT_MAX, views)
+            .await?
+            .context("it has ended")?;
+        found(&view).context("it was there")
     }
 
     /// Why it did not get in.
@@ -187,6 +202,49 @@ async fn a_host_without_a_screen_lets_nobody_in_who_asks() -> Result<()> {
         let refused = ask(nowhere).refusal().await?;
         let no_room = matches!(refused, PeerError::Refused(Refusal::NoSuchCode { .. }));
         ensure!(no_room, "{refused}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_host_with_somebody_at_its_terminal_lets_in_whom_they_allow_and_both_see_the_same_digits()
+-> Result<()> {
+    with_peers(async {
+        let place = Place::open()?;
+        let own = Own {
+            decides: true,
+            ..Own::default()
+        };
+        let mut host = place.comes_with(Entry::Create(run()), Role::Participant, own);
+        let link = host.is_in().await?.link().context("a room")?;
+        let mut before = None;
+        for allow in [false, true] {
+            let ask = Entry::Ask(ShortCode::of(link.room));
+            let mut asker = place.comes(ask, Role::Participant, false);
+            let digits = |view: &View| view.asking.as_ref()?.digits.clone();
+            let shown = asker.sees(digits).await?;
+            let asks = |view: &View| {
+                let asks = view.askers.first()?;
+                let is_new = asks.digits.is_some() && Some(asks.asker) != before;
+                is_new.then(|| asks.clone())
+            };
+            let asks = host.sees(asks).await?;
+            ensure!(asks.digits == Some(shown), "the same digits");
+            before = Some(asks.asker);
+            let admit = ringtmp_peer::Command::Admit {
+                asker: asks.asker,
+                allow,
+            };
+            host.commands.try_send(admit)?;
+            if allow {
+                ensure!(asker.is_in().await?.link() == Some(link), "with the secret");
+            } else {
+                let refused = asker.refusal().await?;
+                let denied = matches!(refused, PeerError::Door(DoorFault::Denied));
+                ensure!(denied, "{refused}");
+            }
+        }
         Ok(())
     })
     .await

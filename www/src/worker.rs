@@ -170,6 +170,7 @@ async fn run(
             form: start.form,
             host_token: start.host_token,
             open_room: start.open_room,
+            decides: true,
             ..ringtmp_peer::Own::default()
         },
     };

@@ -174,6 +174,11 @@ impl Peer {
         }
     }
 
+    /// Where to put commands.
+    pub(crate) fn commands(&self) -> mpsc::Sender<Command> {
+        self.commands.clone()
+    }
+
     /// Wants to leave once others have its layers; the peer then ends by itself.
     pub(crate) fn hand_on(&mut self) {
         // Where the queue is full, or the peer has ended, whoever asked can only leave at once.

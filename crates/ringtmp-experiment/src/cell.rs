@@ -358,6 +358,12 @@ pub struct Point {
     pub loss: f64,
     /// Share of right answers, 0 to 1.
     pub accuracy: f64,
+    /// Joules of all devices until then, the most likely.
+    pub estimated_joules: f64,
+    /// If all coefficients are at their least.
+    pub estimated_joules_low: f64,
+    /// If all are at their most.
+    pub estimated_joules_high: f64,
 }
 
 /// What came of a cell.

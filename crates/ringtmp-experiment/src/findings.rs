@@ -1,6 +1,6 @@
 //! Sentences that are computed from the data.
 
-use crate::cell::{Figures, Outcome, Point, Trouble, Way};
+use crate::cell::{Figures, Joules, Outcome, Point, Trouble, Way};
 use crate::chart::short;
 use crate::groups::{Estimate, Group, Half};
 
@@ -271,7 +271,7 @@ fn staleness<'a>(groups: impl Iterator<Item = &'a Group>) -> String {
     )
 }
 
-/// Groups whose figures are what it took to reach an accuracy: seconds, and steps. A way of which one run did not get there has none: the
+/// Groups whose figures are what it took to reach an accuracy: seconds, steps, and joules in the place of those of a sample. A way of which one run did not get there has none: the
 /// mean of those that did would flatter it.
 pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
     let first = |outcome: &Outcome| match outcome {
@@ -289,6 +289,10 @@ pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
             Some(point) if there == all.len() => Outcome::Ran(Box::new(Figures {
                 seconds: point.seconds,
                 repeated: point.steps,
+                joules: Joules {
+                    estimated_joules_per_sample: point.estimated_joules,
+                    ..Joules::default()
+                },
                 ..Figures::default()
             })),
             Some(_) | None => Outcome::Refused {

@@ -68,7 +68,9 @@ pub struct Grid {
     pub peers: Vec<u16>,
     /// Numbers of peers of the deep model.
     pub peers_deep: Vec<u16>,
-    /// Peers of progress, resilience, capacity and energy.
+    /// Numbers of peers of progress.
+    pub peers_progress: Vec<u16>,
+    /// Peers of resilience, capacity and energy.
     pub peers_fixed: u16,
     /// Kinds of devices of capacity and energy.
     pub profiles: Vec<String>,
@@ -135,6 +137,7 @@ impl Grid {
         Self {
             peers: vec![1, 2, 3, 4, 6, 8],
             peers_deep: vec![8, 16, 32, 64, 128, 256, 512, 1000],
+            peers_progress: vec![1, 2, 4, 8],
             peers_fixed: 4,
             profiles: names(&["phone-wifi", "laptop-wifi", "pi-ethernet"]),
             profiles_idle: names(&["laptop-wifi", "pi-ethernet"]),
@@ -157,6 +160,7 @@ impl Grid {
         let full = Self::full(seeds);
         Self {
             peers_deep: vec![8, 32, 64, 128],
+            peers_progress: vec![2, 4, 8],
             profiles_idle: vec!["laptop-wifi".to_owned()],
             steps: 24,
             steps_progress: 80,
@@ -218,7 +222,21 @@ impl Grid {
         }));
         ways.push(Way::AllReduce);
         let steps = self.steps_progress;
-        self.each(Kind::Progress { steps }, &Model::preset("mlp"), &ways)
+        let kind = Kind::Progress { steps };
+        // How it grows with the devices is asked of fewer still.
+        let mut few = RINGS.to_vec();
+        few.extend([bsp(Placement::Colocated), Way::AllReduce]);
+        let of = |peers: &u16| {
+            let ways = if *peers == self.peers_fixed {
+                &ways
+            } else {
+                &few
+            };
+            let cells = self.each(kind, &Model::preset("mlp"), ways).into_iter();
+            let peers = *peers;
+            cells.map(move |cell| Cell { peers, ..cell })
+        };
+        self.peers_progress.iter().flat_map(of).collect()
     }
 
     fn resilience(&self) -> Vec<Cell> {

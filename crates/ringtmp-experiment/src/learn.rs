@@ -92,6 +92,7 @@ pub(crate) fn of_ring(held: &[Held], trace: &[Span], batch: f64) -> Vec<Point> {
             seconds: known(held.steps)?.since(start).as_secs_f64(),
             loss: held.loss,
             accuracy: held.accuracy,
+            ..Point::default()
         })
     };
     held.iter().filter_map(point).collect()
@@ -120,6 +121,7 @@ pub(crate) fn of_team(outcome: &TeamOutcome, batch: f64) -> Vec<Point> {
             seconds: at.since(start).as_secs_f64(),
             loss: sums.loss / sums.labels.max(1) as f64,
             accuracy: sums.right as f64 / sums.of.max(1) as f64,
+            ..Point::default()
         })
     };
     told.into_iter().filter_map(point).collect()

@@ -15,7 +15,7 @@ use crate::patience::Patience;
 use crate::peer::{Part, Peer};
 use crate::result::RunReport;
 use crate::room_url::RoomUrl;
-use crate::terminal::Screen;
+use crate::terminal::{Screen, doorkeeper};
 use anyhow::{Context, Result};
 use cast::Cast;
 use ringtmp_core::profile::Planning;
@@ -58,11 +58,15 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
     let mut peer = Peer::start(Part {
         own: Own {
             open_room: demo.open,
+            decides: doorkeeper::is_there(quiet),
             ..Own::default()
         },
         ..Part::creator(&address, run)
     })?;
     let mut screen = Screen::new(quiet);
+    if doorkeeper::is_there(quiet) {
+        screen.asks_for(&peer);
+    }
     let outcome = {
         let stage = Stage {
             demo: &demo,

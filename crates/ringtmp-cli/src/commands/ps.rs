@@ -6,6 +6,7 @@ use crate::memory::Memory;
 use crate::peer::{Carrier, Part, Peer};
 use crate::room_url::RoomUrl;
 use crate::run_choice::read;
+use crate::terminal::doorkeeper;
 use anyhow::{Result, bail};
 use clap::Args;
 use ringtmp_core::parameter_server::Placement;
@@ -70,6 +71,7 @@ pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
         own: Own {
             memory_bytes: Memory::of_this_machine(serve.shards),
             open_room: serve.open,
+            decides: doorkeeper::is_there(quiet),
             ..Own::default()
         },
     };

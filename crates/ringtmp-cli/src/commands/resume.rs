@@ -7,6 +7,7 @@ use crate::kept::usual;
 use crate::memory::Memory;
 use crate::peer::{Carrier, Part, Peer};
 use crate::room_url::RoomUrl;
+use crate::terminal::doorkeeper;
 use anyhow::{Result, bail};
 use ringtmp_core::signal::Role;
 use ringtmp_peer::{Entry, Keep, KeptRun, Own, Store, View};
@@ -44,6 +45,7 @@ pub(crate) async fn run(resume: Resume, quiet: bool) -> Result<()> {
             memory_bytes: Memory::of_this_machine(1),
             keep: Some(Keep::at(folder)),
             open_room: resume.open,
+            decides: doorkeeper::is_there(quiet),
             ..Own::default()
         },
     })?;

@@ -1,10 +1,10 @@
-//! Keeps `^C` from being echoed into what is drawn: the echo moves the cursor, and the picture could not be removed.
+//! Keeps what is typed from being echoed into what is drawn: the echo moves the cursor, and the picture could not be removed.
 
 use rustix::process::getpgrp;
 use rustix::stdio::stderr;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-/// While it lives, control characters are not echoed by the terminal of standard error.
+/// While it lives, nothing that is typed is echoed by the terminal of standard error.
 pub(super) struct Unechoed {
     /// How the terminal was; none where it was left alone.
     before: Option<Termios>,
@@ -18,7 +18,9 @@ impl Unechoed {
         let before = in_front.then(|| tcgetattr(stderr()).ok()).flatten();
         if let Some(before) = &before {
             let mut changed = before.clone();
-            changed.local_modes.remove(LocalModes::ECHOCTL);
+            changed
+                .local_modes
+                .remove(LocalModes::ECHOCTL | LocalModes::ECHO);
             set(&changed);
         }
         Self { before }

@@ -1,5 +1,6 @@
 //! The terminal's view of a room: [`lines`] turns a view into text, [`Screen`] draws it.
 
+pub(crate) mod doorkeeper;
 pub(crate) mod format;
 #[cfg(unix)]
 mod keys;
@@ -9,8 +10,11 @@ pub(crate) mod sample;
 
 pub(crate) use lines::{participants, steps_done};
 
+use crate::peer::Peer;
+use doorkeeper::Doorkeeper;
+use futures::channel::mpsc;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ringtmp_peer::{Notice, View};
+use ringtmp_peer::{Command, Notice, View};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -26,6 +30,8 @@ pub(crate) struct Screen {
     /// The newest notice that was shown, so that each is shown once.
     shown: Option<Notice>,
     last: Option<View>,
+    /// Where somebody is there who says whom to let in.
+    doorkeeper: Option<(Doorkeeper, mpsc::Sender<Command>)>,
 }
 
 enum Drawing {
@@ -59,7 +65,13 @@ impl Screen {
             drawing,
             shown: None,
             last: None,
+            doorkeeper: None,
         }
+    }
+
+    /// Asks the user about those that want to be let in by a peer, and tells it what is answered.
+    pub(crate) fn asks_for(&mut self, peer: &Peer) {
+        self.doorkeeper = Some((Doorkeeper::default(), peer.commands()));
     }
 
     /// Shows the view in place of the one before.
@@ -68,6 +80,7 @@ impl Screen {
             self.say(&lines::notice(notice));
         }
         self.shown = view.notices.last().cloned();
+        self.ask(view);
         match &mut self.drawing {
             Drawing::None => {}
             Drawing::Plain { state, at } => {
@@ -88,6 +101,16 @@ impl Screen {
                 live.draw(view);
                 self.last = Some(view.clone());
             }
+        }
+    }
+
+    fn ask(&mut self, view: &View) {
+        let Some((doorkeeper, commands)) = &mut self.doorkeeper else {
+            return;
+        };
+        if let Some(words) = doorkeeper.see(view) {
+            doorkeeper.read(commands.clone());
+            self.say(&words);
         }
     }
 

@@ -37,7 +37,7 @@ pub struct Member {
     phase: Phase,
     built: bool,
     links: BTreeMap<MemberIndex, LinkState>,
-    /// Of those that have greeted; none once it does nothing more.
+    /// Of those that have greeted; none where the run does not outlive losses, and once it does nothing more.
     beats: Option<Beats<MemberIndex>>,
     worker: Option<Worker>,
     /// Of who has any part of the parameters, and in all-reduce of all.
@@ -101,7 +101,10 @@ impl Member {
             phase: Phase::Preparing,
             built: false,
             links: links.map(|peer| (peer, LinkState::default())).collect(),
-            beats: Some(Beats::begin(Time::ZERO, std::iter::empty())),
+            // Where nothing outlives a loss, it is enough to hear of it from the link.
+            beats: job
+                .copies
+                .map(|_| Beats::begin(Time::ZERO, std::iter::empty())),
             worker,
             shard,
             copies,

@@ -1,12 +1,15 @@
 //! The sections of what runs learn, and of what losses cost them.
 
-use super::sections::tell;
+use super::sections::{ENERGY_FACTOR, tell};
 use super::table::{refusals, table};
 use crate::cell::{Kind, Outcome, Point, Trouble};
 use crate::chart::{Bar, Bars, escaped, push, short};
 use crate::curves::Curves;
 use crate::findings::{self, Better, Measure};
 use crate::groups::Group;
+
+/// Devices of which curves are drawn.
+const DRAWN: u16 = 4;
 
 /// Held-out accuracy that is to be reached.
 const ACCURACY: f64 = 0.7;
@@ -23,6 +26,14 @@ const TO_ACCURACY: Measure = Measure {
 const STEPS_TO_ACCURACY: Measure = Measure {
     figure: |figures| figures.repeated,
     unit: "steps to 70%",
+    ..TO_ACCURACY
+};
+
+/// Joules of all devices until then; wins as joules for each sample do.
+const JOULES_TO_ACCURACY: Measure = Measure {
+    figure: |figures| figures.joules.estimated_joules_per_sample,
+    unit: "J to 70% (estimated)",
+    factor: ENERGY_FACTOR,
     ..TO_ACCURACY
 };
 
@@ -52,15 +63,23 @@ fn course(group: &Group) -> Vec<Point> {
             seconds: of(|point| point.seconds),
             loss: of(|point| point.loss),
             accuracy: of(|point| point.accuracy),
+            estimated_joules: of(|point| point.estimated_joules),
+            estimated_joules_low: of(|point| point.estimated_joules_low),
+            estimated_joules_high: of(|point| point.estimated_joules_high),
         }
     };
     (0..shortest).map(mean).collect()
 }
 
 pub(super) fn progress(part: &[&Group], page: &mut String) {
-    let first = &part[0].cell;
+    // Curves of as many devices as most other figures are of.
+    let first = part
+        .iter()
+        .find(|group| group.cell.peers == DRAWN)
+        .map_or(&part[0].cell, |group| &group.cell);
     let courses: Vec<(String, Vec<Point>)> = part
         .iter()
+        .filter(|group| group.cell.peers == first.peers)
         .map(|group| (group.cell.way.to_string(), course(group)))
         .filter(|(_, points)| !points.is_empty())
         .collect();
@@ -94,10 +113,12 @@ pub(super) fn progress(part: &[&Group], page: &mut String) {
     let reached: Vec<&Group> = reached.iter().collect();
     let steps = findings::finding(&reached, &STEPS_TO_ACCURACY);
     let seconds = findings::finding(&reached, &TO_ACCURACY);
+    let joules = findings::finding(&reached, &JOULES_TO_ACCURACY);
     let samples = u32::from(first.micro_batches) * first.micro_batch;
     tell(
         &format!(
-            "Progress per step (of {samples} samples), to {:.0}% held out. {steps}\nProgress per second. {seconds}",
+            "Progress per step (of {samples} samples), to {:.0}% held out. {steps}\nProgress per second, by number of devices. {seconds}\nJoules of all devices until then, estimated; a way wins only \
+             if it also takes {ENERGY_FACTOR} times less. {joules}",
             100.0 * ACCURACY
         ),
         page,
@@ -108,7 +129,7 @@ pub(super) fn progress(part: &[&Group], page: &mut String) {
 /// What each way took, and where it came to.
 fn learnt_table(part: &[&Group], reached: &[&Group], page: &mut String) {
     page.push_str(
-        "<details><summary>Figures</summary><table><tr><th>way<th>steps to 70%<th>seconds to 70%<th>accuracy at the end<th>loss at the end</tr>\n",
+        "<details><summary>Figures</summary><table><tr><th>way<th>devices<th>steps to 70%<th>seconds to 70%<th>J to 70% (estimated)<th>accuracy at the end<th>loss at the end</tr>\n",
     );
     for (group, original) in reached.iter().zip(part) {
         let told = |measure: &Measure| {
@@ -122,10 +143,12 @@ fn learnt_table(part: &[&Group], reached: &[&Group], page: &mut String) {
         push(
             page,
             format_args!(
-                "<tr><td>{}<td>{}<td>{}<td>{:.1}%<td>{}</tr>\n",
+                "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{:.1}%<td>{}</tr>\n",
                 escaped(&group.cell.way.to_string()),
+                group.cell.peers,
                 told(&STEPS_TO_ACCURACY),
                 told(&TO_ACCURACY),
+                told(&JOULES_TO_ACCURACY),
                 100.0 * last.accuracy,
                 short(last.loss)
             ),

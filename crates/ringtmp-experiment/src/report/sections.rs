@@ -11,7 +11,7 @@ use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::schedule::Mode;
 
 /// Estimates of two ways within this factor cannot be told apart: docs/energy.md says why.
-const ENERGY_FACTOR: f64 = 1.3;
+pub(super) const ENERGY_FACTOR: f64 = 1.3;
 
 const IDLE: Measure = Measure {
     figure: |figures| figures.idle,
@@ -58,7 +58,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
         Experiment::Resilience => (
             "Resilience",
             "Seconds of the same run undisturbed and with devices that die unnoticed: one in the middle third of the run, which is back as a newcomer after 5 s, or is not; or every device, once a minute in the \
-             mean. Rings keep copies of their layers, as often as slows them by at most a twentieth.",
+             mean. All keep copies: rings of layers, as often as slows them by at most a twentieth, the others of the parts of the parameters, which at most a twentieth of what their devices send is for.",
         ),
         Experiment::Scaling => (
             "Scaling",

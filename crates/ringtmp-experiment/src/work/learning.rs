@@ -1,6 +1,7 @@
 //! Runs with real gradients.
 
-use super::{Failure, Worker, choice, scenario};
+use super::one::samples;
+use super::{Failure, Tried, Worker, choice, scenario};
 use crate::cell::{Cell, ModelCosts, Outcome, Point, Way};
 use crate::learn::{Lesson, of_ring, of_team};
 use crate::profile::DeviceProfile;
@@ -60,7 +61,35 @@ impl Worker<'_> {
             }
             (None, _) => return refused("only rings of all devices learn here".to_owned()),
         };
-        Ok(Outcome::Learnt { points: points? })
+        let mut points = points?;
+        self.bill(cell, &scenario, &devices, &mut points)?;
+        Ok(Outcome::Learnt { points })
+    }
+
+    /// Says what the devices took until each point: of what the same run takes in all, the part that time has.
+    fn bill(
+        &self,
+        cell: &Cell,
+        scenario: &Scenario,
+        devices: &[&DeviceProfile],
+        points: &mut [Point],
+    ) -> Result<(), Failure> {
+        let costs = ModelCosts {
+            layers: scenario.outline.layers.clone(),
+            sample_bytes: scenario.outline.sample_bytes,
+        };
+        let Tried::Ran(figures) = self.simulate(cell, scenario, &costs, devices)? else {
+            return Ok(());
+        };
+        let per_second = samples(scenario) / figures.seconds;
+        for point in points {
+            let joules = |per_sample: f64| per_sample * per_second * point.seconds;
+            let of = &figures.joules;
+            point.estimated_joules = joules(of.estimated_joules_per_sample);
+            point.estimated_joules_low = joules(of.estimated_joules_per_sample_low);
+            point.estimated_joules_high = joules(of.estimated_joules_per_sample_high);
+        }
+        Ok(())
     }
 }
 

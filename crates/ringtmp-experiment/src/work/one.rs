@@ -214,7 +214,7 @@ fn repeated(recoveries: &[Recovery]) -> f64 {
 }
 
 /// Samples of the whole run.
-fn samples(scenario: &Scenario) -> f64 {
+pub(super) fn samples(scenario: &Scenario) -> f64 {
     let outline = &scenario.outline;
     f64::from(outline.schedule.micro_batch_samples)
         * f64::from(outline.micro_batches)

@@ -46,6 +46,8 @@ const IDLE_WAIT: Duration = Duration::from_secs(60);
 pub(crate) struct Brought {
     /// What leads into the room.
     pub(crate) link: RoomLink,
+    /// Whether somebody is there who says whom to let in.
+    pub(crate) decides: bool,
     /// What computes; none of who only watches.
     pub(crate) executor: Option<Executor>,
     /// Where the run's data is.
@@ -139,7 +141,7 @@ impl RoomMember {
         };
         Self {
             me,
-            porch: Porch::new(brought.link),
+            porch: Porch::new(brought.link, brought.decides),
             run,
             signalling,
             brought,

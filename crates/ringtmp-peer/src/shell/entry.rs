@@ -79,6 +79,8 @@ pub struct Own {
     pub open_room: bool,
     /// Where to put models that its user fetches from the ring; none are fetched without it.
     pub models: Option<mpsc::Sender<Fetched>>,
+    /// Whether somebody is there who says whom to let in that asks with the room's short code; nobody is without.
+    pub decides: bool,
     /// If its user has opened the room before: what shows that.
     pub host_token: Option<MemberToken>,
 }
@@ -301,6 +303,7 @@ async fn enter(
         device,
         has_data,
         link,
+        decides: setup.own.decides,
     };
     if run.file.paradigm != Paradigm::Ring {
         let member = member_of_team(me, &link, run, signalling, executor, setup)?;
@@ -378,6 +381,7 @@ fn member_of_team(
     }
     let brought = Brought {
         link: *link,
+        decides: own.decides,
         executor,
         place: own.place(&setup.server),
         initial: own.weights,

@@ -135,7 +135,7 @@ impl Shell {
             clock,
             signalling: Some(signalling),
             way_back: WayBack::new(clock.now()),
-            porch: Porch::new(door.link),
+            porch: Porch::new(door.link, door.decides),
             door,
             connector,
             links: Links::default(),

@@ -106,11 +106,11 @@ struct Waiting {
 }
 
 impl Porch {
-    /// Of a room. Terminals have nobody who is asked.
-    pub(crate) fn new(link: RoomLink) -> Self {
+    /// Of a room. Where nobody is there who decides, nobody is let in.
+    pub(crate) fn new(link: RoomLink, decides: bool) -> Self {
         Self {
             link,
-            decides: cfg!(target_arch = "wasm32"),
+            decides,
             askers: BTreeMap::new(),
         }
     }
@@ -228,10 +228,7 @@ mod tests {
             room: RoomCode::from_random([1; 10]),
             secret: Some(RoomSecret::from_random([2; 16])),
         };
-        let porch = Porch {
-            decides: true,
-            ..Porch::new(link)
-        };
+        let porch = Porch::new(link, true);
         (porch, Progress::new(Role::Participant, device()), link)
     }
 

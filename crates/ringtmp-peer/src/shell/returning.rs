@@ -37,6 +37,8 @@ pub(super) struct Door {
     pub(super) device: Device,
     pub(super) has_data: bool,
     pub(super) link: RoomLink,
+    /// Whether somebody is there who says whom to let in.
+    pub(super) decides: bool,
 }
 
 impl Door {
