@@ -206,7 +206,7 @@ fn a_copy_that_was_given_up_with_a_plan_that_never_began_is_not_gone_on_from() {
 }
 
 #[test]
-fn where_a_part_is_lost_with_all_its_copies_the_run_ends_and_says_so() {
+fn where_a_part_is_lost_with_all_its_copies_the_run_begins_anew_and_says_so() {
     let mut server = Server::new(Limits::default());
     let plan = training(&mut server, COLOCATED);
     let stable = ClientMessage::Stable {
@@ -223,10 +223,16 @@ fn where_a_part_is_lost_with_all_its_copies_the_run_ends_and_says_so() {
     let epoch = halted(&output).expect("the others are asked");
     server.say(10, &holds(epoch, plan.epoch, (9, &[0], &[(6, &[0])])));
     let output = server.say(12, &holds(epoch, plan.epoch, (9, &[2], &[(6, &[2])])));
-    let RoomState::Stopped { reason } = room(&output).state else {
-        panic!("there is nothing to go on from")
+    let next = prepared(&output).expect("a plan");
+    assert_eq!(next.start, TeamStart::Beginning);
+    let room = room(&output);
+    assert_eq!(room.stable, None);
+    let [recovery] = &room.recoveries[..] else {
+        panic!("{:?}", room.recoveries)
     };
-    assert!(reason.contains("with all their copies"), "{reason}");
+    assert_eq!((recovery.step, recovery.repeated), (0, 9));
+    let told = recovery.reason.contains("with all their copies");
+    assert!(told, "{}", recovery.reason);
 }
 
 #[test]

@@ -6,8 +6,10 @@
 //!
 //! At every version that is due a home copies its ranges right after the update that makes it, keeps the copy and sends it to the
 //! shard's **buddy**. After a loss the first version is due at once: that from whose copies the run goes on, or the first that
-//! all shards come to, so that nothing lies with one device alone for longer than it has to. A version that is there twice of every shard is **stable**: all older ones are forgotten then. No worker begins
-//! a step that could make a second version before the first is stable, so that nobody ever keeps more than two.
+//! all shards come to, so that nothing lies with one device alone for longer than it has to.
+//!
+//! A version that is there twice of every shard is **stable**: all older ones are forgotten then. No worker begins a step that could
+//! make a second version before the first is stable, so that nobody ever keeps more than two.
 
 use super::desk::Desk;
 use super::interface::{Carried, KeptCopy};

@@ -15,7 +15,7 @@ use super::shard::Shard;
 use super::worker::{Fault, Worker};
 use super::{Job, TeamStart, Weights};
 use crate::beats::Beats;
-use crate::ids::PayloadId;
+use crate::ids::{PayloadId, Step};
 use crate::time::Time;
 use life::LinkState;
 use std::collections::{BTreeMap, VecDeque};
@@ -270,7 +270,7 @@ impl Member {
         job.layout.ranges.len() * (1 + slots) + job.layout.shards.len() + 1
     }
 
-    fn stable(&mut self, from: MemberIndex, version: crate::ids::Step) {
+    fn stable(&mut self, from: MemberIndex, version: Step) {
         match self.copies.stable(from, version, &mut self.desk) {
             Ok(true) if self.collector.is_some() => self.desk.event(Event::Stable(version)),
             Ok(_) => {}

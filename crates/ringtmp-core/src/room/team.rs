@@ -6,8 +6,8 @@
 //!
 //! A member that is lost is done without as one of a ring is (see [`super::recovery`]): all others halt and say what they hold. Where
 //! every part of the parameters is left with whom it was, they go on with that, and the loss costs the step under way; otherwise all go on from the
-//! newest version of which every part is left, and who keeps the copies of a part that is lost is where it lies from then on. Whoever
-//! comes is taken in likewise.
+//! newest version of which every part is left, and who keeps the copies of a part that is lost is where it lies from then on. Where
+//! nothing is left whole, they begin anew. Whoever comes is taken in likewise.
 
 use super::planning::Told;
 use super::{Member, Room, WARM_UP_MAX};
@@ -25,6 +25,9 @@ use std::time::Duration;
 
 /// Whoever comes while a team trains waits so long for others: each plan costs the step under way.
 const GROW_WAIT: Duration = Duration::from_secs(1);
+
+/// Nobody keeps copies of more versions: two of a plan, and two of the plan before. Who says otherwise is not listened to.
+const VERSIONS_MAX: usize = 4;
 
 impl Room {
     /// Whether a device may come in this role.
@@ -97,13 +100,14 @@ impl Room {
         let holding: Vec<(PeerId, &TeamHolding)> = holding
             .filter(past)
             .filter_map(|(peer, holding)| Some((*peer, holding.team.as_ref()?)))
+            .filter(|(_, held)| held.copies.len() <= VERSIONS_MAX)
             .collect();
         let reached = answers.values().map(|holding| holding.updates).max();
         let reached = reached.unwrap_or_default();
         let newest = self.recovering.newest_of_the_past();
         let found = found(&before, &holding, newest, reached);
         let Some((start, homes)) = found else {
-            return self.nothing_whole(now);
+            return self.begin_team_anew(now, reached.max(self.steps_told()));
         };
         let topology = self.run.outline.topology;
         let mut devices = self.team_devices();
@@ -121,6 +125,13 @@ impl Room {
 
     fn go_on_with(&mut self, now: Time, plan: TeamPlan, reached: Step) {
         self.note_team_recovery(&plan, reached);
+        // What was called stable may be lost with all who kept it, and is then not to be called so any longer.
+        let left = match plan.start {
+            TeamStart::Beginning => None,
+            TeamStart::Held { .. } => self.recovering.stable,
+            TeamStart::Copies { version } => Some(Version(version.0)),
+        };
+        self.recovering.stable = left;
         if let RoomState::Lacking { reason } = &self.state {
             let reason = reason.clone();
             self.state = RoomState::Reconfiguring { reason };
@@ -128,21 +139,14 @@ impl Room {
         self.hand_out_team(now, plan);
     }
 
-    /// Where no version is left whole: the run begins anew if none ever was, and ends otherwise.
-    fn nothing_whole(&mut self, now: Time) -> Result<(), String> {
-        if self.recovering.stable.is_some() {
-            let reason = self.reason_to_go_on();
-            self.stop(format!(
-                "{reason}; parts of the model are lost with all their copies, and there is nothing whole to go on from"
-            ));
-            return Ok(());
-        }
+    /// No version is left whole: the run begins anew, as a ring's does of whose layers nobody has a copy.
+    fn begin_team_anew(&mut self, now: Time, reached: Step) -> Result<(), String> {
         let devices = self.team_devices();
         let outline = &self.run.outline;
         let (topology, micro_batches) = (outline.topology, outline.micro_batches);
         let plan = TeamPlan::new(self.next_epoch(), topology, micro_batches, &devices);
         let plan = plan.map_err(|error| error.to_string())?;
-        self.go_on_with(now, plan, self.steps_told());
+        self.go_on_with(now, plan, reached);
         Ok(())
     }
 
@@ -202,7 +206,12 @@ impl Room {
     }
 
     fn note_team_recovery(&mut self, plan: &TeamPlan, reached: Step) {
-        let reason = self.reason_to_go_on();
+        let mut reason = self.reason_to_go_on();
+        if plan.start == TeamStart::Beginning && self.recovering.stable.is_some() {
+            reason.push_str(
+                "; parts of the model are lost with all their copies, and all begins anew",
+            );
+        }
         let (step, repeated) = match plan.start {
             // The step under way is made again, by others.
             TeamStart::Held { reached } => (reached.0, 0),

@@ -4,6 +4,7 @@ use super::{Failure, Tried, Worker};
 use crate::cell::{Cell, Figures, Joules, Kind, ModelCosts};
 use crate::memory;
 use crate::profile::DeviceProfile;
+use ringtmp_core::parameter_server::MemberIndex;
 use ringtmp_core::partition::{Hops, arrange};
 use ringtmp_core::signal::Recovery;
 use ringtmp_core::trace::{Shares, Span, extent, shares};
@@ -126,9 +127,7 @@ impl Worker<'_> {
         };
         let spec = &scenario.outline.schedule;
         let sample_bytes = scenario.outline.sample_bytes;
-        let given = |member: ringtmp_core::parameter_server::MemberIndex| {
-            devices[usize::from(member.0)].memory_bytes
-        };
+        let given = |member: MemberIndex| devices[usize::from(member.0)].memory_bytes;
         let lacks = memory::lacking(&job, costs, sample_bytes, spec, given);
         if let Some(reason) = lacks {
             return Ok(Tried::Refused(reason));
@@ -137,13 +136,9 @@ impl Worker<'_> {
             return Ok(Tried::Ran(Box::default()));
         }
         let mut compute = HashTeam::new(&job);
-        let outcome = simulate_team(scenario, choice, &mut compute);
-        let outcome = match outcome {
+        let outcome = match stopped(simulate_team(scenario, choice, &mut compute))? {
             Ok(outcome) => outcome,
-            Err(stopped @ TeamFault::Stopped { .. }) => {
-                return Ok(Tried::Refused(stopped.to_string()));
-            }
-            Err(error) => return Err(Failure::Broken(error.to_string())),
+            Err(reason) => return Ok(Tried::Refused(reason)),
         };
         let report = TeamReport::of(scenario, choice, &outcome, compute.hash());
         let workers: Vec<&Shares> = report
@@ -204,6 +199,17 @@ impl Worker<'_> {
             estimated_joules_per_sample_idle: parts.idle.joules().best() / samples,
             estimated_joules_per_sample_network: parts.network.joules().best() / samples,
         })
+    }
+}
+
+/// A run that ended early is refused, with the reason; anything else that goes wrong is a fault of this program.
+fn stopped(
+    outcome: Result<TeamOutcome, TeamFault>,
+) -> Result<Result<TeamOutcome, String>, Failure> {
+    match outcome {
+        Ok(outcome) => Ok(Ok(outcome)),
+        Err(stopped @ TeamFault::Stopped { .. }) => Ok(Err(stopped.to_string())),
+        Err(error) => Err(Failure::Broken(error.to_string())),
     }
 }
 

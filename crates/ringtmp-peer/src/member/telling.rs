@@ -7,6 +7,7 @@ use crate::error::PeerError;
 use crate::progress::Progress;
 use crate::view::LinkState;
 use ringtmp_core::ids::{Epoch, PeerId, Version};
+use ringtmp_core::parameter_server::MemberIndex;
 use ringtmp_core::signal::{ClientMessage, LinkTraffic, Point};
 use ringtmp_core::trace::{Paced, Report};
 use ringtmp_core::wire::{PROGRESS_POINTS_MAX, Purpose};
@@ -52,27 +53,8 @@ impl RoomMember {
                     });
                 }
             }
-            News::Told(Told::Stable(version)) => {
-                let every = seat.job.copies.map_or(1, |copies| copies.every);
-                self.signalling.send(&ClientMessage::Stable {
-                    epoch,
-                    version: Version(version.0),
-                    every: u16::try_from(every).unwrap_or(u16::MAX),
-                    at_rest: false,
-                })?;
-            }
-            News::Told(Told::Suspect(member)) => {
-                let peer = seat.plan.order[usize::from(member.0)];
-                self.signalling
-                    .send(&ClientMessage::Suspect { epoch, peer })?;
-            }
-            News::Told(Told::LinkLost { peer, reason }) => {
-                let peer = seat.plan.order[usize::from(peer.0)];
-                self.signalling.send(&ClientMessage::LinkLost {
-                    epoch,
-                    peer,
-                    reason,
-                })?;
+            News::Told(told @ (Told::Stable(_) | Told::Suspect(_) | Told::LinkLost { .. })) => {
+                self.tell_of_losses(told)?;
             }
             News::Told(Told::Does { spent, links }) => self.report(spent, &links, progress)?,
             News::Told(Told::Finished { learnt, .. }) => {
@@ -97,6 +79,40 @@ impl RoomMember {
             }
         }
         Ok(Going::On)
+    }
+
+    /// What is kept twice, and whom this member does not hear.
+    fn tell_of_losses(&mut self, told: Told) -> Result<(), PeerError> {
+        let Some(seat) = &self.seat else {
+            return Ok(());
+        };
+        let epoch = seat.plan.epoch;
+        let peer = |member: MemberIndex| seat.plan.order[usize::from(member.0)];
+        let message = match told {
+            Told::Stable(version) => {
+                let every = seat.job.copies.map_or(1, |copies| copies.every);
+                ClientMessage::Stable {
+                    epoch,
+                    version: Version(version.0),
+                    every: u16::try_from(every).unwrap_or(u16::MAX),
+                    at_rest: false,
+                }
+            }
+            Told::Suspect(member) => ClientMessage::Suspect {
+                epoch,
+                peer: peer(member),
+            },
+            Told::LinkLost {
+                peer: member,
+                reason,
+            } => ClientMessage::LinkLost {
+                epoch,
+                peer: peer(member),
+                reason,
+            },
+            _ => return Ok(()),
+        };
+        Ok(self.signalling.send(&message)?)
     }
 
     pub(super) fn fail(

@@ -297,14 +297,7 @@ async fn enter(
     let run = Run::of(descriptor)?;
     progress.heard(&welcome);
     progress.run(&run);
-    let door = Door {
-        server: setup.server.clone(),
-        role: setup.role,
-        device,
-        has_data,
-        link,
-        decides: setup.own.decides,
-    };
+    let door = Door::of(&setup, device, has_data, link);
     if run.file.paradigm != Paradigm::Ring {
         let member = member_of_team(me, &link, run, signalling, executor, setup)?;
         return Ok(Entered::Team(Box::new(member)));

@@ -1,5 +1,6 @@
 //! Back to a server that is gone, or that this peer alone has lost: the ring trains on meanwhile.
 
+use super::Setup;
 use super::Shell;
 use crate::platform::sleep;
 use crate::progress::Progress;
@@ -42,6 +43,18 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// That through which a device has come in.
+    pub(super) fn of(setup: &Setup, device: Device, has_data: bool, link: RoomLink) -> Self {
+        Self {
+            server: setup.server.clone(),
+            role: setup.role,
+            device,
+            has_data,
+            link,
+            decides: setup.own.decides,
+        }
+    }
+
     /// The answer to what the server asks at the door, under the role in which this peer returns.
     fn answer(&self, question: DoorQuestion) -> Option<DoorProof> {
         let secret = self.link.secret?;

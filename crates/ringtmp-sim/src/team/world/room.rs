@@ -290,6 +290,25 @@ impl<C: TeamCompute> World<'_, C> {
         self.say(at, message);
     }
 
+    /// Until when whoever something happens to does nothing.
+    pub(super) fn frozen_until(&self, what: &Happening<C::Numbers>) -> Option<Time> {
+        let at = match what {
+            Happening::LinkUp(at, ..)
+            | Happening::Done(at, _)
+            | Happening::Wake(at)
+            | Happening::FromRoom(at, ..) => *at,
+            Happening::Arrives(parcel) => parcel.to,
+            Happening::Left(..)
+            | Happening::Reaches(_)
+            | Happening::ToRoom(..)
+            | Happening::RoomTick
+            | Happening::SocketLost(_)
+            | Happening::Fault(_)
+            | Happening::Returns(_) => return None,
+        };
+        self.devices[at].frozen.filter(|until| self.now < *until)
+    }
+
     pub(super) fn goes_wrong(&mut self, what: FaultKind) {
         match what {
             FaultKind::Crash {
