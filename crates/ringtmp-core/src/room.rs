@@ -144,7 +144,7 @@ impl Room {
         if !self.has(from) || self.goes_too_far(from, &message) {
             return;
         }
-        self.has_spoken(from);
+        self.has_spoken(now, from);
         let Some(message) = self.keep_for_later(from, message) else {
             return;
         };

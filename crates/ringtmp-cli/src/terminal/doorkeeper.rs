@@ -12,7 +12,18 @@ const NAME_CHARS_MAX: usize = 40;
 
 /// Whether a person is there, who reads what is written and can type.
 pub(crate) fn is_there(quiet: bool) -> bool {
-    !quiet && stdin().is_terminal() && stderr().is_terminal()
+    !quiet && stdin().is_terminal() && stderr().is_terminal() && is_in_front()
+}
+
+/// A program in the background is stopped when it reads from its terminal.
+#[cfg(unix)]
+fn is_in_front() -> bool {
+    rustix::termios::tcgetpgrp(stderr()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+const fn is_in_front() -> bool {
+    true
 }
 
 /// Asks about one device at a time.
@@ -20,13 +31,14 @@ pub(crate) fn is_there(quiet: bool) -> bool {
 pub(super) struct Doorkeeper {
     /// Who is asked about, and its name. Shared with who reads the answers.
     asked: Arc<Mutex<Option<Asked>>>,
-    reads: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Asked {
     asker: PeerId,
     name: String,
+    /// Those that its screen shows if nobody stands between: typing them shows that somebody has looked.
+    digits: String,
 }
 
 impl Doorkeeper {
@@ -44,20 +56,18 @@ impl Doorkeeper {
         let (next, digits) = askers.find_map(|asker| Some((asker, asker.digits.as_ref()?)))?;
         let name = name(next);
         let question = format!(
-            "{name} asks to be let in. If its screen shows {digits} as well, type y and Enter to let it in; n and Enter to turn it away."
+            "{name} asks to be let in. If its screen shows {digits} as well, type these digits and Enter to let it in; n and Enter to turn it away."
         );
         *asked = Some(Asked {
             asker: next.asker,
             name,
+            digits: only_digits(digits),
         });
         Some(question)
     }
 
-    /// Reads answers from now on, if it did not before, on a thread of its own.
-    pub(super) fn read(&mut self, mut commands: mpsc::Sender<Command>) {
-        if std::mem::replace(&mut self.reads, true) {
-            return;
-        }
+    /// Reads answers from now on, on a thread of its own.
+    pub(super) fn read(&self, mut commands: mpsc::Sender<Command>) {
         let asked = Arc::clone(&self.asked);
         let reads = move || {
             for line in stdin().lock().lines() {
@@ -83,15 +93,21 @@ impl Doorkeeper {
     }
 }
 
-/// What a line decides; nothing where nobody is asked about, or it is neither yes nor no.
+/// What a line decides: the digits of whoever is asked about, or no. Everything else decides nothing, so that no answer that was meant for
+/// one lets in another.
 fn answer(asked: &mut Option<Asked>, line: &str) -> Option<Command> {
+    let digits = &asked.as_ref()?.digits;
     let allow = match line.trim().to_lowercase().as_str() {
-        "y" | "yes" => true,
         "n" | "no" => false,
+        typed if !digits.is_empty() && only_digits(typed) == *digits => true,
         _ => return None,
     };
     let asker = asked.take()?.asker;
     Some(Command::Admit { asker, allow })
+}
+
+fn only_digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
 }
 
 /// A remote name, made fit for a terminal.
@@ -135,7 +151,9 @@ mod tests {
         assert!(question.contains("Ada's phone") && question.contains("123 456"));
         assert!(!question.contains('\u{1b}'), "{question:?}");
         assert_eq!(keeper.see(&both), None, "once");
-        let decided = answer(&mut keeper.asked.lock().expect("free"), " Y ");
+        let early = answer(&mut keeper.asked.lock().expect("free"), "777000");
+        assert_eq!(early, None, "those of the other");
+        let decided = answer(&mut keeper.asked.lock().expect("free"), " 123 456 ");
         let allowed = Command::Admit {
             asker: PeerId(1),
             allow: true,
@@ -148,13 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn only_yes_and_no_decide_and_only_about_somebody() {
+    fn only_the_digits_and_no_decide_and_only_about_somebody() {
         let ada = Asked {
             asker: PeerId(1),
             name: "Ada".to_owned(),
+            digits: "123456".to_owned(),
         };
         let mut asked = Some(ada.clone());
-        for nothing in ["", "yesterday", "ye", "1", "\u{1b}"] {
+        for nothing in ["", "y", "yes", "12345", "1234567", "\u{1b}"] {
             assert_eq!(answer(&mut asked, nothing), None);
             assert_eq!(asked, Some(ada.clone()));
         }
@@ -163,6 +182,6 @@ mod tests {
             allow: false,
         };
         assert_eq!(answer(&mut asked, "no"), Some(denied));
-        assert_eq!(answer(&mut asked, "yes"), None, "nobody asks");
+        assert_eq!(answer(&mut asked, "123456"), None, "nobody asks");
     }
 }

@@ -12,9 +12,8 @@ pub(crate) use lines::{participants, steps_done};
 
 use crate::peer::Peer;
 use doorkeeper::Doorkeeper;
-use futures::channel::mpsc;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ringtmp_peer::{Command, Notice, View};
+use ringtmp_peer::{Notice, View};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -31,7 +30,7 @@ pub(crate) struct Screen {
     shown: Option<Notice>,
     last: Option<View>,
     /// Where somebody is there who says whom to let in.
-    doorkeeper: Option<(Doorkeeper, mpsc::Sender<Command>)>,
+    doorkeeper: Option<Doorkeeper>,
 }
 
 enum Drawing {
@@ -71,7 +70,10 @@ impl Screen {
 
     /// Asks the user about those that want to be let in by a peer, and tells it what is answered.
     pub(crate) fn asks_for(&mut self, peer: &Peer) {
-        self.doorkeeper = Some((Doorkeeper::default(), peer.commands()));
+        // From now on, so that nothing that was typed before somebody asked is an answer.
+        let doorkeeper = Doorkeeper::default();
+        doorkeeper.read(peer.commands());
+        self.doorkeeper = Some(doorkeeper);
     }
 
     /// Shows the view in place of the one before.
@@ -105,11 +107,8 @@ impl Screen {
     }
 
     fn ask(&mut self, view: &View) {
-        let Some((doorkeeper, commands)) = &mut self.doorkeeper else {
-            return;
-        };
-        if let Some(words) = doorkeeper.see(view) {
-            doorkeeper.read(commands.clone());
+        let doorkeeper = self.doorkeeper.as_mut();
+        if let Some(words) = doorkeeper.and_then(|it| it.see(view)) {
             self.say(&words);
         }
     }

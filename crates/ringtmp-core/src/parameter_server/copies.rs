@@ -83,7 +83,7 @@ impl Due {
     pub(super) fn new(job: &Job, start: TeamStart) -> Option<Self> {
         let first = match start {
             TeamStart::Beginning => None,
-            TeamStart::Held { reached } => Some(reached.next()),
+            TeamStart::Held { reached } => Some(Step(reached.0.saturating_add(1))),
             TeamStart::Copies { version } => Some(version),
         };
         Some(Self {
@@ -304,7 +304,9 @@ impl Copies {
         let kept = self.kept.entry(version).or_default();
         kept.insert(shard);
         // Versions are due one after the other, and no worker is further than the second: there are no more.
-        let all = kept.len() == layout.shards.len();
+        let shards = (0..layout.shards.len() as u16).map(ShardIndex);
+        let mut with_ranges = shards.filter(|shard| !layout.ranges_of_shard(*shard).is_empty());
+        let all = with_ranges.all(|shard| kept.contains(&shard));
         Ok(all.then_some(version))
     }
 
@@ -342,10 +344,14 @@ impl Copies {
     }
 
     fn is_whole(&self, job: &Job, shard: ShardIndex, version: Step) -> bool {
-        let slots = job.copies.map_or(0, |copies| usize::from(copies.slots));
+        let is_whole = |held: &KeptCopy| match job.copies {
+            Some(copies) => held.slots.len() == usize::from(copies.slots),
+            // Of the plan before, which left nothing that is not.
+            None => true,
+        };
         let whole = |range: u32| {
             let held = self.held.get(&(version, RangeIndex(range)));
-            held.is_some_and(|held| held.slots.len() == slots)
+            held.is_some_and(is_whole)
         };
         job.layout.ranges_of_shard(shard).all(whole)
     }

@@ -252,7 +252,11 @@ impl Layout {
             (Exchange::Server, Ok(worker)) => self.workers[(worker + 1) % self.workers.len()],
             (Exchange::Server, Err(_)) => self.workers[place % self.workers.len()],
         };
-        (buddy != home).then_some(buddy)
+        if buddy != home {
+            return Some(buddy);
+        }
+        // Of the only worker it is a server.
+        self.shards.iter().copied().find(|other| *other != home)
     }
 
     /// The device whose shard a range is.

@@ -137,7 +137,11 @@ impl Member {
     pub fn handle(&mut self, now: Time, input: Input) {
         let quiet = input == Input::Tick;
         if matches!(self.phase, Phase::Finished | Phase::Aborted) {
-            self.after_the_end(input);
+            match input {
+                // What was under way when this member stopped is made, and what is held has it in it.
+                Input::Completed { outcome } => self.completed(now, outcome),
+                other => self.after_the_end(other),
+            }
             return self.beat(now, false);
         }
         self.hears(now, &input);
@@ -252,22 +256,30 @@ impl Member {
 
     /// Whether an answer to it, or the message itself, may have to go over a link that is not there yet.
     fn is_to_wait(&self, message: &Message) -> bool {
+        let job = &self.desk.job;
+        let fits = |range, numbers| job.numbers(range) == Some(numbers);
         match message {
-            Message::Weights(_) => self.chain.is_some(),
-            Message::Copy(_) | Message::Kept(..) | Message::Stable(_) => true,
-            Message::Greeting(_)
-            | Message::Push(_)
-            | Message::Score(_)
-            | Message::Refused(_)
-            | Message::Beat(_) => false,
+            // What does not fit is refused at once.
+            Message::Weights(weights) => {
+                self.chain.is_some() && fits(weights.range, weights.numbers)
+            }
+            Message::Push(push) => self.chain.is_some() && fits(push.range, push.numbers),
+            Message::Copy(copy) => {
+                let spec = job.layout.ranges.get(copy.range.0 as usize);
+                spec.is_some_and(|spec| spec.elements == copy.numbers.elements)
+            }
+            Message::Kept(..) | Message::Stable(_) => true,
+            Message::Greeting(_) | Message::Score(_) | Message::Refused(_) | Message::Beat(_) => {
+                false
+            }
         }
     }
 
-    /// Of each range its weights and a copy of it; of each shard that it is kept, and that all are.
+    /// Of each range a sum, its weights and a copy of it; of each shard that it is kept, and that all are.
     fn early_max(&self) -> usize {
         let job = &self.desk.job;
         let slots = job.copies.map_or(0, |copies| usize::from(copies.slots));
-        job.layout.ranges.len() * (1 + slots) + job.layout.shards.len() + 1
+        job.layout.ranges.len() * (2 + slots) + job.layout.shards.len() + 1
     }
 
     fn stable(&mut self, from: MemberIndex, version: Step) {

@@ -160,7 +160,7 @@ impl Room {
         if self.rebuilding.is_some() {
             self.rebuild_with(now, peer, standing);
         } else {
-            self.has_spoken(peer);
+            self.has_spoken(now, peer);
             self.catch_up(now, peer, &standing);
             self.resume_if_all_answered(now);
             self.grow_if_worth_it();

@@ -25,6 +25,10 @@ use std::time::Duration;
 /// How long members may take to say what they hold: they answer between two tasks. Who is later is left out of the plan.
 pub const HALT_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Likewise where each holds the whole model: what is under way is made first, and may be a pass through all of it, or building it. Whoever
+/// is lost is not waited for so long, as others have told of it.
+const TEAM_HALT_WAIT_MAX: Duration = Duration::from_secs(12);
+
 /// How often that wait begins anew because somebody came back who was given up.
 const PROLONGED_MAX: u32 = 8;
 
@@ -182,6 +186,7 @@ impl Room {
     }
 
     pub(super) fn halt(&mut self, now: Time, reason: String, accused: Option<PeerId>) {
+        let is_ring = self.is_ring();
         let at_work = self.plan.as_ref().and_then(RoomPlan::ring);
         let recovering = &mut self.recovering;
         recovering.attempts += 1;
@@ -191,13 +196,17 @@ impl Room {
                 "the ring was put together {times} times and got no further: {reason}"
             ));
         }
+        let wait = match is_ring {
+            true => HALT_WAIT_MAX,
+            false => TEAM_HALT_WAIT_MAX,
+        };
         recovering.note_work(at_work);
         recovering.began.get_or_insert(now);
         recovering.was_paused |= self.state == RoomState::Paused;
         recovering.rest = None;
         recovering.halt = Some(Halt {
             began: now,
-            due: Some(now + HALT_WAIT_MAX),
+            due: Some(now + wait),
             accused,
             unlinked: None,
             answers: BTreeMap::new(),
@@ -439,13 +448,14 @@ impl Room {
     }
 
     /// A member that did not answer is back.
-    pub(super) fn has_spoken(&mut self, from: PeerId) {
+    pub(super) fn has_spoken(&mut self, now: Time, from: PeerId) {
         let mut members = self.members.iter_mut();
         let silent = members.find(|member| member.peer == from && member.silent);
         if let Some(member) = silent {
             member.silent = false;
             if self.recovering.halt.is_none() {
                 self.grow_if_worth_it();
+                self.grow_team(now);
             }
         }
     }

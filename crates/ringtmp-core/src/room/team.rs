@@ -26,8 +26,8 @@ use std::time::Duration;
 /// Whoever comes while a team trains waits so long for others: each plan costs the step under way.
 const GROW_WAIT: Duration = Duration::from_secs(1);
 
-/// Nobody keeps copies of more versions: two of a plan, and two of the plan before. Who says otherwise is not listened to.
-const VERSIONS_MAX: usize = 4;
+/// More versions than anybody keeps copies of: what is told beyond them is not listened to.
+const VERSIONS_MAX: usize = 64;
 
 impl Room {
     /// Whether a device may come in this role.
@@ -100,10 +100,14 @@ impl Room {
         let holding: Vec<(PeerId, &TeamHolding)> = holding
             .filter(past)
             .filter_map(|(peer, holding)| Some((*peer, holding.team.as_ref()?)))
-            .filter(|(_, held)| held.copies.len() <= VERSIONS_MAX)
             .collect();
-        let reached = answers.values().map(|holding| holding.updates).max();
-        let reached = reached.unwrap_or_default();
+        let reached = answers
+            .values()
+            .filter(|holding| self.recovering.is_of_the_past(holding));
+        let reached = reached.map(|holding| holding.updates).max();
+        let reached = reached
+            .unwrap_or_default()
+            .min(Step(self.run.outline.steps));
         let newest = self.recovering.newest_of_the_past();
         let found = found(&before, &holding, newest, reached);
         let Some((start, homes)) = found else {
@@ -172,6 +176,11 @@ impl Room {
         if !self.has_newcomers() {
             return;
         }
+        if self.members.iter().any(|it| !it.suspected_by.is_empty()) {
+            // It is known soon whether that one is lost, and is not waited for in vain.
+            self.grows_at = Some(now + GROW_WAIT);
+            return;
+        }
         let names: Vec<String> = self.newcomers().map(|it| it.device.name.clone()).collect();
         let reason = format!("{} joins, and takes its share", names.join(", "));
         self.halt(now, reason, None);
@@ -181,8 +190,7 @@ impl Room {
 
     fn has_newcomers(&self) -> bool {
         let trains = self.state == RoomState::Training && self.done.is_empty();
-        let measured = self.unmeasured().next().is_none();
-        trains && measured && self.recovers() && self.newcomers().next().is_some()
+        trains && self.recovers() && self.newcomers().next().is_some()
     }
 
     /// Participants that might compute and have no part in the plan: not where a step has too few micro-batches for one more.
@@ -192,7 +200,8 @@ impl Room {
         let room = plan.is_some_and(|plan| plan.workers.len() < most);
         self.participants().filter(move |member| {
             let outside = plan.is_some_and(|plan| plan.member_of(member.peer).is_none());
-            outside && room && member.role == Role::Participant
+            let measured = !self.unmeasured().any(|other| other.peer == member.peer);
+            outside && room && measured && member.role == Role::Participant
         })
     }
 
@@ -313,17 +322,20 @@ fn found(
 ) -> Option<(TeamStart, Vec<PeerId>)> {
     let shards = || (0..).map(ShardIndex).zip(homes(before));
     let rolled_back = newest.is_some_and(|newest| newest.0 < u32::MAX);
-    let live = |shard: ShardIndex| {
+    // Nobody but whom a part lies with can have it as it is.
+    let live = |(shard, home): (ShardIndex, PeerId)| {
         let mut lives = holding
             .iter()
-            .filter(|(_, held)| held.live.contains(&shard));
+            .filter(|(peer, held)| *peer == home && held.live.contains(&shard));
         lives.next().map(|(peer, _)| *peer)
     };
-    let all_live: Option<Vec<PeerId>> = shards().map(|(shard, _)| live(shard)).collect();
+    let all_live: Option<Vec<PeerId>> = shards().map(live).collect();
     if let Some(homes) = all_live.filter(|_| !rolled_back) {
         return Some((TeamStart::Held { reached }, homes));
     }
-    let versions = holding.iter().flat_map(|(_, held)| &held.copies);
+    let versions = holding
+        .iter()
+        .flat_map(|(_, held)| held.copies.iter().take(VERSIONS_MAX));
     let versions: BTreeSet<Step> = versions.map(|(version, _)| *version).collect();
     let allowed = |version: &Step| newest.is_none_or(|newest| version.0 <= newest.0);
     versions

@@ -179,6 +179,7 @@ impl RoomMember {
                 Happening::Command(command) => self.obey(command, progress)?,
                 Happening::News(news) => self.news(news, progress)?,
                 Happening::Free(free) => {
+                    self.hear_out(progress)?;
                     (self.free, self.seat) = (Some(*free), None);
                     self.tell_holding()?;
                     Going::On
@@ -367,6 +368,16 @@ impl RoomMember {
         }
     }
 
+    /// What a member has said that has ended meanwhile.
+    fn hear_out(&mut self, progress: &mut Progress) -> Result<(), PeerError> {
+        while let Some(seat) = &mut self.seat
+            && let Ok((_, news)) = seat.news.try_recv()
+        {
+            self.news(news, progress)?;
+        }
+        Ok(())
+    }
+
     /// Says what this device holds, where it was asked and its part has ended.
     fn tell_holding(&mut self) -> Result<(), PeerError> {
         if let Some(free) = &self.free
@@ -414,6 +425,10 @@ impl RoomMember {
             Err(error) => return self.fail(epoch, error.to_string(), None),
         };
         let job = Arc::new(job_of(&self.run, layout));
+        if plan.start.step().0 > job.steps {
+            let reason = "the plan begins after the last step".to_owned();
+            return self.fail(epoch, reason, None);
+        }
         let links = job.layout.links(me);
         for member in &links {
             progress.link(plan.order[usize::from(member.0)], LinkState::Connecting);

@@ -71,6 +71,12 @@ fn without(mut world: World, gone: u16, seed: u64) -> (World, &'static str) {
     let before = world.job.clone();
     let mut carried = BTreeMap::new();
     for place in (0..before.layout.members).filter(|place| *place != gone) {
+        let linked = before.layout.links(MemberIndex(place));
+        if linked.contains(&MemberIndex(gone)) && world.draw(2) == 0 {
+            // It stops at once, and what is under way is made all the same.
+            let (peer, reason) = (MemberIndex(gone), "gone".to_owned());
+            world.input(place, Input::LinkLost { peer, reason });
+        }
         if world.devices[usize::from(place)].running.is_some() {
             world.complete(place);
         }
