@@ -101,6 +101,8 @@ pub(crate) struct Peer {
     /// The newest view; none before the first.
     views: watch::Receiver<Option<View>>,
     commands: mpsc::Sender<Command>,
+    /// Whether its user says whom to let in.
+    decides: bool,
     ended: oneshot::Receiver<Result<(), PeerError>>,
 }
 
@@ -110,6 +112,7 @@ impl Peer {
         let (show, views) = watch::channel(None);
         let (commands, commands_queue) = mpsc::channel(COMMANDS_MAX);
         let (end, ended) = oneshot::channel();
+        let decides = part.own.decides;
         let runtime = Handle::current();
         let run = move || {
             let setup = Setup {
@@ -137,6 +140,7 @@ impl Peer {
         Ok(Self {
             views,
             commands,
+            decides,
             ended,
         })
     }
@@ -172,6 +176,11 @@ impl Peer {
                 "this peer's thread has panicked; its message is above"
             )),
         }
+    }
+
+    /// Whether its user says whom to let in.
+    pub(crate) const fn decides(&self) -> bool {
+        self.decides
     }
 
     /// Where to put commands.

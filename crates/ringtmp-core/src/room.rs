@@ -175,7 +175,10 @@ impl Room {
             ClientMessage::Start if self.rebuilding.is_some() => self.rebuild(now),
             ClientMessage::Start => self.start(now),
             ClientMessage::Pause => self.pause(),
-            ClientMessage::Resume => self.go_on(),
+            ClientMessage::Resume => {
+                self.go_on();
+                self.grow_team(now);
+            }
             ClientMessage::Stop => {
                 let lacking = matches!(self.state, RoomState::Lacking { .. });
                 if self.running() || lacking || self.profiles_due.is_some() {

@@ -6,7 +6,6 @@ use common::{Server, join, run};
 use ringtmp_core::ids::{Epoch, PeerId, Step, Version};
 use ringtmp_core::lobby::{Limits, LobbyOutput};
 use ringtmp_core::parameter_server::{Placement, ShardIndex, TeamPlan, TeamStart, Topology};
-use ringtmp_core::room::ATTEMPTS_MAX;
 use ringtmp_core::signal::*;
 
 const COLOCATED: Topology = Topology::ParameterServer {
@@ -236,30 +235,46 @@ fn where_a_part_is_lost_with_all_its_copies_the_run_begins_anew_and_says_so() {
 }
 
 #[test]
-fn a_team_that_gets_no_further_is_not_put_together_for_ever() {
+fn a_link_that_is_lost_again_and_again_costs_one_of_its_ends_its_place() {
     let mut server = Server::new(Limits::default());
-    let mut plan = training(&mut server, COLOCATED);
-    let mut times = 0;
-    loop {
+    let first = training(&mut server, COLOCATED);
+    let mut plan = first.clone();
+    let mut left = Vec::new();
+    for _ in 0..2 {
         let lost = ClientMessage::LinkLost {
             epoch: plan.epoch,
-            peer: *plan.order.last().expect("somebody"),
+            peer: first.order[2],
             reason: "gone".to_owned(),
         };
-        let output = server.say(10, &lost);
-        let Some(epoch) = halted(&output) else { break };
-        times += 1;
+        let epoch = halted(&server.say(10, &lost)).expect("they are asked");
         let mut output = Vec::new();
         for (connection, place) in (10..13).zip(0u16..) {
-            let all: Holds<'_> = (9, &[place], &[]);
-            output.extend(server.say(connection, &holds(epoch, plan.epoch, all)));
+            let holds_all: Holds<'_> = (9, &[place], &[(8, &[0, 1, 2])]);
+            output.extend(server.say(connection, &holds(epoch, plan.epoch, holds_all)));
         }
-        let Some(next) = prepared(&output) else { break };
-        if next.order.len() < 2 {
-            break;
-        }
-        plan = next;
+        plan = prepared(&output).expect("a plan");
+        left.push((plan.order.clone(), plan.start));
         all_ready(&mut server, 10..13, plan.epoch);
     }
-    assert!((1..=ATTEMPTS_MAX).contains(&times), "{times}");
+    // At first it is made anew, and nothing is lost; then the later of the two goes, and its part with it.
+    let held = TeamStart::Held { reached: Step(9) };
+    let copies = TeamStart::Copies { version: Step(8) };
+    assert_eq!(left[0], (first.order.clone(), held));
+    assert_eq!(left[1], (first.order[..2].to_vec(), copies));
+}
+
+#[test]
+fn nobody_has_a_part_as_it_is_but_whom_it_lies_with_and_no_clock_is_past_the_end() {
+    let mut server = Server::new(Limits::default());
+    let plan = training(&mut server, COLOCATED);
+    let output = server.say(11, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    let boasts: Holds<'_> = (u32::MAX, &[0, 1, 2], &[(8, &[0, 1])]);
+    server.say(10, &holds(epoch, plan.epoch, boasts));
+    let output = server.say(12, &holds(epoch, plan.epoch, (9, &[2], &[(8, &[1, 2])])));
+    let next = prepared(&output).expect("a plan");
+    assert_eq!(next.start, TeamStart::Copies { version: Step(8) });
+    let recoveries = room(&output).recoveries;
+    let steps = run(3).outline.steps;
+    assert_eq!(recoveries[0].repeated, steps.saturating_sub(8));
 }

@@ -4,10 +4,7 @@
 //! activations, where one range of each worker may wait. Buffers of the transport are in neither.
 
 use crate::cell::ModelCosts;
-use ringtmp_core::parameter_server::{
-    Job, MemberIndex, RANGE_ELEMENTS_MAX, ShardIndex, WorkerIndex,
-};
-use ringtmp_core::replica::VERSIONS_HELD;
+use ringtmp_core::parameter_server::{Job, MemberIndex, RANGE_ELEMENTS_MAX, WorkerIndex};
 use ringtmp_core::schedule::{Limits, ScheduleSpec, StageCost};
 
 /// Of a number, while it waits to be counted.
@@ -34,7 +31,7 @@ pub(crate) fn lacking(
         let serves = job.layout.serves(member);
         let needed = worker_bytes(worker, costs, sample_bytes, spec)
             .saturating_add(shard_bytes(job, member, spec))
-            .saturating_add(copies_bytes(job, member));
+            .saturating_add(job.copies_bytes(member));
         let given = given(member);
         let what = match (worker, serves) {
             (Some(_), false) => "the whole model",
@@ -93,17 +90,4 @@ fn shard_bytes(job: &Job, member: MemberIndex, spec: &ScheduleSpec) -> u64 {
         ..StageCost::default()
     };
     stage.memory_bytes(ONE, Some(1), spec, 1)
-}
-
-/// Where shards are copied: two versions of each that is at a device, or whose buddy it is.
-fn copies_bytes(job: &Job, member: MemberIndex) -> u64 {
-    let (layout, Some(copies)) = (&job.layout, job.copies) else {
-        return 0;
-    };
-    let shards = (0..).map(ShardIndex).zip(&layout.shards);
-    let kept =
-        shards.filter(|(shard, home)| **home == member || layout.buddy(*shard) == Some(member));
-    let ranges = kept.flat_map(|(shard, _)| layout.ranges_of_shard(shard));
-    let elements = ranges.map(|range| u64::from(layout.ranges[range as usize].elements));
-    NUMBER_BYTES * u64::from(copies.slots) * u64::from(VERSIONS_HELD) * elements.sum::<u64>()
 }

@@ -64,9 +64,7 @@ pub(crate) async fn run(demo: Demo, quiet: bool) -> Result<()> {
         ..Part::creator(&address, run)
     })?;
     let mut screen = Screen::new(quiet);
-    if doorkeeper::is_there(quiet) {
-        screen.asks_for(&peer);
-    }
+    screen.asks_for(&peer);
     let outcome = {
         let stage = Stage {
             demo: &demo,

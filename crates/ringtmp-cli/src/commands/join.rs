@@ -7,7 +7,7 @@ use crate::interrupt::{Interrupt, Interrupts};
 use crate::memory::Memory;
 use crate::peer::{Carrier, Part, Peer};
 use crate::speed::Speed;
-use crate::terminal::{Screen, doorkeeper};
+use crate::terminal::Screen;
 use crate::trace_file::TraceFile;
 use anyhow::{Result, bail};
 use ringtmp_core::signal::Role;
@@ -65,9 +65,7 @@ pub(super) async fn take_part(
     quiet: bool,
 ) -> Result<()> {
     let mut screen = Screen::new(quiet);
-    if doorkeeper::is_there(quiet) {
-        screen.asks_for(&peer);
-    }
+    screen.asks_for(&peer);
     let mut interrupts = Interrupts::listen()?;
     let mut leaves_at: Option<Instant> = None;
     let outcome = loop {

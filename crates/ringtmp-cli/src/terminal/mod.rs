@@ -68,8 +68,11 @@ impl Screen {
         }
     }
 
-    /// Asks the user about those that want to be let in by a peer, and tells it what is answered.
+    /// Asks the user about those that want to be let in by a peer whose user decides that, and tells it what is answered.
     pub(crate) fn asks_for(&mut self, peer: &Peer) {
+        if !peer.decides() {
+            return;
+        }
         // From now on, so that nothing that was typed before somebody asked is an answer.
         let doorkeeper = Doorkeeper::default();
         doorkeeper.read(peer.commands());

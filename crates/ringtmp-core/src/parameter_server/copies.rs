@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const SHARE_MAX: f64 = 0.05;
 
 /// Bytes of a number as it is.
-const NUMBER_BYTES: f64 = 4.0;
+pub(super) const NUMBER_BYTES: u64 = 4;
 
 /// Which versions are copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl CopySpec {
                     Exchange::AllReduce => 2.0 * (receivers - 1.0).max(1.0),
                 };
                 let element = codec.bytes(1).unwrap_or(1) as f64;
-                let copies = NUMBER_BYTES * f64::from(slots);
+                let copies = (NUMBER_BYTES * u64::from(slots)) as f64;
                 (copies / (SHARE_MAX * trains * element)).ceil().max(1.0) as u32
             }
         };

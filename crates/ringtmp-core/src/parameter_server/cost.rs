@@ -2,6 +2,8 @@
 
 use super::Job;
 use super::interface::Task;
+use super::message::Message;
+use crate::ids::Step;
 use crate::plan::LayerCost;
 use crate::trace::{Activity, Details};
 
@@ -80,7 +82,7 @@ impl Task {
 
     /// Those of its span.
     pub fn details(&self) -> Details {
-        let of = |clock: crate::ids::Step, micro_batch| Details {
+        let of = |clock: Step, micro_batch| Details {
             step: Some(clock.0),
             micro_batch,
             ..Details::default()
@@ -99,10 +101,27 @@ impl Task {
     }
 }
 
+impl Message {
+    /// That of its span, and of which clock it is; none of what is no transfer of training.
+    pub const fn transfer(&self) -> Option<(Activity, Step)> {
+        match self {
+            Self::Push(push) => Some((Activity::Gradient, push.clock)),
+            Self::Weights(weights) => Some((Activity::Weights, weights.clock)),
+            Self::Greeting(_)
+            | Self::Score(_)
+            | Self::Refused(_)
+            | Self::Copy(_)
+            | Self::Kept(..)
+            | Self::Stable(_)
+            | Self::Beat(_) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{LayerIndex, Step};
+    use crate::ids::LayerIndex;
 
     #[test]
     fn backward_costs_the_same_at_once_and_layer_by_layer() {

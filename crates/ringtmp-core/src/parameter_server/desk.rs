@@ -20,8 +20,8 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// A task of the shard that nobody's push is part of.
-    pub(super) fn of_shard(task: Task) -> Self {
+    /// A task that nobody's push is part of.
+    pub(super) fn of(task: Task) -> Self {
         Self {
             task,
             worker: WorkerIndex(0),

@@ -1,11 +1,12 @@
 //! What a member and its surroundings tell each other.
 
-use super::layout::{MemberIndex, RangeIndex};
+use super::layout::{Layout, MemberIndex, RangeIndex, ShardIndex};
 use super::message::{Message, Refusal, Score, Sums};
-use crate::ids::{LayerIndex, PayloadId, Step};
+use crate::ids::{Epoch, LayerIndex, PayloadId, Step};
+use crate::signal::{Holding, TeamHolding};
 use crate::time::Time;
 use crate::wire::WireError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something to compute, one at a time.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +109,30 @@ pub struct Carried {
     pub reached: BTreeMap<RangeIndex, Reached>,
     /// Copies that it keeps, of its own ranges and of others'.
     pub copies: BTreeMap<(Step, RangeIndex), KeptCopy>,
+}
+
+impl Carried {
+    /// What a room is told of it, of a member of this layout that took part under this plan.
+    pub fn told(&self, layout: &Layout, me: MemberIndex, under: Epoch) -> Holding {
+        let mut kept: BTreeMap<Step, BTreeSet<ShardIndex>> = BTreeMap::new();
+        for (version, range) in self.copies.keys() {
+            let shard = layout.ranges[range.0 as usize].shard;
+            kept.entry(*version).or_default().insert(shard);
+        }
+        let clocks = self.reached.values().map(|reached| reached.clock);
+        let copies = kept.into_iter();
+        Holding {
+            under,
+            updates: clocks.max().unwrap_or_default(),
+            copies: Vec::new(),
+            team: Some(TeamHolding {
+                live: layout.shards_at(me).collect(),
+                copies: copies
+                    .map(|(version, shards)| (version, shards.into_iter().collect()))
+                    .collect(),
+            }),
+        }
+    }
 }
 
 /// One update of one range.

@@ -9,7 +9,7 @@ use super::collector::Collector;
 use super::copies::{Copies, Due};
 use super::desk::{Desk, Work};
 use super::interface::{Carried, Event, Input, Outcome, Output, Polled, Task};
-use super::layout::{Exchange, MemberIndex, WorkerIndex};
+use super::layout::{Exchange, MemberIndex};
 use super::message::{Message, Push, Refusal, Score};
 use super::shard::Shard;
 use super::worker::{Fault, Worker};
@@ -413,14 +413,7 @@ impl Member {
             if self.phase != Phase::Training || self.running.is_some() {
                 return;
             }
-            let own = |worker: &mut Worker, desk: &mut Desk| {
-                let task = worker.next(desk)?;
-                Some(Work {
-                    task,
-                    worker: WorkerIndex(0),
-                    labels: 0,
-                })
-            };
+            let own = |worker: &mut Worker, desk: &mut Desk| worker.next(desk).map(Work::of);
             let next = match self.desk.work.pop_front() {
                 Some(work) => Some(work),
                 None => self

@@ -63,6 +63,7 @@ pub use plan::{
 };
 
 use crate::ids::Step;
+use crate::replica::VERSIONS_HELD;
 use crate::wire::Codec;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -196,6 +197,22 @@ impl Job {
             codec: self.codec,
             elements: spec.elements,
         })
+    }
+
+    /// Bytes that copies take at a member at most: two versions of each part that is there, or whose buddy it is.
+    pub fn copies_bytes(&self, member: MemberIndex) -> u64 {
+        let (layout, Some(copies)) = (&self.layout, self.copies) else {
+            return 0;
+        };
+        let shards = (0..).map(ShardIndex).zip(&layout.shards);
+        let kept =
+            shards.filter(|(shard, home)| **home == member || layout.buddy(*shard) == Some(member));
+        let ranges = kept.flat_map(|(shard, _)| layout.ranges_of_shard(shard));
+        let elements = ranges.map(|range| u64::from(layout.ranges[range as usize].elements));
+        let numbers = elements
+            .sum::<u64>()
+            .saturating_mul(u64::from(copies.slots));
+        numbers.saturating_mul(copies::NUMBER_BYTES * u64::from(VERSIONS_HELD))
     }
 
     /// The clock below which all pushes must be in the weights with which a worker begins, or, at the end, ends.

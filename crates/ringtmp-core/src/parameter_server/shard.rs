@@ -87,7 +87,7 @@ impl Shard {
 
     /// What it has to do first if it goes on.
     pub(super) fn reads(&self) -> impl Iterator<Item = Work> {
-        let read = |range: &RangeIndex| Work::of_shard(Task::Read { range: *range });
+        let read = |range: &RangeIndex| Work::of(Task::Read { range: *range });
         self.ranges.keys().map(read)
     }
 
@@ -205,7 +205,7 @@ impl Shard {
                 let range = *range;
                 // Before anything else is added to it.
                 let copy = Task::Copy { range, version };
-                desk.work.push_front(Work::of_shard(copy));
+                desk.work.push_front(Work::of(copy));
             }
         }
         if let Outcome::Numbers(weights) = outcome {

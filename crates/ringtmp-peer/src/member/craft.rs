@@ -12,7 +12,7 @@ use ringtmp_compute::{
 };
 use ringtmp_core::ids::{LayerIndex, SourceIndex};
 use ringtmp_core::parameter_server::{
-    Cost, Job, MemberIndex, RangeIndex, ShardIndex, Sums, Task, Update, WorkerIndex,
+    Cost, Job, MemberIndex, RangeIndex, Sums, Task, Update, WorkerIndex,
 };
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::DataSource;
@@ -21,9 +21,6 @@ use ringtmp_core::wire::{Codec, Purpose};
 use ringtmp_data::{Dataset, ShareError};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Versions of a copy that lie at a device: the stable one, and the one that is being copied.
-const COPIES_KEPT: u64 = 2;
 
 /// Why a member cannot compute.
 #[derive(Debug, thiserror::Error)]
@@ -167,23 +164,11 @@ impl Craft {
         }
         let stage = self.stage.as_ref().map_or(0, Stage::memory_bytes);
         let updater = self.updater.as_ref().map_or(0, RangeUpdater::memory_bytes);
-        let needed = stage + updater + self.copies_bytes();
+        let needed = stage + updater + self.job.copies_bytes(self.me);
         match self.memory_bytes {
             Some(given) if needed > given => Err(CraftError::Memory { needed, given }),
             Some(_) | None => Ok(()),
         }
-    }
-
-    /// What copies take at most: two versions of each range that lies here, or whose buddy this member is.
-    fn copies_bytes(&self) -> u64 {
-        let (job, layout) = (&self.job, &self.job.layout);
-        let Some(copies) = job.copies else { return 0 };
-        let shards = (0..).map(ShardIndex).zip(&layout.shards);
-        let kept = shards
-            .filter(|(shard, home)| **home == self.me || layout.buddy(*shard) == Some(self.me));
-        let ranges = kept.flat_map(|(shard, _)| layout.ranges_of_shard(shard));
-        let elements = ranges.map(|range| u64::from(layout.ranges[range as usize].elements));
-        elements.sum::<u64>() * 4 * u64::from(copies.slots) * COPIES_KEPT
     }
 
     fn place_of(&self, range: RangeIndex) -> usize {

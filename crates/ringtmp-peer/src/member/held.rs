@@ -7,8 +7,8 @@ use ringtmp_core::ids::{Epoch, Step};
 use ringtmp_core::parameter_server::{
     Carried, KeptCopy, Layout, Member, MemberIndex, RangeIndex, Reached, TeamStart,
 };
-use ringtmp_core::signal::{Holding, TeamHolding};
-use std::collections::{BTreeMap, BTreeSet};
+use ringtmp_core::signal::Holding;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A copy of a range, with its numbers.
@@ -21,8 +21,7 @@ struct HeldCopy {
 /// What a device holds of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    under: Epoch,
-    holding: TeamHolding,
+    told: Holding,
     reached: BTreeMap<RangeIndex, Reached>,
     copies: BTreeMap<(Step, RangeIndex), HeldCopy>,
     updater: Option<RangeUpdater>,
@@ -37,30 +36,21 @@ impl Held {
         desk: &Desk,
         craft: Option<Craft>,
     ) -> Self {
-        let Carried { reached, copies } = member.carry();
-        let layout = &member.job().layout;
+        let carried = member.carry();
+        let mut told = carried.told(&member.job().layout, me, under);
         let updater = craft.and_then(Craft::into_updater);
-        let mut kept: BTreeMap<Step, BTreeSet<_>> = BTreeMap::new();
-        for (version, range) in copies.keys() {
-            let shard = layout.ranges[range.0 as usize].shard;
-            kept.entry(*version).or_default().insert(shard);
+        if let (Some(team), None) = (&mut told.team, &updater) {
+            // It was never built.
+            team.live.clear();
         }
-        let live = layout.shards_at(me).filter(|_| updater.is_some());
-        let holding = TeamHolding {
-            live: live.collect(),
-            copies: kept
-                .into_iter()
-                .map(|(version, shards)| (version, shards.into_iter().collect()))
-                .collect(),
-        };
+        let Carried { reached, copies } = carried;
         let copies = copies.into_iter().map(|(key, copy)| {
             let slots = copy.slots.iter().map(|slot| desk.get(*slot)).collect();
             let updates = copy.updates;
             (key, HeldCopy { updates, slots })
         });
         Self {
-            under,
-            holding,
+            told,
             reached,
             copies: copies.collect(),
             updater,
@@ -69,13 +59,7 @@ impl Held {
 
     /// As a room asks for it.
     pub(super) fn told(&self) -> Holding {
-        let clocks = self.reached.values().map(|reached| reached.clock);
-        Holding {
-            under: self.under,
-            updates: clocks.max().unwrap_or_default(),
-            copies: Vec::new(),
-            team: Some(self.holding.clone()),
-        }
+        self.told.clone()
     }
 
     /// Whether it has of its own ranges what a run is to go on from.

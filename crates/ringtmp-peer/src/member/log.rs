@@ -142,16 +142,8 @@ impl Log {
         sent: Option<Time>,
         message: &Message,
     ) {
-        let (activity, clock) = match message {
-            Message::Push(push) => (Activity::Gradient, push.clock),
-            Message::Weights(weights) => (Activity::Weights, weights.clock),
-            Message::Greeting(_)
-            | Message::Score(_)
-            | Message::Refused(_)
-            | Message::Copy(_)
-            | Message::Kept(..)
-            | Message::Stable(_)
-            | Message::Beat(_) => return,
+        let Some((activity, clock)) = message.transfer() else {
+            return;
         };
         let longest = Duration::from_secs(60);
         let sent = sent.filter(|sent| *sent <= now && now.since(*sent) <= longest);

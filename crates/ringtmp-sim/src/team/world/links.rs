@@ -3,8 +3,8 @@
 use super::{Happening, Parcel, World, index};
 use crate::team::TeamCompute;
 use ringtmp_core::ids::Epoch;
-use ringtmp_core::parameter_server::{Input, Message};
-use ringtmp_core::trace::{Activity, Details, Span};
+use ringtmp_core::parameter_server::Input;
+use ringtmp_core::trace::{Details, Span};
 use std::time::Duration;
 
 impl<C: TeamCompute> World<'_, C> {
@@ -67,17 +67,7 @@ impl<C: TeamCompute> World<'_, C> {
         if seat.epoch != parcel.epoch || seat.ends {
             return;
         }
-        let told = match parcel.message {
-            Message::Push(push) => Some((Activity::Gradient, push.clock)),
-            Message::Weights(weights) => Some((Activity::Weights, weights.clock)),
-            Message::Greeting(_)
-            | Message::Score(_)
-            | Message::Refused(_)
-            | Message::Copy(_)
-            | Message::Kept(..)
-            | Message::Stable(_)
-            | Message::Beat(_) => None,
-        };
+        let told = parcel.message.transfer();
         let from = seat.order.iter().position(|device| *device == parcel.from);
         let Some(from) = from else { return };
         if let Some((activity, clock)) = told {

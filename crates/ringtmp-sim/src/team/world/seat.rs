@@ -7,9 +7,9 @@ use ringtmp_core::ids::{Epoch, PayloadId, PeerId, Step};
 use ringtmp_core::parameter_server::{
     Carried, Input, Job, KeptCopy, Member, MemberIndex, RangeIndex, Reached, Task, TeamStart,
 };
-use ringtmp_core::signal::{Holding, TeamHolding};
+use ringtmp_core::signal::Holding;
 use ringtmp_core::time::Time;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// A device's part in a plan.
@@ -30,8 +30,7 @@ pub(super) struct Seat {
 
 /// What a device holds that has no seat.
 pub(super) struct Held<N> {
-    under: Epoch,
-    holding: TeamHolding,
+    told: Holding,
     reached: BTreeMap<RangeIndex, Reached>,
     copies: BTreeMap<(Step, RangeIndex), (u32, Vec<N>)>,
 }
@@ -39,8 +38,7 @@ pub(super) struct Held<N> {
 impl<N> Default for Held<N> {
     fn default() -> Self {
         Self {
-            under: Epoch::default(),
-            holding: TeamHolding::default(),
+            told: Holding::default(),
             reached: BTreeMap::new(),
             copies: BTreeMap::new(),
         }
@@ -49,13 +47,7 @@ impl<N> Default for Held<N> {
 
 impl<N> Held<N> {
     pub(super) fn told(&self) -> Holding {
-        let clocks = self.reached.values().map(|reached| reached.clock);
-        Holding {
-            under: self.under,
-            updates: clocks.max().unwrap_or_default(),
-            copies: Vec::new(),
-            team: Some(self.holding.clone()),
-        }
+        self.told.clone()
     }
 }
 
@@ -203,13 +195,9 @@ impl<C: TeamCompute> World<'_, C> {
             return;
         };
         device.idle_since = None;
-        let Carried { reached, copies } = seat.member.carry();
-        let layout = &seat.job.layout;
-        let mut kept: BTreeMap<Step, BTreeSet<_>> = BTreeMap::new();
-        for (version, range) in copies.keys() {
-            let shard = layout.ranges[range.0 as usize].shard;
-            kept.entry(*version).or_default().insert(shard);
-        }
+        let carried = seat.member.carry();
+        let told = carried.told(&seat.job.layout, seat.me, seat.epoch);
+        let Carried { reached, copies } = carried;
         let numbers = |slots: &[PayloadId]| -> Vec<C::Numbers> {
             slots
                 .iter()
@@ -220,14 +208,7 @@ impl<C: TeamCompute> World<'_, C> {
             .into_iter()
             .map(|(key, copy)| (key, (copy.updates, numbers(&copy.slots))));
         device.held = Held {
-            under: seat.epoch,
-            holding: TeamHolding {
-                live: layout.shards_at(seat.me).collect(),
-                copies: kept
-                    .into_iter()
-                    .map(|(version, shards)| (version, shards.into_iter().collect()))
-                    .collect(),
-            },
+            told,
             reached,
             copies: copies.collect(),
         };
