@@ -39,7 +39,8 @@ Examples:
 
 pub(crate) const BENCH_RING_EXAMPLES: &str = "\
 Examples:
-  ringtmp bench ring --run run.toml --peers 2,4";
+  ringtmp bench ring --run examples/ring-cost.toml --peers 2,4
+  ringtmp bench ring --run examples/ring-cost.toml --tabs 2,4 --rounds 1";
 
 pub(crate) const BENCH_LINKS_EXAMPLES: &str = "\
 Examples:

@@ -367,6 +367,7 @@ impl Room {
             return self.prepare(now);
         }
         if all {
+            self.bound_by_links();
             self.warm_up_ends = None;
             self.state = self.recovering.over(now);
             self.disks.begun();

@@ -189,6 +189,11 @@ fn a_link_that_would_hold_up_the_ring_is_planned_for_again_once() {
     let told = peers.map(|(connection, peer)| server.say(connection, &ready(&second, peer)));
     assert!(committed(&told[2]), "{told:?}");
     assert_eq!(planned(&told[2]), None);
+    // But what a step takes at least is told with it: some bytes over the new first link take long.
+    let bound = |plan: &Plan| plan.step_seconds.expect("it was measured");
+    let now = view(&told[2]).and_then(RoomView::ring).expect("a ring");
+    assert!(bound(now) > 0.2, "{}", bound(now));
+    assert!(bound(&second) < 0.1, "{}", bound(&second));
 }
 
 #[test]

@@ -174,6 +174,22 @@ proptest! {
     }
 
     #[test]
+    fn every_frame_survives_its_chunks_being_cut_once_more(frame in frame(), longest in 6usize..100_000) {
+        let bytes = frame.encode().expect("within the limits");
+        let mut assembler = Assembler::new(Lane::Tensors);
+        let mut whole = Vec::new();
+        for chunk in chunks(&bytes) {
+            let mut left = Some(chunk);
+            while let Some(mut piece) = left {
+                left = cut(&mut piece, longest);
+                prop_assert!(piece.len() <= longest);
+                whole.extend(assembler.push(&piece).expect("pieces in order"));
+            }
+        }
+        prop_assert_eq!(&whole[..], std::slice::from_ref(&bytes));
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let _ = Frame::decode(&bytes);
         let mut versioned = vec![PROTOCOL_VERSION as u8];

@@ -158,6 +158,28 @@ impl Trouble {
     }
 }
 
+/// Whose samples a run is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spread {
+    /// All draw from the same.
+    #[default]
+    Shared,
+    /// Each device that computes gradients draws from its own, and each class is at one device (not independent and identically
+    /// distributed).
+    ByLabel,
+}
+
+impl Spread {
+    /// In words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Shared => "samples that all share",
+            Self::ByLabel => "classes of its own for each device",
+        }
+    }
+}
+
 /// Where real devices run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -203,6 +225,8 @@ pub enum Kind {
     Progress {
         /// Updates.
         steps: u32,
+        /// Whose samples.
+        spread: Spread,
     },
     /// A run of real peers, and the same one simulated.
     Real {

@@ -1,8 +1,10 @@
 //! Sentences that are computed from the data.
 
 mod losses;
+mod spread;
 
 pub(crate) use losses::resilience;
+pub(crate) use spread::spread;
 
 use crate::cell::{Figures, Joules, Outcome, Point, Way};
 use crate::chart::short;

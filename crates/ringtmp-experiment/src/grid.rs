@@ -1,6 +1,6 @@
 //! Which cells an experiment has.
 
-use crate::cell::{Capacity, Cell, Host, Kind, Model, Trouble, Way};
+use crate::cell::{Capacity, Cell, Host, Kind, Model, Spread, Trouble, Way};
 use crate::profile::MIXED;
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::schedule::Mode;
@@ -221,22 +221,29 @@ impl Grid {
             tau: *tau,
         }));
         ways.push(Way::AllReduce);
-        let steps = self.steps_progress;
-        let kind = Kind::Progress { steps };
-        // How it grows with the devices is asked of fewer still.
+        // How it grows with the devices, and what it does where each has samples of its own, is asked of fewer still.
         let mut few = RINGS.to_vec();
         few.extend([bsp(Placement::Colocated), Way::AllReduce]);
-        let of = |peers: &u16| {
-            let ways = if *peers == self.peers_fixed {
+        few.extend(self.taus.last().map(|tau| Way::ParameterServer {
+            placement: Placement::Colocated,
+            tau: *tau,
+        }));
+        let steps = self.steps_progress;
+        let of = |spread: Spread, peers: u16| {
+            let ways = if spread == Spread::Shared && peers == self.peers_fixed {
                 &ways
             } else {
                 &few
             };
+            let kind = Kind::Progress { steps, spread };
             let cells = self.each(kind, &Model::preset("mlp"), ways).into_iter();
-            let peers = *peers;
             cells.map(move |cell| Cell { peers, ..cell })
         };
-        self.peers_progress.iter().flat_map(of).collect()
+        let shared = self.peers_progress.iter();
+        let shared = shared.flat_map(|peers| of(Spread::Shared, *peers));
+        let own = self.peers_progress.iter().filter(|peers| **peers > 1);
+        let own = own.flat_map(|peers| of(Spread::ByLabel, *peers));
+        shared.chain(own).collect()
     }
 
     fn resilience(&self) -> Vec<Cell> {

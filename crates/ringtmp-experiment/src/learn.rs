@@ -1,6 +1,6 @@
 //! Real gradients: an argument of experiments, as what layers cost is.
 
-use crate::cell::Point;
+use crate::cell::{Point, Spread};
 use ringtmp_core::parameter_server::Sums;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::RunOutline;
@@ -24,6 +24,10 @@ pub struct Lesson {
     pub micro_batch: u32,
     /// Updates between two evaluations.
     pub evaluate_every: u32,
+    /// Whose samples.
+    pub spread: Spread,
+    /// Among how many devices they are spread in a ring.
+    pub devices: u16,
     /// Makes first weights, data and their order.
     pub seed: u64,
 }

@@ -35,7 +35,7 @@ mod tests;
 
 pub use cell::{
     Capacity, Cell, Compared, Figures, Host, Joules, Kind, Model, ModelCosts, Outcome, Point,
-    Spent, Trouble, Way,
+    Spent, Spread, Trouble, Way,
 };
 pub use grid::{Experiment, Grid};
 pub use groups::{Estimate, Group, Half};

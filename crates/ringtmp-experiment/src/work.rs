@@ -142,7 +142,7 @@ impl<'a> Worker<'a> {
                     Tried::Refused(reason) => Outcome::Refused { reason },
                 })
             }
-            Kind::Progress { steps } => self.learns(cell, steps),
+            Kind::Progress { steps, spread } => self.learns(cell, steps, spread),
             // Whoever has real peers does these.
             Kind::Real { .. } | Kind::Hosted { .. } => Ok(Outcome::Refused {
                 reason: "there are no real peers in a simulation".to_owned(),

@@ -8,7 +8,7 @@
 use crate::error::LinkError;
 use futures::task::AtomicWaker;
 use ringtmp_core::wire::{
-    Assembler, CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, Lane, chunks,
+    Assembler, CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, Lane, chunks, cut,
 };
 use std::collections::VecDeque;
 use std::fmt;
@@ -174,13 +174,18 @@ impl Endpoint {
 
     /// Waits for a chunk to send on a lane; `None` once the link has ended.
     pub(crate) async fn next_outgoing(&self, lane: Lane) -> Option<Vec<u8>> {
+        self.next_piece(lane, CHUNK_BYTES_MAX).await
+    }
+
+    /// The same, of which no more than so many bytes are wanted at once.
+    pub(crate) async fn next_piece(&self, lane: Lane, longest: usize) -> Option<Vec<u8>> {
         poll_fn(|context| {
             self.0.outgoing[slot(lane)].register(context.waker());
             let mut state = self.lock();
             if state.end.is_some() {
                 return Poll::Ready(None);
             }
-            let Some(chunk) = state.lanes[slot(lane)].unqueue() else {
+            let Some(chunk) = state.lanes[slot(lane)].unqueue(longest) else {
                 return Poll::Pending;
             };
             state.sent += chunk.len() as u64;
@@ -368,9 +373,15 @@ impl LaneState {
         }
     }
 
-    fn unqueue(&mut self) -> Option<Vec<u8>> {
-        let chunk = self.outgoing.pop_front()?;
+    fn unqueue(&mut self, longest: usize) -> Option<Vec<u8>> {
+        let mut chunk = self.outgoing.pop_front()?;
         self.outgoing_bytes -= chunk.len();
+        // What is no chunk, which only tests of broken peers send, goes as it is.
+        let rest = (chunk.len() <= CHUNK_BYTES_MAX).then(|| cut(&mut chunk, longest));
+        if let Some(rest) = rest.flatten() {
+            self.outgoing_bytes += rest.len();
+            self.outgoing.push_front(rest);
+        }
         Some(chunk)
     }
 

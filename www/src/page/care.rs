@@ -11,6 +11,7 @@ use web_sys::{Element, HtmlElement};
 /// The note about the screen, and the offer at low battery.
 pub(super) struct CareNotes {
     screen: HtmlElement,
+    drained: HtmlElement,
     offer: HtmlElement,
     text: Element,
     pause: HtmlElement,
@@ -38,10 +39,13 @@ impl CareNotes {
         let hand_on = button(words::BUTTON_HAND_ON.now(), Command::HandOn)?;
         let pause = button(words::BUTTON_PAUSE_ALL.now(), Command::Pause)?;
         let screen: HtmlElement = dom.typed(parent, "p", "hint screen")?;
+        let drained: HtmlElement = dom.typed(parent, "p", "hint drained")?;
+        show(&drained, false);
         show(&offer, false);
         show(&screen, false);
         Ok(Self {
             screen,
+            drained,
             offer,
             text,
             pause,
@@ -54,6 +58,8 @@ impl CareNotes {
         set_text(&self.screen, care.screen.unwrap_or_default());
         let kept = if care.screen_kept { "kept" } else { "not-kept" };
         set_attribute(&self.screen, "data-screen", kept)?;
+        show(&self.drained, care.drained.is_some());
+        set_text(&self.drained, care.drained.as_deref().unwrap_or_default());
         show(&self.offer, care.battery.is_some());
         set_text(&self.text, care.battery.as_deref().unwrap_or_default());
         show(&self.pause, care.may_pause);

@@ -4,7 +4,7 @@ use super::App;
 use super::awake::Awake;
 use super::battery;
 use super::dom::listen;
-use crate::battery::Battery;
+use crate::battery::{Battery, Drain};
 use crate::shown::{OwnDevice, Phase, takes_part};
 use ringtmp_peer::{Command, View};
 use std::cell::Cell;
@@ -15,6 +15,7 @@ use wasm_bindgen::prelude::*;
 pub(super) struct Watched {
     awake: Rc<Awake>,
     battery: Rc<Cell<Option<Battery>>>,
+    drain: Cell<Drain>,
     has_touch: bool,
 }
 
@@ -33,6 +34,7 @@ impl App {
         let watched = Watched {
             awake: Awake::new(&self.window, self.dom.document(), render())?,
             battery: battery::follow(&self.window, render()),
+            drain: Cell::default(),
             has_touch: coarse.is_some_and(|query| query.matches()),
         };
         self.own.set(watched).ok();
@@ -46,8 +48,13 @@ impl App {
         };
         own.awake
             .want(takes_part(phase, view) || self.is_projector());
+        let mut drain = own.drain.get();
+        let seconds = js_sys::Date::now() / 1e3;
+        drain.see(own.battery.get(), takes_part(phase, view), seconds);
+        own.drain.set(drain);
         OwnDevice {
             battery: own.battery.get(),
+            drained: drain.drained(),
             has_touch: own.has_touch,
             screen_kept: own.awake.is_kept(),
         }

@@ -2,7 +2,8 @@
 
 use super::Phase;
 use super::controls::own_status;
-use crate::battery::Battery;
+use crate::battery::{Battery, Drained};
+use crate::format;
 use crate::words;
 use ringtmp_core::signal::{MemberStatus, Role};
 use ringtmp_peer::View;
@@ -12,6 +13,8 @@ use ringtmp_peer::View;
 pub struct OwnDevice {
     /// Its battery, where the browser says.
     pub battery: Option<Battery>,
+    /// What training has taken of it, if that can be told.
+    pub drained: Option<Drained>,
     /// Whether it is used with fingers, as what has a lock screen is.
     pub has_touch: bool,
     /// Whether the browser keeps the screen on.
@@ -27,6 +30,8 @@ pub struct Care {
     pub screen_kept: bool,
     /// That the battery is low.
     pub battery: Option<String>,
+    /// What training has taken of the battery.
+    pub drained: Option<String>,
     /// Whether pausing is offered with it.
     pub may_pause: bool,
     /// Whether handing layers on is offered with it.
@@ -59,6 +64,10 @@ impl Care {
             screen,
             screen_kept: device.screen_kept,
             battery: low.map(|battery| words::battery_low((battery.level * 100.0).round() as u32)),
+            drained: device.drained.map(|drained| {
+                let percent = (drained.share * 100.0).round() as u32;
+                words::battery_drained(percent, &format::duration(drained.seconds))
+            }),
             may_pause: controls.pause,
             may_hand_on: controls.hand_on,
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::battery::Battery;
+use crate::battery::{Battery, Drained};
 use ringtmp_core::ids::Version;
 use ringtmp_core::signal::{LinkTraffic, Point, ProfileView, Recovery, RoomPlan, RunResult, Taken};
 use ringtmp_peer::{LinkView, NoticeLevel};
@@ -359,6 +359,7 @@ fn a_low_battery_is_spoken_of_while_there_is_something_to_save_and_the_lock_to_w
     let view = view();
     let device = |level, charging, has_touch| OwnDevice {
         battery: Some(Battery { level, charging }),
+        drained: None,
         has_touch,
         screen_kept: false,
     };
@@ -367,6 +368,17 @@ fn a_low_battery_is_spoken_of_while_there_is_something_to_save_and_the_lock_to_w
     assert!(low.battery.is_some_and(|text| text.contains("at 12%")));
     assert!(low.may_hand_on && low.may_pause);
     assert_eq!(low.screen, Some(words::SCREEN_NOT_KEPT.now()));
+    let drained = OwnDevice {
+        drained: Some(Drained {
+            share: 0.03,
+            seconds: 720.0,
+        }),
+        ..device(0.9, false, false)
+    };
+    let told = care(Phase::Finished, drained)
+        .drained
+        .expect("it was measured");
+    assert!(told.contains("3% of its battery in 12 min"), "{told}");
     for (phase, device) in [
         (Phase::Training, device(0.12, true, false)),
         (Phase::Training, device(0.9, false, false)),

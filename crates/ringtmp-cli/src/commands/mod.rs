@@ -18,6 +18,7 @@ pub(crate) mod ps;
 pub(crate) mod resume;
 pub(crate) mod serve;
 pub(crate) mod sim;
+mod spent;
 pub(crate) mod trace;
 pub(crate) mod train;
 pub(crate) mod trained;

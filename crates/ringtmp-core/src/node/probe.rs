@@ -5,7 +5,9 @@
 //!   Probe 0, empty       ─────▶             answered once the successor has built its stage
 //!   Probe 1 to 3, empty  ◀────▶ Echo        the shortest round trip is twice the delay
 //!   Probe 4, 64 KiB      ◀────▶ Echo        what it takes longer than that is spent on its bytes
-//!   Probe 5, 512 KiB     ◀────▶ Echo        where the fourth was too quick to tell
+//!   Probe 5, 128 KiB     ◀────▶ Echo        where the fourth was too quick to tell, or a few round trips long: SCTP begins with
+//!   Probe 6, 256 KiB     ◀────▶ Echo        4 KiB a round trip and doubles them; as long as each is much faster than the one before
+//!   Probes 7, 8, 512 KiB ◀────▶ Echo
 //! ```
 
 use super::{Active, Node, Output};
@@ -25,15 +27,30 @@ const RENDEZVOUS: u8 = 0;
 /// The last probe without bytes.
 const EMPTY_LAST: u8 = 3;
 
-/// The probe with few bytes, and the one with many.
+/// The probe with few bytes, and the last.
 const SMALL: u8 = 4;
-const LARGE: u8 = 5;
+const LAST: u8 = 8;
 
-/// Bytes of the probe with few.
-const SMALL_BYTES: u32 = 64 * 1024;
+/// Bytes of the probes from [`SMALL`] on.
+const BYTES: [u32; 5] = [
+    64 * 1024,
+    128 * 1024,
+    256 * 1024,
+    PROBE_BYTES_MAX,
+    PROBE_BYTES_MAX,
+];
+
+/// The longest that a probe may be expected to take, at the rate of the one before.
+const NEXT_MAX: Duration = Duration::from_secs(3);
 
 /// A transfer this long can be told from the jitter of timers and event loops.
 const TRANSFER_TELLING: Duration = Duration::from_millis(20);
+
+/// A transfer of so many round trips is no longer about how few bytes the first of them carry.
+const ROUND_TRIPS_TELLING: u32 = 8;
+
+/// A probe that is not so many times faster than the one before has filled the link.
+const FASTER: f64 = 1.25;
 
 /// A transfer shorter than this was not measured at all.
 const TRANSFER_MIN: Duration = Duration::from_micros(10);
@@ -50,11 +67,11 @@ pub(super) struct Probing {
 }
 
 fn bytes_of(number: u8) -> u32 {
-    match number {
-        SMALL => SMALL_BYTES,
-        LARGE => PROBE_BYTES_MAX,
-        _ => 0,
-    }
+    let place = number.checked_sub(SMALL).map(usize::from);
+    place
+        .and_then(|place| BYTES.get(place))
+        .copied()
+        .unwrap_or(0)
 }
 
 impl Probing {
@@ -85,16 +102,33 @@ impl Probing {
             let shortest = self.round_trip.map_or(taken, |known| known.min(taken));
             self.round_trip = Some(shortest);
         }
-        let transfer = taken.saturating_sub(self.round_trip.unwrap_or_default());
-        if number >= SMALL {
-            self.rate = (transfer >= TRANSFER_MIN)
-                .then(|| f64::from(bytes_of(number)) / transfer.as_secs_f64());
-        }
-        if number == LARGE || (number == SMALL && transfer >= TRANSFER_TELLING) {
+        if number >= SMALL && self.is_told_by(number, taken) {
             self.over = true;
             return None;
         }
         Some(self.send(now, number + 1))
+    }
+
+    /// Takes in how long a probe with bytes took; says whether there is nothing more to learn.
+    fn is_told_by(&mut self, number: u8, taken: Duration) -> bool {
+        let round_trip = self.round_trip.unwrap_or_default();
+        let transfer = taken.saturating_sub(round_trip);
+        let before = self.rate;
+        // Of one whose echo is missing it is only known that it is slower than this; the first is all there is to go by.
+        if number == SMALL || taken < ECHO_WAIT_MAX {
+            let rate = (transfer >= TRANSFER_MIN)
+                .then(|| f64::from(bytes_of(number)) / transfer.as_secs_f64());
+            self.rate = rate.map(|rate| before.map_or(rate, |before| rate.max(before)));
+        }
+        let Some(rate) = self.rate else {
+            return number == LAST;
+        };
+        let full = match before {
+            Some(before) => rate < FASTER * before,
+            None => transfer >= TRANSFER_TELLING.max(ROUND_TRIPS_TELLING * round_trip),
+        };
+        let next = f64::from(bytes_of(number + 1)) / rate;
+        full || number == LAST || next > NEXT_MAX.as_secs_f64()
     }
 
     fn profile(&self, to: PeerId) -> Option<LinkProfile> {
@@ -238,6 +272,37 @@ mod tests {
         }
     }
 
+    /// The same of a transport that carries 4 KiB in the first round trip, and twice as much in each further one, until it fills the link.
+    fn measured_from_a_slow_start(round_trip: Duration, bytes_per_second: f64) -> LinkProfile {
+        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
+        let full = bytes_per_second * round_trip.as_secs_f64();
+        let mut carried: f64 = 4096.0;
+        let mut next = Some(probing.send(now, RENDEZVOUS));
+        while let Some(Body::Probe { number, bytes }) = next {
+            let mut left = f64::from(bytes);
+            while left > carried {
+                left -= carried;
+                let seconds = round_trip.as_secs_f64().max(carried / bytes_per_second);
+                now = now + Duration::from_secs_f64(seconds);
+                carried = (2.0 * carried).min(full.max(4096.0));
+            }
+            now = now + round_trip + Duration::from_secs_f64(left / bytes_per_second);
+            next = probing.echoed(now, number);
+        }
+        assert!(probing.over);
+        probing.profile(PeerId(7)).expect("it was measured")
+    }
+
+    #[test]
+    fn a_far_link_is_not_told_of_as_slow_as_its_transport_begins() {
+        for (round_trip_ms, rate) in [(10, 1.25e6), (100, 1.25e6), (100, 5e6), (300, 1.25e6)] {
+            let round_trip = Duration::from_millis(round_trip_ms);
+            let link = measured_from_a_slow_start(round_trip, rate);
+            let told = link.bytes_per_second.expect("it takes time");
+            assert!((0.6..1.1).contains(&(told / rate)), "{told} of {rate}");
+        }
+    }
+
     #[test]
     fn a_link_that_swallows_bytes_is_told_of_as_slow_and_not_waited_for() {
         let link = measured(10, 100.0);
@@ -248,10 +313,10 @@ mod tests {
     #[test]
     fn an_echo_that_was_not_asked_for_changes_nothing() {
         let mut probing = Probing::default();
-        assert_eq!(probing.echoed(Time::ZERO, LARGE), None);
+        assert_eq!(probing.echoed(Time::ZERO, LAST), None);
         probing.send(Time::ZERO, 2);
         let before = probing;
-        for number in [0, 1, 3, 4, 5, 200] {
+        for number in [0, 1, 3, 4, 7, 200] {
             assert_eq!(probing.echoed(Time::ZERO, number), None);
         }
         assert_eq!(probing, before);

@@ -33,6 +33,17 @@ pub fn chunks(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     std::iter::once(first).chain(further)
 }
 
+/// Cuts a chunk after at most `longest` bytes, more than a header's, for a link on which it would be long under way; gives the chunk of
+/// what follows, if there is something left.
+pub fn cut(chunk: &mut Vec<u8>, longest: usize) -> Option<Vec<u8>> {
+    let rest = chunk.get(longest..).filter(|rest| !rest.is_empty())?;
+    let mut further = Vec::with_capacity(FURTHER_HEADER_BYTES + rest.len());
+    further.push(FURTHER);
+    further.extend_from_slice(rest);
+    chunk.truncate(longest);
+    Some(further)
+}
+
 /// Puts the chunks of one lane together again.
 #[derive(Debug)]
 pub struct Assembler {

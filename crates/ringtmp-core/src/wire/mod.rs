@@ -8,7 +8,7 @@
 mod chunk;
 mod frame;
 
-pub use chunk::{Assembler, CHUNK_BYTES_MAX, chunks};
+pub use chunk::{Assembler, CHUNK_BYTES_MAX, chunks, cut};
 pub use frame::{
     Answer, Body, Codec, Frame, Hello, ModelWord, PartHeader, Piece, Purpose, Question, SumKind,
     TensorKind,

@@ -71,7 +71,15 @@ fn course(group: &Group) -> Vec<Point> {
     (0..shortest).map(mean).collect()
 }
 
+/// What it does to each way that devices have classes of their own.
+pub(super) fn spread(groups: &[Group], page: &mut String) {
+    tell(&findings::spread(groups), page);
+}
+
 pub(super) fn progress(part: &[&Group], page: &mut String) {
+    if let Kind::Progress { spread, .. } = part[0].cell.kind {
+        push(page, format_args!("<p>With {}:</p>\n", spread.words()));
+    }
     // Curves of as many devices as most other figures are of.
     let first = part
         .iter()

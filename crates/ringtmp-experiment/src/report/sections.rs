@@ -98,6 +98,9 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             Experiment::Hosts => hosts::hosts(&part, page),
         }
     }
+    if experiment == Experiment::Progress {
+        course::spread(groups, page);
+    }
 }
 
 /// Groups of one kind, model and kind of device together, in order.

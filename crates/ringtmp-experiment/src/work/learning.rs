@@ -2,7 +2,7 @@
 
 use super::one::samples;
 use super::{Failure, Tried, Worker, choice, scenario};
-use crate::cell::{Cell, ModelCosts, Outcome, Point, Way};
+use crate::cell::{Cell, ModelCosts, Outcome, Point, Spread, Way};
 use crate::learn::{Lesson, of_ring, of_team};
 use crate::profile::DeviceProfile;
 use ringtmp_core::parameter_server::UPDATE_OPERATIONS;
@@ -20,7 +20,12 @@ const NO_LEARNER: &str = "nothing here computes gradients";
 
 impl Worker<'_> {
     /// How a model learns.
-    pub(super) fn learns(&self, cell: &Cell, steps: u32) -> Result<Outcome, Failure> {
+    pub(super) fn learns(
+        &self,
+        cell: &Cell,
+        steps: u32,
+        spread: Spread,
+    ) -> Result<Outcome, Failure> {
         let refused = |reason: String| Ok(Outcome::Refused { reason });
         let Some(learner) = self.learner else {
             return refused(NO_LEARNER.to_owned());
@@ -31,6 +36,8 @@ impl Worker<'_> {
             batch: u32::from(cell.micro_batches) * cell.micro_batch,
             micro_batch: cell.micro_batch,
             evaluate_every: (steps / EVALUATIONS).max(1),
+            spread,
+            devices: cell.peers,
             seed: cell.seed,
         };
         let outline = match learner.outline(&lesson) {
@@ -116,6 +123,7 @@ fn lesson_scenario(
         outline: RunOutline {
             evaluate_every: outline.evaluate_every,
             evaluation_micro_batches: outline.evaluation_micro_batches,
+            source: outline.source,
             schedule,
             ..usual.outline
         },

@@ -8,7 +8,9 @@
 //! does, so that no packet goes past it. All connections of a [`Connector`](crate::Connector) share one line up and one down.
 //! Peers behind two access links have both delays between them.
 
+use super::runtime::hold_bursts;
 use futures::stream::{FuturesUnordered, StreamExt};
+use socket2::SockRef;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -131,6 +133,9 @@ async fn carry(mut line: Line, mut packets: mpsc::Receiver<Packet>, carried: Arc
             packet = packets.recv() => {
                 let Some(packet) = packet else { return };
                 let arrives = line.admit(Instant::now(), packet.bytes.len());
+                if arrives.is_none() {
+                    tracing::debug!("an emulated access link's queue is full");
+                }
                 under_way.extend(arrives.map(|arrives| (arrives, packet)));
             }
             () = arrival, if next.is_some() => {
@@ -240,6 +245,7 @@ impl Addresses {
         }
         let open = async {
             let socket = UdpSocket::bind((at, 0)).await?;
+            hold_bursts(SockRef::from(&socket));
             let address = socket.local_addr()?;
             io::Result::Ok((socket, address))
         };
@@ -295,6 +301,7 @@ async fn serve(
 /// A socket that only `target` can send to.
 async fn towards(target: SocketAddr) -> io::Result<UdpSocket> {
     let flow = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+    hold_bursts(SockRef::from(&flow));
     flow.connect(target).await?;
     Ok(flow)
 }

@@ -313,11 +313,9 @@ async fn pump_out(
     acknowledged: &Notify,
 ) {
     let mut window = Window::new();
-    while let Some(chunk) = endpoint.next_outgoing(lane).await {
-        if send(channel, &chunk, &mut window, acknowledged)
-            .await
-            .is_err()
-        {
+    while let Some(piece) = endpoint.next_piece(lane, window.piece_bytes()).await {
+        let sent = send(channel, &piece, &mut window, acknowledged).await;
+        if sent.is_err() {
             return endpoint.end(LinkError::CLOSED_BY_PEER);
         }
     }

@@ -20,6 +20,13 @@ use webrtc::runtime::{
 /// packets as well. A system may give less (Linux: `net.core.rmem_max`).
 const RECEIVE_BUFFER_BYTES: usize = 4 * super::window::FIRST_BYTES;
 
+/// Lets a socket hold what comes at once.
+pub(super) fn hold_bursts(socket: SockRef<'_>) {
+    if let Err(error) = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES) {
+        tracing::debug!(%error, "a socket keeps its usual size");
+    }
+}
+
 /// Tokio with large sockets.
 #[derive(Debug)]
 pub(super) struct LargeSockets;
@@ -34,9 +41,7 @@ impl Runtime for LargeSockets {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        if let Err(error) = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES) {
-            tracing::debug!(%error, "a socket keeps its usual size");
-        }
+        hold_bursts(SockRef::from(&socket));
         TokioRuntime.wrap_udp_socket(socket)
     }
 

@@ -1,22 +1,25 @@
-//! `ringtmp bench ring`: the same run in one process and in rings of native peers, in turn.
+//! `ringtmp bench ring`: the same run in one process and in rings of peers, in turn.
 //!
-//! All peers live in this process, each on a thread of its own, and talk over WebRTC on this machine, so that one clock counts
-//! everything that a ring costs: computing, packing, encryption, the network's system calls, the server.
+//! All native peers live in this process, each on a thread of its own, and talk over WebRTC on this machine, so that one clock counts
+//! everything that a ring costs: computing, packing, encryption, the network's system calls, the server. Tabs live in a headless browser, all of which counts.
+
+mod tabs;
 
 use super::clock::cpu_seconds;
 use crate::commands::serve::Running;
 use crate::exit::Failure;
 use crate::peer::{Carrier, Part, Peer};
-use crate::run_choice;
+use crate::run_choice::{self, RunChoice};
+use crate::speed::Speed;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{Replication, RoomState};
-use ringtmp_peer::{DataPlace, Executor, ExecutorChoice, Run, RunFile, Solo, View, open_data};
+use ringtmp_peer::{DataPlace, Executor, ExecutorChoice, Own, Run, RunFile, Solo, View, open_data};
 use ringtmp_transport::native::AccessLink;
 use serde::Serialize;
 use signaling_server::{Config, Server};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The version of the lines' JSON.
@@ -27,21 +30,36 @@ const RUN_MAX: Duration = Duration::from_secs(1800);
 
 #[derive(Args, Debug)]
 pub(crate) struct RingCost {
-    /// The run to make; it should take ten seconds or more
-    #[arg(long, value_name = "FILE")]
-    run: PathBuf,
+    // The run to make; it should take ten seconds or more.
+    #[command(flatten)]
+    run: RunChoice,
     /// Sizes of rings
     #[arg(long, value_delimiter = ',', default_value = "2,4")]
     peers: Vec<u16>,
+    /// Numbers of browser tabs, in place of native peers; 1 is always there
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["peers", "access_link"], value_parser = clap::value_parser!(u16).range(1..=64))]
+    tabs: Vec<u16>,
     /// Runs of each, of which the best is told: other load makes none better
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// How often stages are copied, each in turn: updates, auto or off; what the file says if this is left out
+    /// How often stages are copied, several ways in turn: updates, auto or off; what the run says if this is left out
     #[arg(long, value_delimiter = ',', value_name = "UPDATES", value_parser = run_choice::replication)]
-    replicate: Vec<Replication>,
+    copies: Vec<Replication>,
+    /// Emulate how fast each native peer is: operations per second, or how many times slower than others
+    #[arg(long, value_name = "SPEED", conflicts_with = "tabs")]
+    pace: Option<Speed>,
     /// Emulate the link between each peer and all others: a delay one way, a rate, or both
     #[arg(long, value_name = "25ms,10mbit")]
     access_link: Option<AccessLink>,
+}
+
+impl RingCost {
+    /// What the run is called in the lines.
+    fn name(&self) -> String {
+        let preset = self.run.preset.as_deref().unwrap_or("the usual run");
+        let path = self.run.run.as_ref();
+        path.map_or(preset.to_owned(), |path| path.display().to_string())
+    }
 }
 
 /// What a run took, from its first step to its last.
@@ -54,12 +72,22 @@ struct Taken {
     step_seconds_min: Option<f64>,
 }
 
+/// Where peers run.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Place {
+    Native,
+    Tabs,
+}
+
 #[derive(Debug, Serialize)]
 struct Line {
     schema_version: u32,
     run: String,
     codec: String,
-    /// 1 for one process without a ring.
+    schedule: Mode,
+    place: Place,
+    /// 1 for one process without a ring; of tabs, for a room of one.
     peers: u16,
     /// How often stages are copied to their successors.
     replicate: Replication,
@@ -70,18 +98,22 @@ struct Line {
     bound_samples_per_second: Option<f64>,
     /// Beside one process.
     ratio: f64,
-    bytes_per_sample: f64,
+    /// Null for tabs.
+    bytes_per_sample: Option<f64>,
 }
 
 pub(super) async fn run(cost: RingCost) -> Result<()> {
-    let run = run_choice::read(&cost.run)?.check()?;
+    let run = cost.run.file()?.check()?;
     if cpu_seconds().is_none() {
         bail!("this system does not tell how long processors have worked for a process");
     }
-    let copies = match cost.replicate.is_empty() {
+    let copies = match cost.copies.is_empty() {
         true => vec![run.file.replicate],
-        false => cost.replicate,
+        false => cost.copies.clone(),
     };
+    if !cost.tabs.is_empty() {
+        return tabs::run(&cost, &run, &copies);
+    }
     let rings = cost.peers.iter();
     let rings = rings.flat_map(|peers| copies.iter().map(|every| (*peers, *every)));
     // In turn, so that whatever else the machine does meanwhile falls on all of them.
@@ -92,7 +124,7 @@ pub(super) async fn run(cost: RingCost) -> Result<()> {
         for (peers, every, best) in &mut best {
             let taken = match *peers {
                 1 => alone(&run).await?,
-                peers => ring(&run, peers, *every, cost.access_link).await?,
+                peers => ring(&run, peers, *every, &cost).await?,
             };
             if best.is_none_or(|best| taken.cpu_seconds < best.cpu_seconds) {
                 *best = Some(taken);
@@ -105,8 +137,10 @@ pub(super) async fn run(cost: RingCost) -> Result<()> {
         let Some(taken) = taken else { continue };
         let line = Line {
             schema_version: SCHEMA_VERSION,
-            run: cost.run.display().to_string(),
+            run: cost.name(),
             codec: run.descriptor().outline.codec.to_string(),
+            schedule: run.file.schedule,
+            place: Place::Native,
             peers,
             replicate,
             samples,
@@ -116,7 +150,7 @@ pub(super) async fn run(cost: RingCost) -> Result<()> {
                 .step_seconds_min
                 .map(|seconds| f64::from(run.file.batch) / seconds),
             ratio: alone / taken.cpu_seconds,
-            bytes_per_sample: taken.bytes as f64 / samples as f64,
+            bytes_per_sample: Some(taken.bytes as f64 / samples as f64),
         };
         outln!("{}", serde_json::to_string(&line)?);
     }
@@ -158,12 +192,7 @@ async fn alone(run: &Run) -> Result<Taken> {
     Ok(watch.taken(0, None))
 }
 
-async fn ring(
-    run: &Run,
-    peers: u16,
-    replicate: Replication,
-    behind: Option<AccessLink>,
-) -> Result<Taken> {
+async fn ring(run: &Run, peers: u16, replicate: Replication, cost: &RingCost) -> Result<Taken> {
     let server = Server::bind(Config {
         address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         ..Config::default()
@@ -178,9 +207,19 @@ async fn ring(
     };
     let mut watcher = Peer::start(Part::creator(&address, file))?;
     let link = watcher.view_until(View::link).await?;
-    let part = |number| Part {
-        carrier: Carrier::WebRtc(behind),
-        ..Part::local(&address, link, number)
+    let outline = run.descriptor().outline;
+    let speed = |speed: Speed| speed.operations_per_second(&outline, usize::from(peers));
+    let part = |number| {
+        let part = Part::local(&address, link, number);
+        let own = Own {
+            operations_per_second: cost.pace.map(speed),
+            ..part.own
+        };
+        Part {
+            carrier: Carrier::WebRtc(cost.access_link),
+            own,
+            ..part
+        }
     };
     let start = |number| Peer::start(part(number));
     let members = (1..=peers).map(start).collect::<Result<Vec<_>>>()?;

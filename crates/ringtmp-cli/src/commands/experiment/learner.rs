@@ -6,9 +6,10 @@ use futures::executor::block_on;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::RunOutline;
-use ringtmp_experiment::{Held, Learner, Lesson};
+use ringtmp_experiment::{Held, Learner, Lesson, Spread};
 use ringtmp_peer::{
-    DataPlace, DataTable, Executor, ExecutorChoice, ModelTable, Run, RunFile, Solo, open_data,
+    DataPlace, DataSource, DataTable, Executor, ExecutorChoice, ModelTable, Run, RunFile, Solo,
+    Split, open_data,
 };
 use ringtmp_sim::Scenario;
 use ringtmp_sim::team::{TeamChoice, TeamOutcome, simulate_team, team_job};
@@ -48,6 +49,14 @@ fn run(lesson: &Lesson, schedule: Mode) -> Result<Run, String> {
         model: ModelTable::preset(&lesson.preset),
         data: DataTable {
             set: Some("digits".to_owned()),
+            source: match lesson.spread {
+                Spread::Shared => DataSource::One,
+                Spread::ByLabel => DataSource::Every,
+            },
+            split: match lesson.spread {
+                Spread::Shared => Split::Even,
+                Spread::ByLabel => Split::ByLabel,
+            },
             ..DataTable::default()
         },
         steps: lesson.steps,
@@ -69,6 +78,9 @@ async fn alone(lesson: &Lesson, mode: Mode) -> Result<Vec<Held>> {
     let data = open_data(&run, &DataPlace::Disk).await?;
     let executor = Executor::open(ExecutorChoice::Cpu).await?;
     let mut solo = Box::pin(Solo::new(run, data, executor)).await?;
+    if lesson.spread == Spread::ByLabel {
+        solo.divide(lesson.devices)?;
+    }
     let mut held = Vec::new();
     for steps in 1..=lesson.steps {
         Box::pin(solo.step()).await?;
