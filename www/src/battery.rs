@@ -19,20 +19,20 @@ impl Battery {
     }
 }
 
-/// What the battery gave while this device trained: the meter that a tab has. Browsers tell a level in whole percent and no capacity,
-/// so it is a share, of the whole device and whatever else it did.
+/// What the battery gave while this device took part: the meter that a tab has. Browsers tell a level in whole percent and no capacity,
+/// so it is a share, of the whole device and whatever else it did; and it is counted from one change to another, as nobody knows how
+/// full the first percent was.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Drain {
-    /// The level at which training began, or at which the device was last charged, and when.
-    began: Option<(f64, f64)>,
-    /// The last level, and when it was first seen.
-    last: Option<(f64, f64)>,
-    /// What it came to before training or the battery paused.
-    before: Option<Drained>,
+    /// The last level of the stretch under way.
+    level: Option<f64>,
+    /// When it fell to that.
+    fell: Option<f64>,
+    total: Drained,
 }
 
 /// A share of a battery.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Drained {
     /// Of the full battery, 0 to 1.
     pub share: f64,
@@ -41,34 +41,29 @@ pub struct Drained {
 }
 
 impl Drain {
-    /// The battery is like this at `now`, in seconds; `trains` says whether the device does.
-    pub fn see(&mut self, battery: Option<Battery>, trains: bool, now: f64) {
-        let Some(battery) = battery.filter(|battery| trains && !battery.charging) else {
-            *self = Self {
-                before: self.drained(),
-                ..Self::default()
-            };
-            return;
-        };
-        let level = battery.level;
-        self.began.get_or_insert((level, now));
-        if self.last.is_none_or(|(known, _)| level < known) {
-            self.last = Some((level, now));
+    /// The battery is like this at `now`, in seconds; `works` says whether the device takes part.
+    pub fn see(&mut self, battery: Option<Battery>, works: bool, now: f64) {
+        let level = battery
+            .filter(|battery| works && !battery.charging)
+            .map(|battery| battery.level);
+        match self.level.zip(level) {
+            Some((before, level)) if level < before => {
+                if let Some(fell) = self.fell {
+                    self.total.share += before - level;
+                    self.total.seconds += now - fell;
+                }
+                self.fell = Some(now);
+            }
+            Some((before, level)) if level <= before => {}
+            // Another stretch begins, or none.
+            _ => self.fell = None,
         }
+        self.level = level;
     }
 
-    /// What it came to, up to the last change; none below what browsers can tell.
+    /// What all stretches came to; none below what browsers can tell.
     pub fn drained(&self) -> Option<Drained> {
-        self.going_on().or(self.before)
-    }
-
-    fn going_on(&self) -> Option<Drained> {
-        let ((level, since), (last, at)) = (self.began?, self.last?);
-        let share = level - last;
-        (share > 0.005).then_some(Drained {
-            share,
-            seconds: at - since,
-        })
+        (self.total.share > 0.005).then_some(self.total)
     }
 }
 
@@ -77,48 +72,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_training_took_is_told_and_what_charging_gave_is_not() {
-        let at = |level| {
-            Some(Battery {
-                level,
-                charging: false,
-            })
-        };
-        let charged = |level| {
-            Some(Battery {
-                level,
-                charging: true,
-            })
+    fn what_training_took_is_told_from_change_to_change_and_what_charging_gave_is_not() {
+        let battery = |level, charging| Some(Battery { level, charging });
+        let at = |level| battery(level, false);
+        let close = |drain: &Drain, share: f64, seconds: f64| {
+            let drained = drain.drained().expect("it was drained");
+            (drained.share - share).abs() < 1e-9 && (drained.seconds - seconds).abs() < 1e-9
         };
         let mut drain = Drain::default();
         drain.see(at(0.9), false, 0.0);
         drain.see(at(0.8), true, 100.0);
-        assert_eq!(drain.drained(), None, "it has only begun");
-        drain.see(at(0.79), true, 400.0);
-        drain.see(at(0.78), true, 700.0);
-        // The level stays for a while: the time until it changes again is not told of.
-        drain.see(at(0.78), true, 900.0);
-        let drained = drain.drained().expect("two percent");
-        assert!(
-            (drained.share - 0.02).abs() < 1e-9 && drained.seconds == 600.0,
-            "{drained:?}"
-        );
-        drain.see(charged(0.85), true, 1000.0);
-        assert_eq!(drain.drained(), Some(drained));
+        drain.see(at(0.79), true, 102.0);
+        assert_eq!(drain.drained(), None, "nobody knows how full the first was");
+        drain.see(at(0.78), true, 402.0);
+        drain.see(at(0.78), true, 500.0);
+        drain.see(at(0.77), true, 702.0);
+        assert!(close(&drain, 0.02, 600.0), "{drain:?}");
+        drain.see(battery(0.85, true), true, 1000.0);
         drain.see(at(0.9), true, 1100.0);
-        assert_eq!(drain.drained(), Some(drained));
         drain.see(at(0.89), true, 1200.0);
-        let drained = drain.drained().expect("one percent");
-        assert!(
-            (drained.share - 0.01).abs() < 1e-9 && drained.seconds == 100.0,
-            "{drained:?}"
-        );
-        drain.see(at(0.5), false, 1300.0);
-        assert_eq!(
-            drain.drained(),
-            Some(drained),
-            "nothing of what it did later"
-        );
+        assert!(close(&drain, 0.02, 600.0), "{drain:?}");
+        drain.see(at(0.88), true, 1300.0);
+        assert!(close(&drain, 0.03, 700.0), "{drain:?}");
+        drain.see(at(0.5), false, 1400.0);
+        drain.see(None, true, 1500.0);
+        assert!(close(&drain, 0.03, 700.0), "{drain:?}");
     }
 
     #[test]

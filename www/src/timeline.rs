@@ -50,10 +50,10 @@ struct Stretch {
 }
 
 impl TimelineDrawing {
-    /// Of the ring in its order; nothing without a plan.
+    /// Of the devices in the order of their plan; nothing without one.
     pub fn new(view: &View) -> Option<Self> {
         let room = view.room.as_ref()?;
-        let plan = room.ring()?;
+        let order = room.plan.as_ref()?.order();
         let row = |(i, peer)| {
             let report = member(room, peer).and_then(|member| member.report.as_ref());
             let timeline = report.map(|report| report.timeline.clone());
@@ -63,7 +63,7 @@ impl TimelineDrawing {
                 timeline: timeline.unwrap_or_default(),
             }
         };
-        let rows = plan.order.iter().copied().enumerate().map(row).collect();
+        let rows = order.iter().copied().enumerate().map(row).collect();
         Some(Self { rows })
     }
 
@@ -316,10 +316,10 @@ fn main_cause(shares: &Shares) -> Option<(&'static str, f64)> {
 
 /// The timeline in sentences, for those who do not see it.
 pub fn summary(view: &View) -> String {
-    let Some((room, plan)) = view
+    let Some((room, order)) = view
         .room
         .as_ref()
-        .and_then(|room| Some((room, room.ring()?)))
+        .and_then(|room| Some((room, room.plan.as_ref()?.order())))
     else {
         return String::new();
     };
@@ -337,7 +337,7 @@ pub fn summary(view: &View) -> String {
         let words = words::timeline_row(i + 1, &forward, &backward, &weights, &idle);
         Some(words)
     };
-    let sentences: Vec<String> = plan.order.iter().enumerate().filter_map(sentence).collect();
+    let sentences: Vec<String> = order.iter().enumerate().filter_map(sentence).collect();
     sentences.join(" ")
 }
 

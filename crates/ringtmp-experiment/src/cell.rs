@@ -159,11 +159,10 @@ impl Trouble {
 }
 
 /// Whose samples a run is of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spread {
     /// All draw from the same.
-    #[default]
     Shared,
     /// Each device that computes gradients draws from its own, and each class is at one device (not independent and identically
     /// distributed).

@@ -37,8 +37,8 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use datasets::{DataError, DataPlace, open_data};
 pub use error::PeerError;
 pub use member::{
-    Courier, CraftError, Learnt, Made, MemberSetup, Spent, Team, TeamError, TeamEvent, TeamResult,
-    TeamSettings, Told, Workbench, member_job, run_member,
+    Courier, CraftError, Lately, Learnt, Made, MemberSetup, Spent, Team, TeamError, TeamEvent,
+    TeamResult, TeamSettings, Told, Workbench, member_job, run_member,
 };
 pub use pace::{Pace, update_operations};
 pub use predictor::{Prediction, Predictor, PredictorError};

@@ -398,11 +398,10 @@ async fn traffic_counts_what_the_channels_carried(a: Connector, b: Connector) {
     let (at_a, at_b) = (link_a.sender.traffic(), link_b.sender.traffic());
     assert_eq!((at_a.sent, at_a.queued), (at_b.received, 0));
     assert_eq!((at_a.received, at_b.sent, at_b.queued), (0, 0, 0));
-    // Payloads, 5 bytes for each frame and 1 for each further chunk, of which a link may make more, as short as 16 KiB.
-    let chunks = |longest: usize| (bytes + 5).div_ceil(longest - 1) - 1;
+    // Payloads, 5 bytes for each frame and 1 for each of 48 further chunks, each of which a link may cut into four.
     let frames = bytes + 5 + 1 + 5;
-    let most = (frames + chunks(16 * 1024)) as u64;
-    let least = (frames + chunks(64 * 1024)) as u64;
+    let least = (frames + 48) as u64;
+    let most = (frames + 48 + 49 * 3) as u64;
     assert!((least..=most).contains(&at_a.sent), "{at_a:?}");
 }
 

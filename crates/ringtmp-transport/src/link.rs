@@ -1,7 +1,7 @@
 //! The link: two lanes of whole frames, queued on both sides.
 //!
 //! An [`Endpoint`] is what the owner's halves ([`LinkSender`], [`LinkReceiver`]) and a platform's pumps share. The owner
-//! queues frames, which are cut at once; a pump takes chunk after chunk with [`Endpoint::next_outgoing`] whenever its
+//! queues frames, which are cut at once; a pump takes chunk after chunk with [`Endpoint::next_piece`] whenever its
 //! channel takes more. What a channel brings goes into [`Endpoint::accept`], which puts frames together for the owner.
 //! Where a platform can hold the peer back, its pump awaits [`Endpoint::incoming_space`] before each chunk.
 

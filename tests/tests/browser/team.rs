@@ -1,11 +1,13 @@
 //! Tabs that train on whole models, with a native server of the parameters.
 
+use super::stage::pictures;
 use super::{JOIN_MAX, RUN_MAX, view};
 use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::signal::{DeviceKind, LayerDigest, Role};
-use ringtmp_peer::{Arithmetic, Paradigm, RunFile};
+use ringtmp_core::trace::Activity;
+use ringtmp_peer::{Arithmetic, Paradigm, RunFile, View};
 use ringtmp_tests::chaos::{EVERY, Work, killed};
 use ringtmp_tests::ring::{Over, RingDevice, train_ring};
 use ringtmp_tests::{BrowserKind, NativePeer, Theatre};
@@ -100,6 +102,52 @@ async fn two_tabs_train_with_a_native_parameter_server_to_the_weights_of_native_
         result.digests == native().await,
         "tabs compute something else"
     );
+    server.leave()
+}
+
+/// Whether all devices of the plan have told of what they do: servers of updates, workers of F.
+fn all_did(view: &View) -> bool {
+    let Some(room) = &view.room else { return false };
+    let Some(plan) = room.team() else {
+        return false;
+    };
+    plan.order.iter().all(|peer| {
+        let wanted = match plan.works(*peer) {
+            true => Activity::Forward,
+            false => Activity::Update,
+        };
+        let member = room.members.iter().find(|member| member.peer == *peer);
+        let report = member.and_then(|member| member.report.as_ref());
+        report.is_some_and(|report| report.timeline.marks.iter().any(|mark| mark.0 == wanted))
+    })
+}
+
+#[tokio::test]
+async fn devices_of_a_parameter_server_show_what_they_did_on_one_axis_of_time() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let endless = RunFile {
+        steps: 100_000,
+        evaluate_every: 0,
+        ..run()
+    };
+    let mut server = NativePeer::open_as_server(&theatre.url(""), endless)?;
+    let room = server.room(JOIN_MAX).await?;
+    let mut tabs = Vec::new();
+    for _ in 1..DEVICES {
+        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
+        tabs.push(browser.tab(&address).await?);
+    }
+    let tab = &tabs[0];
+    tab.wait_for(RUN_MAX, "what all devices did", all_did)
+        .await?;
+    let drawn = "return document.querySelectorAll('.timeline .row').length === 3
+        && document.querySelectorAll('.timeline .row :is(.forward, .update)').length > 2";
+    tab.wait_for_script(JOIN_MAX, "a timeline of three rows", drawn)
+        .await?;
+    pictures(tab, "team").await?;
     server.leave()
 }
 

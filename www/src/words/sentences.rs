@@ -467,8 +467,8 @@ pub fn battery_low(percent: u32) -> String {
 /// What training has taken of the battery, the whole device counted.
 pub fn battery_drained(percent: u32, time: &str) -> String {
     say!(
-        "This device used {percent}% of its battery in {time} of training (measured: all of the device).",
-        "Dieses Gerät hat in {time} Training {percent} % seines Akkus verbraucht (gemessen: das ganze Gerät)."
+        "This device used {percent}% of its battery in {time} of taking part (measured: all of the device).",
+        "Dieses Gerät hat in {time}, in denen es mitmachte, {percent} % seines Akkus verbraucht (gemessen: das ganze Gerät)."
     )
 }
 

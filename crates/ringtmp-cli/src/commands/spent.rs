@@ -27,15 +27,18 @@ pub(crate) enum Devices {
 
 /// What a run took, all in all.
 #[derive(Clone, Copy, Debug)]
-struct Taken {
+pub(crate) struct Taken {
     samples: f64,
-    core_seconds: f64,
-    seconds: f64,
+    /// CPU seconds of the server, the devices and, where there is one, the whole browser.
+    pub(crate) core_seconds: f64,
+    /// Wall time.
+    pub(crate) seconds: f64,
     measured_joules: Option<f64>,
     estimated_joules: [f64; 3],
 }
 
-/// Trains `run` for so many steps and for so many more, and tells the difference; the reason where that does not work.
+/// Trains `run` for so many steps, and anew for another number, which is larger, and tells the difference; the reason where that does not
+/// work.
 ///
 /// # Errors
 ///
@@ -81,7 +84,11 @@ pub(crate) fn each_sample(
 }
 
 /// Trains once; the reason where that does not work.
-fn taken(run: &RunFile, devices: Devices) -> Result<Result<Taken, String>> {
+///
+/// # Errors
+///
+/// As [`each_sample`].
+pub(crate) fn taken(run: &RunFile, devices: Devices) -> Result<Result<Taken, String>> {
     let folder = tempfile::tempdir().context("no place for the run's files")?;
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("run.toml"), run.to_toml())?;

@@ -63,6 +63,8 @@ pub(super) struct Probing {
     round_trip: Option<Duration>,
     /// Bytes per second.
     rate: Option<f64>,
+    /// Whether a transfer was long enough to be told from jitter.
+    told: bool,
     over: bool,
 }
 
@@ -113,22 +115,27 @@ impl Probing {
     fn is_told_by(&mut self, number: u8, taken: Duration) -> bool {
         let round_trip = self.round_trip.unwrap_or_default();
         let transfer = taken.saturating_sub(round_trip);
-        let before = self.rate;
-        // Of one whose echo is missing it is only known that it is slower than this; the first is all there is to go by.
-        if number == SMALL || taken < ECHO_WAIT_MAX {
-            let rate = (transfer >= TRANSFER_MIN)
-                .then(|| f64::from(bytes_of(number)) / transfer.as_secs_f64());
-            self.rate = rate.map(|rate| before.map_or(rate, |before| rate.max(before)));
-        }
+        let rate = (transfer >= TRANSFER_MIN)
+            .then(|| f64::from(bytes_of(number)) / transfer.as_secs_f64());
+        // More bytes tell more, but what a telling transfer came to stays, as one packet that is lost makes the next one slow. Of one whose
+        // echo is missing it is only known that it is slower than this.
+        let (before, was_told) = (self.rate, self.told);
+        self.rate = match (before, rate) {
+            (Some(before), Some(rate)) if taken >= ECHO_WAIT_MAX => Some(before.min(rate)),
+            (Some(before), Some(rate)) if was_told => Some(before.max(rate)),
+            (before, rate) => rate.or(before),
+        };
+        self.told = was_told || transfer >= TRANSFER_TELLING;
         let Some(rate) = self.rate else {
             return number == LAST;
         };
-        let full = match before {
-            Some(before) => rate < FASTER * before,
-            None => transfer >= TRANSFER_TELLING.max(ROUND_TRIPS_TELLING * round_trip),
+        let full = if was_told {
+            before.is_some_and(|before| rate < FASTER * before)
+        } else {
+            transfer >= TRANSFER_TELLING.max(ROUND_TRIPS_TELLING * round_trip)
         };
         let next = f64::from(bytes_of(number + 1)) / rate;
-        full || number == LAST || next > NEXT_MAX.as_secs_f64()
+        full || number == LAST || taken >= ECHO_WAIT_MAX || next > NEXT_MAX.as_secs_f64()
     }
 
     fn profile(&self, to: PeerId) -> Option<LinkProfile> {
@@ -270,6 +277,45 @@ mod tests {
             let told = link.bytes_per_second.expect("it takes time");
             assert!((told / rate - 1.0).abs() < 0.01, "{told} of {rate}");
         }
+    }
+
+    #[test]
+    fn a_quick_link_is_told_of_by_its_longest_transfer() {
+        // 25 MB/s: the first transfer, of 2.6 ms, is read as 1 ms, and no other is so wrong.
+        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
+        let mut next = Some(probing.send(now, RENDEZVOUS));
+        while let Some(Body::Probe { number, bytes }) = next {
+            let transfer = match number {
+                SMALL => 1e-3,
+                _ => f64::from(bytes) / 25e6,
+            };
+            now = now + Duration::from_secs_f64(5e-4 + transfer);
+            next = probing.echoed(now, number);
+        }
+        let told = probing
+            .profile(PeerId(7))
+            .and_then(|link| link.bytes_per_second);
+        let told = told.expect("it takes time");
+        assert!((told / 25e6 - 1.0).abs() < 0.01, "{told}");
+    }
+
+    #[test]
+    fn a_link_that_carries_a_burst_and_then_hardly_anything_is_not_told_of_as_the_burst() {
+        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
+        let mut next = Some(probing.send(now, RENDEZVOUS));
+        while let Some(Body::Probe { number, .. }) = next {
+            now = now
+                + match number {
+                    ..SMALL => Duration::from_millis(10),
+                    SMALL => Duration::from_millis(70),
+                    _ => ECHO_WAIT_MAX,
+                };
+            next = probing.echoed(now, number);
+        }
+        let told = probing
+            .profile(PeerId(7))
+            .and_then(|link| link.bytes_per_second);
+        assert!(told.is_some_and(|told| told < 40_000.0), "{told:?}");
     }
 
     /// The same of a transport that carries 4 KiB in the first round trip, and twice as much in each further one, until it fills the link.

@@ -253,24 +253,27 @@ impl Room {
     /// Whether another plan would take at most [`REPLAN_RATIO`] of the time of the one at work.
     pub(super) fn another_plan_is_better(&self) -> bool {
         let problem = self.problem();
-        let (Some(now), Ok(better)) = (self.seconds(&problem), partition::arrange_kept(&problem))
-        else {
+        let (Some(now), Ok(better)) = (
+            self.micro_batch_seconds(&problem),
+            partition::arrange_kept(&problem),
+        ) else {
             return false;
         };
         better.seconds <= now * REPLAN_RATIO
     }
 
     /// What a micro-batch takes with the plan at work, as devices and links are known now.
-    fn seconds(&self, problem: &Problem) -> Option<f64> {
+    fn micro_batch_seconds(&self, problem: &Problem) -> Option<f64> {
         let plan = self.ring()?;
         let place = |peer: &PeerId| self.stayers().position(|other| other.peer == *peer);
         let order: Option<Vec<usize>> = plan.order.iter().map(place).collect();
         Some(problem.seconds(&order?, &plan.cuts, &plan.limits, &plan.codecs))
     }
 
-    /// Links are measured once the ring is built: from then on the plan tells what they allow as well.
+    /// Links are measured once the ring is built: from then on the plan that the room shows tells what they allow as well. Peers keep the one
+    /// they were given, to which a server goes back that was restarted.
     pub(super) fn bound_by_links(&mut self) {
-        let seconds = self.seconds(&self.problem());
+        let seconds = self.micro_batch_seconds(&self.problem());
         let micro_batches = f64::from(self.run.outline.micro_batches);
         if let (Some(RoomPlan::Ring(plan)), Some(seconds)) = (&mut self.plan, seconds) {
             let bound = plan.step_seconds.as_mut();

@@ -3,8 +3,8 @@
 use super::report::forgetting_mean;
 use super::shares::covered_us;
 use super::{
-    Activity, Details, LinkRate, Mark, Paced, REPORT_INTERVAL, Report, RoomClock, Shares, Span,
-    TIMELINE_MAX, TaskSeconds, Timeline, shares,
+    Activity, Details, LinkRate, Paced, REPORT_INTERVAL, Report, RoomClock, Shares, Span,
+    TaskSeconds, Timeline, shares,
 };
 use crate::ids::{MicroBatchId, PeerId};
 use crate::plan::Plan;
@@ -288,56 +288,19 @@ impl Recorder {
         self.inbound.iter_mut().filter_map(rate).collect()
     }
 
-    /// The newest spans up to the last whole second of the room's clock, so that those of all peers end together.
+    /// What it did lately, in at most so many spans.
     fn timeline(&self, now: Time, clock: &RoomClock, spans_max: usize) -> Timeline {
-        let (Some(room_now), Some(error)) = (clock.to_room(now), clock.error()) else {
-            return Timeline::default();
-        };
-        let beyond = room_now.as_micros() % (REPORT_INTERVAL.as_micros() as u64);
-        let until = now - Duration::from_micros(beyond);
-        let mut covers = TIMELINE_MAX.min(until.since(self.began.unwrap_or(until)));
-        let mut marks = Vec::new();
-        for span in self.since(until - TIMELINE_MAX, now) {
-            if span.activity.is_wait() || span.start >= until {
-                continue;
-            }
-            if marks.len() == spans_max {
-                // All after the end of this one is told.
-                covers = covers.min(until.since(span.end));
-                break;
-            }
-            let began = until.since(span.start).min(covers);
-            let took = span.end.min(until).since(until - began);
-            marks.push(Mark(
-                span.activity,
-                microseconds(began),
-                microseconds(took),
-                span.details.micro_batch.unwrap_or_default(),
-            ));
-        }
-        marks.retain(|Mark(_, began, took, _)| began - took < microseconds(covers));
-        for Mark(_, began, took, _) in &mut marks {
-            let cut = began.saturating_sub(microseconds(covers));
-            (*began, *took) = (*began - cut, *took - cut);
-        }
-        marks.reverse();
-        Timeline {
-            until: room_now - Duration::from_micros(beyond),
-            covers_us: microseconds(covers),
-            clock_error_us: microseconds(error),
-            marks,
-        }
+        Timeline::of(now, clock, self.began, spans_max, |from| {
+            self.since(from, now)
+        })
     }
-}
-
-fn microseconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{Epoch, Slot, Step, Version};
+    use crate::trace::Mark;
     use crate::wire::Purpose;
 
     const ME: PeerId = PeerId(7);

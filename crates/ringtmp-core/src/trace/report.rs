@@ -1,6 +1,6 @@
 //! What a peer tells its room about once a second: how it spent its time, what tasks and links take, and its latest spans.
 
-use super::{Activity, Shares};
+use super::{Activity, RoomClock, Shares, Span};
 use crate::ids::PeerId;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -177,6 +177,55 @@ pub(super) fn forgetting_mean(mean: Option<f64>, newest: f64) -> f64 {
 }
 
 impl Timeline {
+    /// The newest spans up to the last whole second of the room's clock, so that those of all peers end together.
+    /// A peer's training began at `began`, and `since` gives its spans that end after some time, the newest first; all times but the
+    /// timeline's are of its own clock.
+    pub fn of(
+        now: Time,
+        clock: &RoomClock,
+        began: Option<Time>,
+        spans_max: usize,
+        since: impl FnOnce(Time) -> Vec<Span>,
+    ) -> Self {
+        let (Some(room_now), Some(error)) = (clock.to_room(now), clock.error()) else {
+            return Self::default();
+        };
+        let beyond = room_now.as_micros() % (REPORT_INTERVAL.as_micros() as u64);
+        let until = now - Duration::from_micros(beyond);
+        let mut covers = TIMELINE_MAX.min(until.since(began.unwrap_or(until)));
+        let mut marks = Vec::new();
+        for span in since(until - TIMELINE_MAX) {
+            if span.activity.is_wait() || span.start >= until {
+                continue;
+            }
+            if marks.len() == spans_max {
+                // All after the end of this one is told.
+                covers = covers.min(until.since(span.end));
+                break;
+            }
+            let began = until.since(span.start).min(covers);
+            let took = span.end.min(until).since(until - began);
+            marks.push(Mark(
+                span.activity,
+                microseconds(began),
+                microseconds(took),
+                span.details.micro_batch.unwrap_or_default(),
+            ));
+        }
+        marks.retain(|Mark(_, began, took, _)| began - took < microseconds(covers));
+        for Mark(_, began, took, _) in &mut marks {
+            let cut = began.saturating_sub(microseconds(covers));
+            (*began, *took) = (*began - cut, *took - cut);
+        }
+        marks.reverse();
+        Self {
+            until: room_now - Duration::from_micros(beyond),
+            covers_us: microseconds(covers),
+            clock_error_us: microseconds(error),
+            marks,
+        }
+    }
+
     fn checked(mut self, now: Time) -> Self {
         let old = now.since(self.until) > AGE_MAX;
         let ahead = self.until.since(now) > REPORT_INTERVAL;
@@ -191,6 +240,10 @@ impl Timeline {
             .retain(|Mark(_, began, took, _)| *began <= covers && took <= began);
         self
     }
+}
+
+fn microseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

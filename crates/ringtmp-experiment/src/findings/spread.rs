@@ -17,6 +17,9 @@ pub(crate) fn spread(groups: &[Group]) -> String {
         .filter(|group| group.cell.peers == most)
         .filter_map(|group| told(group, groups))
         .collect();
+    if told.is_empty() {
+        return String::new();
+    }
     format!(
         "Accuracy at the end at {most} devices, where each has classes of its own, less that with shared samples, in points: {}.",
         told.join("; ")
@@ -41,7 +44,9 @@ fn told(group: &Group, groups: &[Group]) -> Option<String> {
         Some(100.0 * (accuracy(outcome)? - accuracy(&shared.outcomes[place])?))
     });
     let differs = Estimate::of(&differences.collect::<Vec<_>>())?;
-    let verdict = if differs.high() < 0.0 {
+    let verdict = if differs.seeds < 2 {
+        "of one seed"
+    } else if differs.high() < 0.0 {
         "it loses by that"
     } else if differs.low() > 0.0 {
         "it gains by that"

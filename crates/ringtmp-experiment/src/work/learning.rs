@@ -63,6 +63,11 @@ impl Worker<'_> {
             (None, Way::Ring(mode)) => {
                 let outcome = simulate_checked(&scenario);
                 let outcome = outcome.map_err(|error| broken(error.to_string()))?;
+                // Devices that hold no layers bring no samples.
+                let lesson = Lesson {
+                    devices: outcome.order.len() as u16,
+                    ..lesson
+                };
                 let held = learner.ring(&lesson, mode).map_err(broken)?;
                 Ok(of_ring(&held, &outcome.trace, batch))
             }

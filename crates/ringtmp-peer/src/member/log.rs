@@ -6,7 +6,11 @@ use ringtmp_core::parameter_server::{MemberIndex, Message, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::json::RecordedBy;
 use ringtmp_core::trace::{Activity, Details, Shares, Span};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+/// Tasks that a timeline may be made of; few more than it has.
+const RECENT_TASKS: usize = 256;
 
 /// Spans are handed on when there are so many.
 const HANDED_ON_AT: usize = 4096;
@@ -63,6 +67,15 @@ impl Spent {
     }
 }
 
+/// What a member did lately.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lately {
+    /// When its first task began.
+    pub(super) began: Option<Time>,
+    /// Its newest tasks, the newest first, with the one under way.
+    pub(super) tasks: Vec<Span>,
+}
+
 /// Records tasks, waits and what arrives.
 pub(super) struct Log {
     number: u32,
@@ -72,6 +85,8 @@ pub(super) struct Log {
     ended: Time,
     spent: Spent,
     spans: Vec<Span>,
+    /// The newest tasks, in the order in which they ended.
+    recent: VecDeque<Span>,
     traced: Option<mpsc::Sender<Traced>>,
     lost: u64,
 }
@@ -86,6 +101,7 @@ impl Log {
             ended: Time::ZERO,
             spent: Spent::default(),
             spans: Vec::new(),
+            recent: VecDeque::new(),
             traced,
             lost: 0,
         }
@@ -113,6 +129,10 @@ impl Log {
             .takes(span.activity, now.since(span.start).as_secs_f64());
         self.spent.paced += u64::from(late.is_some());
         self.spent.late += u64::from(late == Some(true));
+        if self.recent.len() == RECENT_TASKS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(span);
         self.keep(span);
     }
 
@@ -179,6 +199,16 @@ impl Log {
         }
         spent.seconds = now.since(self.began.unwrap_or(now)).as_secs_f64();
         spent
+    }
+
+    /// What it did lately, the task under way included.
+    pub(super) fn lately(&self, now: Time) -> Lately {
+        let under_way = self.task.map(|span| Span { end: now, ..span });
+        let tasks = under_way.into_iter();
+        Lately {
+            began: self.began,
+            tasks: tasks.chain(self.recent.iter().rev().copied()).collect(),
+        }
     }
 
     fn keep(&mut self, span: Span) {

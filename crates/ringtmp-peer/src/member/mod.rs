@@ -20,7 +20,7 @@ pub use craft::{CraftError, Learnt, Made};
 pub(crate) use held::Held;
 use job::job_of;
 pub use job::member_job;
-pub use log::Spent;
+pub use log::{Lately, Spent};
 pub(crate) use room::{Brought, RoomMember};
 use team::Word;
 pub use team::{Courier, Team, TeamError, TeamEvent, TeamResult, TeamSettings, Told};
@@ -407,7 +407,12 @@ impl Shell {
         self.finishing = false;
         let bytes = self.links.counts().map(|(_, traffic)| traffic.sent).sum();
         let (spent, links) = (self.log.spent(bytes), self.links.counts().collect());
-        self.courier.tell(Told::Does { spent, links });
+        let lately = self.log.lately(self.clock.now());
+        self.courier.tell(Told::Does {
+            spent,
+            links,
+            lately,
+        });
         let told = match craft.learnt().await {
             Ok(learnt) => Told::Finished { spent, learnt },
             Err(error) => Told::Aborted {
@@ -424,8 +429,12 @@ impl Shell {
         if self.report_due.is_some_and(|due| now >= due) {
             self.report_due = Some(now + REPORT_INTERVAL);
             let links = self.links.counts().collect();
-            let spent = self.log.so_far(now);
-            self.courier.tell(Told::Does { spent, links });
+            let (spent, lately) = (self.log.so_far(now), self.log.lately(now));
+            self.courier.tell(Told::Does {
+                spent,
+                links,
+                lately,
+            });
         }
     }
 

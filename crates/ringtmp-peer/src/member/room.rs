@@ -31,6 +31,7 @@ use ringtmp_core::signal::{
     ClientMessage, LinkTraffic, Point, Role, RoomState, RoomView, ServerMessage, Signal,
 };
 use ringtmp_core::time::Time;
+use ringtmp_core::trace::RoomClock;
 use ringtmp_transport::{Connector, Signalling, SignallingError};
 use std::pin::pin;
 use std::sync::Arc;
@@ -106,6 +107,7 @@ pub(crate) struct RoomMember {
     pub(super) signalling: Signalling,
     pub(super) brought: Brought,
     pub(super) clock: Clock,
+    pub(super) room_clock: RoomClock,
     /// While no member has it.
     free: Option<Free>,
     pub(super) seat: Option<Seat>,
@@ -146,6 +148,7 @@ impl RoomMember {
             signalling,
             brought,
             clock,
+            room_clock: RoomClock::default(),
             free: Some(Free {
                 connector,
                 dataset: None,
@@ -270,6 +273,9 @@ impl RoomMember {
             ServerMessage::Answers { epoch, peer } => self.vouched(epoch, peer),
             ServerMessage::Room { room } => self.follow(&room),
             ServerMessage::Progress { points } => progress.event(&Event::Points(points)),
+            ServerMessage::Clock { asked, now } => {
+                self.room_clock.answered(self.clock.now(), asked, now);
+            }
             ServerMessage::AreYouThere { epoch } => {
                 self.signalling.send(&ClientMessage::Here { epoch })?;
             }
@@ -295,7 +301,6 @@ impl RoomMember {
             | ServerMessage::Commit { .. }
             | ServerMessage::Rest { .. }
             | ServerMessage::Doubt { .. }
-            | ServerMessage::Clock { .. }
             | ServerMessage::Host { .. }
             | ServerMessage::Refused { .. } => {}
         }

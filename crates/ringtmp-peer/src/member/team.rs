@@ -1,7 +1,7 @@
 //! The members of one process: carries their connection messages, and puts together what they tell.
 
 use super::craft::Learnt;
-use super::log::Spent;
+use super::log::{Lately, Spent};
 use super::scores::Scores;
 use super::{Held, MemberSetup, member_job};
 use crate::platform::Clock;
@@ -41,6 +41,8 @@ pub enum Told {
         spent: Spent,
         /// What its links have moved.
         links: Vec<(PeerId, Traffic)>,
+        /// What it did lately.
+        lately: Lately,
     },
     /// At the collector: all of this version lies with two members.
     Stable(Step),

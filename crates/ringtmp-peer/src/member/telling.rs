@@ -2,14 +2,15 @@
 
 use super::room::{Goes, Going, RoomMember};
 use super::team::News;
-use super::{Spent, Told};
+use super::{Lately, Spent, Told};
 use crate::error::PeerError;
 use crate::progress::Progress;
 use crate::view::LinkState;
 use ringtmp_core::ids::{Epoch, PeerId, Version};
 use ringtmp_core::parameter_server::MemberIndex;
 use ringtmp_core::signal::{ClientMessage, LinkTraffic, Point};
-use ringtmp_core::trace::{Paced, Report};
+use ringtmp_core::time::Time;
+use ringtmp_core::trace::{Paced, Report, Timeline};
 use ringtmp_core::wire::{PROGRESS_POINTS_MAX, Purpose};
 use ringtmp_transport::Traffic;
 use std::time::Duration;
@@ -39,6 +40,7 @@ impl RoomMember {
                 let links = Vec::new();
                 self.signalling
                     .send(&ClientMessage::Ready { epoch, links })?;
+                self.ask_time()?;
             }
             News::Told(Told::Score(score)) => {
                 if let Some((step, purpose, score)) = seat.scores.take(&score) {
@@ -56,7 +58,11 @@ impl RoomMember {
             News::Told(told @ (Told::Stable(_) | Told::Suspect(_) | Told::LinkLost { .. })) => {
                 self.tell_of_losses(told)?;
             }
-            News::Told(Told::Does { spent, links }) => self.report(spent, &links, progress)?,
+            News::Told(Told::Does {
+                spent,
+                links,
+                lately,
+            }) => self.report(spent, &links, &lately, progress)?,
             News::Told(Told::Finished { learnt, .. }) => {
                 self.tell_points(true)?;
                 let links = self.seat.as_ref().map(|seat| seat.links.clone());
@@ -146,16 +152,29 @@ impl RoomMember {
         Ok(())
     }
 
+    /// Asks for the room's time, which timelines are told in.
+    pub(super) fn ask_time(&self) -> Result<(), PeerError> {
+        let asked = self.clock.now();
+        Ok(self.signalling.send(&ClientMessage::Clock { asked })?)
+    }
+
     /// How this device does: computing, or waiting for others.
     fn report(
         &mut self,
         spent: Spent,
         links: &[(PeerId, Traffic)],
+        lately: &Lately,
         progress: &mut Progress,
     ) -> Result<(), PeerError> {
+        let now = self.clock.now();
         let Some(seat) = &mut self.seat else {
             return Ok(());
         };
+        let tasks = |from: Time| {
+            let recent = lately.tasks.iter().filter(|span| span.end > from);
+            recent.copied().collect()
+        };
+        let spans_max = Report::timeline_spans_max(seat.plan.order.len());
         let report = Report {
             shares: spent.shares_since(&seat.spent),
             run: spent.shares_since(&Spent::default()),
@@ -164,6 +183,7 @@ impl RoomMember {
                 tasks: spent.paced,
                 late: spent.late,
             }),
+            timeline: Timeline::of(now, &self.room_clock, lately.began, spans_max, tasks),
             ..Report::default()
         };
         seat.spent = spent;
@@ -183,6 +203,6 @@ impl RoomMember {
             links,
             report: Box::new(report),
         })?;
-        Ok(())
+        self.ask_time()
     }
 }

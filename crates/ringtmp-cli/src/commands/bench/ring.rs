@@ -13,9 +13,12 @@ use crate::run_choice::{self, RunChoice};
 use crate::speed::Speed;
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{Replication, RoomState};
-use ringtmp_peer::{DataPlace, Executor, ExecutorChoice, Own, Run, RunFile, Solo, View, open_data};
+use ringtmp_peer::{
+    DataPlace, Executor, ExecutorChoice, Own, Paradigm, Run, RunFile, Solo, View, open_data,
+};
 use ringtmp_transport::native::AccessLink;
 use serde::Serialize;
 use signaling_server::{Config, Server};
@@ -23,7 +26,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// The version of the lines' JSON.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// How long a run may take; after that something hangs.
 const RUN_MAX: Duration = Duration::from_secs(1800);
@@ -34,7 +37,7 @@ pub(crate) struct RingCost {
     #[command(flatten)]
     run: RunChoice,
     /// Sizes of rings
-    #[arg(long, value_delimiter = ',', default_value = "2,4")]
+    #[arg(long, value_delimiter = ',', default_value = "2,4", value_parser = clap::value_parser!(u16).range(2..=64))]
     peers: Vec<u16>,
     /// Numbers of browser tabs, in place of native peers; 1 is always there
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["peers", "access_link"], value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -54,11 +57,10 @@ pub(crate) struct RingCost {
 }
 
 impl RingCost {
-    /// What the run is called in the lines.
-    fn name(&self) -> String {
-        let preset = self.run.preset.as_deref().unwrap_or("the usual run");
-        let path = self.run.run.as_ref();
-        path.map_or(preset.to_owned(), |path| path.display().to_string())
+    /// The file of the run, in the lines.
+    fn name(&self) -> Option<String> {
+        let path = self.run.run.as_ref()?;
+        Some(path.display().to_string())
     }
 }
 
@@ -83,9 +85,15 @@ enum Place {
 #[derive(Debug, Serialize)]
 struct Line {
     schema_version: u32,
-    run: String,
+    /// Its file, if it has one.
+    run: Option<String>,
+    model: String,
     codec: String,
     schedule: Mode,
+    /// Behind which access link each peer is.
+    access_link: Option<String>,
+    /// Whether peers are slowed down.
+    paced: bool,
     place: Place,
     /// 1 for one process without a ring; of tabs, for a room of one.
     peers: u16,
@@ -103,7 +111,15 @@ struct Line {
 }
 
 pub(super) async fn run(cost: RingCost) -> Result<()> {
-    let run = cost.run.file()?.check()?;
+    let mut file = cost.run.file()?;
+    if file.paradigm != Paradigm::Ring {
+        bail!("what a ring costs is asked of rings: leave out the paradigm");
+    }
+    if cost.run.leaves_planning_open() {
+        // All peers are this machine, and equal layers can be compared.
+        file.planning = Planning::Counted;
+    }
+    let run = file.check()?;
     if cpu_seconds().is_none() {
         bail!("this system does not tell how long processors have worked for a process");
     }
@@ -138,6 +154,9 @@ pub(super) async fn run(cost: RingCost) -> Result<()> {
         let line = Line {
             schema_version: SCHEMA_VERSION,
             run: cost.name(),
+            model: run.file.model.name().to_owned(),
+            access_link: cost.access_link.map(|link| link.to_string()),
+            paced: cost.pace.is_some(),
             codec: run.descriptor().outline.codec.to_string(),
             schedule: run.file.schedule,
             place: Place::Native,
