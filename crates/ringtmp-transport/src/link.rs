@@ -83,6 +83,12 @@ impl LinkSender {
         self.endpoint.end(LinkError::CLOSED_BY_US);
     }
 
+    /// How many chunks the bytes are that were handed to the channels.
+    #[cfg(test)]
+    pub(crate) fn chunks_sent(&self) -> u64 {
+        self.endpoint.lock().chunks_sent
+    }
+
     /// Sends bytes that are no chunks, as a broken peer would.
     #[cfg(test)]
     pub(crate) fn queue_raw(&self, lane: Lane, message: Vec<u8>) {
@@ -131,6 +137,8 @@ struct State {
     end: Option<LinkError>,
     end_wakers: Vec<Waker>,
     sent: u64,
+    #[cfg(test)]
+    chunks_sent: u64,
     received: u64,
     relayed: bool,
 }
@@ -151,6 +159,8 @@ impl Endpoint {
                 end: None,
                 end_wakers: Vec::new(),
                 sent: 0,
+                #[cfg(test)]
+                chunks_sent: 0,
                 received: 0,
                 relayed: false,
             }),
@@ -189,6 +199,10 @@ impl Endpoint {
                 return Poll::Pending;
             };
             state.sent += chunk.len() as u64;
+            #[cfg(test)]
+            {
+                state.chunks_sent += 1;
+            }
             Poll::Ready(Some(chunk))
         })
         .await

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 /// The window at first, and what a socket must be able to hold of what comes at once.
 pub(super) const FIRST_BYTES: usize = 256 * 1024;
 
-/// The shortest that chunks are cut (into four, each further one with a byte of its own before it), and the time that they are for: on a slow link 64 KiB take so long that neither what is
-/// under way can be measured out nor a control frame slips in between; on a fast one short messages cost the processor.
+/// The shortest that chunks are cut (into four, each further one with a byte of its own before it), and the time that they are for: on a
+/// slow link 64 KiB take so long that neither what is under way can be measured out nor a control frame slips in between; on a fast one
+/// short messages cost the processor.
 const PIECE_BYTES_MIN: usize = 16 * 1024 + 1;
 const PIECE_SECONDS: f64 = 0.005;
 

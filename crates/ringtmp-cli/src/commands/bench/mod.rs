@@ -24,7 +24,8 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// What a ring costs beside one process: samples per second of processor time, transport included
+    /// What a ring costs beside one process: samples per second of processor time, transport included; the run should take ten
+    /// seconds or more
     #[command(after_help = help::BENCH_RING_EXAMPLES)]
     Ring(ring::RingCost),
     /// What a link between two native peers carries, beside a bare data channel

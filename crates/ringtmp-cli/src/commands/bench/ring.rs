@@ -1,7 +1,8 @@
 //! `ringtmp bench ring`: the same run in one process and in rings of peers, in turn.
 //!
 //! All native peers live in this process, each on a thread of its own, and talk over WebRTC on this machine, so that one clock counts
-//! everything that a ring costs: computing, packing, encryption, the network's system calls, the server. Tabs live in a headless browser, all of which counts.
+//! everything that a ring costs: computing, packing, encryption, the network's system calls, the server. Tabs live in a headless browser, all of which
+//! counts.
 
 mod tabs;
 
