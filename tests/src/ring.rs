@@ -67,6 +67,8 @@ pub struct RingDevice {
     pub fetches: bool,
     /// Bytes that it gives, if it says.
     pub memory_bytes: Option<u64>,
+    /// As slow as this at most, where what happens must not outrun what devices say of it ten times a second.
+    pub operations_per_second: Option<f64>,
     /// It comes only once the loss of this step is known.
     pub comes_at: Option<u32>,
     /// It leaves on purpose once it knows the loss of this step, and the others have its layers.
@@ -90,6 +92,7 @@ impl From<ExecutorChoice> for RingDevice {
             writes: None,
             fetches: false,
             memory_bytes: None,
+            operations_per_second: None,
             comes_at: None,
             hands_on_at: None,
             loses_gpu_at: Vec::new(),
@@ -244,6 +247,7 @@ async fn ring(
                 own: Own {
                     samples: device.samples.clone(),
                     memory_bytes: device.memory_bytes,
+                    operations_per_second: device.operations_per_second,
                     models: Some(models_sender.clone()),
                     ..Own::default()
                 },

@@ -2,11 +2,15 @@
 
 use ringtmp_compute::{Executor, ExecutorChoice};
 use ringtmp_core::codec::CodecChoice;
+use ringtmp_core::signal::Replication;
 use ringtmp_data::Dataset;
 use ringtmp_peer::{ModelState, Run, RunFile, Solo, from_safetensors, to_safetensors};
 use ringtmp_tests::ring::{Over, RingDevice, train_ring};
 
 const STEPS: u32 = 200;
+
+/// Operations in a second: the run takes seconds on the fastest machine, so that what is fetched first is not its end.
+const PACE: f64 = 4e9;
 
 const CPU: ExecutorChoice = ExecutorChoice::Cpu;
 
@@ -16,6 +20,7 @@ fn run_file() -> RunFile {
         evaluate_every: 0,
         start_at_peers: 3,
         codec: CodecChoice::F32,
+        replicate: Replication::Every(5),
         ..RunFile::default()
     }
 }
@@ -43,6 +48,9 @@ async fn a_device_fetches_the_model_while_the_ring_trains_and_once_more_when_it_
     // Which memory is not enough for: refused by name.
     devices[2].fetches = true;
     devices[2].memory_bytes = Some(1_000_000);
+    for device in &mut devices {
+        device.operations_per_second = Some(PACE);
+    }
     let ring = train_ring(run_file(), &devices, Over::Loopback { seed: 7 }).await;
     let steps: Vec<u32> = ring.models.iter().map(|model| model.steps).collect();
     assert!(
