@@ -15,9 +15,11 @@ use ringtmp_core::signal::{LayerDigest, Replication, Role, RoomView};
 use ringtmp_data::{Dataset, Order};
 use ringtmp_peer::{
     Executor, ExecutorChoice, OptimizerTable, Paradigm, ParameterServerTable, RuleName, Run,
-    RunFile, TeamEvent, TeamResult, member_job,
+    RunFile, ServerState, TeamEvent, TeamResult, member_job,
 };
-use ringtmp_tests::ring::{Over, RingDevice, Trained, train_ring, whole_model};
+use ringtmp_tests::ring::{
+    Over, RingDevice, Trained, train_ring, train_ring_whose_server, whole_model,
+};
 use ringtmp_tests::team::{train_and_lose, train_team};
 
 const STEPS: u32 = 12;
@@ -398,6 +400,58 @@ async fn what_a_server_knew_goes_on_with_its_copy_bit_for_bit() {
     let devices: Vec<RingDevice> = (0..3).map(whole).collect();
     let whole = train_ring(undisturbed, &devices, MEMORY).await;
     assert_eq!(lost.result.digests, whole.result.digests);
+}
+
+/// A server and two workers, slow enough that a run outlives the return of a signalling server.
+fn slow_team() -> (RunFile, Vec<RingDevice>) {
+    let file = RunFile {
+        steps: 60,
+        evaluate_every: 0,
+        // The same shares each time, and so the same bits.
+        planning: Planning::Counted,
+        start_at_peers: 3,
+        replicate: Replication::Every(2),
+        ..server(Placement::Single, BSP)
+    };
+    let device = |place: usize| RingDevice {
+        role: if place == 0 {
+            Role::Server
+        } else {
+            Role::Participant
+        },
+        operations_per_second: Some(2e9),
+        ..CPU.into()
+    };
+    (file, (0..3).map(device).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signalling_server_that_is_restarted_finds_the_team_at_work_and_no_step_is_made_again() {
+    let (file, devices) = slow_team();
+    let undisturbed = train_ring(file.clone(), &devices, MEMORY).await;
+    let trained = train_ring_whose_server(Some(10), file, &devices, Over::WebRtc).await;
+    assert_eq!(trained.result.digests, undisturbed.result.digests);
+    assert_eq!(trained.result.loss_first, undisturbed.result.loss_first);
+    assert_eq!(trained.result.loss_last, undisturbed.result.loss_last);
+    for view in &trained.views {
+        assert_eq!(view.server, ServerState::Connected);
+        let room = view.room.as_ref().expect("it was in one");
+        assert_eq!(room.recoveries, [], "nobody was interrupted");
+        // The curves begin where the run began, and not where the server did.
+        assert_eq!(view.points.first().map(|point| point.step), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_while_the_signalling_server_is_restarted_is_missed_when_it_is_back() {
+    let (file, mut devices) = slow_team();
+    devices[2].dies_at = Some(10);
+    let trained = train_ring_whose_server(Some(10), file, &devices, MEMORY).await;
+    assert_eq!(trained.result.steps, 60);
+    let room = trained.views[0].room.as_ref().expect("it was in one");
+    assert_eq!(room.recoveries.len(), 1, "{:?}", room.recoveries);
+    let plan = room.team().expect("a plan of whole models");
+    assert_eq!(plan.shares, [7]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

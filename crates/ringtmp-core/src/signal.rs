@@ -8,6 +8,7 @@ mod recovery;
 mod refusal;
 mod returning;
 mod run;
+mod told;
 mod view;
 
 pub use asking::{ASKERS_MAX, Asked, Asking};
@@ -20,6 +21,7 @@ pub use recovery::{
 pub use refusal::Refusal;
 pub use returning::{Phase, Returning, Standing};
 pub use run::{RunDescriptor, RunOutline};
+pub use told::Unsure;
 pub use view::{MemberStatus, MemberView, ProfileView, RoomPlan, RoomState, RoomView, RunResult};
 
 use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
@@ -34,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The version of the signalling protocol, of the frames between peers and of their meaning. Unequal versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 11;
+pub const PROTOCOL_VERSION: u16 = 12;
 
 /// The longest signalling message, either way: an SDP is 1 to 5 kB, a run file at most 16 KiB, the costs of 1,024 layers 130 kB.
 pub const SIGNAL_BYTES_MAX: usize = 256 * 1024;

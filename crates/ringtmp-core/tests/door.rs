@@ -243,6 +243,7 @@ fn returning(room: RoomCode, run: RunDescriptor, proof: Option<DoorProof>) -> Cl
         peer: PeerId(77),
         token: serde_json::from_str("\"0000000000000001\"").expect("a token"),
         proof,
+        role: Role::Participant,
         device: device(),
         has_data: true,
         run,

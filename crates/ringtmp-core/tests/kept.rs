@@ -140,7 +140,7 @@ impl Ring {
         run.outline.replication = Replication::Every(2);
         let standing = Standing {
             state: RoomState::Training,
-            plan: Some(self.plan.clone()),
+            plan: Some(RoomPlan::Ring(self.plan.clone())),
             phase: Phase::Training,
             stable: None,
             points: Vec::new(),
@@ -153,6 +153,7 @@ impl Ring {
             device: common::device(),
             has_data: true,
             proof: None,
+            role: Role::Participant,
             run,
             standing,
         };

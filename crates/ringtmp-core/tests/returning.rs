@@ -143,6 +143,13 @@ fn returns(server: &mut Server, connection: u64, back: Returning) -> Vec<LobbyOu
     server.say(connection, &ClientMessage::Return(Box::new(back)))
 }
 
+fn ring_of(back: &mut Returning) -> &mut Plan {
+    match &mut back.standing.plan {
+        Some(RoomPlan::Ring(plan)) => plan,
+        other => panic!("it trains in a ring: {other:?}"),
+    }
+}
+
 fn tick_after(server: &mut Server, wait: Duration) -> Vec<LobbyOutput> {
     server.now = server.now + wait;
     server.input(LobbyInput::Tick)
@@ -283,7 +290,7 @@ fn who_obeys_an_older_plan_than_the_ring_is_told_the_newer_one_after_a_restart()
     let (_, peers, plan) = training(&mut Server::new(ServerLimits::default()), 3);
     // The ring was put together without this one, which was cut off and does not know it.
     let mut old = peers[0].returning();
-    let older = old.standing.plan.as_mut().expect("it trains");
+    let older = ring_of(&mut old);
     older.epoch.number -= 1;
     older.order[0] = PeerId(99);
     old.peer = PeerId(99);
@@ -379,7 +386,7 @@ fn what_returning_peers_claim_is_checked() {
     let (_, peers, _) = training(&mut Server::new(ServerLimits::default()), 3);
     let mut server = Server::restarted(1);
     let mut liar = peers[0].returning();
-    let plan = liar.standing.plan.as_mut().expect("a plan");
+    let plan = ring_of(&mut liar);
     plan.cuts = vec![0, 9, 3, 4];
     let output = returns(&mut server, 40, liar);
     assert_eq!(
@@ -389,7 +396,7 @@ fn what_returning_peers_claim_is_checked() {
     );
     // A number after which there is none: no halt could follow it.
     let mut last = peers[2].returning();
-    let plan = last.standing.plan.as_mut().expect("a plan");
+    let plan = ring_of(&mut last);
     plan.epoch.number = u32::MAX;
     last.standing.state = RoomState::Stopped {
         reason: "because ".repeat(1000),

@@ -78,6 +78,7 @@ mod tests {
             shares: vec![8],
             shards: vec![MemberIndex(1)],
             start: TeamStart::Beginning,
+            pasts: Vec::new(),
             spares: Vec::new(),
         };
         change(&mut plan);

@@ -137,7 +137,16 @@ impl Lobby {
         shown: Option<Shown>,
     ) -> Result<(), Refusal> {
         check::protocol(back.protocol)?;
-        let (code, role) = (back.room, Role::Participant);
+        let (code, role) = (back.room, back.role);
+        let takes_part = match role {
+            Role::Participant => true,
+            Role::Server => back.run.outline.topology.takes_servers(),
+            // Who watches joins anew.
+            Role::Spectator => false,
+        };
+        if !takes_part {
+            return Err(Refusal::NotThatMember);
+        }
         let Some(entry) = self.rooms.get(&code) else {
             self.check_new_room(connection, &back.run)?;
             return door::check(back.run.verifier, code, role, shown);

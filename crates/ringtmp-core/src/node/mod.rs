@@ -39,7 +39,7 @@ use crate::replica::Ledger;
 use crate::schedule::Waiting;
 use crate::signal::{
     ClientMessage, DeviceKind, LinkTraffic, Role, RoomState, RoomView, RunDescriptor, RunOutline,
-    ServerMessage,
+    ServerMessage, Unsure,
 };
 use crate::time::Time;
 use crate::trace::{Report, RoomClock};
@@ -79,7 +79,7 @@ pub struct Node {
     /// The room's, as it was last heard of.
     state: RoomState,
     /// What the room must not miss, and may have missed.
-    unsure: Vec<ClientMessage>,
+    unsure: Unsure,
     /// Updates of the stage that was last given up.
     reached: Step,
     clock: RoomClock,
@@ -105,7 +105,7 @@ impl Node {
             storing: Storing::default(),
             obeyed: None,
             state: RoomState::Waiting,
-            unsure: Vec::new(),
+            unsure: Unsure::default(),
             reached: Step::default(),
             clock: RoomClock::default(),
             now: Time::ZERO,

@@ -2,9 +2,9 @@
 //! knows of nothing.
 
 use super::{Node, Output};
-use crate::ids::PeerId;
-use crate::signal::{ClientMessage, Device, PROTOCOL_VERSION, Phase, Point, Returning, Standing};
-use std::mem::{Discriminant, discriminant};
+use crate::signal::{
+    ClientMessage, Device, PROTOCOL_VERSION, Phase, Point, Returning, Role, RoomPlan, Standing,
+};
 
 impl Node {
     /// What to say over a new socket, to be a member again; none before the first welcome.
@@ -27,12 +27,13 @@ impl Node {
             peer: identity.me,
             token: identity.token,
             proof: None,
+            role: Role::Participant,
             device,
             has_data,
             run: identity.run.clone(),
             standing: Standing {
                 state: self.state.clone(),
-                plan: self.obeyed.clone(),
+                plan: self.obeyed.clone().map(RoomPlan::Ring),
                 phase,
                 stable: stable.filter(|stable| stable.0 > 0),
                 points,
@@ -42,34 +43,18 @@ impl Node {
 
     /// Tells the room what it must not miss: it is repeated over the next socket if this one breaks.
     pub(super) fn tell(&mut self, message: ClientMessage) {
-        let slot = slot(&message);
-        self.unsure.retain(|other| self::slot(other) != slot);
-        self.unsure.push(message.clone());
+        self.unsure.told(message.clone());
         self.output.push_back(Output::ToRoom(message));
     }
 
     /// Another plan, or none, is in force: what was said under the last means nothing any more.
     pub(super) fn forget_told(&mut self) {
-        self.unsure.retain(|told| {
-            matches!(
-                told,
-                ClientMessage::Profile { .. } | ClientMessage::Offer { .. } | ClientMessage::HandOn
-            )
-        });
+        self.unsure.forget();
     }
 
     /// A server that has welcomed this peer again may not know it.
     pub(super) fn repeat(&mut self) {
-        let told = self.unsure.iter().cloned();
+        let told = self.unsure.repeated().cloned();
         self.output.extend(told.map(Output::ToRoom));
     }
-}
-
-/// Of messages with the same slot only the last has to be heard.
-fn slot(message: &ClientMessage) -> (Discriminant<ClientMessage>, Option<PeerId>) {
-    let about = match message {
-        ClientMessage::LinkLost { peer, .. } => Some(*peer),
-        _ => None,
-    };
-    (discriminant(message), about)
 }

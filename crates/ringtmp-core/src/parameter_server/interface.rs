@@ -208,6 +208,11 @@ pub enum Input {
     },
     /// Begin no new step until told otherwise; or the latter.
     Hold(bool),
+    /// The room no longer hears a member, who is linked to this one: whether it still lives is soon to be known.
+    Doubted {
+        /// Which.
+        peer: MemberIndex,
+    },
     /// The room hears a member of which nothing comes.
     Vouched {
         /// Which.

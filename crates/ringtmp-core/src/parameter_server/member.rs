@@ -162,6 +162,11 @@ impl Member {
                     worker.hold(held);
                 }
             }
+            Input::Doubted { peer } => {
+                if let Some(beats) = &mut self.beats {
+                    beats.doubt(now, peer);
+                }
+            }
             Input::Vouched { peer } => {
                 if let Some(beats) = &mut self.beats {
                     beats.vouch(peer);

@@ -120,6 +120,9 @@ pub struct TeamPlan {
     pub shards: Vec<MemberIndex>,
     /// What they begin with.
     pub start: TeamStart,
+    /// The plan that was at work before, and those after it that never began: what was kept under them is of one past.
+    #[serde(default)]
+    pub pasts: Vec<Epoch>,
     /// Devices for which there is nothing to do.
     pub spares: Vec<TeamSpare>,
 }
@@ -417,6 +420,7 @@ impl Roles<'_> {
             order: order.iter().map(|device| device.peer).collect(),
             workers,
             start: TeamStart::Beginning,
+            pasts: Vec::new(),
             spares: Vec::new(),
         }
     }

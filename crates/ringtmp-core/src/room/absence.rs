@@ -5,7 +5,8 @@
 
 use super::{Member, Room};
 use crate::ids::{Epoch, MemberToken, PeerId};
-use crate::signal::{Phase, Returning, Role, RoomState, ServerMessage, Standing};
+use crate::plan::Plan;
+use crate::signal::{Phase, Returning, Role, RoomPlan, RoomState, ServerMessage, Standing};
 use crate::time::Time;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl Room {
         self.show();
     }
 
-    /// Whether neighbours in the ring would notice if this member were gone.
+    /// Whether those who are linked to this member would notice if it were gone.
     fn is_watched(&self, peer: PeerId) -> bool {
         let trains = matches!(self.state, RoomState::Training | RoomState::Paused);
         let recovers = self.recovers();
@@ -52,6 +53,9 @@ impl Room {
     }
 
     fn neighbours(&self, peer: PeerId) -> Vec<PeerId> {
+        if let Some(plan) = self.team() {
+            return plan.linked(peer);
+        }
         let plan = self.ring();
         let Some((plan, stage)) = plan.and_then(|plan| Some((plan, plan.stage_of(peer)?))) else {
             return Vec::new();
@@ -71,11 +75,7 @@ impl Room {
 
     /// A member hears nothing of its neighbour.
     pub(super) fn suspected(&mut self, now: Time, from: PeerId, epoch: Epoch, peer: PeerId) {
-        let linked = match self.team() {
-            Some(plan) => plan.linked(from),
-            None => self.neighbours(from),
-        };
-        let neighbours = self.active(from, epoch) && linked.contains(&peer);
+        let neighbours = self.active(from, epoch) && self.neighbours(from).contains(&peer);
         let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) else {
             return;
         };
@@ -141,6 +141,7 @@ impl Room {
         let Returning {
             peer,
             token,
+            role,
             device,
             has_data,
             standing,
@@ -153,7 +154,7 @@ impl Room {
             member.device = device.clipped();
             self.welcome(peer);
         } else {
-            self.admit(peer, token, Role::Participant, device, has_data);
+            self.admit(peer, token, role, device, has_data);
             self.recovering.came_back(now, peer);
         }
         self.rebuild_if_others_are_further(now, &standing);
@@ -164,13 +165,14 @@ impl Room {
             self.catch_up(now, peer, &standing);
             self.resume_if_all_answered(now);
             self.grow_if_worth_it();
+            self.grow_team(now);
         }
         self.start_if_enough(now);
     }
 
     /// Tells a member that is back what it has missed.
     pub(super) fn catch_up(&mut self, now: Time, peer: PeerId, standing: &Standing) {
-        let obeys = standing.plan.as_ref().map(|plan| plan.epoch);
+        let obeys = standing.epoch();
         if obeys.is_some_and(|obeys| obeys > self.epoch) {
             // A server before this one has planned further.
             self.epoch.number = obeys.map_or(0, |obeys| obeys.number);
@@ -182,15 +184,16 @@ impl Room {
         if let Some(halt) = self.recovering.halting(self.epoch, &self.state) {
             return self.output.push_back((peer, halt));
         }
-        let Some(plan) = self.ring().filter(|_| self.running()) else {
+        let Some(plan) = self.plan.clone().filter(|_| self.running()) else {
             return;
         };
-        let told = if obeys != Some(plan.epoch) {
-            Some(ServerMessage::Prepare { plan: plan.clone() })
-        } else if standing.phase == Phase::Preparing && self.warm_up_ends.is_none() {
-            Some(ServerMessage::Commit { epoch: plan.epoch })
-        } else {
-            None
+        let obeyed = obeys == Some(plan.epoch());
+        let begins = standing.phase == Phase::Preparing && self.warm_up_ends.is_none();
+        let told = match plan {
+            RoomPlan::Ring(plan) if !obeyed => Some(ServerMessage::Prepare { plan }),
+            RoomPlan::Ring(Plan { epoch, .. }) if begins => Some(ServerMessage::Commit { epoch }),
+            RoomPlan::Team(plan) if !obeyed => Some(ServerMessage::PrepareTeam { plan }),
+            RoomPlan::Ring(_) | RoomPlan::Team(_) => None,
         };
         self.output.extend(told.map(|told| (peer, told)));
     }

@@ -13,8 +13,7 @@
 use super::{REASON_CHARS_MAX, Room, RunDescriptor};
 use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId, RoomCode, Version};
-use crate::plan::Plan;
-use crate::signal::{CURVE_POINTS_MAX, ClientMessage, Phase, RoomState, Standing};
+use crate::signal::{CURVE_POINTS_MAX, ClientMessage, Phase, RoomPlan, RoomState, Standing};
 use crate::time::Time;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,44 +44,43 @@ impl Rebuilding {
     }
 
     /// The newest plan that anybody obeyed.
-    fn plan(&self) -> Option<&Plan> {
+    fn plan(&self) -> Option<&RoomPlan> {
         let plans = self.told.values().filter_map(|told| told.plan.as_ref());
-        plans.max_by_key(|plan| plan.epoch)
+        plans.max_by_key(|plan| plan.epoch())
     }
 
     fn is_whole(&self) -> bool {
         let mut plan = self.plan().into_iter();
-        plan.any(|plan| plan.order.iter().all(|peer| self.told.contains_key(peer)))
+        plan.any(|plan| plan.order().iter().all(|peer| self.told.contains_key(peer)))
     }
 
     fn is_most_of_it(&self) -> bool {
         let plan = self.plan();
         plan.is_none_or(|plan| {
-            let there = plan.order.iter();
+            let there = plan.order().iter();
             let there = there.filter(|peer| self.told.contains_key(peer)).count();
-            2 * there > plan.order.len()
+            2 * there > plan.order().len()
         })
     }
 
     /// Those who obeyed this plan last.
     fn under(&self, epoch: Epoch) -> impl Iterator<Item = (PeerId, &Standing)> {
         let told = self.told.iter().map(|(peer, told)| (*peer, told));
-        told.filter(move |(_, told)| told.plan.as_ref().is_some_and(|plan| plan.epoch == epoch))
+        told.filter(move |(_, told)| told.epoch() == Some(epoch))
     }
 
     /// Whether the plan may have made a version of its own: not where one of its stages has not begun.
-    fn may_have_begun(&self, plan: &Plan) -> bool {
-        let in_order = plan.order.iter().filter_map(|peer| self.told.get(peer));
-        let mut obeyed = in_order.map(|told| (told.plan.as_ref().map(|plan| plan.epoch), told));
-        obeyed.all(|(epoch, told)| epoch == Some(plan.epoch) && told.phase != Phase::Preparing)
+    fn may_have_begun(&self, plan: &RoomPlan) -> bool {
+        let mut in_order = plan.order().iter().filter_map(|peer| self.told.get(peer));
+        in_order.all(|told| told.epoch() == Some(plan.epoch()) && told.phase != Phase::Preparing)
     }
 
-    fn trains(&self, plan: &Plan) -> bool {
+    fn trains(&self, plan: &RoomPlan) -> bool {
         let trains = |peer: &PeerId| {
-            let mut under = self.under(plan.epoch);
+            let mut under = self.under(plan.epoch());
             under.any(|(other, told)| other == *peer && told.phase == Phase::Training)
         };
-        plan.order.iter().all(trains)
+        plan.order().iter().all(trains)
     }
 }
 
@@ -115,14 +113,25 @@ impl Room {
 
     /// What of a member's standing can be believed: a plan that cannot be is no plan, and words are cut as everybody's.
     pub(super) fn believed(&self, mut standing: Standing) -> Standing {
-        let layers = self.run.outline.layers.len();
-        standing.plan = standing
-            .plan
-            .filter(|plan| plan.epoch.number <= EPOCH_NUMBER_MAX && plan.check(layers).is_ok());
+        standing.plan = standing.plan.filter(|plan| self.may_be(plan));
         if let RoomState::Stopped { reason } = &mut standing.state {
             *reason = reason.chars().take(REASON_CHARS_MAX).collect();
         }
         standing
+    }
+
+    /// Whether the run can have had this plan.
+    fn may_be(&self, plan: &RoomPlan) -> bool {
+        let outline = &self.run.outline;
+        let is_sound = match plan {
+            RoomPlan::Ring(plan) => self.is_ring() && plan.check(outline.layers.len()).is_ok(),
+            RoomPlan::Team(plan) => {
+                let parameters: Vec<u64> = outline.layers.iter().map(|it| it.parameters).collect();
+                Some(plan.exchange) == outline.topology.exchange()
+                    && plan.layout(&parameters, outline.micro_batches).is_ok()
+            }
+        };
+        is_sound && plan.epoch().number <= EPOCH_NUMBER_MAX
     }
 
     /// A member says how far it is.
@@ -172,11 +181,11 @@ impl Room {
         if rebuilding.is_most_of_it() {
             return self.rebuild(now);
         }
-        let stages = rebuilding.plan().map_or(0, |plan| plan.order.len());
+        let parts = rebuilding.plan().map_or(0, |plan| plan.order().len());
         let there = rebuilding.told.len();
         self.state = RoomState::Reconfiguring {
             reason: format!(
-                "the server was restarted, and only {there} of {stages} devices have returned: training waits for the others, or \
+                "the server was restarted, and only {there} of {parts} devices have returned: training waits for the others, or \
                  for somebody to press start"
             ),
         };
@@ -198,17 +207,19 @@ impl Room {
             self.state = RoomState::Waiting;
             return self.start_if_enough(now);
         };
-        let under = |_: &()| rebuilding.under(plan.epoch).map(|(_, told)| told);
+        let under = |_: &()| rebuilding.under(plan.epoch()).map(|(_, told)| told);
         let stable: Option<Version> = under(&()).filter_map(|told| told.stable).max();
         let stopped = under(&()).find(|told| matches!(told.state, RoomState::Stopped { .. }));
         let stopped = stopped.map(|told| told.state.clone());
         let paused = under(&()).any(|told| told.state == RoomState::Paused);
         let began = rebuilding.may_have_begun(&plan);
         let trains = rebuilding.trains(&plan);
-        self.epoch = plan.epoch;
+        self.epoch = plan.epoch();
         self.recovering.goes_on_from(&plan, began, paused, stable);
-        self.disks.rebuilt(&plan, self.code);
-        self.plan = Some(crate::signal::RoomPlan::Ring(plan));
+        if let RoomPlan::Ring(plan) = &plan {
+            self.disks.rebuilt(plan, self.code);
+        }
+        self.plan = Some(plan);
         match stopped {
             Some(stopped) => {
                 self.state = stopped;

@@ -13,6 +13,8 @@
 
 mod past;
 
+pub(super) use past::newest_under;
+
 use super::disks::Found;
 use super::{Member, Room, WARM_UP_MAX};
 use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Version};

@@ -10,6 +10,7 @@
 //! nothing is left whole, they begin anew. Whoever comes is taken in likewise.
 
 use super::planning::Told;
+use super::recovery::newest_under;
 use super::{Member, Room, WARM_UP_MAX};
 use crate::curve::Curve;
 use crate::ids::{PeerId, Step, Version};
@@ -245,12 +246,10 @@ impl Room {
 
     fn hand_out_team(&mut self, now: Time, plan: TeamPlan) {
         self.epoch = plan.epoch;
-        let from = match plan.start {
-            // Nothing that was made is given up.
-            TeamStart::Held { .. } => Version(u32::MAX),
-            start => Version(start.step().0),
-        };
-        self.recovering.handed_out(plan.epoch, from);
+        let pasts = self.recovering.pasts().to_vec();
+        let plan = TeamPlan { pasts, ..plan };
+        self.recovering
+            .handed_out(plan.epoch, newest_under(plan.start));
         self.begin_anew();
         self.plan = Some(RoomPlan::Team(plan.clone()));
         self.warm_up_ends = Some(now + WARM_UP_MAX);

@@ -1,8 +1,7 @@
 //! What a peer says that comes back over a new socket: to the same server, or to one that was restarted and knows of nothing.
 
-use super::{Device, Point, RoomState, RunDescriptor};
-use crate::ids::{MemberToken, PeerId, RoomCode, Version};
-use crate::plan::Plan;
+use super::{Device, Point, Role, RoomPlan, RoomState, RunDescriptor};
+use crate::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
 use crate::secret::DoorProof;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +16,11 @@ pub struct Returning {
     pub peer: PeerId,
     /// What the room told it when it came.
     pub token: MemberToken,
-    /// The answer to the server's question, of who knows the room's secret; as a participant's.
+    /// The answer to the server's question, of who knows the room's secret, under that role.
     #[serde(default)]
     pub proof: Option<DoorProof>,
+    /// As what it takes part.
+    pub role: Role,
     /// The device.
     pub device: Device,
     /// Whether it has samples to train on.
@@ -36,13 +37,20 @@ pub struct Standing {
     /// The room's state, as it was last heard of.
     pub state: RoomState,
     /// The newest plan that it obeyed.
-    pub plan: Option<Plan>,
+    pub plan: Option<RoomPlan>,
     /// What it does under that plan.
     pub phase: Phase,
     /// The newest version that it knows to be stable.
     pub stable: Option<Version>,
     /// The curves, as far as it has heard of them; at most [`super::CURVE_POINTS_MAX`] points are believed.
     pub points: Vec<Point>,
+}
+
+impl Standing {
+    /// Of the newest plan that it obeyed.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.plan.as_ref().map(RoomPlan::epoch)
+    }
 }
 
 /// What a peer does under its newest plan.

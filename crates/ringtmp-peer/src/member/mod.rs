@@ -7,6 +7,7 @@
 mod craft;
 mod desk;
 mod held;
+mod identity;
 mod job;
 mod log;
 mod opening;
@@ -18,6 +19,7 @@ mod workbench;
 
 pub use craft::{CraftError, Learnt, Made};
 pub(crate) use held::Held;
+pub(crate) use identity::Identity;
 use job::job_of;
 pub use job::member_job;
 pub use log::{Lately, Spent};
@@ -246,6 +248,7 @@ impl Shell {
                     None
                 }
                 Happening::Word(Some(Word::Hold(held))) => Some(Input::Hold(held)),
+                Happening::Word(Some(Word::Doubted(peer))) => Some(Input::Doubted { peer }),
                 Happening::Word(Some(Word::Vouched(peer))) => Some(Input::Vouched { peer }),
                 // Who carries messages is gone, and with it the run.
                 Happening::Word(None) => break,

@@ -8,15 +8,15 @@
 use super::opening::{Free, Opening};
 use super::scores::Scores;
 use super::team::{News, Post, Word};
-use super::{Courier, Held, Spent, job_of};
+use super::{Courier, Held, Identity, Spent, job_of};
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::measure::{self, Hurry};
 use crate::platform::{Clock, sleep};
 use crate::progress::Progress;
 use crate::run_file::Run;
-use crate::shell::{Porch, Traced, VIEW_INTERVAL, ask};
-use crate::view::{Command, LinkState, NoticeLevel, ServerState, View};
+use crate::shell::{Line, OverLine, Porch, Traced, VIEW_INTERVAL, ask};
+use crate::view::{Command, LinkState, NoticeLevel, View};
 use crate::workshop::Circumstances;
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -26,13 +26,12 @@ use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::Event;
 use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
 use ringtmp_core::profile::{Planning, Profile};
-use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{
     ClientMessage, LinkTraffic, Point, Role, RoomState, RoomView, ServerMessage, Signal,
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::RoomClock;
-use ringtmp_transport::{Connector, Signalling, SignallingError};
+use ringtmp_transport::{Connector, SignallingError};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +44,6 @@ const IDLE_WAIT: Duration = Duration::from_secs(60);
 
 /// What a device brings along into such a room.
 pub(crate) struct Brought {
-    /// What leads into the room.
-    pub(crate) link: RoomLink,
-    /// Whether somebody is there who says whom to let in.
-    pub(crate) decides: bool,
     /// What computes; none of who only watches.
     pub(crate) executor: Option<Executor>,
     /// Where the run's data is.
@@ -79,7 +74,7 @@ pub(super) struct Seat {
 
 /// What the event loop waits for.
 enum Happening {
-    Server(Box<Result<ServerMessage, SignallingError>>),
+    Line(OverLine),
     /// None when the user's side is gone.
     Command(Option<Command>),
     News(News),
@@ -101,10 +96,10 @@ pub(super) enum Going {
 
 /// A device in its room.
 pub(crate) struct RoomMember {
-    pub(super) me: PeerId,
+    pub(super) whom: Identity,
     porch: Porch,
     run: Run,
-    pub(super) signalling: Signalling,
+    pub(super) line: Line,
     pub(super) brought: Brought,
     pub(super) clock: Clock,
     pub(super) room_clock: RoomClock,
@@ -121,14 +116,15 @@ pub(crate) struct RoomMember {
 
 impl RoomMember {
     pub(crate) fn new(
-        me: PeerId,
+        whom: Identity,
         role: Role,
         run: Run,
-        signalling: Signalling,
+        line: Line,
+        clock: Clock,
         connector: Connector,
         brought: Brought,
     ) -> Self {
-        let (clock, hurry) = (Clock::start(), Hurry::default());
+        let hurry = Hurry::default();
         let measures = role == Role::Participant && run.file.planning == Planning::Measured;
         let measuring = match &brought.executor {
             Some(executor) if measures => {
@@ -142,10 +138,10 @@ impl RoomMember {
             Some(_) | None => Fuse::terminated(),
         };
         Self {
-            me,
-            porch: Porch::new(brought.link, brought.decides),
+            whom,
+            porch: Porch::new(line.door.link, line.door.decides),
             run,
-            signalling,
+            line,
             brought,
             clock,
             room_clock: RoomClock::default(),
@@ -162,7 +158,7 @@ impl RoomMember {
         }
     }
 
-    /// Takes part until its user leaves or the server is gone.
+    /// Takes part until its user leaves; a server that is gone is come back to.
     ///
     /// # Errors
     ///
@@ -175,21 +171,26 @@ impl RoomMember {
     ) -> Result<(), PeerError> {
         loop {
             self.show(progress, publish);
-            self.tell_points(false)?;
+            self.tell_points(false, progress);
             let wait = self.wait(progress);
             let going = match self.next(&mut commands, wait).await {
-                Happening::Server(message) => self.heard(*message, progress)?,
+                Happening::Line(OverLine::Server(message)) => self.heard(*message, progress)?,
+                Happening::Line(OverLine::Knocked(signalling)) => {
+                    let now = self.clock.now();
+                    self.line.knock(now, *signalling, &self.whom, progress);
+                    Going::On
+                }
                 Happening::Command(command) => self.obey(command, progress)?,
                 Happening::News(news) => self.news(news, progress)?,
                 Happening::Free(free) => {
                     self.hear_out(progress)?;
                     (self.free, self.seat) = (Some(*free), None);
-                    self.tell_holding()?;
+                    self.tell_holding(progress);
                     Going::On
                 }
                 Happening::Measured(profile) => {
                     if let Some(profile) = profile {
-                        self.signalling.send(&ClientMessage::Profile { profile })?;
+                        self.tell(ClientMessage::Profile { profile }, progress);
                     }
                     Going::On
                 }
@@ -204,7 +205,7 @@ impl RoomMember {
     /// Waits for one thing to happen. Dropping the others' futures loses nothing.
     async fn next(&mut self, commands: &mut mpsc::Receiver<Command>, wait: Duration) -> Happening {
         let Self {
-            signalling,
+            line,
             seat,
             measuring,
             ..
@@ -223,7 +224,7 @@ impl RoomMember {
         // In this order: what is urgent and small before what is large.
         futures::select_biased! {
             command = commands.next() => Happening::Command(command),
-            message = pin!(signalling.receive().fuse()) => Happening::Server(Box::new(message)),
+            over = pin!(line.next().fuse()) => Happening::Line(over),
             seated = pin!(seated.fuse()) => seated,
             profile = measuring => Happening::Measured(profile),
             () = pin!(sleep(wait).fuse()) => Happening::Time,
@@ -240,7 +241,8 @@ impl RoomMember {
 
     fn wait(&self, progress: &Progress) -> Duration {
         let view = progress.has_changed().then_some(self.view_due);
-        let seat = self.seat.as_ref().filter(|seat| !seat.points.is_empty());
+        let has_points = |seat: &&Seat| self.line.is_there() && !seat.points.is_empty();
+        let seat = self.seat.as_ref().filter(has_points);
         let points = seat.map(|seat| seat.points_due);
         let due = [view, points].into_iter().flatten().min();
         due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()))
@@ -254,34 +256,40 @@ impl RoomMember {
         let message = match message {
             Ok(message) => message,
             Err(error) => {
-                progress.server(ServerState::Lost {
-                    reason: error.to_string(),
-                    comes_back: false,
-                });
-                return Err(error.into());
+                self.line.lost(&error.to_string(), &self.whom, progress);
+                return Ok(Going::On);
             }
         };
+        let now = self.clock.now();
+        if !self.line.heard(now, &message, &self.whom, progress) {
+            return Ok(Going::On);
+        }
         progress.heard(&message);
         match message {
-            ServerMessage::PrepareTeam { plan } => self.take_seat(plan, progress)?,
+            ServerMessage::Welcome {
+                peer, token, room, ..
+            } => self.welcomed(peer, token, &room, progress),
+            ServerMessage::PrepareTeam { plan } => self.take_seat(plan, progress),
             ServerMessage::Signal { from, signal } => self.deliver(from, signal),
             ServerMessage::Halt { epoch, .. } => {
                 self.stand_up();
+                self.whom.lets_go();
                 self.halted = Some(epoch);
-                self.tell_holding()?;
+                self.tell_holding(progress);
             }
-            ServerMessage::Answers { epoch, peer } => self.vouched(epoch, peer),
+            ServerMessage::Answers { epoch, peer } => self.pass_on(epoch, peer, Word::Vouched),
+            ServerMessage::Doubt { epoch, peer } => self.pass_on(epoch, peer, Word::Doubted),
             ServerMessage::Room { room } => self.follow(&room),
             ServerMessage::Progress { points } => progress.event(&Event::Points(points)),
             ServerMessage::Clock { asked, now } => {
                 self.room_clock.answered(self.clock.now(), asked, now);
             }
             ServerMessage::AreYouThere { epoch } => {
-                self.signalling.send(&ClientMessage::Here { epoch })?;
+                self.say(&ClientMessage::Here { epoch }, progress);
             }
             ServerMessage::Asked(asked) => {
                 if let Some(says) = self.porch.heard(&asked, progress) {
-                    self.signalling.send(&says)?;
+                    self.say(&says, progress);
                 }
             }
             ServerMessage::Kicked { by } => {
@@ -296,11 +304,9 @@ impl RoomMember {
             ServerMessage::Created { .. }
             | ServerMessage::IceServers { .. }
             | ServerMessage::Question { .. }
-            | ServerMessage::Welcome { .. }
             | ServerMessage::Prepare { .. }
             | ServerMessage::Commit { .. }
             | ServerMessage::Rest { .. }
-            | ServerMessage::Doubt { .. }
             | ServerMessage::Host { .. }
             | ServerMessage::Refused { .. } => {}
         }
@@ -315,7 +321,7 @@ impl RoomMember {
             }
             Some(Command::Admit { asker, allow }) => {
                 if let Some(says) = self.porch.decided(*asker, *allow, progress) {
-                    self.signalling.send(&says)?;
+                    self.say(&says, progress);
                 }
             }
             Some(Command::LoseGpu { .. }) => {
@@ -325,15 +331,13 @@ impl RoomMember {
             }
             Some(Command::Leave) | None => {
                 self.stand_up();
-                if let Err(error) = self.signalling.send(&ClientMessage::Leave) {
-                    tracing::debug!(%error, "the server was gone before we left");
-                }
+                self.line.take_leave();
                 return Ok(Going::Away);
             }
             Some(_) => {}
         }
         if let Some(message) = command.as_ref().and_then(ask) {
-            self.signalling.send(&message)?;
+            self.say(&message, progress);
         }
         Ok(Going::On)
     }
@@ -354,8 +358,9 @@ impl RoomMember {
     }
 
     /// The room has changed: whether training goes on, and whether a new step may begin.
-    fn follow(&mut self, room: &RoomView) {
-        let without = |plan: &TeamPlan| plan.member_of(self.me).is_none();
+    pub(super) fn follow(&mut self, room: &RoomView) {
+        self.whom.state = room.state.clone();
+        let without = |plan: &TeamPlan| plan.member_of(self.whom.me).is_none();
         if room.team().is_some_and(without) {
             return self.stand_up();
         }
@@ -384,24 +389,22 @@ impl RoomMember {
     }
 
     /// Says what this device holds, where it was asked and its part has ended.
-    fn tell_holding(&mut self) -> Result<(), PeerError> {
+    fn tell_holding(&mut self, progress: &mut Progress) {
         if let Some(free) = &self.free
             && let Some(epoch) = self.halted.take()
         {
             let holding = free.held.told();
-            self.signalling
-                .send(&ClientMessage::Holdings { epoch, holding })?;
+            self.tell(ClientMessage::Holdings { epoch, holding }, progress);
         }
-        Ok(())
     }
 
-    /// The room hears a member of which nothing comes here.
-    fn vouched(&mut self, epoch: Epoch, peer: PeerId) {
+    /// What the room knows of another member.
+    fn pass_on(&mut self, epoch: Epoch, peer: PeerId, word: impl FnOnce(MemberIndex) -> Word) {
         if let Some(seat) = self.seat.as_mut().filter(|seat| seat.plan.epoch == epoch)
             && let Some(member) = seat.plan.member_of(peer)
         {
             // One whose queue is full is busy with what has come.
-            let _unheard = seat.post.words.try_send(Word::Vouched(member));
+            let _unheard = seat.post.words.try_send(word(member));
         }
     }
 
@@ -415,24 +418,28 @@ impl RoomMember {
     }
 
     /// A plan: this device's part in it, after that in any older one.
-    fn take_seat(&mut self, plan: TeamPlan, progress: &mut Progress) -> Result<(), PeerError> {
+    fn take_seat(&mut self, plan: TeamPlan, progress: &mut Progress) {
+        if !self.whom.is_new(&plan) {
+            return;
+        }
         self.hurry.up();
         self.stand_up();
         self.halted = None;
-        let (Some(me), Some(executor)) = (plan.member_of(self.me), self.brought.executor.clone())
-        else {
-            return Ok(());
+        self.whom.obeys(&plan);
+        let me = plan.member_of(self.whom.me);
+        let (Some(me), Some(executor)) = (me, self.brought.executor.clone()) else {
+            return;
         };
         let epoch = plan.epoch;
         let parameters: Vec<u64> = self.run.layers.iter().map(|it| it.parameters).collect();
         let layout = match plan.layout(&parameters, self.run.micro_batches()) {
             Ok(layout) => layout,
-            Err(error) => return self.fail(epoch, error.to_string(), None),
+            Err(error) => return self.fail(epoch, error.to_string(), None, progress),
         };
         let job = Arc::new(job_of(&self.run, layout));
         if plan.start.step().0 > job.steps {
             let reason = "the plan begins after the last step".to_owned();
-            return self.fail(epoch, reason, None);
+            return self.fail(epoch, reason, None, progress);
         }
         let links = job.layout.links(me);
         for member in &links {
@@ -470,6 +477,5 @@ impl RoomMember {
             spent: Spent::default(),
             links: Vec::new(),
         });
-        Ok(())
     }
 }

@@ -80,6 +80,8 @@ pub(crate) enum Word {
     Hold(bool),
     /// The room hears a member of which nothing comes.
     Vouched(MemberIndex),
+    /// The room does not hear it any more.
+    Doubted(MemberIndex),
 }
 
 /// What a member has to say.

@@ -3,12 +3,12 @@
 use super::room::{Goes, Going, RoomMember};
 use super::team::News;
 use super::{Lately, Spent, Told};
-use crate::error::PeerError;
 use crate::progress::Progress;
 use crate::view::LinkState;
-use ringtmp_core::ids::{Epoch, PeerId, Version};
+use ringtmp_core::curve::Curve;
+use ringtmp_core::ids::{Epoch, MemberToken, PeerId, Version};
 use ringtmp_core::parameter_server::MemberIndex;
-use ringtmp_core::signal::{ClientMessage, LinkTraffic, Point};
+use ringtmp_core::signal::{CURVE_POINTS_MAX, ClientMessage, LinkTraffic, Phase, Point, RoomView};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::{Paced, Report, Timeline};
 use ringtmp_core::wire::{PROGRESS_POINTS_MAX, Purpose};
@@ -18,7 +18,52 @@ use std::time::Duration;
 /// Points of the curves are sent at most this often: a step can take a millisecond, and the server counts messages.
 const POINTS_INTERVAL: Duration = Duration::from_millis(200);
 
+/// What waits of the curves while the server is gone: no more than a picture shows.
+fn keep_few(points: &mut Vec<Point>) {
+    if points.len() > CURVE_POINTS_MAX {
+        let mut curve = Curve::default();
+        curve.extend(points);
+        *points = curve.points();
+    }
+}
+
 impl RoomMember {
+    /// The room welcomes this device again, over a new socket.
+    pub(super) fn welcomed(
+        &mut self,
+        peer: PeerId,
+        token: MemberToken,
+        room: &RoomView,
+        progress: &mut Progress,
+    ) {
+        self.whom.welcomed(peer, token);
+        self.follow(room);
+        let told: Vec<ClientMessage> = self.whom.unsure.repeated().cloned().collect();
+        for message in told {
+            self.say(&message, progress);
+        }
+        self.ask_time(progress);
+    }
+
+    /// Says what means nothing to a room later on.
+    pub(super) fn say(&mut self, message: &ClientMessage, progress: &mut Progress) {
+        self.line.say(message, &self.whom, progress);
+    }
+
+    /// Says what the room must not miss: it is repeated over the next socket if this one breaks.
+    pub(super) fn tell(&mut self, message: ClientMessage, progress: &mut Progress) {
+        self.say(&message, progress);
+        self.whom.unsure.told(message);
+    }
+
+    /// A socket that nobody has closed may be dead all the same: who has a part asks for the room's time once a second.
+    fn notice_deafness(&mut self, progress: &mut Progress) {
+        if self.line.is_deaf(self.clock.now()) {
+            let reason = "nothing comes from it any more";
+            self.line.lost(reason, &self.whom, progress);
+        }
+    }
+
     /// What the member says.
     pub(super) fn news(&mut self, news: News, progress: &mut Progress) -> Goes {
         let Some(seat) = &mut self.seat else {
@@ -28,19 +73,18 @@ impl RoomMember {
         match news {
             News::Signal { to, signal } => {
                 let to = seat.plan.order[usize::from(to.0)];
-                self.signalling
-                    .send(&ClientMessage::Signal { to, signal })?;
+                self.say(&ClientMessage::Signal { to, signal }, progress);
             }
             News::Told(Told::Begun) => {
-                let me = seat.plan.member_of(self.me);
+                let me = seat.plan.member_of(self.whom.me);
                 let links = me.map(|me| seat.job.layout.links(me)).unwrap_or_default();
                 for member in links {
                     progress.link(seat.plan.order[usize::from(member.0)], LinkState::Open);
                 }
                 let links = Vec::new();
-                self.signalling
-                    .send(&ClientMessage::Ready { epoch, links })?;
-                self.ask_time()?;
+                self.whom.phase = Phase::Training;
+                self.tell(ClientMessage::Ready { epoch, links }, progress);
+                self.ask_time(progress);
             }
             News::Told(Told::Score(score)) => {
                 if let Some((step, purpose, score)) = seat.scores.take(&score) {
@@ -56,21 +100,22 @@ impl RoomMember {
                 }
             }
             News::Told(told @ (Told::Stable(_) | Told::Suspect(_) | Told::LinkLost { .. })) => {
-                self.tell_of_losses(told)?;
+                self.tell_of_losses(told, progress);
             }
             News::Told(Told::Does {
                 spent,
                 links,
                 lately,
-            }) => self.report(spent, &links, &lately, progress)?,
+            }) => self.report(spent, &links, &lately, progress),
             News::Told(Told::Finished { learnt, .. }) => {
-                self.tell_points(true)?;
+                self.tell_points(true, progress);
                 let links = self.seat.as_ref().map(|seat| seat.links.clone());
-                self.signalling.send(&ClientMessage::Done {
+                let done = ClientMessage::Done {
                     epoch,
                     digests: learnt.digests,
                     links: links.unwrap_or_default(),
-                })?;
+                };
+                self.tell(done, progress);
                 if let Some(weights) = &mut self.brought.weights
                     && weights.try_send(learnt.weights).is_err()
                 {
@@ -81,21 +126,22 @@ impl RoomMember {
                 let culprit = culprit.map(|culprit| seat.plan.order[usize::from(culprit.0)]);
                 let name = culprit.and_then(|peer| progress.name_of(peer));
                 let reason = name.map_or(reason.clone(), |name| format!("of {name}: {reason}"));
-                self.fail(epoch, reason, culprit)?;
+                self.fail(epoch, reason, culprit, progress);
             }
         }
         Ok(Going::On)
     }
 
     /// What is kept twice, and whom this member does not hear.
-    fn tell_of_losses(&mut self, told: Told) -> Result<(), PeerError> {
+    fn tell_of_losses(&mut self, told: Told, progress: &mut Progress) {
         let Some(seat) = &self.seat else {
-            return Ok(());
+            return;
         };
         let epoch = seat.plan.epoch;
         let peer = |member: MemberIndex| seat.plan.order[usize::from(member.0)];
         let message = match told {
             Told::Stable(version) => {
+                self.whom.stable = Some(Version(version.0));
                 let every = seat.job.copies.map_or(1, |copies| copies.every);
                 ClientMessage::Stable {
                     epoch,
@@ -116,9 +162,13 @@ impl RoomMember {
                 peer: peer(member),
                 reason,
             },
-            _ => return Ok(()),
+            _ => return,
         };
-        Ok(self.signalling.send(&message)?)
+        match message {
+            // It is said again for as long as it holds.
+            ClientMessage::Suspect { .. } => self.say(&message, progress),
+            message => self.tell(message, progress),
+        }
     }
 
     pub(super) fn fail(
@@ -126,36 +176,39 @@ impl RoomMember {
         epoch: Epoch,
         reason: String,
         culprit: Option<PeerId>,
-    ) -> Result<(), PeerError> {
+        progress: &mut Progress,
+    ) {
         let failed = ClientMessage::Failed {
             epoch,
             reason,
             culprit,
         };
-        Ok(self.signalling.send(&failed)?)
+        self.tell(failed, progress);
     }
 
     /// Sends points of the curves that wait, all of them or as many as there may be at once, if it is time or has to be.
-    pub(super) fn tell_points(&mut self, at_once: bool) -> Result<(), PeerError> {
+    pub(super) fn tell_points(&mut self, at_once: bool, progress: &mut Progress) {
         let now = self.clock.now();
         let Some(seat) = &mut self.seat else {
-            return Ok(());
+            return;
         };
+        if !self.line.is_there() {
+            return keep_few(&mut seat.points);
+        }
         while !seat.points.is_empty() && (at_once || now >= seat.points_due) {
             seat.points_due = now + POINTS_INTERVAL;
             let count = seat.points.len().min(PROGRESS_POINTS_MAX);
             let points = seat.points.drain(..count).collect();
             let epoch = seat.plan.epoch;
-            self.signalling
-                .send(&ClientMessage::Progress { epoch, points })?;
+            let message = ClientMessage::Progress { epoch, points };
+            self.line.say(&message, &self.whom, progress);
         }
-        Ok(())
     }
 
     /// Asks for the room's time, which timelines are told in.
-    pub(super) fn ask_time(&self) -> Result<(), PeerError> {
+    pub(super) fn ask_time(&mut self, progress: &mut Progress) {
         let asked = self.clock.now();
-        Ok(self.signalling.send(&ClientMessage::Clock { asked })?)
+        self.say(&ClientMessage::Clock { asked }, progress);
     }
 
     /// How this device does: computing, or waiting for others.
@@ -165,10 +218,10 @@ impl RoomMember {
         links: &[(PeerId, Traffic)],
         lately: &Lately,
         progress: &mut Progress,
-    ) -> Result<(), PeerError> {
+    ) {
         let now = self.clock.now();
         let Some(seat) = &mut self.seat else {
-            return Ok(());
+            return;
         };
         let tasks = |from: Time| {
             let recent = lately.tasks.iter().filter(|span| span.end > from);
@@ -196,13 +249,16 @@ impl RoomMember {
         for (peer, traffic) in links {
             progress.traffic(*peer, traffic.sent, traffic.received);
         }
-        progress.report(self.me, &report);
+        progress.report(self.whom.me, &report);
         let (epoch, links) = (seat.plan.epoch, seat.links.clone());
-        self.signalling.send(&ClientMessage::Report {
+        let report = Box::new(report);
+        let message = ClientMessage::Report {
             epoch,
             links,
-            report: Box::new(report),
-        })?;
-        self.ask_time()
+            report,
+        };
+        self.say(&message, progress);
+        self.ask_time(progress);
+        self.notice_deafness(progress);
     }
 }

@@ -8,11 +8,12 @@ use super::fetching::{Fetched, Fetching};
 use super::fresh::Fresh;
 use super::porch;
 use super::record::{Record, Traced};
-use super::returning::Door;
+use super::returning::{Door, Line};
 use super::writing::Scribe;
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
-use crate::member::{Brought, RoomMember};
+use crate::member::{Brought, Identity, RoomMember};
+use crate::platform::Clock;
 use crate::progress::Progress;
 use crate::run_file::{Paradigm, Run, RunFile};
 use crate::store::{Store, StoreError};
@@ -299,7 +300,7 @@ async fn enter(
     progress.run(&run);
     let door = Door::of(&setup, device, has_data, link);
     if run.file.paradigm != Paradigm::Ring {
-        let member = member_of_team(me, &link, run, signalling, executor, setup)?;
+        let member = member_of_team(&welcome, run, (signalling, door), executor, setup)?;
         return Ok(Entered::Team(Box::new(member)));
     }
     let circumstances = circumstances(setup.executor, &setup.own);
@@ -324,7 +325,12 @@ async fn enter(
     });
     let record = Record::new(me, setup.name, own.traced);
     let mut shell = Shell::new(
-        signalling, door, connector, workshop, record, of_user, welcome,
+        (signalling, door, me),
+        connector,
+        workshop,
+        record,
+        of_user,
+        welcome,
     );
     shell.use_disk(disk);
     Ok(Entered::Ring(Box::new(shell)))
@@ -360,10 +366,9 @@ fn circumstances(executor: ExecutorChoice, own: &Own) -> Circumstances {
 
 /// A device in a room whose devices hold whole models.
 fn member_of_team(
-    me: PeerId,
-    link: &RoomLink,
+    welcome: &ServerMessage,
     run: Run,
-    signalling: Signalling,
+    (signalling, door): (Signalling, Door),
     executor: Option<Executor>,
     setup: Setup,
 ) -> Result<RoomMember, PeerError> {
@@ -373,8 +378,6 @@ fn member_of_team(
         return Err(PeerError::OwnSamples);
     }
     let brought = Brought {
-        link: *link,
-        decides: own.decides,
         executor,
         place: own.place(&setup.server),
         initial: own.weights,
@@ -382,10 +385,12 @@ fn member_of_team(
         traced: own.traced,
         circumstances,
     };
-    let connector = setup.connector.connector(me, Some(link));
-    let role = setup.role;
+    let whom = Identity::of(welcome).ok_or_else(|| unexpected(welcome))?;
+    let connector = setup.connector.connector(whom.me, Some(&door.link));
+    let (clock, role) = (Clock::start(), setup.role);
+    let line = Line::new(signalling, door, whom.me, clock.now());
     Ok(RoomMember::new(
-        me, role, run, signalling, connector, brought,
+        whom, role, run, line, clock, connector, brought,
     ))
 }
 

@@ -116,7 +116,7 @@ impl Shell {
             return;
         }
         let needed_bytes = TIMES_IN_MEMORY.saturating_mul(fetching.all_bytes());
-        let given_bytes = self.door.device.memory_bytes;
+        let given_bytes = self.line.door.device.memory_bytes;
         let given_bytes = given_bytes
             .unwrap_or(u64::MAX)
             .min(TIMES_IN_MEMORY * WEIGHTS_BYTES_MAX);

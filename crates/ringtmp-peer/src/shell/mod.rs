@@ -44,7 +44,7 @@ pub(crate) use parting::ask;
 use parting::{is_released, sent_away};
 pub(crate) use porch::Porch;
 use record::Record;
-use returning::{Door, WayBack};
+pub(crate) use returning::{Comes, Door, Line, OverLine};
 use ringtmp_compute::Executor;
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::{Event, Input, Node, Output, Polled};
@@ -67,9 +67,7 @@ const IDLE_WAIT: Duration = Duration::from_secs(60);
 /// What the event loop waits for.
 #[derive(Debug)]
 enum Happening {
-    Server(Box<Result<ServerMessage, SignallingError>>),
-    /// A try to reach the server again has ended.
-    Knocked(Box<Result<Signalling, SignallingError>>),
+    Line(OverLine),
     Connector(ConnectorEvent),
     Link(LinkEvent),
     Worked(Box<Worked>),
@@ -85,10 +83,7 @@ enum Happening {
 struct Shell {
     node: Node,
     clock: Clock,
-    /// None while the server is gone.
-    signalling: Option<Signalling>,
-    way_back: WayBack,
-    door: Door,
+    line: Line,
     porch: Porch,
     connector: Connector,
     links: Links,
@@ -119,8 +114,7 @@ struct Shell {
 
 impl Shell {
     fn new(
-        signalling: Signalling,
-        door: Door,
+        (signalling, door, me): (Signalling, Door, PeerId),
         connector: Connector,
         workshop: Option<Workshop>,
         record: Record,
@@ -133,10 +127,8 @@ impl Shell {
         Self {
             node,
             clock,
-            signalling: Some(signalling),
-            way_back: WayBack::new(clock.now()),
             porch: Porch::new(door.link, door.decides),
-            door,
+            line: Line::new(signalling, door, me, clock.now()),
             connector,
             links: Links::default(),
             payloads: Payloads::default(),
@@ -179,19 +171,20 @@ impl Shell {
             breath.take().await;
             let wait = self.wait(wake, progress);
             let input = match self.next(&mut commands, wait).await {
-                Happening::Server(message) if is_released(&message) => {
+                Happening::Line(OverLine::Server(message)) if is_released(&message) => {
                     self.leave();
                     return Ok(());
                 }
-                Happening::Server(message) => {
+                Happening::Line(OverLine::Server(message)) => {
                     if let Some(by) = sent_away(&message) {
                         self.leave();
                         return Err(PeerError::Kicked(by));
                     }
                     self.server_said(*message, progress)
                 }
-                Happening::Knocked(signalling) => {
-                    self.knock(*signalling, progress);
+                Happening::Line(OverLine::Knocked(signalling)) => {
+                    let now = self.clock.now();
+                    self.line.knock(now, *signalling, &self.node, progress);
                     None
                 }
                 Happening::Connector(event) => self.connector_said(event, progress),
@@ -210,8 +203,10 @@ impl Shell {
                     return Ok(());
                 }
                 Happening::Time => {
-                    if self.is_deaf(self.clock.now()) {
-                        self.server_lost("nothing comes from it any more", progress);
+                    let deaf = self.line.is_deaf(self.clock.now());
+                    if deaf && self.node.plan().is_some() {
+                        let reason = "nothing comes from it any more";
+                        self.line.lost(reason, &self.node, progress);
                     }
                     Some(Input::Tick)
                 }
@@ -225,28 +220,20 @@ impl Shell {
     /// Waits for one thing to happen. Dropping the others' futures loses nothing.
     async fn next(&mut self, commands: &mut mpsc::Receiver<Command>, wait: Duration) -> Happening {
         let Self {
-            signalling,
+            line,
             connector,
             links,
             work,
-            way_back,
             disk,
             scribe,
             ..
         } = self;
-        let (mut work, mut knocked) = (work, &mut way_back.connecting);
+        let mut work = work;
         let (mut errand, mut opened) = (&mut disk.work, &mut scribe.opening);
-        let server = async {
-            match signalling {
-                Some(signalling) => signalling.receive().await,
-                None => std::future::pending().await,
-            }
-        };
         // In this order: what is urgent and small before what is large.
         futures::select_biased! {
             command = commands.next() => Happening::Command(command),
-            message = pin!(server.fuse()) => Happening::Server(Box::new(message)),
-            signalling = knocked => Happening::Knocked(Box::new(signalling)),
+            over = pin!(line.next().fuse()) => Happening::Line(over),
             event = pin!(connector.next().fuse()) => Happening::Connector(event),
             event = pin!(links.next().fuse()) => Happening::Link(event),
             worked = work => Happening::Worked(Box::new(worked)),
@@ -348,12 +335,7 @@ impl Shell {
     }
 
     fn tell_room(&mut self, message: &ClientMessage, progress: &mut Progress) {
-        let Some(signalling) = &self.signalling else {
-            return;
-        };
-        if let Err(error) = signalling.send(message) {
-            self.server_lost(&error.to_string(), progress);
-        }
+        self.line.say(message, &self.node, progress);
     }
 
     fn send(&mut self, to: PeerId, epoch: Epoch, body: Body, load: &Load) {
@@ -380,8 +362,8 @@ impl Shell {
     ) -> Option<Input> {
         match message {
             Ok(message) => {
-                self.way_back.heard = self.clock.now();
-                if !self.answered(&message, progress) {
+                let now = self.clock.now();
+                if !self.line.heard(now, &message, &self.node, progress) {
                     return None;
                 }
                 progress.heard(&message);
@@ -393,7 +375,7 @@ impl Shell {
                 Some(Input::Room(message))
             }
             Err(error) => {
-                self.server_lost(&error.to_string(), progress);
+                self.line.lost(&error.to_string(), &self.node, progress);
                 Some(Input::ServerLost)
             }
         }

@@ -39,7 +39,9 @@ impl Shell {
                 }
             }
             // A server that forgot this peer has to be told again.
-            Command::Pledge { memory_bytes } => self.door.device.memory_bytes = *memory_bytes,
+            Command::Pledge { memory_bytes } => {
+                self.line.door.device.memory_bytes = *memory_bytes;
+            }
             Command::LoseGpu { for_good } => {
                 self.gpu_is_gone |= for_good;
                 if let Some(executor) = &self.executor {
@@ -47,7 +49,7 @@ impl Shell {
                 }
             }
             Command::Rename { peer, name } if *peer == self.record.me() => {
-                self.door.device.name.clone_from(name);
+                self.line.door.device.name.clone_from(name);
             }
             Command::Rename { .. }
             | Command::Kick { .. }
@@ -67,11 +69,7 @@ impl Shell {
 
     /// Says goodbye.
     pub(super) fn leave(&mut self) {
-        if let Some(signalling) = &self.signalling
-            && let Err(error) = signalling.send(&ClientMessage::Leave)
-        {
-            tracing::debug!(%error, "the server was gone before we left");
-        }
+        self.line.take_leave();
         for peer in self.links.peers() {
             self.links.remove(peer);
             self.connector.disconnect(peer);
@@ -109,9 +107,10 @@ impl Shell {
         };
         progress.notice(level, text, "");
         self.executor = Some(executor);
-        self.door.device.executor = kind;
-        self.door.device.adapter.clone_from(&adapter);
-        progress.set_device(self.door.device.clone());
+        let device = &mut self.line.door.device;
+        device.executor = kind;
+        device.adapter.clone_from(&adapter);
+        progress.set_device(device.clone());
         Input::Ask(ClientMessage::Computes {
             executor: kind,
             adapter,

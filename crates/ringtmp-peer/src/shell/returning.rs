@@ -1,15 +1,17 @@
 //! Back to a server that is gone, or that this peer alone has lost: the ring trains on meanwhile.
 
 use super::Setup;
-use super::Shell;
 use crate::platform::sleep;
 use crate::progress::Progress;
 use crate::view::{NoticeLevel, ServerState};
 use futures::FutureExt;
 use futures::future::{Fuse, LocalBoxFuture};
 use ringtmp_core::ids::PeerId;
+use ringtmp_core::node::Node;
 use ringtmp_core::secret::{DoorProof, DoorQuestion, RoomLink};
-use ringtmp_core::signal::{ClientMessage, Device, PROTOCOL_VERSION, Refusal, Role, ServerMessage};
+use ringtmp_core::signal::{
+    ClientMessage, Device, PROTOCOL_VERSION, Point, Refusal, Returning, Role, ServerMessage,
+};
 use ringtmp_core::time::Time;
 use ringtmp_transport::{Signalling, SignallingError};
 use std::pin::pin;
@@ -28,23 +30,23 @@ const TRY_MAX: Duration = Duration::from_secs(5);
 const WATCHER_TRIES_MAX: u32 = 40;
 
 /// While it trains a peer asks the server for its time once a second; a socket over which nothing has come for so long is dead.
-pub(super) const SERVER_SILENCE_MAX: Duration = Duration::from_secs(6);
+const SERVER_SILENCE_MAX: Duration = Duration::from_secs(6);
 
 /// Where the server is, and who this peer says that it is.
 #[derive(Debug)]
-pub(super) struct Door {
-    pub(super) server: String,
-    pub(super) role: Role,
-    pub(super) device: Device,
-    pub(super) has_data: bool,
-    pub(super) link: RoomLink,
+pub(crate) struct Door {
+    server: String,
+    role: Role,
+    pub(crate) device: Device,
+    has_data: bool,
+    pub(crate) link: RoomLink,
     /// Whether somebody is there who says whom to let in.
-    pub(super) decides: bool,
+    pub(crate) decides: bool,
 }
 
 impl Door {
     /// That through which a device has come in.
-    pub(super) fn of(setup: &Setup, device: Device, has_data: bool, link: RoomLink) -> Self {
+    pub(crate) fn of(setup: &Setup, device: Device, has_data: bool, link: RoomLink) -> Self {
         Self {
             server: setup.server.clone(),
             role: setup.role,
@@ -62,21 +64,45 @@ impl Door {
     }
 }
 
-/// The way back.
-pub(super) struct WayBack {
+/// The way to the server, and back to it.
+pub(crate) struct Line {
+    pub(crate) door: Door,
+    me: PeerId,
+    /// None while the server is gone.
+    signalling: Option<Signalling>,
     /// Being made, while there is no socket.
-    pub(super) connecting: Fuse<LocalBoxFuture<'static, Result<Signalling, SignallingError>>>,
+    connecting: Fuse<LocalBoxFuture<'static, Result<Signalling, SignallingError>>>,
     /// Since the server was last there.
     tries: u32,
     /// There is a socket, but no welcome so far.
     knocked: bool,
     /// When the server was last heard.
-    pub(super) heard: Time,
+    heard: Time,
 }
 
-impl WayBack {
-    pub(super) fn new(now: Time) -> Self {
+/// What comes over it.
+#[derive(Debug)]
+pub(crate) enum OverLine {
+    Server(Box<Result<ServerMessage, SignallingError>>),
+    /// A try to reach the server again has ended.
+    Knocked(Box<Result<Signalling, SignallingError>>),
+}
+
+/// Who is on it, as a server has to know that does not.
+pub(crate) trait Comes {
+    /// Whether it has a part in a plan, and goes on without the server.
+    fn takes_part(&self) -> bool;
+
+    /// Who it is and how far; its role and what it proves are put in by whoever knows the door. None before the first welcome.
+    fn returning(&self, device: Device, has_data: bool, points: Vec<Point>) -> Option<Returning>;
+}
+
+impl Line {
+    pub(crate) fn new(signalling: Signalling, door: Door, me: PeerId, now: Time) -> Self {
         Self {
+            door,
+            me,
+            signalling: Some(signalling),
             connecting: Fuse::terminated(),
             tries: 0,
             knocked: false,
@@ -84,21 +110,65 @@ impl WayBack {
         }
     }
 
-    fn wait(&self, me: Option<PeerId>) -> Duration {
-        let wait = WAIT_FIRST * 2_u32.saturating_pow(self.tries.min(8));
-        // So that not all come at once: ids are random.
-        let share = me.map_or(0, |me| me.0.rotate_left(8 * self.tries) & 0xff) as u32;
-        wait.min(WAIT_MAX) + WAIT_FIRST * share / 256
+    /// Waits for what comes next. Dropping this loses nothing.
+    pub(crate) async fn next(&mut self) -> OverLine {
+        let Self {
+            signalling,
+            connecting,
+            ..
+        } = self;
+        let mut connecting = connecting;
+        let server = async {
+            match signalling {
+                Some(signalling) => signalling.receive().await,
+                None => std::future::pending().await,
+            }
+        };
+        futures::select_biased! {
+            message = pin!(server.fuse()) => OverLine::Server(Box::new(message)),
+            signalling = connecting => OverLine::Knocked(Box::new(signalling)),
+        }
     }
-}
 
-impl Shell {
+    /// Whether the server is there, as far as is known.
+    pub(crate) fn is_there(&self) -> bool {
+        self.signalling.is_some() && !self.knocked
+    }
+
+    /// Says something, if the server is there and has welcomed whoever is on the line.
+    pub(crate) fn say(
+        &mut self,
+        message: &ClientMessage,
+        who: &impl Comes,
+        progress: &mut Progress,
+    ) {
+        if !self.knocked {
+            self.send(message, who, progress);
+        }
+    }
+
+    fn send(&mut self, message: &ClientMessage, who: &impl Comes, progress: &mut Progress) {
+        if let Some(signalling) = &self.signalling
+            && let Err(error) = signalling.send(message)
+        {
+            self.lost(&error.to_string(), who, progress);
+        }
+    }
+
+    /// Says the last word.
+    pub(crate) fn take_leave(&self) {
+        if let Some(signalling) = &self.signalling
+            && let Err(error) = signalling.send(&ClientMessage::Leave)
+        {
+            tracing::debug!(%error, "the server was gone before we left");
+        }
+    }
+
     /// The socket is gone: tries to get another.
-    pub(super) fn server_lost(&mut self, reason: &str, progress: &mut Progress) {
+    pub(crate) fn lost(&mut self, reason: &str, who: &impl Comes, progress: &mut Progress) {
         self.signalling = None;
-        let first = self.way_back.tries == 0;
-        if first {
-            let advice = if self.node.plan().is_some() {
+        if self.tries == 0 {
+            let advice = if who.takes_part() {
                 "The devices train on without it, and come back to it."
             } else {
                 "This device comes back as soon as it is there."
@@ -109,10 +179,17 @@ impl Shell {
         self.try_again(reason, progress);
     }
 
+    /// Before the next try. So that not all come at once: ids are random.
+    fn pause(&self) -> Duration {
+        let wait = WAIT_FIRST * 2_u32.saturating_pow(self.tries.min(8));
+        let share = (self.me.0.rotate_left(8 * self.tries) & 0xff) as u32;
+        wait.min(WAIT_MAX) + WAIT_FIRST * share / 256
+    }
+
     fn try_again(&mut self, reason: &str, progress: &mut Progress) {
-        self.way_back.knocked = false;
+        self.knocked = false;
         let watches = self.door.role == Role::Spectator;
-        let gives_up = watches && self.way_back.tries >= WATCHER_TRIES_MAX;
+        let gives_up = watches && self.tries >= WATCHER_TRIES_MAX;
         progress.server(ServerState::Lost {
             reason: reason.to_owned(),
             comes_back: !gives_up,
@@ -120,9 +197,9 @@ impl Shell {
         if gives_up {
             return;
         }
-        let wait = self.way_back.wait(self.node.me());
+        let wait = self.pause();
         let server = self.door.server.clone();
-        self.way_back.tries += 1;
+        self.tries += 1;
         let connect = async move {
             sleep(wait).await;
             futures::select_biased! {
@@ -132,13 +209,15 @@ impl Shell {
                 }),
             }
         };
-        self.way_back.connecting = connect.boxed_local().fuse();
+        self.connecting = connect.boxed_local().fuse();
     }
 
     /// There is a socket again, or not yet.
-    pub(super) fn knock(
+    pub(crate) fn knock(
         &mut self,
+        now: Time,
         signalling: Result<Signalling, SignallingError>,
+        who: &impl Comes,
         progress: &mut Progress,
     ) {
         let signalling = match signalling {
@@ -148,7 +227,7 @@ impl Shell {
         // Who knows the secret is asked first: a server that was restarted takes nobody's word.
         let says = match self.door.link.secret {
             Some(_) => ClientMessage::Knock,
-            None => match self.who_returns(None, progress) {
+            None => match self.comes_in(None, who, progress) {
                 Some(says) => says,
                 None => return,
             },
@@ -156,26 +235,32 @@ impl Shell {
         match signalling.send(&says) {
             Ok(()) => {
                 self.signalling = Some(signalling);
-                self.way_back.knocked = true;
-                self.way_back.heard = self.clock.now();
+                self.knocked = true;
+                self.heard = now;
             }
             Err(error) => self.try_again(&error.to_string(), progress),
         }
     }
 
-    fn who_returns(&self, proof: Option<DoorProof>, progress: &Progress) -> Option<ClientMessage> {
+    fn comes_in(
+        &self,
+        proof: Option<DoorProof>,
+        who: &impl Comes,
+        progress: &Progress,
+    ) -> Option<ClientMessage> {
         let Door {
             role,
             device,
             has_data,
             ..
         } = &self.door;
-        let (device, has_data) = (device.clone(), *has_data);
-        let mut back = self.node.returning(device, has_data, progress.points())?;
-        back.proof = proof;
+        let back = who.returning(device.clone(), *has_data, progress.points())?;
         Some(match role {
-            // (A ring lets no servers in.)
-            Role::Participant | Role::Server => ClientMessage::Return(Box::new(back)),
+            Role::Participant | Role::Server => ClientMessage::Return(Box::new(Returning {
+                role: *role,
+                proof,
+                ..back
+            })),
             Role::Spectator => ClientMessage::Join {
                 protocol: PROTOCOL_VERSION,
                 room: back.room,
@@ -187,21 +272,38 @@ impl Shell {
         })
     }
 
-    /// What the server says first over a new socket. Whether there is anything in it for the node.
-    pub(super) fn answered(&mut self, message: &ServerMessage, progress: &mut Progress) -> bool {
-        if !self.way_back.knocked {
-            return true;
+    /// The server has said something: whether there is anything in it for who is on the line.
+    pub(crate) fn heard(
+        &mut self,
+        now: Time,
+        message: &ServerMessage,
+        who: &impl Comes,
+        progress: &mut Progress,
+    ) -> bool {
+        self.heard = now;
+        if let ServerMessage::Welcome { peer, .. } = message {
+            self.me = *peer;
         }
+        !self.knocked || self.answered(message, who, progress)
+    }
+
+    /// What the server says first over a new socket.
+    fn answered(
+        &mut self,
+        message: &ServerMessage,
+        who: &impl Comes,
+        progress: &mut Progress,
+    ) -> bool {
         if let ServerMessage::Question { question } = message {
             let proof = self.door.answer(*question);
-            if let Some(says) = self.who_returns(proof, progress) {
-                self.tell_room(&says, progress);
+            if let Some(says) = self.comes_in(proof, who, progress) {
+                self.send(&says, who, progress);
             }
             return false;
         }
-        self.way_back.knocked = false;
+        self.knocked = false;
         let ServerMessage::Refused { refusal } = message else {
-            self.way_back.tries = 0;
+            self.tries = 0;
             progress.server(ServerState::Connected);
             progress.notice(
                 NoticeLevel::Information,
@@ -244,9 +346,19 @@ impl Shell {
         false
     }
 
-    /// Whether the socket is dead without having been closed, as when the network changed. Only where nothing else was waiting.
-    pub(super) fn is_deaf(&self, now: Time) -> bool {
-        let asks = self.signalling.is_some() && self.node.plan().is_some();
-        asks && now.since(self.way_back.heard) > SERVER_SILENCE_MAX
+    /// Whether the socket is dead without having been closed, as when the network changed. Only where nothing else was waiting, and of who
+    /// has a part in a plan, who asks for the server's time once a second.
+    pub(crate) fn is_deaf(&self, now: Time) -> bool {
+        self.signalling.is_some() && now.since(self.heard) > SERVER_SILENCE_MAX
+    }
+}
+
+impl Comes for Node {
+    fn takes_part(&self) -> bool {
+        self.plan().is_some()
+    }
+
+    fn returning(&self, device: Device, has_data: bool, points: Vec<Point>) -> Option<Returning> {
+        Self::returning(self, device, has_data, points)
     }
 }

@@ -2,24 +2,36 @@
 
 use super::{PASTS_MAX, Recovering};
 use crate::ids::{Epoch, Version};
-use crate::plan::Plan;
-use crate::signal::{Holding, RECOVERIES_SHOWN_MAX, Recovery, RoomState};
+use crate::parameter_server::TeamStart;
+use crate::signal::{Holding, RECOVERIES_SHOWN_MAX, Recovery, RoomPlan, RoomState};
 use crate::time::Time;
+
+/// The newest version that is not given up with a team's plan that begins so.
+pub(in crate::room) const fn newest_under(start: TeamStart) -> Version {
+    match start {
+        // Nothing that was made is given up.
+        TeamStart::Held { .. } => Version(u32::MAX),
+        start => Version(start.step().0),
+    }
+}
 
 impl Recovering {
     /// What was at work under a server before this one.
     pub(in crate::room) fn goes_on_from(
         &mut self,
-        plan: &Plan,
+        plan: &RoomPlan,
         began: bool,
         paused: bool,
         stable: Option<Version>,
     ) {
-        self.pasts = vec![plan.epoch];
+        self.pasts = vec![plan.epoch()];
         if !began {
-            self.pasts
-                .extend(plan.pasts.iter().copied().take(PASTS_MAX));
-            self.newest = Some(plan.start);
+            let (pasts, start) = match plan {
+                RoomPlan::Ring(plan) => (&plan.pasts, plan.start),
+                RoomPlan::Team(plan) => (&plan.pasts, newest_under(plan.start)),
+            };
+            self.pasts.extend(pasts.iter().copied().take(PASTS_MAX));
+            self.newest = Some(start);
         }
         (self.was_paused, self.stable) = (paused, stable);
     }
@@ -29,6 +41,11 @@ impl Recovering {
         self.pasts.push(epoch);
         let newest = self.newest.get_or_insert(from);
         *newest = from.min(*newest);
+    }
+
+    /// Of which past the next plan is.
+    pub(in crate::room) fn pasts(&self) -> &[Epoch] {
+        &self.pasts
     }
 
     /// Whether what somebody holds is of the past that the run goes on from.
