@@ -4,8 +4,9 @@ use anyhow::{Context, ensure};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use ringtmp_compute::{Packing, StageConfig};
+use ringtmp_core::ids::Epoch;
 use ringtmp_core::secret::RoomLink;
-use ringtmp_core::signal::{Role, RoomState, RunResult};
+use ringtmp_core::signal::{Role, RoomPlan, RoomState, RunResult};
 use ringtmp_peer::{
     Command, ConnectorSource, Entry, ExecutorChoice, Fetched, ModelState, Own, OwnSamples,
     Parameter, PeerError, Run, RunFile, Setup, View,
@@ -151,6 +152,8 @@ pub(crate) async fn shown(
 pub struct Trained {
     /// The room's result.
     pub result: RunResult,
+    /// The versions of the plans that the room had, in the order in which a watcher saw them.
+    pub plans: Vec<Epoch>,
     /// Every device's last view.
     pub views: Vec<View>,
     /// All layers', in order.
@@ -264,7 +267,7 @@ async fn ring(
         });
         futures::future::try_join_all(peers).await
     };
-    let (result, views) = futures::join!(watching, training);
+    let ((result, plans), views) = futures::join!(watching, training);
     drop(stop);
     let served = server.await.expect("the server runs");
     served.expect("the server ends well");
@@ -273,6 +276,7 @@ async fn ring(
     weights.sort_by_key(|parameter| parameter.layer);
     Trained {
         result,
+        plans,
         views: views.expect("the peers end well"),
         weights,
         models: models.collect().await,
@@ -293,19 +297,20 @@ pub(crate) fn watcher(server: String, run: RunFile) -> Setup {
     }
 }
 
-/// Opens a room, tells what leads there, and waits for its result.
+/// Opens a room, tells what leads there, and waits for its result; tells the room's plans as well.
 async fn watch(
     server: &str,
     run: RunFile,
     code: oneshot::Sender<RoomLink>,
     steps: watch::Sender<Option<u32>>,
-) -> RunResult {
+) -> (RunResult, Vec<Epoch>) {
     let setup = watcher(server.to_owned(), run);
     let mut code = Some(code);
     let (mut leave, commands) = mpsc::channel(1);
     let (result_sender, result) = oneshot::channel();
     let mut result_sender = Some(result_sender);
-    let watched = ringtmp_peer::run(setup, commands, move |view: View| {
+    let mut plans = Vec::new();
+    let watched = ringtmp_peer::run(setup, commands, |view: View| {
         steps.send_replace(reached(&view));
         if let Some(link) = view.link()
             && let Some(sender) = code.take()
@@ -313,6 +318,8 @@ async fn watch(
             sender.send(link).expect("the test waits for the room");
         }
         let Some(room) = view.room else { return };
+        let plan = room.plan.as_ref().map(RoomPlan::epoch);
+        plans.extend(plan.filter(|plan| plans.last() != Some(plan)));
         let ended = match room.state {
             RoomState::Finished => room.result.ok_or_else(|| "no result".to_owned()),
             RoomState::Stopped { reason } => Err(reason),
@@ -330,7 +337,8 @@ async fn watch(
     })
     .await;
     watched.expect("the watcher ends well");
-    result.await.expect("a result").expect("the run finishes")
+    let result = result.await.expect("a result");
+    (result.expect("the run finishes"), plans)
 }
 
 /// What users of tests draw: one stroke.

@@ -269,6 +269,7 @@ async fn a_server_that_is_restarted_finds_the_ring_at_work_and_no_step_is_made_a
     let ring = train_ring_whose_server(Some(15), run, &devices, Over::WebRtc).await;
     assert_eq!(ring.result.digests, alone.result.digests);
     assert_eq!(recoveries(&ring), [], "nobody was interrupted");
+    assert_eq!(ring.plans.len(), 1, "{:?}", ring.plans);
     // The curves begin where the run began, and not where the server did.
     let first = ring.views[0].points.first().expect("a point");
     assert_eq!(first.step, 0);

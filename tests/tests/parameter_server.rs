@@ -431,6 +431,7 @@ async fn a_signalling_server_that_is_restarted_finds_the_team_at_work_and_no_ste
     let undisturbed = train_ring(file.clone(), &devices, MEMORY).await;
     let trained = train_ring_whose_server(Some(10), file, &devices, Over::WebRtc).await;
     assert_eq!(trained.result.digests, undisturbed.result.digests);
+    assert_eq!(trained.plans.len(), 1, "{:?}", trained.plans);
     assert_eq!(trained.result.loss_first, undisturbed.result.loss_first);
     assert_eq!(trained.result.loss_last, undisturbed.result.loss_last);
     for view in &trained.views {
