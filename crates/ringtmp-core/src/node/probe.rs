@@ -7,8 +7,10 @@
 //!   Probe 4, 64 KiB      ◀────▶ Echo        what it takes longer than that is spent on its bytes
 //!   Probe 5, 128 KiB     ◀────▶ Echo        where the fourth was too quick to tell, or a few round trips long: SCTP begins with
 //!   Probe 6, 256 KiB     ◀────▶ Echo        4 KiB a round trip and doubles them; as long as each is much faster than the one before
-//!   Probes 7, 8, 512 KiB ◀────▶ Echo
+//!   Probes 7 to 9, 512 KiB ◀──▶ Echo
 //! ```
+//!
+//! One echo may be missing: of a link that two lost packets have silenced for seconds, what was told before still holds.
 
 use super::{Active, Node, Output};
 use crate::ids::{Epoch, PeerId};
@@ -29,13 +31,14 @@ const EMPTY_LAST: u8 = 3;
 
 /// The probe with few bytes, and the last.
 const SMALL: u8 = 4;
-const LAST: u8 = 8;
+const LAST: u8 = 9;
 
 /// Bytes of the probes from [`SMALL`] on.
-const BYTES: [u32; 5] = [
+const BYTES: [u32; 6] = [
     64 * 1024,
     128 * 1024,
     256 * 1024,
+    PROBE_BYTES_MAX,
     PROBE_BYTES_MAX,
     PROBE_BYTES_MAX,
 ];
@@ -65,6 +68,8 @@ pub(super) struct Probing {
     rate: Option<f64>,
     /// Whether a transfer was long enough to be told from jitter.
     told: bool,
+    /// What an echo that was missing came to at most.
+    missed: Option<f64>,
     over: bool,
 }
 
@@ -117,11 +122,18 @@ impl Probing {
         let transfer = taken.saturating_sub(round_trip);
         let rate = (transfer >= TRANSFER_MIN)
             .then(|| f64::from(bytes_of(number)) / transfer.as_secs_f64());
+        let (before, was_told) = (self.rate, self.told);
+        let is_missing = taken >= ECHO_WAIT_MAX;
+        if is_missing && was_told && self.missed.is_none() {
+            self.missed = rate;
+            return number == LAST;
+        }
         // More bytes tell more, but what a telling transfer came to stays, as one packet that is lost makes the next one slow. Of one whose
         // echo is missing it is only known that it is slower than this.
-        let (before, was_told) = (self.rate, self.told);
         self.rate = match (before, rate) {
-            (Some(before), Some(rate)) if taken >= ECHO_WAIT_MAX => Some(before.min(rate)),
+            (Some(before), Some(rate)) if is_missing => {
+                Some(before.min(rate).min(self.missed.unwrap_or(rate)))
+            }
             (Some(before), Some(rate)) if was_told => Some(before.max(rate)),
             (before, rate) => rate.or(before),
         };
@@ -135,7 +147,7 @@ impl Probing {
             transfer >= TRANSFER_TELLING.max(ROUND_TRIPS_TELLING * round_trip)
         };
         let next = f64::from(bytes_of(number + 1)) / rate;
-        full || number == LAST || taken >= ECHO_WAIT_MAX || next > NEXT_MAX.as_secs_f64()
+        full || number == LAST || is_missing || next > NEXT_MAX.as_secs_f64()
     }
 
     fn profile(&self, to: PeerId) -> Option<LinkProfile> {
@@ -316,6 +328,28 @@ mod tests {
             .profile(PeerId(7))
             .and_then(|link| link.bytes_per_second);
         assert!(told.is_some_and(|told| told < 40_000.0), "{told:?}");
+    }
+
+    #[test]
+    fn a_link_that_is_silent_once_is_told_of_as_what_it_carried_before_and_after() {
+        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
+        let mut next = Some(probing.send(now, RENDEZVOUS));
+        while let Some(Body::Probe { number, bytes }) = next {
+            let transfer = Duration::from_secs_f64(f64::from(bytes) / 1.25e6);
+            now = now
+                + match number {
+                    5 => ECHO_WAIT_MAX,
+                    _ => Duration::from_millis(10) + transfer,
+                };
+            next = probing.echoed(now, number);
+        }
+        let told = probing
+            .profile(PeerId(7))
+            .and_then(|link| link.bytes_per_second);
+        assert!(
+            told.is_some_and(|told| (told / 1.25e6 - 1.0).abs() < 0.01),
+            "{told:?}"
+        );
     }
 
     /// The same of a transport that carries 4 KiB in the first round trip, and twice as much in each further one, until it fills the link.
