@@ -184,6 +184,23 @@ fn a_closed_socket_ends_nothing_as_long_as_those_linked_to_the_device_hear_it() 
 }
 
 #[test]
+fn who_is_away_is_not_waited_for_where_those_linked_to_it_have_done_their_part() {
+    let Team {
+        mut server, plan, ..
+    } = training();
+    let done = ClientMessage::Done {
+        epoch: plan.epoch,
+        digests: Vec::new(),
+        links: Vec::new(),
+    };
+    server.say(SERVER, &done);
+    assert_eq!(halts(&closes(&mut server, 11)), []);
+    let halts = halts(&tick_after(&mut server, AWAY_WAIT_MAX));
+    let who: Vec<u64> = halts.iter().map(|halt| halt.0).collect();
+    assert_eq!(who, [SERVER, 12]);
+}
+
+#[test]
 fn who_was_given_up_meanwhile_is_taken_in_again() {
     let Team {
         mut server,
@@ -261,6 +278,71 @@ fn a_server_that_forgot_everything_asks_those_who_return_in_time_what_they_hold(
 }
 
 #[test]
+fn who_returns_while_the_others_are_asked_leaves_them_their_time() {
+    let Team { plan, backs, .. } = training();
+    let mut server = Server::restarted(7);
+    for (connection, back) in [(20, &backs[0]), (21, &backs[1])] {
+        returns(&mut server, connection, back);
+    }
+    let epoch = halts(&tick_after(&mut server, REBUILD_WAIT_MAX))[0].1;
+    returns(&mut server, 22, &backs[2]);
+    // The first is in the middle of a long task.
+    let early = tick_after(&mut server, Duration::from_secs(4));
+    assert_eq!(prepared(&early), None);
+    for connection in [21, 22] {
+        server.say(connection, &holds(epoch, plan.epoch, false, &[]));
+    }
+    let output = server.say(20, &holds(epoch, plan.epoch, true, &[]));
+    let next = prepared(&output).expect("a plan");
+    assert_eq!(next.start, TeamStart::Held { reached: Step(9) });
+    assert_eq!(next.order.len(), 3);
+}
+
+#[test]
+fn who_comes_while_a_server_learns_of_its_room_is_taken_in_once_that_is_known() {
+    let Team { backs, .. } = training();
+    let mut server = Server::restarted(7);
+    returns(&mut server, 20, &backs[0]);
+    let entered = server.enter(30, backs[0].room, Role::Participant);
+    entered.expect("let in");
+    for (connection, back) in [(21, &backs[1]), (22, &backs[2])] {
+        assert_eq!(halts(&returns(&mut server, connection, back)), []);
+    }
+    let halts = halts(&tick_after(&mut server, Duration::from_secs(2)));
+    let mut who: Vec<u64> = halts.iter().map(|halt| halt.0).collect();
+    who.sort_unstable();
+    assert_eq!(who, [20, 21, 22, 30]);
+}
+
+#[test]
+fn points_that_waited_are_shown_by_a_server_that_learns_of_its_room() {
+    let Team { plan, backs, .. } = training();
+    let mut server = Server::restarted(7);
+    returns(&mut server, 20, &backs[0]);
+    let point = Point {
+        step: 3,
+        loss: Some(0.5),
+        accuracy: None,
+    };
+    let (epoch, points) = (plan.epoch, vec![point]);
+    let early = server.say(20, &ClientMessage::Progress { epoch, points });
+    let told = |output: &[LobbyOutput]| {
+        let mut told = output.iter().filter_map(|output| match output {
+            LobbyOutput::Send {
+                message: ServerMessage::Progress { points },
+                ..
+            } => Some(points.clone()),
+            _ => None,
+        });
+        told.next()
+    };
+    assert_eq!(told(&early), None, "nobody knows whose they are");
+    returns(&mut server, 21, &backs[1]);
+    let output = returns(&mut server, 22, &backs[2]);
+    assert_eq!(told(&output), Some(vec![point]));
+}
+
+#[test]
 fn what_was_kept_before_a_plan_that_never_began_counts_at_the_next_server() {
     let Team {
         mut server,
@@ -299,6 +381,12 @@ fn nobody_returns_to_watch_nor_as_a_server_where_none_is_taken_nor_with_a_plan_t
     let mut serves = backs[0].clone();
     serves.run.outline.topology = Topology::AllReduce;
     let output = returns(&mut server, 21, &serves);
+    assert_eq!(Server::refusal(&output), Some(&Refusal::NotThatMember));
+    // Into a room that is there, whatever its run is said to be.
+    let ring = server.create(1, run(3)).expect("a room");
+    let mut forged = backs[0].clone();
+    forged.room = ring;
+    let output = returns(&mut server, 23, &forged);
     assert_eq!(Server::refusal(&output), Some(&Refusal::NotThatMember));
     let mut odd = backs[0].clone();
     if let Some(RoomPlan::Team(plan)) = &mut odd.standing.plan {

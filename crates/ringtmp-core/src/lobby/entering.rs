@@ -158,6 +158,8 @@ impl Lobby {
             None if entry.room.members() >= usize::from(members_max) => {
                 Err(Refusal::RoomFull { members_max })
             }
+            // Whatever run it says that is.
+            None if !entry.room.takes(role) => Err(Refusal::NotThatMember),
             None => door::check(entry.room.verifier(), code, role, shown),
         }
     }

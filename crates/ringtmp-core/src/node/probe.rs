@@ -126,7 +126,9 @@ impl Probing {
         let is_missing = taken >= ECHO_WAIT_MAX;
         if is_missing && was_told && self.missed.is_none() {
             self.missed = rate;
-            return number == LAST;
+            let too_long =
+                |before: f64| f64::from(bytes_of(number + 1)) / before > NEXT_MAX.as_secs_f64();
+            return number == LAST || before.is_some_and(too_long);
         }
         // More bytes tell more, but what a telling transfer came to stays, as one packet that is lost makes the next one slow. Of one whose
         // echo is missing it is only known that it is slower than this.

@@ -46,10 +46,12 @@ impl Room {
         let trains = matches!(self.state, RoomState::Training | RoomState::Paused);
         let recovers = self.recovers();
         let neighbours = self.neighbours(peer);
-        let mut there = neighbours
+        // Of a team, whoever has done its part no longer minds silence.
+        let minds = |neighbour: &PeerId| self.is_ring() || !self.done.contains_key(neighbour);
+        let mut watch = neighbours
             .iter()
-            .filter(|neighbour| !self.is_away(**neighbour));
-        trains && recovers && there.next().is_some()
+            .filter(|neighbour| !self.is_away(**neighbour) && minds(neighbour));
+        trains && recovers && watch.next().is_some()
     }
 
     fn neighbours(&self, peer: PeerId) -> Vec<PeerId> {
@@ -149,15 +151,17 @@ impl Room {
         } = back;
         self.last_return = now;
         let standing = self.believed(standing);
+        // Before anybody is told of a room that waits.
+        self.rebuild_if_others_are_further(now, &standing);
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
             member.away = None;
             member.device = device.clipped();
             self.welcome(peer);
         } else {
             self.admit(peer, token, role, device, has_data);
-            self.recovering.came_back(now, peer);
+            let wait = self.halt_wait();
+            self.recovering.came_back(now, peer, wait);
         }
-        self.rebuild_if_others_are_further(now, &standing);
         if self.rebuilding.is_some() {
             self.rebuild_with(now, peer, standing);
         } else {

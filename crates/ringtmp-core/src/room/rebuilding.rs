@@ -10,9 +10,11 @@
 //!
 //! Half of a ring or less does not go on by itself: the other half may do the same elsewhere.
 
+use super::recovery::PASTS_MAX;
 use super::{REASON_CHARS_MAX, Room, RunDescriptor};
 use crate::curve::Curve;
 use crate::ids::{Epoch, PeerId, RoomCode, Version};
+use crate::parameter_server::MEMBERS_MAX;
 use crate::signal::{CURVE_POINTS_MAX, ClientMessage, Phase, RoomPlan, RoomState, Standing};
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -21,7 +23,8 @@ use std::time::Duration;
 /// How long the others are waited for: peers try to return every two seconds at least.
 pub const REBUILD_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Messages that are kept until it is known what they belong to: a member repeats five at most.
+/// Messages that are kept until it is known what they belong to: a member repeats five at most, and one of a team's tells what has
+/// waited of the curves.
 const KEPT_MAX: usize = 1024;
 
 /// No room comes near it, and from here on there are enough numbers left for those that follow.
@@ -128,6 +131,8 @@ impl Room {
             RoomPlan::Team(plan) => {
                 let parameters: Vec<u64> = outline.layers.iter().map(|it| it.parameters).collect();
                 Some(plan.exchange) == outline.topology.exchange()
+                    && plan.spares.len() <= usize::from(MEMBERS_MAX)
+                    && plan.pasts.len() <= 2 * PASTS_MAX
                     && plan.layout(&parameters, outline.micro_batches).is_ok()
             }
         };
@@ -161,6 +166,7 @@ impl Room {
                 | ClientMessage::Stumbled { .. }
                 | ClientMessage::LinkLost { .. }
                 | ClientMessage::Stable { .. }
+                | ClientMessage::Progress { .. }
                 | ClientMessage::Done { .. }
         );
         if !about_the_plan {
@@ -231,6 +237,8 @@ impl Room {
                 for (peer, standing) in &rebuilding.told {
                     self.catch_up(now, *peer, standing);
                 }
+                self.grow_if_worth_it();
+                self.grow_team(now);
                 self.show();
             }
             None => self.lost(now, "the server was restarted".to_owned()),

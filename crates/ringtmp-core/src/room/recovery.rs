@@ -50,7 +50,7 @@ const SECONDS_PER_BYTE: f64 = 1e-5;
 const MOVED_BYTES_PER_PARAMETER: u64 = 16;
 
 /// The most plans in a row that are handed out and never begin.
-const PASTS_MAX: usize = ATTEMPTS_MAX as usize;
+pub(super) const PASTS_MAX: usize = ATTEMPTS_MAX as usize;
 
 /// Members that were asked what they hold.
 #[derive(Debug)]
@@ -114,14 +114,14 @@ impl Recovering {
     }
 
     /// Who was given up, and is back, may have much to say.
-    pub(super) fn came_back(&mut self, now: Time, peer: PeerId) {
+    pub(super) fn came_back(&mut self, now: Time, peer: PeerId, wait: Duration) {
         self.asleep.remove(&peer);
         if let Some(halt) = &mut self.halt {
             halt.answers.remove(&peer);
             // Those that come again and again, under ever new names, do not keep the others waiting.
             if halt.due.is_none() || halt.prolonged < PROLONGED_MAX {
                 halt.prolonged += 1;
-                halt.due = Some(now + HALT_WAIT_MAX);
+                halt.due = halt.due.max(Some(now + wait));
             }
         }
     }
@@ -187,8 +187,16 @@ impl Room {
         }
     }
 
+    /// How long members may take to say what they hold.
+    pub(super) fn halt_wait(&self) -> Duration {
+        match self.is_ring() {
+            true => HALT_WAIT_MAX,
+            false => TEAM_HALT_WAIT_MAX,
+        }
+    }
+
     pub(super) fn halt(&mut self, now: Time, reason: String, accused: Option<PeerId>) {
-        let is_ring = self.is_ring();
+        let wait = self.halt_wait();
         let at_work = self.plan.as_ref().and_then(RoomPlan::ring);
         let recovering = &mut self.recovering;
         recovering.attempts += 1;
@@ -198,10 +206,6 @@ impl Room {
                 "the ring was put together {times} times and got no further: {reason}"
             ));
         }
-        let wait = match is_ring {
-            true => HALT_WAIT_MAX,
-            false => TEAM_HALT_WAIT_MAX,
-        };
         recovering.note_work(at_work);
         recovering.began.get_or_insert(now);
         recovering.was_paused |= self.state == RoomState::Paused;

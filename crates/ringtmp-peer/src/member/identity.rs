@@ -2,7 +2,7 @@
 
 use crate::shell::Comes;
 use ringtmp_core::ids::{MemberToken, PeerId, RoomCode, Version};
-use ringtmp_core::parameter_server::TeamPlan;
+use ringtmp_core::parameter_server::{TeamPlan, TeamStart};
 use ringtmp_core::signal::{
     Device, PROTOCOL_VERSION, Phase, Point, Returning, Role, RoomPlan, RoomState, RunDescriptor,
     ServerMessage, Standing, Unsure,
@@ -65,6 +65,11 @@ impl Identity {
     /// A plan is in force, and what was said under the last means nothing any more.
     pub(super) fn obeys(&mut self, plan: &TeamPlan) {
         self.unsure.forget();
+        self.stable = match plan.start {
+            TeamStart::Beginning => None,
+            TeamStart::Held { .. } => self.stable,
+            TeamStart::Copies { version } => self.stable.min(Some(Version(version.0))),
+        };
         self.plan = Some(RoomPlan::Team(plan.clone()));
         self.phase = match plan.member_of(self.me) {
             Some(_) => Phase::Preparing,

@@ -110,8 +110,10 @@ pub(crate) struct RoomMember {
     /// Ends a measurement that a plan has overtaken.
     hurry: Hurry,
     view_due: Time,
+    /// When to ask for the room's time again.
+    pub(super) asks_due: Time,
     /// The room has asked what this device holds, and is to be told once its part has ended.
-    halted: Option<Epoch>,
+    pub(super) halted: Option<Epoch>,
 }
 
 impl RoomMember {
@@ -154,6 +156,7 @@ impl RoomMember {
             measuring,
             hurry,
             view_due: Time::ZERO,
+            asks_due: Time::ZERO,
             halted: None,
         }
     }
@@ -194,7 +197,10 @@ impl RoomMember {
                     }
                     Going::On
                 }
-                Happening::Time => Going::On,
+                Happening::Time => {
+                    self.keep_in_touch(progress);
+                    Going::On
+                }
             };
             if going == Going::Away {
                 return Ok(());
@@ -244,7 +250,8 @@ impl RoomMember {
         let has_points = |seat: &&Seat| self.line.is_there() && !seat.points.is_empty();
         let seat = self.seat.as_ref().filter(has_points);
         let points = seat.map(|seat| seat.points_due);
-        let due = [view, points].into_iter().flatten().min();
+        let asks = self.is_in_touch().then_some(self.asks_due);
+        let due = [view, points, asks].into_iter().flatten().min();
         due.map_or(IDLE_WAIT, |due| due.since(self.clock.now()))
     }
 
@@ -314,6 +321,9 @@ impl RoomMember {
     }
 
     fn obey(&mut self, command: Option<Command>, progress: &mut Progress) -> Goes {
+        if let Some(command) = &command {
+            self.line.remember(command);
+        }
         match &command {
             Some(Command::TrainOn { .. }) => {
                 let text = "This drawing is not trained on: only rings of devices take drawings.";
@@ -336,8 +346,11 @@ impl RoomMember {
             }
             Some(_) => {}
         }
-        if let Some(message) = command.as_ref().and_then(ask) {
-            self.say(&message, progress);
+        match command.as_ref().and_then(ask) {
+            // Whoever wants to leave is heard, whenever the room is there again.
+            Some(message @ ClientMessage::HandOn) => self.tell(message, progress),
+            Some(message) => self.say(&message, progress),
+            None => {}
         }
         Ok(Going::On)
     }
@@ -359,13 +372,18 @@ impl RoomMember {
 
     /// The room has changed: whether training goes on, and whether a new step may begin.
     pub(super) fn follow(&mut self, room: &RoomView) {
-        self.whom.state = room.state.clone();
+        // A room that is put together anew goes on as it was before, paused or not.
+        let is_settled = !matches!(room.state, RoomState::Reconfiguring { .. });
+        if is_settled {
+            self.whom.state = room.state.clone();
+        }
         let without = |plan: &TeamPlan| plan.member_of(self.whom.me).is_none();
         if room.team().is_some_and(without) {
             return self.stand_up();
         }
         let held = match room.state {
-            RoomState::WarmingUp | RoomState::Training | RoomState::Reconfiguring { .. } => false,
+            RoomState::WarmingUp | RoomState::Training => false,
+            RoomState::Reconfiguring { .. } => return,
             RoomState::Paused => true,
             RoomState::Waiting
             | RoomState::Lacking { .. }

@@ -8,12 +8,17 @@ use crate::view::LinkState;
 use ringtmp_core::curve::Curve;
 use ringtmp_core::ids::{Epoch, MemberToken, PeerId, Version};
 use ringtmp_core::parameter_server::MemberIndex;
-use ringtmp_core::signal::{CURVE_POINTS_MAX, ClientMessage, LinkTraffic, Phase, Point, RoomView};
+use ringtmp_core::signal::{
+    CURVE_POINTS_MAX, ClientMessage, LinkTraffic, Phase, Point, RoomState, RoomView,
+};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::{Paced, Report, Timeline};
 use ringtmp_core::wire::{PROGRESS_POINTS_MAX, Purpose};
 use ringtmp_transport::Traffic;
 use std::time::Duration;
+
+/// How often the room is asked for its time.
+const ASKS_EVERY: Duration = Duration::from_secs(1);
 
 /// Points of the curves are sent at most this often: a step can take a millisecond, and the server counts messages.
 const POINTS_INTERVAL: Duration = Duration::from_millis(200);
@@ -37,7 +42,11 @@ impl RoomMember {
         progress: &mut Progress,
     ) {
         self.whom.welcomed(peer, token);
-        self.follow(room);
+        // A server that knows nothing of the run does not end it.
+        if room.state != RoomState::Waiting {
+            self.follow(room);
+        }
+        self.tell_points(true, progress);
         let told: Vec<ClientMessage> = self.whom.unsure.repeated().cloned().collect();
         for message in told {
             self.say(&message, progress);
@@ -56,12 +65,23 @@ impl RoomMember {
         self.whom.unsure.told(message);
     }
 
-    /// A socket that nobody has closed may be dead all the same: who has a part asks for the room's time once a second.
-    fn notice_deafness(&mut self, progress: &mut Progress) {
-        if self.line.is_deaf(self.clock.now()) {
+    /// Whether it has to know that the server is there.
+    pub(super) fn is_in_touch(&self) -> bool {
+        self.seat.is_some() || self.halted.is_some() || self.line.knocks()
+    }
+
+    /// Asks for the room's time once a second, which timelines are told in; a socket that nobody has closed may be dead all the same. Only
+    /// where nothing else was waiting.
+    pub(super) fn keep_in_touch(&mut self, progress: &mut Progress) {
+        let now = self.clock.now();
+        if now < self.asks_due || !self.is_in_touch() {
+            return;
+        }
+        if self.line.is_deaf(now) {
             let reason = "nothing comes from it any more";
             self.line.lost(reason, &self.whom, progress);
         }
+        self.ask_time(progress);
     }
 
     /// What the member says.
@@ -75,6 +95,8 @@ impl RoomMember {
                 let to = seat.plan.order[usize::from(to.0)];
                 self.say(&ClientMessage::Signal { to, signal }, progress);
             }
+            // Of a plan that is over already.
+            News::Told(Told::Begun) if self.whom.phase != Phase::Preparing => {}
             News::Told(Told::Begun) => {
                 let me = seat.plan.member_of(self.whom.me);
                 let links = me.map(|me| seat.job.layout.links(me)).unwrap_or_default();
@@ -165,7 +187,7 @@ impl RoomMember {
             _ => return,
         };
         match message {
-            // It is said again for as long as it holds.
+            // Later on it says nothing new: that the link is lost is what the room must not miss.
             ClientMessage::Suspect { .. } => self.say(&message, progress),
             message => self.tell(message, progress),
         }
@@ -205,9 +227,10 @@ impl RoomMember {
         }
     }
 
-    /// Asks for the room's time, which timelines are told in.
+    /// Asks for the room's time.
     pub(super) fn ask_time(&mut self, progress: &mut Progress) {
         let asked = self.clock.now();
+        self.asks_due = asked + ASKS_EVERY;
         self.say(&ClientMessage::Clock { asked }, progress);
     }
 
@@ -258,7 +281,5 @@ impl RoomMember {
             report,
         };
         self.say(&message, progress);
-        self.ask_time(progress);
-        self.notice_deafness(progress);
     }
 }

@@ -32,15 +32,12 @@ impl Shell {
 
     /// What a command changes here, whatever the room makes of it.
     pub(super) fn obey(&mut self, command: &Command, progress: &mut Progress) {
+        self.line.remember(command);
         match command {
             Command::Admit { asker, allow } => {
                 if let Some(says) = self.porch.decided(*asker, *allow, progress) {
                     self.tell_room(&says, progress);
                 }
-            }
-            // A server that forgot this peer has to be told again.
-            Command::Pledge { memory_bytes } => {
-                self.line.door.device.memory_bytes = *memory_bytes;
             }
             Command::LoseGpu { for_good } => {
                 self.gpu_is_gone |= for_good;
@@ -48,10 +45,8 @@ impl Shell {
                     executor.lose();
                 }
             }
-            Command::Rename { peer, name } if *peer == self.record.me() => {
-                self.line.door.device.name.clone_from(name);
-            }
-            Command::Rename { .. }
+            Command::Pledge { .. }
+            | Command::Rename { .. }
             | Command::Kick { .. }
             | Command::Start
             | Command::Pause

@@ -3,7 +3,7 @@
 use super::Setup;
 use crate::platform::sleep;
 use crate::progress::Progress;
-use crate::view::{NoticeLevel, ServerState};
+use crate::view::{Command, NoticeLevel, ServerState};
 use futures::FutureExt;
 use futures::future::{Fuse, LocalBoxFuture};
 use ringtmp_core::ids::PeerId;
@@ -128,6 +128,22 @@ impl Line {
             message = pin!(server.fuse()) => OverLine::Server(Box::new(message)),
             signalling = connecting => OverLine::Knocked(Box::new(signalling)),
         }
+    }
+
+    /// What its user says of this device: a server that forgot it has to be told again.
+    pub(crate) fn remember(&mut self, command: &Command) {
+        match command {
+            Command::Pledge { memory_bytes } => self.door.device.memory_bytes = *memory_bytes,
+            Command::Rename { peer, name } if *peer == self.me => {
+                self.door.device.name.clone_from(name);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a server was knocked at that has said nothing so far.
+    pub(crate) fn knocks(&self) -> bool {
+        self.knocked
     }
 
     /// Whether the server is there, as far as is known.
@@ -346,8 +362,8 @@ impl Line {
         false
     }
 
-    /// Whether the socket is dead without having been closed, as when the network changed. Only where nothing else was waiting, and of who
-    /// has a part in a plan, who asks for the server's time once a second.
+    /// Whether the socket is dead without having been closed, as when the network changed. Only where nothing else was waiting, and of
+    /// whoever asks for the server's time once a second, or has just knocked.
     pub(crate) fn is_deaf(&self, now: Time) -> bool {
         self.signalling.is_some() && now.since(self.heard) > SERVER_SILENCE_MAX
     }
