@@ -2,17 +2,16 @@
 
 mod common;
 
-use common::{Server, join, run};
+use common::{Server, closes, doubted, join, returns, run, tick_after};
 use ringtmp_core::ids::{
     Epoch, LayerIndex, MemberToken, PeerId, RoomCode, StageIndex, Step, Version,
 };
-use ringtmp_core::lobby::{ConnectionId, Limits as ServerLimits, LobbyInput, LobbyOutput};
+use ringtmp_core::lobby::{ConnectionId, Limits as ServerLimits, LobbyOutput};
 use ringtmp_core::node::{Input, Node, Output, Polled};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::room::{AWAY_WAIT_MAX, HALT_WAIT_MAX, REBUILD_WAIT_MAX};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
-use std::time::Duration;
 
 /// A node and the socket that it has.
 struct Peer {
@@ -122,37 +121,11 @@ fn halts(output: &[LobbyOutput]) -> Vec<Epoch> {
     halts.collect()
 }
 
-fn doubted(output: &[LobbyOutput]) -> Vec<(u64, PeerId)> {
-    let doubts = output.iter().filter_map(|output| match output {
-        LobbyOutput::Send {
-            connection,
-            message: ServerMessage::Doubt { peer, .. },
-        } => Some((connection.0, *peer)),
-        _ => None,
-    });
-    doubts.collect()
-}
-
-fn closes(server: &mut Server, connection: u64) -> Vec<LobbyOutput> {
-    let connection = ConnectionId(connection);
-    server.input(LobbyInput::Disconnected { connection })
-}
-
-fn returns(server: &mut Server, connection: u64, back: Returning) -> Vec<LobbyOutput> {
-    server.connect(connection);
-    server.say(connection, &ClientMessage::Return(Box::new(back)))
-}
-
 fn ring_of(back: &mut Returning) -> &mut Plan {
     match &mut back.standing.plan {
         Some(RoomPlan::Ring(plan)) => plan,
         other => panic!("it trains in a ring: {other:?}"),
     }
-}
-
-fn tick_after(server: &mut Server, wait: Duration) -> Vec<LobbyOutput> {
-    server.now = server.now + wait;
-    server.input(LobbyInput::Tick)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Server, join, run};
+use common::{Server, join, prepared, run};
 use ringtmp_core::ids::{Epoch, PeerId, Step, Version};
 use ringtmp_core::lobby::{Limits, LobbyOutput};
 use ringtmp_core::parameter_server::{Placement, ShardIndex, TeamPlan, TeamStart, Topology};
@@ -37,16 +37,6 @@ fn all_ready(server: &mut Server, who: std::ops::Range<u64>, epoch: Epoch) {
         let links = Vec::new();
         server.say(connection, &ClientMessage::Ready { epoch, links });
     }
-}
-
-fn prepared(output: &[LobbyOutput]) -> Option<TeamPlan> {
-    output.iter().find_map(|output| match output {
-        LobbyOutput::Send {
-            message: ServerMessage::PrepareTeam { plan },
-            ..
-        } => Some(plan.clone()),
-        _ => None,
-    })
 }
 
 fn halted(output: &[LobbyOutput]) -> Option<Epoch> {

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Server, device, join, run};
+use common::{Server, closes, device, doubted, join, prepared, returns, run, tick_after};
 use ringtmp_core::ids::{Epoch, MemberToken, PeerId, Step, Version};
-use ringtmp_core::lobby::{ConnectionId, Limits, LobbyInput, LobbyOutput};
+use ringtmp_core::lobby::{Limits, LobbyOutput};
 use ringtmp_core::parameter_server::{Placement, ShardIndex, TeamPlan, TeamStart, Topology};
 use ringtmp_core::room::{AWAY_WAIT_MAX, REBUILD_WAIT_MAX};
 use ringtmp_core::signal::*;
@@ -89,16 +89,6 @@ fn welcomed(output: &[LobbyOutput], to: u64) -> Option<(PeerId, MemberToken)> {
     })
 }
 
-fn prepared(output: &[LobbyOutput]) -> Option<TeamPlan> {
-    output.iter().find_map(|output| match output {
-        LobbyOutput::Send {
-            message: ServerMessage::PrepareTeam { plan },
-            ..
-        } => Some(plan.clone()),
-        _ => None,
-    })
-}
-
 /// Who is told to halt, and the epoch.
 fn halts(output: &[LobbyOutput]) -> Vec<(u64, Epoch)> {
     let halts = output.iter().filter_map(|output| match output {
@@ -109,32 +99,6 @@ fn halts(output: &[LobbyOutput]) -> Vec<(u64, Epoch)> {
         _ => None,
     });
     halts.collect()
-}
-
-fn doubted(output: &[LobbyOutput]) -> Vec<(u64, PeerId)> {
-    let doubts = output.iter().filter_map(|output| match output {
-        LobbyOutput::Send {
-            connection,
-            message: ServerMessage::Doubt { peer, .. },
-        } => Some((connection.0, *peer)),
-        _ => None,
-    });
-    doubts.collect()
-}
-
-fn closes(server: &mut Server, connection: u64) -> Vec<LobbyOutput> {
-    let connection = ConnectionId(connection);
-    server.input(LobbyInput::Disconnected { connection })
-}
-
-fn returns(server: &mut Server, connection: u64, back: &Returning) -> Vec<LobbyOutput> {
-    server.connect(connection);
-    server.say(connection, &ClientMessage::Return(Box::new(back.clone())))
-}
-
-fn tick_after(server: &mut Server, wait: Duration) -> Vec<LobbyOutput> {
-    server.now = server.now + wait;
-    server.input(LobbyInput::Tick)
 }
 
 /// What a member says of a part that it has as it is, and of copies of it.
@@ -165,7 +129,7 @@ fn a_closed_socket_ends_nothing_as_long_as_those_linked_to_the_device_hear_it() 
     assert_eq!(doubted(&output), [(SERVER, backs[1].peer)]);
     assert_eq!(halts(&output), []);
     assert_eq!(halts(&tick_after(&mut server, 20 * AWAY_WAIT_MAX)), []);
-    let output = returns(&mut server, 21, &backs[1]);
+    let output = returns(&mut server, 21, backs[1].clone());
     assert_eq!((Server::refusal(&output), halts(&output)), (None, vec![]));
     assert_eq!(prepared(&output), None, "it obeys the plan already");
     assert_eq!(Server::states(&output).last(), Some(&RoomState::Training));
@@ -222,7 +186,7 @@ fn who_was_given_up_meanwhile_is_taken_in_again() {
         let (epoch, links) = (without.epoch, Vec::new());
         server.say(connection, &ClientMessage::Ready { epoch, links });
     }
-    let output = returns(&mut server, 21, &backs[1]);
+    let output = returns(&mut server, 21, backs[1].clone());
     assert_eq!(prepared(&output), Some(without), "the old plan is over");
     let halts = halts(&tick_after(&mut server, Duration::from_secs(2)));
     let who: Vec<u64> = halts.iter().map(|halt| halt.0).collect();
@@ -235,7 +199,7 @@ fn a_server_that_forgot_everything_learns_it_from_the_team_and_interrupts_nobody
     let mut server = Server::restarted(7);
     let mut all = Vec::new();
     for (connection, back) in (20..).zip(&backs) {
-        all = returns(&mut server, connection, back);
+        all = returns(&mut server, connection, back.clone());
         let told = (Server::refusal(&all), halts(&all), prepared(&all));
         assert_eq!(told, (None, vec![], None));
     }
@@ -263,7 +227,7 @@ fn a_server_that_forgot_everything_asks_those_who_return_in_time_what_they_hold(
     let Team { plan, backs, .. } = training();
     let mut server = Server::restarted(7);
     for (connection, back) in [(20, &backs[0]), (22, &backs[2])] {
-        let output = returns(&mut server, connection, back);
+        let output = returns(&mut server, connection, back.clone());
         assert_eq!((Server::refusal(&output), halts(&output)), (None, vec![]));
     }
     let asked = halts(&tick_after(&mut server, REBUILD_WAIT_MAX));
@@ -282,10 +246,10 @@ fn who_returns_while_the_others_are_asked_leaves_them_their_time() {
     let Team { plan, backs, .. } = training();
     let mut server = Server::restarted(7);
     for (connection, back) in [(20, &backs[0]), (21, &backs[1])] {
-        returns(&mut server, connection, back);
+        returns(&mut server, connection, back.clone());
     }
     let epoch = halts(&tick_after(&mut server, REBUILD_WAIT_MAX))[0].1;
-    returns(&mut server, 22, &backs[2]);
+    returns(&mut server, 22, backs[2].clone());
     // The first is in the middle of a long task.
     let early = tick_after(&mut server, Duration::from_secs(4));
     assert_eq!(prepared(&early), None);
@@ -302,11 +266,11 @@ fn who_returns_while_the_others_are_asked_leaves_them_their_time() {
 fn who_comes_while_a_server_learns_of_its_room_is_taken_in_once_that_is_known() {
     let Team { backs, .. } = training();
     let mut server = Server::restarted(7);
-    returns(&mut server, 20, &backs[0]);
+    returns(&mut server, 20, backs[0].clone());
     let entered = server.enter(30, backs[0].room, Role::Participant);
     entered.expect("let in");
     for (connection, back) in [(21, &backs[1]), (22, &backs[2])] {
-        assert_eq!(halts(&returns(&mut server, connection, back)), []);
+        assert_eq!(halts(&returns(&mut server, connection, back.clone())), []);
     }
     let halts = halts(&tick_after(&mut server, Duration::from_secs(2)));
     let mut who: Vec<u64> = halts.iter().map(|halt| halt.0).collect();
@@ -318,7 +282,7 @@ fn who_comes_while_a_server_learns_of_its_room_is_taken_in_once_that_is_known() 
 fn points_that_waited_are_shown_by_a_server_that_learns_of_its_room() {
     let Team { plan, backs, .. } = training();
     let mut server = Server::restarted(7);
-    returns(&mut server, 20, &backs[0]);
+    returns(&mut server, 20, backs[0].clone());
     let point = Point {
         step: 3,
         loss: Some(0.5),
@@ -337,8 +301,8 @@ fn points_that_waited_are_shown_by_a_server_that_learns_of_its_room() {
         told.next()
     };
     assert_eq!(told(&early), None, "nobody knows whose they are");
-    returns(&mut server, 21, &backs[1]);
-    let output = returns(&mut server, 22, &backs[2]);
+    returns(&mut server, 21, backs[1].clone());
+    let output = returns(&mut server, 22, backs[2].clone());
     assert_eq!(told(&output), Some(vec![point]));
 }
 
@@ -358,7 +322,7 @@ fn what_was_kept_before_a_plan_that_never_began_counts_at_the_next_server() {
     for (connection, back) in (20..).zip(&mut backs[..2]) {
         back.standing.plan = Some(RoomPlan::Team(without.clone()));
         back.standing.phase = Phase::Preparing;
-        let halts = halts(&returns(&mut server, connection, back));
+        let halts = halts(&returns(&mut server, connection, back.clone()));
         let Some(halt) = halts.first() else { continue };
         let epoch = halt.1;
         server.say(20, &holds(epoch, plan.epoch, true, &[]));
@@ -376,23 +340,23 @@ fn nobody_returns_to_watch_nor_as_a_server_where_none_is_taken_nor_with_a_plan_t
     let mut server = Server::restarted(7);
     let mut watches = backs[1].clone();
     watches.role = Role::Spectator;
-    let output = returns(&mut server, 20, &watches);
+    let output = returns(&mut server, 20, watches.clone());
     assert_eq!(Server::refusal(&output), Some(&Refusal::NotThatMember));
     let mut serves = backs[0].clone();
     serves.run.outline.topology = Topology::AllReduce;
-    let output = returns(&mut server, 21, &serves);
+    let output = returns(&mut server, 21, serves.clone());
     assert_eq!(Server::refusal(&output), Some(&Refusal::NotThatMember));
     // Into a room that is there, whatever its run is said to be.
     let ring = server.create(1, run(3)).expect("a room");
     let mut forged = backs[0].clone();
     forged.room = ring;
-    let output = returns(&mut server, 23, &forged);
+    let output = returns(&mut server, 23, forged.clone());
     assert_eq!(Server::refusal(&output), Some(&Refusal::NotThatMember));
     let mut odd = backs[0].clone();
     if let Some(RoomPlan::Team(plan)) = &mut odd.standing.plan {
         plan.shares = vec![1];
     }
-    let output = returns(&mut server, 22, &odd);
+    let output = returns(&mut server, 22, odd.clone());
     assert_eq!(Server::refusal(&output), None);
     // What cannot be believed is not gone by: there is no plan, and the room waits for whoever comes.
     let asked = tick_after(&mut server, REBUILD_WAIT_MAX);

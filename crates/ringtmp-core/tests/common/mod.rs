@@ -7,11 +7,13 @@ pub(crate) mod stage;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{PeerId, RoomCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput, VisitorId};
+use ringtmp_core::parameter_server::TeamPlan;
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
+use std::time::Duration;
 
 /// A lobby with a clock, and what connections say to it.
 pub(crate) struct Server {
@@ -199,4 +201,45 @@ impl Server {
         };
         output.iter().filter_map(state).collect()
     }
+}
+
+/// Who is asked about whom, that the room no longer hears.
+pub(crate) fn doubted(output: &[LobbyOutput]) -> Vec<(u64, PeerId)> {
+    let doubts = output.iter().filter_map(|output| match output {
+        LobbyOutput::Send {
+            connection,
+            message: ServerMessage::Doubt { peer, .. },
+        } => Some((connection.0, *peer)),
+        _ => None,
+    });
+    doubts.collect()
+}
+
+/// A socket is closed.
+pub(crate) fn closes(server: &mut Server, connection: u64) -> Vec<LobbyOutput> {
+    let connection = ConnectionId(connection);
+    server.input(LobbyInput::Disconnected { connection })
+}
+
+/// Somebody comes back over a new socket.
+pub(crate) fn returns(server: &mut Server, connection: u64, back: Returning) -> Vec<LobbyOutput> {
+    server.connect(connection);
+    server.say(connection, &ClientMessage::Return(Box::new(back)))
+}
+
+/// So much time passes.
+pub(crate) fn tick_after(server: &mut Server, wait: Duration) -> Vec<LobbyOutput> {
+    server.now = server.now + wait;
+    server.input(LobbyInput::Tick)
+}
+
+/// A team's plan, if one is handed out.
+pub(crate) fn prepared(output: &[LobbyOutput]) -> Option<TeamPlan> {
+    output.iter().find_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::PrepareTeam { plan },
+            ..
+        } => Some(plan.clone()),
+        _ => None,
+    })
 }

@@ -220,10 +220,14 @@ impl RoomMember {
         while !seat.points.is_empty() && (at_once || now >= seat.points_due) {
             seat.points_due = now + POINTS_INTERVAL;
             let count = seat.points.len().min(PROGRESS_POINTS_MAX);
-            let points = seat.points.drain(..count).collect();
-            let epoch = seat.plan.epoch;
+            let (epoch, points) = (seat.plan.epoch, seat.points[..count].to_vec());
             let message = ClientMessage::Progress { epoch, points };
             self.line.say(&message, &self.whom, progress);
+            if !self.line.is_there() {
+                // They wait with the others.
+                return;
+            }
+            seat.points.drain(..count);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Back to a server that is gone, or that this peer alone has lost: the ring trains on meanwhile.
+//! The way to the server, and back to one that is gone, or that this peer alone has lost: ring or team train on meanwhile.
 
 use super::Setup;
 use crate::platform::sleep;
