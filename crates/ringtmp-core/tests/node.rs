@@ -264,6 +264,36 @@ fn who_measures_the_link_while_training_goes_on_gets_no_answer() {
 }
 
 #[test]
+fn whose_link_is_measured_tells_how_much_later_a_probe_came_than_the_one_right_before_it() {
+    let mut run = run_of_two();
+    run.outline.planning = Planning::Measured;
+    let mut tail = pair::measuring(TAIL, HEAD, vec![StageIndex(0)], run);
+    let mut told = Vec::new();
+    for (millis, number, bytes) in [(10, 4, 0), (447, 5, 64), (500, 9, 64), (600, 11, 64)] {
+        let probe = Input::Control {
+            from: HEAD,
+            epoch: EPOCH,
+            body: Body::Probe { number, bytes },
+        };
+        let now = Time::ZERO + Duration::from_millis(millis);
+        let outputs = pair::feed_at(&mut tail, now, probe);
+        told.extend(outputs.into_iter().filter_map(|output| match output {
+            Output::Send {
+                body:
+                    Body::Echo {
+                        number,
+                        apart_micros,
+                    },
+                ..
+            } => Some((number, apart_micros)),
+            _ => None,
+        }));
+    }
+    let right = [(4, None), (5, Some(437_000)), (9, None), (11, None)];
+    assert_eq!(told, right);
+}
+
+#[test]
 fn whose_link_is_lost_while_it_is_measured_waits_for_news_and_does_not_ask_again_and_again() {
     let mut run = run_of_two();
     run.outline.replication = Replication::Every(1);
@@ -272,7 +302,10 @@ fn whose_link_is_lost_while_it_is_measured_waits_for_news_and_does_not_ask_again
     let echo = Input::Control {
         from: TAIL,
         epoch: EPOCH,
-        body: Body::Echo { number: 0 },
+        body: Body::Echo {
+            number: 0,
+            apart_micros: None,
+        },
     };
     let outputs = feed(&mut head, echo);
     let asks = outputs.iter().any(|output| {

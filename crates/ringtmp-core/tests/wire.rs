@@ -115,7 +115,10 @@ fn body() -> impl Strategy<Value = Body> {
             parts,
         });
     let probe = (any::<u8>(), 0u32..5000).prop_map(|(number, bytes)| Body::Probe { number, bytes });
-    let echo = any::<u8>().prop_map(|number| Body::Echo { number });
+    let echo = (any::<u8>(), any::<Option<u32>>()).prop_map(|(number, apart_micros)| Body::Echo {
+        number,
+        apart_micros,
+    });
     prop_oneof![
         hello, progress, square_sum, tensor, probe, echo, answer, question
     ]

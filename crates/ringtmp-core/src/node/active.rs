@@ -21,6 +21,8 @@ pub(super) struct LinkProgress {
     pub(super) hello_due: Option<Time>,
     /// The probe that it waits for an echo of, until this end is built.
     pub(super) echo_owed: Option<u8>,
+    /// The last probe that came over it, and when.
+    pub(super) probed: Option<(u8, Time)>,
 }
 
 /// A plan at work.

@@ -69,8 +69,11 @@ impl Node {
 
     fn control(&mut self, now: Time, from: PeerId, epoch: Epoch, body: Body) {
         match body {
-            Body::Probe { number, .. } => self.probed_by(from, epoch, number),
-            Body::Echo { number } => self.echoed(now, from, epoch, number),
+            Body::Probe { number, .. } => self.probed_by(now, from, epoch, number),
+            Body::Echo {
+                number,
+                apart_micros,
+            } => self.echoed(now, from, epoch, number, apart_micros),
             Body::Hello(hello) => self.hello(from, epoch, &hello),
             Body::Progress { origin, points } => self.progress(from, epoch, origin, points),
             Body::Question(question) => self.question(from, epoch, question),

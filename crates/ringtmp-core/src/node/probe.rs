@@ -4,11 +4,15 @@
 //! peer                          successor
 //!   Probe 0, empty       ─────▶             answered once the successor has built its stage
 //!   Probe 1 to 3, empty  ◀────▶ Echo        the shortest round trip is twice the delay
-//!   Probe 4, 64 KiB      ◀────▶ Echo        what it takes longer than that is spent on its bytes
-//!   Probe 5, 128 KiB     ◀────▶ Echo        where the fourth was too quick to tell, or a few round trips long: SCTP begins with
-//!   Probe 6, 256 KiB     ◀────▶ Echo        4 KiB a round trip and doubles them; as long as each is much faster than the one before
-//!   Probes 7 to 9, 512 KiB ◀──▶ Echo
+//!   Probe 4, empty       ◀────▶ Echo        the two go together: how much later the second comes is told by its echo,
+//!   Probe 5, 64 KiB      ◀────▶ Echo        and is what its bytes take
+//!   Probes 6 and 7, 128 KiB ◀─▶ Echo        as long as transfers are too quick to tell, or each is much faster than the one
+//!   Probes 8 and 9, 256 KiB ◀─▶ Echo        before: SCTP begins with 4 KiB a round trip and doubles them
+//!   Probes 10 to 15, 512 KiB ◀▶ Echo
 //! ```
+//!
+//! The successor's clock tells what bytes take, since its line may be full of what it sends itself, or of another's probes: then an
+//! echo is late by as much as the line's queue holds, and may have been where the empty ones were measured, or not.
 //!
 //! One echo may be missing: of a link that two lost packets have silenced for seconds, what was told before still holds.
 
@@ -29,11 +33,12 @@ const RENDEZVOUS: u8 = 0;
 /// The last probe without bytes.
 const EMPTY_LAST: u8 = 3;
 
-/// The probe with few bytes, and the last.
-const SMALL: u8 = 4;
-const LAST: u8 = 9;
+/// The probe with the fewest bytes, and the last. From the one before it on each second one is empty, and goes right before one
+/// with bytes.
+const SMALL: u8 = EMPTY_LAST + 2;
+const LAST: u8 = SMALL + 2 * (BYTES.len() as u8 - 1);
 
-/// Bytes of the probes from [`SMALL`] on.
+/// Bytes of the probes that have any.
 const BYTES: [u32; 6] = [
     64 * 1024,
     128 * 1024,
@@ -48,9 +53,6 @@ const NEXT_MAX: Duration = Duration::from_secs(3);
 
 /// A transfer this long can be told from the jitter of timers and event loops.
 const TRANSFER_TELLING: Duration = Duration::from_millis(20);
-
-/// A transfer of so many round trips is no longer about how few bytes the first of them carry.
-const ROUND_TRIPS_TELLING: u32 = 8;
 
 /// A probe that is not so many times faster than the one before has filled the link.
 const FASTER: f64 = 1.25;
@@ -73,10 +75,14 @@ pub(super) struct Probing {
     over: bool,
 }
 
+fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
+
 fn bytes_of(number: u8) -> u32 {
-    let place = number.checked_sub(SMALL).map(usize::from);
+    let place = number.checked_sub(SMALL).filter(|place| place % 2 == 0);
     place
-        .and_then(|place| BYTES.get(place))
+        .and_then(|place| BYTES.get(usize::from(place / 2)))
         .copied()
         .unwrap_or(0)
 }
@@ -89,37 +95,46 @@ impl Probing {
         (number != RENDEZVOUS).then(|| since + ECHO_WAIT_MAX)
     }
 
-    /// The next probe.
-    fn send(&mut self, now: Time, number: u8) -> Body {
-        self.sent = Some((number, now));
-        Body::Probe {
+    /// The next probe, and with an empty one the one that goes right behind it.
+    fn send(&mut self, now: Time, number: u8) -> Vec<Body> {
+        let behind = Some(number + 1).filter(|behind| bytes_of(*behind) > 0);
+        let probe = |number| Body::Probe {
             number,
             bytes: bytes_of(number),
-        }
+        };
+        self.sent = Some((behind.unwrap_or(number), now));
+        std::iter::once(number).chain(behind).map(probe).collect()
     }
 
-    /// An echo has come, or is missing for so long that it counts as having come now: what to send next.
-    fn echoed(&mut self, now: Time, number: u8) -> Option<Body> {
-        let (sent, since) = self.sent.filter(|_| !self.over)?;
-        if sent != number {
-            return None;
-        }
+    /// An echo has come, or is missing for so long that it counts as having come now: what to send next. `apart` is how much later
+    /// its probe came than the one right before it.
+    fn echoed(&mut self, now: Time, number: u8, apart: Option<Duration>) -> Vec<Body> {
+        let Some((last, since)) = self.sent.filter(|_| !self.over) else {
+            return Vec::new();
+        };
         let taken = now.since(since);
-        if number > RENDEZVOUS && number <= EMPTY_LAST {
+        let was_before = bytes_of(last) > 0 && last.checked_sub(1) == Some(number);
+        if number > RENDEZVOUS && (was_before || number == last && bytes_of(last) == 0) {
             let shortest = self.round_trip.map_or(taken, |known| known.min(taken));
             self.round_trip = Some(shortest);
         }
-        if number >= SMALL && self.is_told_by(number, taken) {
-            self.over = true;
-            return None;
+        if number != last {
+            return Vec::new();
         }
-        Some(self.send(now, number + 1))
+        if bytes_of(number) > 0 && self.is_told_by(number, taken, apart) {
+            self.over = true;
+            return Vec::new();
+        }
+        self.send(now, number + 1)
     }
 
     /// Takes in how long a probe with bytes took; says whether there is nothing more to learn.
-    fn is_told_by(&mut self, number: u8, taken: Duration) -> bool {
+    fn is_told_by(&mut self, number: u8, taken: Duration, apart: Option<Duration>) -> bool {
         let round_trip = self.round_trip.unwrap_or_default();
-        let transfer = taken.saturating_sub(round_trip);
+        let spent = taken.saturating_sub(round_trip);
+        // An end that was busy finds both probes there at once, and one that lies tells anything.
+        let told = apart.filter(|apart| *apart >= spent / 2);
+        let transfer = told.map_or(spent, |apart| apart.min(taken));
         let rate = (transfer >= TRANSFER_MIN)
             .then(|| f64::from(bytes_of(number)) / transfer.as_secs_f64());
         let (before, was_told) = (self.rate, self.told);
@@ -127,7 +142,7 @@ impl Probing {
         if is_missing && was_told && self.missed.is_none() {
             self.missed = rate;
             let too_long =
-                |before: f64| f64::from(bytes_of(number + 1)) / before > NEXT_MAX.as_secs_f64();
+                |before: f64| f64::from(bytes_of(number + 2)) / before > NEXT_MAX.as_secs_f64();
             return number == LAST || before.is_some_and(too_long);
         }
         // More bytes tell more, but what a telling transfer came to stays, as one packet that is lost makes the next one slow. Of one whose
@@ -143,12 +158,9 @@ impl Probing {
         let Some(rate) = self.rate else {
             return number == LAST;
         };
-        let full = if was_told {
-            before.is_some_and(|before| rate < FASTER * before)
-        } else {
-            transfer >= TRANSFER_TELLING.max(ROUND_TRIPS_TELLING * round_trip)
-        };
-        let next = f64::from(bytes_of(number + 1)) / rate;
+        // Two have to agree: the first may have waited for a device that was busy.
+        let full = was_told && before.is_some_and(|before| rate < FASTER * before);
+        let next = f64::from(bytes_of(number + 2)) / rate;
         full || number == LAST || is_missing || next > NEXT_MAX.as_secs_f64()
     }
 
@@ -192,19 +204,19 @@ impl Node {
         let Some(probing) = active.probing.as_mut().filter(|_| can_probe) else {
             return;
         };
-        let body = match probing.sent {
-            None => Some(probing.send(now, RENDEZVOUS)),
+        let bodies = match probing.sent {
+            None => probing.send(now, RENDEZVOUS),
             Some((number, _)) if probing.due().is_some_and(|due| now >= due) => {
-                probing.echoed(now, number)
+                probing.echoed(now, number, None)
             }
             Some(_) => return,
         };
-        self.send_control(successor, epoch, body);
+        self.send_control(successor, epoch, bodies);
         self.say_ready();
     }
 
     /// The predecessor measures its link to us. Until this stage is built it has to wait: building would be measured as well.
-    pub(super) fn probed_by(&mut self, from: PeerId, epoch: Epoch, number: u8) {
+    pub(super) fn probed_by(&mut self, now: Time, from: PeerId, epoch: Epoch, number: u8) {
         // Once training goes on nobody measures any more, and who asks all the same gets no answer.
         let before_training = |active: &&mut Active| !active.training.has_begun();
         let Some(active) = self.under(epoch).filter(before_training) else {
@@ -214,8 +226,15 @@ impl Node {
         let Some(link) = active.links.get_mut(&from) else {
             return;
         };
+        let before = link.probed.replace((number, now));
         if built {
-            self.send_control(from, epoch, Some(Body::Echo { number }));
+            let apart = before.filter(|(before, _)| before.checked_add(1) == Some(number));
+            let apart_micros = apart.map(|(_, before)| micros(now.since(before)));
+            let echo = Body::Echo {
+                number,
+                apart_micros,
+            };
+            self.send_control(from, epoch, [echo]);
         } else {
             link.echo_owed = Some(number);
         }
@@ -233,33 +252,47 @@ impl Node {
             .filter_map(|(peer, link)| Some((*peer, link.echo_owed.take()?)))
             .collect();
         for (peer, number) in owed {
-            self.send_control(peer, epoch, Some(Body::Echo { number }));
+            let apart_micros = None;
+            let echo = Body::Echo {
+                number,
+                apart_micros,
+            };
+            self.send_control(peer, epoch, [echo]);
         }
     }
 
     /// The successor has answered.
-    pub(super) fn echoed(&mut self, now: Time, from: PeerId, epoch: Epoch, number: u8) {
+    pub(super) fn echoed(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        epoch: Epoch,
+        number: u8,
+        apart_micros: Option<u32>,
+    ) {
         let Some(active) = self.under(epoch) else {
             return;
         };
         if active.plan.successor(active.stage) != from {
             return;
         }
+        let apart = apart_micros.map(|micros| Duration::from_micros(u64::from(micros)));
         let next = active
             .probing
             .as_mut()
-            .and_then(|probing| probing.echoed(now, number));
-        self.send_control(from, epoch, next);
+            .map(|probing| probing.echoed(now, number, apart));
+        self.send_control(from, epoch, next.unwrap_or_default());
         self.say_ready();
     }
 
-    fn send_control(&mut self, to: PeerId, epoch: Epoch, body: Option<Body>) {
-        self.output.extend(body.map(|body| Output::Send {
-            to,
-            epoch,
-            body,
-            payload: None,
-        }));
+    fn send_control(&mut self, to: PeerId, epoch: Epoch, bodies: impl IntoIterator<Item = Body>) {
+        self.output
+            .extend(bodies.into_iter().map(|body| Output::Send {
+                to,
+                epoch,
+                body,
+                payload: None,
+            }));
     }
 }
 
@@ -267,140 +300,187 @@ impl Node {
 mod tests {
     use super::*;
 
-    /// What is measured of a link with this round trip and rate.
-    fn measured(round_trip_ms: u64, bytes_per_second: f64) -> LinkProfile {
+    /// What is measured of a link, told by number and bytes after how long a probe's echo comes, and what that tells.
+    fn probed(mut echo: impl FnMut(u8, u32) -> (Duration, Option<Duration>)) -> LinkProfile {
         let (mut probing, mut now) = (Probing::default(), Time::ZERO);
-        let mut next = Some(probing.send(now, RENDEZVOUS));
-        while let Some(Body::Probe { number, bytes }) = next {
-            let transfer = Duration::from_secs_f64(f64::from(bytes) / bytes_per_second);
-            now = now + Duration::from_millis(round_trip_ms) + transfer;
-            next = match probing.due() {
-                Some(due) if now > due => probing.echoed(due, number),
-                _ => probing.echoed(now, number),
-            };
+        let mut probes = probing.send(now, RENDEZVOUS);
+        while !probes.is_empty() {
+            let (sent, due) = (now, probing.due());
+            let mut next = Vec::new();
+            for probe in probes {
+                let Body::Probe { number, bytes } = probe else {
+                    panic!("{probe:?} measures nothing");
+                };
+                let (taken, apart) = echo(number, bytes);
+                let came = sent + taken;
+                let missing = due.filter(|due| came > *due);
+                now = missing.unwrap_or(came);
+                next = probing.echoed(now, number, apart.filter(|_| missing.is_none()));
+            }
+            probes = next;
         }
         assert!(probing.over);
         probing.profile(PeerId(7)).expect("it was measured")
     }
 
+    fn rate(link: &LinkProfile) -> f64 {
+        link.bytes_per_second.expect("it takes time")
+    }
+
+    fn seconds(bytes: u32, bytes_per_second: f64) -> Duration {
+        Duration::from_secs_f64(f64::from(bytes) / bytes_per_second)
+    }
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// What is measured of a link with this round trip and rate.
+    fn measured(round_trip_ms: u64, bytes_per_second: f64, is_apart_told: bool) -> LinkProfile {
+        probed(|_, bytes| {
+            let transfer = seconds(bytes, bytes_per_second);
+            (
+                ms(round_trip_ms) + transfer,
+                is_apart_told.then_some(transfer),
+            )
+        })
+    }
+
     #[test]
     fn delay_and_rate_are_told_of_quick_and_of_slow_links() {
-        for (round_trip_ms, rate) in [(1, 1e8), (10, 1e6), (100, 1.25e6), (600, 2e4)] {
-            let link = measured(round_trip_ms, rate);
-            assert_eq!(link.delay_seconds, round_trip_ms as f64 / 2000.0);
-            let told = link.bytes_per_second.expect("it takes time");
-            assert!((told / rate - 1.0).abs() < 0.01, "{told} of {rate}");
+        for (round_trip_ms, right) in [(1, 1e8), (10, 1e6), (100, 1.25e6), (600, 2e4)] {
+            for is_apart_told in [false, true] {
+                let link = measured(round_trip_ms, right, is_apart_told);
+                assert_eq!(link.delay_seconds, round_trip_ms as f64 / 2000.0);
+                let told = rate(&link);
+                assert!((told / right - 1.0).abs() < 0.01, "{told} of {right}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_whose_echoes_are_late_is_told_of_as_it_is() {
+        for late in [ms(20), ms(100)] {
+            // Other probes go the echoes' way: while the empty ones are measured, or while those with bytes are.
+            for (empty_late, bytes_late) in [(late, ms(0)), (ms(0), late)] {
+                let link = probed(|_, bytes| {
+                    let (transfer, is_empty) = (seconds(bytes, 1.25e6), bytes == 0);
+                    let late = if is_empty { empty_late } else { bytes_late };
+                    (ms(100) + transfer + late, Some(transfer))
+                });
+                let told = rate(&link);
+                assert!((told / 1.25e6 - 1.0).abs() < 0.01, "{told} with {late:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_empty_probe_before_one_with_bytes_tells_the_delay_as_well() {
+        let link = probed(|number, bytes| {
+            let late = if number <= EMPTY_LAST { ms(80) } else { ms(0) };
+            let transfer = seconds(bytes, 1.25e6);
+            (ms(100) + late + transfer, Some(transfer))
+        });
+        assert_eq!(link.delay_seconds, 0.05);
+    }
+
+    #[test]
+    fn an_end_that_finds_both_probes_at_once_is_not_believed_and_one_that_lies_only_so_far() {
+        let busy_once = probed(|number, bytes| {
+            let transfer = seconds(bytes, 1.25e6);
+            let apart = if number == SMALL { ms(0) } else { transfer };
+            (ms(10) + transfer, Some(apart))
+        });
+        let told = rate(&busy_once);
+        assert!((told / 1.25e6 - 1.0).abs() < 0.01, "{told}");
+        for lie in [0.0, 0.49, 0.51, 1e6] {
+            let link = probed(|_, bytes| {
+                let transfer = seconds(bytes, 1.25e6);
+                (ms(10) + transfer, Some(transfer.mul_f64(lie)))
+            });
+            let told = rate(&link);
+            assert!((0.8..2.0).contains(&(told / 1.25e6)), "{told} for {lie}");
         }
     }
 
     #[test]
     fn a_quick_link_is_told_of_by_its_longest_transfer() {
         // 25 MB/s: the first transfer, of 2.6 ms, is read as 1 ms, and no other is so wrong.
-        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
-        let mut next = Some(probing.send(now, RENDEZVOUS));
-        while let Some(Body::Probe { number, bytes }) = next {
+        let link = probed(|number, bytes| {
             let transfer = match number {
-                SMALL => 1e-3,
-                _ => f64::from(bytes) / 25e6,
+                SMALL => ms(1),
+                _ => seconds(bytes, 25e6),
             };
-            now = now + Duration::from_secs_f64(5e-4 + transfer);
-            next = probing.echoed(now, number);
-        }
-        let told = probing
-            .profile(PeerId(7))
-            .and_then(|link| link.bytes_per_second);
-        let told = told.expect("it takes time");
+            (Duration::from_micros(500) + transfer, None)
+        });
+        let told = rate(&link);
         assert!((told / 25e6 - 1.0).abs() < 0.01, "{told}");
     }
 
     #[test]
     fn a_link_that_carries_a_burst_and_then_hardly_anything_is_not_told_of_as_the_burst() {
-        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
-        let mut next = Some(probing.send(now, RENDEZVOUS));
-        while let Some(Body::Probe { number, .. }) = next {
-            now = now
-                + match number {
-                    ..SMALL => Duration::from_millis(10),
-                    SMALL => Duration::from_millis(70),
-                    _ => ECHO_WAIT_MAX,
-                };
-            next = probing.echoed(now, number);
-        }
-        let told = probing
-            .profile(PeerId(7))
-            .and_then(|link| link.bytes_per_second);
-        assert!(told.is_some_and(|told| told < 40_000.0), "{told:?}");
+        let link = probed(|number, bytes| match (number, bytes) {
+            (_, 0) => (ms(10), None),
+            (SMALL, _) => (ms(70), None),
+            _ => (ECHO_WAIT_MAX, None),
+        });
+        let told = rate(&link);
+        assert!(told < 40_000.0, "{told}");
     }
 
     #[test]
     fn a_link_that_is_silent_once_is_told_of_as_what_it_carried_before_and_after() {
-        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
-        let mut next = Some(probing.send(now, RENDEZVOUS));
-        while let Some(Body::Probe { number, bytes }) = next {
-            let transfer = Duration::from_secs_f64(f64::from(bytes) / 1.25e6);
-            now = now
-                + match number {
-                    5 => ECHO_WAIT_MAX,
-                    _ => Duration::from_millis(10) + transfer,
-                };
-            next = probing.echoed(now, number);
-        }
-        let told = probing
-            .profile(PeerId(7))
-            .and_then(|link| link.bytes_per_second);
-        assert!(
-            told.is_some_and(|told| (told / 1.25e6 - 1.0).abs() < 0.01),
-            "{told:?}"
-        );
+        let link = probed(|number, bytes| match number == SMALL + 2 {
+            true => (ECHO_WAIT_MAX, None),
+            false => (ms(10) + seconds(bytes, 1.25e6), None),
+        });
+        let told = rate(&link);
+        assert!((told / 1.25e6 - 1.0).abs() < 0.01, "{told}");
     }
 
     /// The same of a transport that carries 4 KiB in the first round trip, and twice as much in each further one, until it fills the link.
     fn measured_from_a_slow_start(round_trip: Duration, bytes_per_second: f64) -> LinkProfile {
-        let (mut probing, mut now) = (Probing::default(), Time::ZERO);
         let full = bytes_per_second * round_trip.as_secs_f64();
         let mut carried: f64 = 4096.0;
-        let mut next = Some(probing.send(now, RENDEZVOUS));
-        while let Some(Body::Probe { number, bytes }) = next {
-            let mut left = f64::from(bytes);
+        probed(|_, bytes| {
+            let (mut left, mut transfer) = (f64::from(bytes), Duration::ZERO);
             while left > carried {
                 left -= carried;
                 let seconds = round_trip.as_secs_f64().max(carried / bytes_per_second);
-                now = now + Duration::from_secs_f64(seconds);
+                transfer += Duration::from_secs_f64(seconds);
                 carried = (2.0 * carried).min(full.max(4096.0));
             }
-            now = now + round_trip + Duration::from_secs_f64(left / bytes_per_second);
-            next = probing.echoed(now, number);
-        }
-        assert!(probing.over);
-        probing.profile(PeerId(7)).expect("it was measured")
+            transfer += Duration::from_secs_f64(left / bytes_per_second);
+            (round_trip + transfer, Some(transfer))
+        })
     }
 
     #[test]
     fn a_far_link_is_not_told_of_as_slow_as_its_transport_begins() {
-        for (round_trip_ms, rate) in [(10, 1.25e6), (100, 1.25e6), (100, 5e6), (300, 1.25e6)] {
-            let round_trip = Duration::from_millis(round_trip_ms);
-            let link = measured_from_a_slow_start(round_trip, rate);
-            let told = link.bytes_per_second.expect("it takes time");
-            assert!((0.6..1.1).contains(&(told / rate)), "{told} of {rate}");
+        for (round_trip_ms, right) in [(10, 1.25e6), (100, 1.25e6), (100, 5e6), (300, 1.25e6)] {
+            let told = rate(&measured_from_a_slow_start(ms(round_trip_ms), right));
+            assert!((0.6..1.1).contains(&(told / right)), "{told} of {right}");
         }
     }
 
     #[test]
     fn a_link_that_swallows_bytes_is_told_of_as_slow_and_not_waited_for() {
-        let link = measured(10, 100.0);
-        let told = link.bytes_per_second.expect("it takes time");
+        let told = rate(&measured(10, 100.0, true));
         assert!(told < 17_000.0, "{told}");
     }
 
     #[test]
     fn an_echo_that_was_not_asked_for_changes_nothing() {
         let mut probing = Probing::default();
-        assert_eq!(probing.echoed(Time::ZERO, LAST), None);
-        probing.send(Time::ZERO, 2);
-        let before = probing;
-        for number in [0, 1, 3, 4, 7, 200] {
-            assert_eq!(probing.echoed(Time::ZERO, number), None);
+        let none: [Body; 0] = [];
+        assert_eq!(probing.echoed(Time::ZERO, LAST, None), none);
+        for sent in [2, SMALL - 1] {
+            probing.send(Time::ZERO, sent);
+            let before = probing;
+            for number in [0, 1, 3, 7, 200, 255] {
+                assert_eq!(probing.echoed(Time::ZERO, number, Some(ms(1))), none);
+            }
+            assert_eq!(probing, before);
         }
-        assert_eq!(probing, before);
     }
 }

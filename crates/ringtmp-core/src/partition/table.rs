@@ -64,6 +64,29 @@ struct Held {
     credit: f64,
 }
 
+/// What may come behind each boundary, with the hop there.
+struct Behind {
+    states: Vec<Option<State>>,
+    /// Their [`State::cost`], infinite where there is none: all that is read of most.
+    costs: Vec<f64>,
+    /// Nothing is behind boundaries before this one.
+    first: usize,
+}
+
+impl Behind {
+    fn of(states: Vec<Option<State>>, aim: Aim) -> Self {
+        let cost = |state: &Option<State>| state.map_or(f64::INFINITY, |state| state.cost(aim));
+        Self {
+            costs: states.iter().map(cost).collect(),
+            first: states
+                .iter()
+                .position(Option::is_some)
+                .unwrap_or(states.len()),
+            states,
+        }
+    }
+}
+
 /// As many shards as a row costs by itself, beside some for each of its layers.
 const ROW_EVALUATIONS: u64 = 64;
 
@@ -220,9 +243,9 @@ impl<'a> Table<'a> {
         let mut behind = self.behind(device, rows, successors, ends_max.unwrap_or(0));
         behind[n] = may_be_tail.then_some(State::NOTHING);
         let mut states = vec![None; n];
-        let first = behind.iter().position(Option::is_some).unwrap_or(n);
+        let behind = Behind::of(behind, self.want.aim);
         for (from, state) in states.iter_mut().enumerate().take(last + 1) {
-            *state = self.best(device, from, &behind, first);
+            *state = self.best(device, from, &behind);
         }
         self.evaluations += ROW_EVALUATIONS + 4 * n as u64;
         Row { device, states }
@@ -269,31 +292,25 @@ impl<'a> Table<'a> {
         behind
     }
 
-    /// The best that a device can begin with at a layer; nothing is behind boundaries before `first`.
-    fn best(
-        &mut self,
-        device: usize,
-        from: usize,
-        behind: &[Option<State>],
-        first: usize,
-    ) -> Option<State> {
+    /// The best that a device can begin with at a layer.
+    fn best(&mut self, device: usize, from: usize, behind: &Behind) -> Option<State> {
         let mut best: Option<State> = None;
         // Most ends are passed over by their first cost alone.
         let mut cost_max = f64::INFINITY;
         let aim = self.want.aim;
         let lacks = aim == Aim::LeastLacking;
-        let ends = behind.iter().enumerate().take(self.reach[device][from] + 1);
-        for (end, state) in ends.skip(first.max(from + 1)) {
-            self.evaluations += 1;
-            let Some(state) = state else { continue };
-            let work = self.work(device, from, end);
-            if aim == Aim::Fastest && work > cost_max {
-                // More layers only take longer.
+        let mut ends = behind.first.max(from + 1)..self.reach[device][from] + 1;
+        while !ends.is_empty() {
+            let passed_over = self.passed_over(device, from, ends.clone(), behind, cost_max);
+            let end = ends.start + passed_over;
+            self.evaluations += (passed_over + 1).min(ends.len()) as u64;
+            if !ends.contains(&end) {
                 break;
             }
-            if !lacks && self.cost_with(device, from, end, state) > cost_max {
+            ends.start = end + 1;
+            let Some(state) = behind.states[end] else {
                 continue;
-            }
+            };
             let lacking = if lacks {
                 self.lacking(device, from..end, state.peers + 1, 1.0)
             } else {
@@ -303,6 +320,7 @@ impl<'a> Table<'a> {
             if best.is_some_and(|best| lacking > best.lacking) {
                 break;
             }
+            let work = self.work(device, from, end);
             let candidate = State {
                 seconds: state.seconds.max(work),
                 squares: state.squares + work * work,
@@ -310,26 +328,46 @@ impl<'a> Table<'a> {
                 lacking: state.lacking + lacking,
                 peers: state.peers + 1,
                 end,
-                ..*state
+                ..state
             };
             if best.is_none_or(|best| candidate.beats(&best, aim))
                 && (lacks || self.holds(device, from, &candidate))
             {
                 best = Some(candidate);
                 cost_max = candidate.cost_max(aim);
+                if aim == Aim::Fastest {
+                    // More layers only take longer.
+                    let in_time =
+                        |sums: &[f64; 2]| sums[0] - self.sums.work[device][from][0] <= cost_max;
+                    let sums = &self.sums.work[device][ends.clone()];
+                    ends.end = ends.start + sums.partition_point(in_time);
+                }
             }
         }
         best
     }
 
-    /// The [`State::cost`] of a shard before some state, but for what it lacks.
-    fn cost_with(&self, device: usize, from: usize, end: usize, state: &State) -> f64 {
-        match self.want.aim {
-            Aim::Fastest => state.seconds.max(self.work(device, from, end)),
-            Aim::MostPeers => state.cost(Aim::MostPeers) - 1.0,
-            Aim::ShortestTrip => state.trip + self.own_trip(device, from, end),
-            Aim::LeastAir | Aim::LeastLacking => state.cost(self.want.aim),
-        }
+    /// How many of some ends cost more than `cost_max` before the first that does not, by the [`State::cost`] of the shard and what
+    /// is behind it but for what lacks.
+    fn passed_over(
+        &self,
+        device: usize,
+        from: usize,
+        ends: Range<usize>,
+        behind: &Behind,
+        cost_max: f64,
+    ) -> usize {
+        let sums = &self.sums.work[device][ends.clone()];
+        let [work, trip] = self.sums.work[device][from];
+        let mut costs = behind.costs[ends].iter().zip(sums);
+        let first = match self.want.aim {
+            Aim::Fastest => costs.position(|(cost, sums)| cost.max(sums[0] - work) <= cost_max),
+            Aim::ShortestTrip => costs.position(|(cost, sums)| cost + (sums[1] - trip) <= cost_max),
+            Aim::MostPeers => costs.position(|(cost, _)| cost - 1.0 <= cost_max),
+            Aim::LeastAir => costs.position(|(cost, _)| *cost <= cost_max),
+            Aim::LeastLacking => Some(0),
+        };
+        first.unwrap_or(sums.len())
     }
 
     /// Bytes that a device lacks for the least that works, with so many stages from it to the tail; `queue` is 0 to leave out what

@@ -161,6 +161,8 @@ pub enum Body {
     Echo {
         /// Which one.
         number: u8,
+        /// How long after the one with the number before it came, in microseconds; none if that one was not the last to come.
+        apart_micros: Option<u32>,
     },
     /// I am here. Sent where nothing else shows it.
     Beat {

@@ -124,7 +124,10 @@ fn bodies() -> Vec<Body> {
             number: 1,
             bytes: 16,
         },
-        Body::Echo { number: 1 },
+        Body::Echo {
+            number: 1,
+            apart_micros: Some(437_000),
+        },
         Body::Beat { task_millis: 250 },
         Body::Mark {
             version,
