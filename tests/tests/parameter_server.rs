@@ -4,7 +4,7 @@
 //! The yardstick is a loop over one whole-model stage, written without members, links or shells.
 
 use futures::executor::block_on;
-use ringtmp_compute::packing::unpack_vector;
+use ringtmp_compute::packing::{dither_key, pack_rows, unpack_vector};
 use ringtmp_compute::{ComputeError, Packed, Packing, RangeUpdate, RangeUpdater, Stage};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::parameter_server::{
@@ -99,8 +99,43 @@ fn through(packing: Packing, values: &[f32]) -> Vec<f32> {
     unpack_vector(&packed).expect("packed by us")
 }
 
+/// A gradient as it is after a link of a run with this codec, from the member that worked it out.
+fn pushed(
+    run: &Run,
+    layout: &Layout,
+    range: usize,
+    (step, worker): (u32, usize),
+    values: &[f32],
+) -> Vec<f32> {
+    let file = &run.file;
+    if file.codec != CodecChoice::Int8 {
+        return through(written(file.codec), values);
+    }
+    let key = dither_key(file.seed, usize::from(layout.ranges[range].layer.0));
+    let member = usize::from(layout.workers[worker].0);
+    let sample = (member * layout.ranges.len() + range) as u32;
+    let packed = pack_rows(values, 64, key, (step, sample)).expect("whole rows");
+    let mut rows = unpack_vector(&packed).expect("packed by us");
+    rows.truncate(values.len());
+    rows
+}
+
+/// How weights are written, and gradients but with `int8`.
+fn written(codec: CodecChoice) -> Packing {
+    match codec {
+        CodecChoice::F32 => Packing::F32,
+        CodecChoice::F16 | CodecChoice::Int8 | CodecChoice::Auto => Packing::F16,
+    }
+}
+
 /// The sum of the workers' gradients of one range, in the order in which it is added up.
-fn sum(layout: &Layout, range: usize, of_workers: &[Vec<Vec<f32>>], packing: Packing) -> Vec<f32> {
+fn sum(
+    run: &Run,
+    layout: &Layout,
+    range: usize,
+    step: u32,
+    of_workers: &[Vec<Vec<f32>>],
+) -> Vec<f32> {
     let spec = &layout.ranges[range];
     let (layer, start) = (usize::from(spec.layer.0), spec.start as usize);
     let part = |worker: usize| &of_workers[worker][layer][start..start + spec.elements as usize];
@@ -113,14 +148,18 @@ fn sum(layout: &Layout, range: usize, of_workers: &[Vec<Vec<f32>>], packing: Pac
     let order = (0..workers).map(|place| (first + place) % workers);
     let mut sum = vec![0.0; spec.elements as usize];
     for worker in order {
-        let gradient = through(packing, part(worker));
+        let gradient = pushed(run, layout, range, (step, worker), part(worker));
         sum.iter_mut()
             .zip(gradient)
             .for_each(|(sum, gradient)| *sum += gradient);
         if layout.exchange == Exchange::AllReduce {
             // Partial sums travel; the last is added up at home.
             let is_home = worker == (first + workers - 1) % workers;
-            sum = if is_home { sum } else { through(packing, &sum) };
+            sum = if is_home {
+                sum
+            } else {
+                through(written(run.file.codec), &sum)
+            };
         }
     }
     sum
@@ -129,10 +168,7 @@ fn sum(layout: &Layout, range: usize, of_workers: &[Vec<Vec<f32>>], packing: Pac
 async fn train_alone(run: &Run, layout: &Layout) -> Result<Alone, ComputeError> {
     let file = &run.file;
     let executor = Executor::open(CPU).await?;
-    let packing = match file.codec {
-        CodecChoice::F32 => Packing::F32,
-        CodecChoice::F16 | CodecChoice::Int8 | CodecChoice::Auto => Packing::F16,
-    };
+    let packing = written(file.codec);
     let mut stage = Stage::layer_by_layer(whole_model(run), executor.clone()).await?;
     let mut layers = vec![Vec::new(); run.layers.len()];
     for parameter in stage.parameters().await? {
@@ -156,7 +192,7 @@ async fn train_alone(run: &Run, layout: &Layout) -> Result<Alone, ComputeError> 
         }
         losses.push((loss / f64::from(file.batch)) as f32);
         for (range, spec) in layout.ranges.iter().enumerate() {
-            updater.add(range, &sum(layout, range, &of_workers, packing))?;
+            updater.add(range, &sum(run, layout, range, step, &of_workers))?;
             let update = RangeUpdate {
                 step: step.into(),
                 updates: step.into(),
@@ -478,6 +514,42 @@ async fn half_floats_on_the_wire_give_what_one_process_gives_that_rounds_as_ofte
     for file in [server(Placement::Dedicated, BSP), all_reduce()] {
         let codec = CodecChoice::F16;
         assert_equals_alone(&RunFile { codec, ..file }, 4, MEMORY).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gradients_in_8_bits_give_what_one_process_gives_that_rounds_as_often() {
+    let codec = CodecChoice::Int8;
+    for placement in [Placement::Dedicated, Placement::Colocated] {
+        let file = server(placement, BSP);
+        assert_equals_alone(
+            &RunFile {
+                codec,
+                ..file.clone()
+            },
+            4,
+            MEMORY,
+        )
+        .await;
+        let sent = async |codec| {
+            let (result, _) = team(
+                &RunFile {
+                    codec,
+                    ..file.clone()
+                },
+                4,
+                MEMORY,
+            )
+            .await;
+            result
+                .spent
+                .iter()
+                .map(|spent| spent.bytes_sent)
+                .sum::<u64>()
+        };
+        // Gradients in 8.5 bits and weights in 16, in place of 16 and 16.
+        let share = sent(CodecChoice::Int8).await as f64 / sent(CodecChoice::F16).await as f64;
+        assert!((0.75..0.8).contains(&share), "{share}");
     }
 }
 

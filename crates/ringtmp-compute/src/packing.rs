@@ -36,7 +36,8 @@ impl Packing {
         }
     }
 
-    /// Packs a row of numbers on the host; in whole or half floats, since there are no rows in it that could share a scale.
+    /// Packs a row of numbers on the host; in whole or half floats, since there are no rows in it that could share a scale (but see
+    /// [`pack_rows`]).
     ///
     /// # Errors
     ///
@@ -90,19 +91,63 @@ impl Packing {
     }
 }
 
-/// The numbers that [`Packing::pack_vector`] packed.
+/// Packs a row of numbers on the host in 8 bits, so many of them with one scale: zeros fill up the last. Rounded at random, drawn for
+/// a step and for which of its samples this is.
+///
+/// # Errors
+///
+/// That they are too many, or that rows are empty.
+pub fn pack_rows(
+    values: &[f32],
+    row: usize,
+    key: u32,
+    (step, sample): (u32, u32),
+) -> Result<Packed, TensorError> {
+    let format = Format::I8 { row };
+    let elements = values.len().checked_next_multiple_of(row);
+    let shape = [elements.unwrap_or(values.len())];
+    let (Some(elements), Some(words)) = (elements, elements.and_then(|it| format.words(it))) else {
+        let shape = shape.to_vec();
+        return Err(TensorError::Rows { shape, format });
+    };
+    let mut rows = values.to_vec();
+    rows.resize(elements, 0.0);
+    let mut packed = vec![0; words];
+    let dither = Dither {
+        key,
+        sample: elements.max(1),
+    };
+    cpu::int8_scales(&rows, &mut packed, row);
+    cpu::pack_int8(
+        Some((&dither, &[0, step, sample, 0])),
+        &rows,
+        &mut packed,
+        row,
+    );
+    Packed::from_words(&shape, format, &packed)
+}
+
+/// The numbers that [`Packing::pack_vector`] or [`pack_rows`] packed, with the zeros of the latter.
 ///
 /// # Errors
 ///
 /// That they were packed otherwise, or are not as many as their shape says.
 pub fn unpack_vector(packed: &Packed) -> Result<Vec<f32>, TensorError> {
-    if packed.format != Format::F16 {
-        return packed.f32s();
+    let words = || packed.expect(&packed.shape, packed.format);
+    let zeros = || vec![0.0; packed.shape.iter().product()];
+    match packed.format {
+        Format::F32 | Format::U32 => packed.f32s(),
+        Format::F16 => {
+            let (words, mut values) = (words()?, zeros());
+            cpu::unpack_f16(&words, &mut values);
+            Ok(values)
+        }
+        Format::I8 { row } => {
+            let (words, mut values) = (words()?, zeros());
+            cpu::unpack_int8(&words, &mut values, row);
+            Ok(values)
+        }
     }
-    let words = packed.expect(&packed.shape, Format::F16)?;
-    let mut values = vec![0.0; packed.shape.iter().product()];
-    cpu::unpack_f16(&words, &mut values);
-    Ok(values)
 }
 
 /// The numbers that share a scale: of a tensor (micro-batch, sample shape) the last dimension, or where that is shorter than
@@ -225,6 +270,48 @@ pub fn unpack_int8(packed: View, output: View, row: usize) -> Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vector_in_8_bits_comes_back_within_a_scale_and_on_average_as_it_was() {
+        let values: Vec<f32> = (0..100).map(|i| (i as f32 - 40.5) / 7.0).collect();
+        let mut means = vec![0.0; 128];
+        let draws = 400;
+        for sample in 0..draws {
+            let packed = pack_rows(&values, 32, 5, (3, sample)).expect("rows");
+            assert_eq!(
+                (packed.shape.as_slice(), packed.bytes.len()),
+                (&[128][..], 4 * 4 + 128)
+            );
+            let unpacked = unpack_vector(&packed).expect("its own");
+            assert_eq!(unpacked[100..], [0.0; 28]);
+            for ((mean, unpacked), value) in means.iter_mut().zip(unpacked).zip(&values) {
+                let scale = 60.0 / 7.0 / 127.0;
+                assert!((unpacked - value).abs() <= scale, "{unpacked} of {value}");
+                *mean += f64::from(unpacked) / f64::from(draws);
+            }
+        }
+        for (mean, value) in means.iter().zip(&values) {
+            let error = (mean - f64::from(*value)).abs();
+            // Five standard deviations of the mean of so many draws.
+            assert!(
+                error < 5.0 * 0.034 / f64::from(draws).sqrt(),
+                "{mean} of {value}"
+            );
+        }
+        assert_ne!(
+            pack_rows(&values, 32, 5, (3, 0)),
+            pack_rows(&values, 32, 5, (3, 1))
+        );
+        assert_ne!(
+            pack_rows(&values, 32, 5, (3, 0)),
+            pack_rows(&values, 32, 5, (4, 0))
+        );
+        assert!(pack_rows(&values, 0, 5, (3, 0)).is_err());
+        assert_eq!(
+            pack_rows(&[], 32, 5, (3, 0)).map(|packed| packed.bytes),
+            Ok(Vec::new())
+        );
+    }
 
     #[test]
     fn a_row_is_the_last_dimension_unless_that_is_short() {

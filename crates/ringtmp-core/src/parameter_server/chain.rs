@@ -89,7 +89,7 @@ impl Chain {
         };
         desk.discard(partial);
         desk.discard(own);
-        let (Outcome::Numbers(sum), Some(numbers)) = (outcome, desk.job.numbers(range)) else {
+        let (Outcome::Numbers(sum), Some(numbers)) = (outcome, desk.job.gradient(range)) else {
             return;
         };
         let push = Push {
@@ -114,7 +114,7 @@ impl Chain {
     fn accept(&self, from: MemberIndex, push: &Push, desk: &Desk) -> Result<(), Refusal> {
         let (range, clock) = (push.range, push.clock);
         let layout = &desk.job.layout;
-        let numbers = desk.job.numbers(range).ok_or(Refusal::Range(range))?;
+        let numbers = desk.job.gradient(range).ok_or(Refusal::Range(range))?;
         let begins_here = layout.predecessor(desk.me) == layout.home(range);
         if from != layout.predecessor(desk.me) || begins_here {
             return Err(Refusal::Sender(range));

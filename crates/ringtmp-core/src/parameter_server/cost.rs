@@ -140,7 +140,7 @@ mod tests {
             staleness: super::super::Staleness::default(),
             steps: 1,
             layers: 2,
-            codec: crate::wire::Codec::F32,
+            codecs: crate::parameter_server::Codecs::of(crate::codec::CodecChoice::F32),
             evaluate_every: 0,
             evaluation_micro_batches: 0,
             copies: None,

@@ -262,13 +262,14 @@ impl Member {
     /// Whether an answer to it, or the message itself, may have to go over a link that is not there yet.
     fn is_to_wait(&self, message: &Message) -> bool {
         let job = &self.desk.job;
-        let fits = |range, numbers| job.numbers(range) == Some(numbers);
         match message {
             // What does not fit is refused at once.
             Message::Weights(weights) => {
-                self.chain.is_some() && fits(weights.range, weights.numbers)
+                self.chain.is_some() && job.weights(weights.range) == Some(weights.numbers)
             }
-            Message::Push(push) => self.chain.is_some() && fits(push.range, push.numbers),
+            Message::Push(push) => {
+                self.chain.is_some() && job.gradient(push.range) == Some(push.numbers)
+            }
             Message::Copy(copy) => {
                 let spec = job.layout.ranges.get(copy.range.0 as usize);
                 spec.is_some_and(|spec| spec.elements == copy.numbers.elements)

@@ -62,6 +62,7 @@ pub use plan::{
     TeamDevice, TeamPlan, TeamPlanError, TeamSpare, TeamSpareReason, TeamStart, Topology,
 };
 
+use crate::codec::CodecChoice;
 use crate::ids::Step;
 use crate::replica::VERSIONS_HELD;
 use crate::wire::Codec;
@@ -159,6 +160,30 @@ impl From<Staleness> for Written {
     }
 }
 
+/// Numbers of a gradient in 8 bits that share a scale, which so costs half a bit a number.
+const GRADIENT_ROW: u32 = 64;
+
+/// How members write numbers to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Codecs {
+    /// Of a range's weights.
+    pub weights: Codec,
+    /// Of a range's gradient; where rows share a scale, zeros fill up the last one.
+    pub gradients: Codec,
+}
+
+impl Codecs {
+    /// What a run asks for. Weights are never in 8 bits: a step is less than the 127th of the largest of them.
+    pub const fn of(choice: CodecChoice) -> Self {
+        let (weights, gradients) = match choice {
+            CodecChoice::F32 => (Codec::F32, Codec::F32),
+            CodecChoice::F16 | CodecChoice::Auto => (Codec::F16, Codec::F16),
+            CodecChoice::Int8 => (Codec::F16, Codec::I8 { row: GRADIENT_ROW }),
+        };
+        Self { weights, gradients }
+    }
+}
+
 /// What all members agree on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
@@ -173,7 +198,7 @@ pub struct Job {
     /// Layers of the model.
     pub layers: u16,
     /// How gradients and weights are written.
-    pub codec: Codec,
+    pub codecs: Codecs,
     /// Evaluate before every so many steps, and at the end; 0 for the end only.
     pub evaluate_every: u32,
     /// Micro-batches of an evaluation, which workers share as those of a step; 0 for none.
@@ -190,13 +215,23 @@ impl Job {
         self.evaluation_micro_batches > 0 && clock.0 > 0 && due
     }
 
-    /// How a range's numbers are written.
-    pub fn numbers(&self, range: RangeIndex) -> Option<Numbers> {
-        let spec = self.layout.ranges.get(range.0 as usize)?;
-        Some(Numbers {
-            codec: self.codec,
-            elements: spec.elements,
-        })
+    /// How a range's weights are written.
+    pub fn weights(&self, range: RangeIndex) -> Option<Numbers> {
+        self.numbers(range, self.codecs.weights)
+    }
+
+    /// How a range's gradient is written.
+    pub fn gradient(&self, range: RangeIndex) -> Option<Numbers> {
+        self.numbers(range, self.codecs.gradients)
+    }
+
+    fn numbers(&self, range: RangeIndex, codec: Codec) -> Option<Numbers> {
+        let elements = self.layout.ranges.get(range.0 as usize)?.elements;
+        let elements = match codec {
+            Codec::I8 { row } => elements.next_multiple_of(row),
+            Codec::F32 | Codec::F16 | Codec::U32 => elements,
+        };
+        Some(Numbers { codec, elements })
     }
 
     /// Bytes that copies take at a member at most: two versions of each part that is there, or whose buddy it is.

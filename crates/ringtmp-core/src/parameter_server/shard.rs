@@ -216,7 +216,7 @@ impl Shard {
     /// Sends new weights to whoever waits for them.
     fn answer(&mut self, range: RangeIndex, payload: PayloadId, desk: &mut Desk) {
         let job = desk.job.clone();
-        let (Some(state), Some(numbers)) = (self.state(range), job.numbers(range)) else {
+        let (Some(state), Some(numbers)) = (self.state(range), job.weights(range)) else {
             return desk.discard(payload);
         };
         let mut messages = Vec::new();
@@ -245,7 +245,7 @@ impl Shard {
     fn accept(&self, from: MemberIndex, push: &Push, job: &Job) -> Result<WorkerIndex, Refusal> {
         let (range, clock, base) = (push.range, push.clock, push.base);
         let state = self.ranges.get(&range);
-        let (Some(state), Some(expected)) = (state, job.numbers(range)) else {
+        let (Some(state), Some(expected)) = (state, job.gradient(range)) else {
             return Err(Refusal::Range(range));
         };
         let worker = job.layout.worker_at(from).ok_or(Refusal::Sender(range))?;

@@ -3,6 +3,7 @@
 mod losses;
 
 use super::*;
+use crate::codec::CodecChoice;
 use crate::ids::{LayerIndex, PayloadId, Step};
 use crate::signal::Replication;
 use crate::time::Time;
@@ -328,7 +329,7 @@ fn job(exchange: Exchange, placement: Placement, members: u16, staleness: Stalen
         staleness,
         steps: 5,
         layers: parameters.len() as u16,
-        codec: Codec::F32,
+        codecs: Codecs::of(CodecChoice::F32),
         evaluate_every: 2,
         evaluation_micro_batches: 3,
     }
@@ -500,7 +501,7 @@ fn begun(staleness: Staleness) -> (World, Push) {
         clock: Step(0),
         base: Step(0),
         labels: 1,
-        numbers: job.numbers(RangeIndex(0)).expect("there is one"),
+        numbers: job.gradient(RangeIndex(0)).expect("there is one"),
     };
     (world, push)
 }

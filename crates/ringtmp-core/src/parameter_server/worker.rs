@@ -227,7 +227,7 @@ impl Worker {
         me: MemberIndex,
     ) -> Result<(), Fault> {
         let range = weights.range;
-        let numbers = job.numbers(range).ok_or(Fault::Unasked(range))?;
+        let numbers = job.weights(range).ok_or(Fault::Unasked(range))?;
         let home = job.layout.home(range);
         let sender = match job.layout.exchange {
             Exchange::AllReduce if home != me => job.layout.predecessor(me),
@@ -300,7 +300,7 @@ impl Worker {
                 clock: self.clock,
                 base: self.ranges[range.0 as usize].loaded,
                 labels: self.sums.labels,
-                numbers: job.numbers(range)?,
+                numbers: job.gradient(range)?,
             };
             Some((push, payload))
         };

@@ -28,6 +28,7 @@ mod problem;
 mod search;
 mod speeds;
 mod states;
+mod sums;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -106,6 +106,14 @@ impl State {
 pub(super) struct Row {
     pub device: usize,
     pub states: Vec<Option<State>>,
+    /// What [`costs_of`] them are.
+    pub costs: Vec<f64>,
+}
+
+/// The [`State::cost`] of each, infinite where there is none: all that is read of most.
+pub(super) fn costs_of(states: &[Option<State>], aim: Aim) -> Vec<f64> {
+    let cost = |state: &Option<State>| state.map_or(f64::INFINITY, |state| state.cost(aim));
+    states.iter().map(cost).collect()
 }
 
 /// The shards of some peers: device and layers, head first.

@@ -1,59 +1,13 @@
 //! The table of the recurrence, a row at a time: of each peer, for each layer it might begin with, the best way to the last layer
 //! within so many seconds per micro-batch.
 
-use super::problem::{Device, Problem};
-use super::states::{Aim, ROUNDING, Row, State, Want};
+use super::problem::Problem;
+use super::states::{Aim, ROUNDING, Row, State, Want, costs_of};
+use super::sums::Sums;
 use crate::codec::TensorCodec;
-use crate::plan::LayerCost;
 use crate::replica::VERSIONS_HELD;
 use crate::schedule::{CREDIT_MAX, Limits, Mode, StageCost, least_limits};
 use std::ops::Range;
-
-/// Sums over the first layers, so that those of any shard are a difference. Bytes are counted in floating point, which does not
-/// overflow whatever a run or a peer claims.
-struct Sums {
-    /// By device: F, B and W of a micro-batch, and F and B alone.
-    work: Vec<Vec<[f64; 2]>>,
-    parameters: Vec<f64>,
-    stash_bytes: Vec<f64>,
-    input_bytes: Vec<f64>,
-    sent_bytes: Vec<u64>,
-}
-
-impl Sums {
-    fn of(problem: &Problem, codec: TensorCodec) -> Self {
-        let samples = f64::from(problem.schedule.micro_batch_samples);
-        let work = |device: &Device| {
-            let add = |sum: &mut [f64; 2], layer: &[f64; 3]| {
-                sum[0] += samples * layer.iter().sum::<f64>();
-                sum[1] += samples * (layer[0] + layer[1]);
-                Some(*sum)
-            };
-            let sums = device.layer_seconds.iter().scan([0.0; 2], add);
-            std::iter::once([0.0; 2]).chain(sums).collect()
-        };
-        let running = |of: &dyn Fn(&LayerCost) -> f64| {
-            let add = |sum: &mut f64, layer| {
-                *sum += of(layer);
-                Some(*sum)
-            };
-            let sums = problem.layers.iter().scan(0.0, add);
-            std::iter::once(0.0).chain(sums).collect()
-        };
-        let boundaries = || 0..=problem.layers.len();
-        Self {
-            work: problem.devices.iter().map(work).collect(),
-            parameters: running(&|layer| layer.parameters as f64),
-            stash_bytes: running(&|layer| layer.stash_bytes as f64 * samples),
-            input_bytes: boundaries()
-                .map(|boundary| problem.input_bytes(boundary) as f64)
-                .collect(),
-            sent_bytes: boundaries()
-                .map(|boundary| problem.sent_bytes(boundary, codec))
-                .collect(),
-        }
-    }
-}
 
 /// Limits of a stage, as the table reckons with them.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +21,7 @@ struct Held {
 /// What may come behind each boundary, with the hop there.
 struct Behind {
     states: Vec<Option<State>>,
-    /// Their [`State::cost`], infinite where there is none: all that is read of most.
+    /// What [`costs_of`] them are.
     costs: Vec<f64>,
     /// Nothing is behind boundaries before this one.
     first: usize,
@@ -75,9 +29,8 @@ struct Behind {
 
 impl Behind {
     fn of(states: Vec<Option<State>>, aim: Aim) -> Self {
-        let cost = |state: &Option<State>| state.map_or(f64::INFINITY, |state| state.cost(aim));
         Self {
-            costs: states.iter().map(cost).collect(),
+            costs: costs_of(&states, aim),
             first: states
                 .iter()
                 .position(Option::is_some)
@@ -243,12 +196,18 @@ impl<'a> Table<'a> {
         let mut behind = self.behind(device, rows, successors, ends_max.unwrap_or(0));
         behind[n] = may_be_tail.then_some(State::NOTHING);
         let mut states = vec![None; n];
-        let behind = Behind::of(behind, self.want.aim);
+        let aim = self.want.aim;
+        let behind = Behind::of(behind, aim);
         for (from, state) in states.iter_mut().enumerate().take(last + 1) {
             *state = self.best(device, from, &behind);
         }
         self.evaluations += ROW_EVALUATIONS + 4 * n as u64;
-        Row { device, states }
+        let costs = costs_of(&states, aim);
+        Row {
+            device,
+            states,
+            costs,
+        }
     }
 
     /// For each boundary up to `last` the best of what may come behind it, with the hop there.
@@ -261,17 +220,21 @@ impl<'a> Table<'a> {
     ) -> Vec<Option<State>> {
         let Want { aim, seconds, .. } = self.want;
         let mut behind: Vec<Option<State>> = vec![None; self.layers() + 1];
+        let mut costs_max = vec![f64::INFINITY; behind.len()];
         for index in successors {
             let row = &rows[index];
             let hop = self.problem.hops.get(device, row.device);
             let air = self.problem.air_per_byte(device, row.device);
-            for (boundary, state) in row.states.iter().enumerate().take(last + 1).skip(1) {
-                let Some(state) = state else { continue };
-                self.evaluations += 1;
+            let costs = row.costs.iter().zip(costs_max.iter_mut()).enumerate();
+            for (boundary, (cost, cost_max)) in costs.take(last + 1).skip(1) {
+                self.evaluations += u64::from(cost.is_finite());
                 // With the hop it costs no less.
-                if behind[boundary].is_some_and(|best| state.cost(aim) > best.cost_max(aim)) {
+                if *cost > *cost_max {
                     continue;
                 }
+                let Some(state) = row.states[boundary] else {
+                    continue;
+                };
                 let bytes = self.sums.sent_bytes[boundary];
                 let transfer = hop.transfer_seconds(bytes);
                 if transfer > seconds * (1.0 + ROUNDING) {
@@ -282,10 +245,11 @@ impl<'a> Table<'a> {
                     trip: state.trip + 2.0 * (hop.delay_seconds + transfer),
                     air: state.air + air * bytes as f64,
                     next: Some(index),
-                    ..*state
+                    ..state
                 };
                 if behind[boundary].is_none_or(|best| joined.beats(&best, aim)) {
                     behind[boundary] = Some(joined);
+                    *cost_max = joined.cost_max(aim);
                 }
             }
         }
@@ -481,10 +445,12 @@ fn ends(layers: usize, good: impl Fn(usize, usize) -> bool) -> impl Iterator<Ite
 /// The least whole number that is not less, but for rounding; larger than any credit if it is no number.
 fn whole(trips: f64) -> usize {
     if trips.is_nan() {
-        usize::MAX
-    } else {
-        (trips * (1.0 - ROUNDING)).ceil() as usize
+        return usize::MAX;
     }
+    let least = trips * (1.0 - ROUNDING);
+    // In place of `ceil`, which without further instructions is a call.
+    let down = least as usize;
+    down.saturating_add(usize::from((down as f64) < least))
 }
 
 impl Held {

@@ -5,14 +5,14 @@ use crate::platform::{Clock, sleep};
 use crate::run_file::Run;
 use crate::samples::{Supply, held_out, position};
 use crate::solo;
-use ringtmp_compute::packing::unpack_vector;
+use ringtmp_compute::packing::{dither_key, pack_rows, unpack_vector};
 use ringtmp_compute::{
     ComputeError, Executor, LossReport, Packed, Packing, Parameter, ParameterError, RangeUpdate,
     RangeUpdater, Stage, StageConfig, TensorError,
 };
 use ringtmp_core::ids::{LayerIndex, SourceIndex};
 use ringtmp_core::parameter_server::{
-    Cost, Job, MemberIndex, RangeIndex, Sums, Task, Update, WorkerIndex,
+    Cost, Job, MemberIndex, RangeIndex, RangeSpec, Sums, Task, Update, WorkerIndex,
 };
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::schedule::DataSource;
@@ -199,7 +199,7 @@ impl Craft {
             layers[parameter.layer].extend(parameter.values);
         }
         let values = |range: &RangeIndex| {
-            let spec = &self.job.layout.ranges[range.0 as usize];
+            let spec = self.spec(*range);
             let start = spec.start as usize;
             let end = start + spec.elements as usize;
             layers[usize::from(spec.layer.0)][start..end].to_vec()
@@ -253,18 +253,18 @@ impl Craft {
                 stage.backward_weights(0).await?;
                 Ok(Made::Done)
             }
-            Task::BackwardLayer { layer, .. } => self.backward_layer(*layer).await,
-            Task::Merge { range, .. } => {
+            Task::BackwardLayer { clock, layer, .. } => self.backward_layer(clock.0, *layer).await,
+            Task::Merge { clock, range, .. } => {
                 let mut sum = unpack_vector(&inputs[0])?;
                 let own = unpack_vector(&inputs[1])?;
                 sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-                Ok(Made::Numbers(self.pack(self.layer_of(*range), &sum)?))
+                Ok(Made::Numbers(self.pack_gradient(*range, clock.0, &sum)?))
             }
             Task::Read { range } => {
                 let place = self.place_of(*range);
                 let updater = self.updater.as_mut().expect("a shard reads");
                 let weights = updater.values(place).await?;
-                Ok(Made::Numbers(self.pack(self.layer_of(*range), &weights)?))
+                Ok(Made::Numbers(self.pack_weights(*range, &weights)?))
             }
             Task::Copy { range, .. } => {
                 let place = self.place_of(*range);
@@ -277,15 +277,18 @@ impl Craft {
             }
             Task::Count { range, update, .. } => {
                 let place = self.place_of(*range);
+                let mut gradient = unpack_vector(&inputs[0])?;
+                // Without the zeros that fill up its last row.
+                gradient.truncate(self.spec(*range).elements as usize);
                 let updater = self.updater.as_mut().expect("a shard counts");
-                updater.add(place, &unpack_vector(&inputs[0])?)?;
+                updater.add(place, &gradient)?;
                 let Some(update) = update else {
                     return Ok(Made::Done);
                 };
                 let update = self.range_update(update);
                 let updater = self.updater.as_mut().expect("a shard counts");
                 let weights = updater.update(place, update).await?;
-                Ok(Made::Numbers(self.pack(self.layer_of(*range), &weights)?))
+                Ok(Made::Numbers(self.pack_weights(*range, &weights)?))
             }
         }
     }
@@ -334,16 +337,15 @@ impl Craft {
         Ok(Made::Sums(self.sums(&report)))
     }
 
-    async fn backward_layer(&mut self, layer: LayerIndex) -> Result<Made, CraftError> {
+    async fn backward_layer(&mut self, step: u32, layer: LayerIndex) -> Result<Made, CraftError> {
         let stage = worker(self.stage.as_mut());
         let gradient = stage.backward_layer(0, usize::from(layer.0)).await?;
-        let layout = &self.job.layout;
         let mut packed = Vec::new();
-        for range in layout.ranges_of(layer) {
-            let spec = &layout.ranges[range as usize];
+        for range in self.job.layout.ranges_of(layer).map(RangeIndex) {
+            let spec = self.spec(range);
             let start = spec.start as usize;
             let part = &gradient[start..start + spec.elements as usize];
-            packed.push(self.pack(layer, part)?);
+            packed.push(self.pack_gradient(range, step, part)?);
         }
         Ok(Made::Gradients(packed))
     }
@@ -358,21 +360,48 @@ impl Craft {
         }
     }
 
-    fn pack(&self, layer: LayerIndex, values: &[f32]) -> Result<Packed, CraftError> {
-        let packing = match self.job.codec {
-            Codec::F16 => Packing::F16,
-            Codec::F32 | Codec::U32 | Codec::I8 { .. } => Packing::F32,
+    fn pack_weights(&self, range: RangeIndex, values: &[f32]) -> Result<Packed, CraftError> {
+        self.pack(range, self.job.codecs.weights, 0, values)
+    }
+
+    fn pack_gradient(
+        &self,
+        range: RangeIndex,
+        step: u32,
+        values: &[f32],
+    ) -> Result<Packed, CraftError> {
+        self.pack(range, self.job.codecs.gradients, step, values)
+    }
+
+    fn pack(
+        &self,
+        range: RangeIndex,
+        codec: Codec,
+        step: u32,
+        values: &[f32],
+    ) -> Result<Packed, CraftError> {
+        let LayerIndex(layer) = self.spec(range).layer;
+        let packed = match codec {
+            Codec::F32 | Codec::U32 => Packing::F32.pack_vector(values)?,
+            Codec::F16 => Packing::F16.pack_vector(values)?,
+            Codec::I8 { row } => {
+                let key = dither_key(self.run.file.seed, usize::from(layer));
+                // Every member draws for itself, and for each range.
+                let ranges = u32::try_from(self.job.layout.ranges.len()).unwrap_or(u32::MAX);
+                let sample = u32::from(self.me.0).wrapping_mul(ranges);
+                let sample = sample.wrapping_add(range.0);
+                pack_rows(values, row as usize, key, (step, sample))?
+            }
         };
-        let packed = packing.pack_vector(values)?;
         // Said here, where it is known of which layer.
         match packed.is_finite() {
             true => Ok(packed),
-            false => Err(CraftError::Overflow(layer.0)),
+            false => Err(CraftError::Overflow(layer)),
         }
     }
 
-    fn layer_of(&self, range: RangeIndex) -> LayerIndex {
-        self.job.layout.ranges[range.0 as usize].layer
+    fn spec(&self, range: RangeIndex) -> &RangeSpec {
+        &self.job.layout.ranges[range.0 as usize]
     }
 
     fn range_update(&self, update: &Update) -> RangeUpdate {

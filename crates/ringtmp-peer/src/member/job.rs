@@ -1,12 +1,10 @@
 //! What all members of a run agree on.
 
 use crate::run_file::Run;
-use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::parameter_server::{
-    CopySpec, Job, Layout, LayoutError, MemberIndex, RunDigest, Wanted,
+    Codecs, CopySpec, Job, Layout, LayoutError, MemberIndex, RunDigest, Wanted,
 };
 use ringtmp_core::signal::PROTOCOL_VERSION;
-use ringtmp_core::wire::Codec;
 use sha2::{Digest, Sha256};
 
 /// Says who does what in a run, by so many members of these speeds (none where all are equal).
@@ -39,21 +37,17 @@ pub fn member_job(run: &Run, members: u16, speeds: &[f64]) -> Result<Job, Layout
 pub(super) fn job_of(run: &Run, layout: Layout) -> Job {
     let (file, table) = (&run.file, &run.file.parameter_server);
     let outline = run.descriptor().outline;
-    let codec = match file.codec {
-        CodecChoice::F32 => Codec::F32,
-        // Others are refused by the run file.
-        CodecChoice::F16 | CodecChoice::Int8 | CodecChoice::Auto => Codec::F16,
-    };
+    let codecs = Codecs::of(file.codec);
     let remembered = outline.schedule.optimizer_numbers;
     Job {
         run: digest(run, &layout),
-        copies: CopySpec::new(outline.replication, &layout, codec, remembered),
+        copies: CopySpec::new(outline.replication, &layout, codecs.weights, remembered),
         layout,
         staleness: table.staleness(),
         steps: file.steps,
         // As many as an outline can have.
         layers: u16::try_from(run.layers.len()).unwrap_or(u16::MAX),
-        codec,
+        codecs,
         evaluate_every: file.evaluate_every,
         evaluation_micro_batches: outline.evaluation_micro_batches,
     }

@@ -132,8 +132,14 @@ impl RunFile {
             let rule = "sync, where the paradigm is not ring: schedules are of stages, and staleness is parameter_server.tau";
             return refuse("schedule", &self.schedule, rule);
         }
-        if let CodecChoice::Int8 | CodecChoice::Auto = self.codec {
-            let rule = "f32 or f16, where the paradigm is not ring";
+        let rule = match (self.codec, self.paradigm) {
+            (CodecChoice::Auto, _) => "f32, f16 or int8, where the paradigm is not ring",
+            (CodecChoice::Int8, Paradigm::AllReduce) => {
+                "f32 or f16, with paradigm = \"all-reduce\": every device would round the sum again"
+            }
+            _ => "",
+        };
+        if !rule.is_empty() {
             return refuse("codec", &self.codec, rule);
         }
         if let Some(norm) = self.optimizer.clip_norm {
@@ -202,7 +208,9 @@ mod tests {
         assert!(server("parameter_server.tau = 'never'").contains("infinite"));
         assert!(server("parameter_server.placement = 'cloud'").contains("colocated"));
         assert!(server("schedule = '2bw'").contains("tau"));
-        assert!(server("codec = 'int8'").contains("f16"));
+        assert!(server("codec = 'auto'").contains("int8"));
+        let int8 = refused("paradigm = 'all-reduce'\ncodec = 'int8'");
+        assert!(int8.contains("round the sum again"));
         assert!(server("optimizer.clip_norm = 1.0").contains("no shard knows"));
     }
 

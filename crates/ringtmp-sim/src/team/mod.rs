@@ -13,13 +13,12 @@ use crate::scenario::{Fault, FaultKind, Scenario, ScenarioError};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::PayloadId;
 use ringtmp_core::parameter_server::{
-    CopySpec, Exchange, Job, Layout, LayoutError, MemberIndex, Placement, RangeIndex, RunDigest,
-    Score, Staleness, Sums, Task, TeamStart, Topology, Wanted,
+    Codecs, CopySpec, Exchange, Job, Layout, LayoutError, MemberIndex, Placement, RangeIndex,
+    RunDigest, Score, Staleness, Sums, Task, TeamStart, Topology, Wanted,
 };
 use ringtmp_core::signal::{Recovery, RunDescriptor, RunOutline};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
-use ringtmp_core::wire::Codec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use world::World;
@@ -167,11 +166,14 @@ pub fn team_job(scenario: &Scenario, choice: TeamChoice) -> Result<Job, TeamFaul
             return Err(TeamFault::NotYet(what));
         }
     }
-    let codec = match outline.codec {
-        CodecChoice::F32 => Codec::F32,
-        CodecChoice::F16 => Codec::F16,
-        CodecChoice::Int8 | CodecChoice::Auto => return Err(TeamFault::NotYet("int8")),
-    };
+    let sums_are_rounded = choice.exchange == Exchange::AllReduce;
+    match outline.codec {
+        CodecChoice::Auto => return Err(TeamFault::NotYet("a codec for each link")),
+        CodecChoice::Int8 if sums_are_rounded => {
+            return Err(TeamFault::NotYet("int8 in all-reduce"));
+        }
+        CodecChoice::F32 | CodecChoice::F16 | CodecChoice::Int8 => {}
+    }
     let parameters: Vec<u64> = outline
         .layers
         .iter()
@@ -189,21 +191,22 @@ pub fn team_job(scenario: &Scenario, choice: TeamChoice) -> Result<Job, TeamFaul
         micro_batches: outline.micro_batches,
         speeds: &speeds.collect::<Vec<_>>(),
     })?;
-    Ok(job_of(scenario, layout, choice.staleness, codec))
+    Ok(job_of(scenario, layout, choice.staleness))
 }
 
 /// What all members agree on who share a scenario's run so.
-fn job_of(scenario: &Scenario, layout: Layout, staleness: Staleness, codec: Codec) -> Job {
+fn job_of(scenario: &Scenario, layout: Layout, staleness: Staleness) -> Job {
     let outline = &scenario.outline;
+    let codecs = Codecs::of(outline.codec);
     let remembered = outline.schedule.optimizer_numbers;
     Job {
         run: RunDigest([0; 32]),
-        copies: CopySpec::new(outline.replication, &layout, codec, remembered),
+        copies: CopySpec::new(outline.replication, &layout, codecs.weights, remembered),
         layout,
         staleness,
         steps: outline.steps,
         layers: u16::try_from(outline.layers.len()).unwrap_or(u16::MAX),
-        codec,
+        codecs,
         evaluate_every: outline.evaluate_every,
         evaluation_micro_batches: outline.evaluation_micro_batches,
     }

@@ -224,12 +224,7 @@ impl<C: TeamCompute> World<'_, C> {
                 return;
             }
         };
-        let job = Arc::new(crate::team::job_of(
-            self.scenario,
-            layout,
-            common.staleness,
-            common.codec,
-        ));
+        let job = Arc::new(crate::team::job_of(self.scenario, layout, common.staleness));
         let device = |peer: &PeerId| {
             let found = self.devices.iter().position(|it| it.peer == Some(*peer));
             // One that is gone by now is nobody.
