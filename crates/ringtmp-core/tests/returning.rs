@@ -8,7 +8,7 @@ use ringtmp_core::ids::{
 };
 use ringtmp_core::lobby::{ConnectionId, Limits as ServerLimits, LobbyOutput};
 use ringtmp_core::node::{Input, Node, Output, Polled};
-use ringtmp_core::plan::Plan;
+use ringtmp_core::plan::{Plan, Spare, SpareReason};
 use ringtmp_core::room::{AWAY_WAIT_MAX, HALT_WAIT_MAX, REBUILD_WAIT_MAX};
 use ringtmp_core::signal::*;
 use ringtmp_core::time::Time;
@@ -233,6 +233,34 @@ fn a_server_that_forgot_everything_learns_it_from_the_devices_and_interrupts_nob
 }
 
 #[test]
+fn a_ring_that_is_paused_stays_so_though_the_server_is_restarted_again_and_again() {
+    let mut server = Server::new(ServerLimits::default());
+    let (_, mut peers, _) = training(&mut server, 3);
+    let output = server.say(peers[0].connection, &ClientMessage::Pause);
+    for peer in &mut peers {
+        peer.hears(server.now, &output);
+    }
+    for (incarnation, those) in [(7, [0, 1]), (8, [0, 2])] {
+        // This one learns of two devices only before it dies.
+        let mut server = Server::restarted(incarnation);
+        for at in those {
+            peers[at].connection += 10;
+            let output = returns(&mut server, peers[at].connection, peers[at].returning());
+            let states = Server::states(&output);
+            let learns = matches!(states.last(), Some(RoomState::Reconfiguring { .. }));
+            assert!(learns, "{states:?}");
+            peers[at].hears(server.now, &output);
+        }
+    }
+    let mut server = Server::restarted(9);
+    let mut all = Vec::new();
+    for peer in &peers {
+        all = returns(&mut server, 40 + peer.connection, peer.returning());
+    }
+    assert_eq!(Server::states(&all).last(), Some(&RoomState::Paused));
+}
+
+#[test]
 fn a_ring_of_another_server_takes_in_a_room_that_has_not_begun() {
     let mut before = Server::new(ServerLimits::default());
     let (_, peers, _) = training(&mut before, 3);
@@ -391,6 +419,29 @@ fn what_returning_peers_claim_is_checked() {
         Some(&RoomState::Waiting),
         "nobody knows a plan that can be"
     );
+}
+
+#[test]
+fn a_plan_with_lists_longer_than_any_room_makes_is_no_plan() {
+    let endless: [fn(&mut Plan); 2] = [
+        |plan| plan.pasts = vec![plan.epoch; 1000],
+        |plan| {
+            let spare = Spare {
+                peer: PeerId(9),
+                reason: SpareReason::FasterWithout,
+            };
+            plan.spares = vec![spare; 2000];
+        },
+    ];
+    for lie in endless {
+        let (_, peers, _) = training(&mut Server::new(ServerLimits::default()), 3);
+        let mut server = Server::restarted(1);
+        let mut liar = peers[0].returning();
+        lie(ring_of(&mut liar));
+        assert_eq!(Server::refusal(&returns(&mut server, 40, liar)), None);
+        let states = Server::states(&tick_after(&mut server, REBUILD_WAIT_MAX));
+        assert_eq!(states.last(), Some(&RoomState::Waiting));
+    }
 }
 
 /// What this peer has of version 4 under a plan: its own layers and those of the stage before it.

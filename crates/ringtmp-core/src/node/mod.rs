@@ -334,12 +334,16 @@ impl Node {
             .iter()
             .map(|member| (member.peer, member.device.kind))
             .collect();
-        self.state = room.state.clone();
+        // A ring that is put together anew goes on as it was before, paused or not.
+        let is_put_together = matches!(room.state, RoomState::Reconfiguring { .. });
+        if !(is_put_together && self.state == RoomState::Paused) {
+            self.state = room.state.clone();
+        }
         self.storing.room_changed(room);
         if room.state == RoomState::Finished && self.storing.is_over() {
             self.output.push_back(Output::Clear);
         }
-        let paused = room.state == RoomState::Paused;
+        let paused = self.state == RoomState::Paused;
         if let Some(active) = &mut self.active {
             active.training.schedule.set_paused(paused);
             if room.state == RoomState::Finished {

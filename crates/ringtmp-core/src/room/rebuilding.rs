@@ -126,17 +126,22 @@ impl Room {
     /// Whether the run can have had this plan.
     fn may_be(&self, plan: &RoomPlan) -> bool {
         let outline = &self.run.outline;
-        let is_sound = match plan {
-            RoomPlan::Ring(plan) => self.is_ring() && plan.check(outline.layers.len()).is_ok(),
+        let (is_sound, spares, pasts) = match plan {
+            RoomPlan::Ring(plan) => {
+                let is_sound = self.is_ring() && plan.check(outline.layers.len()).is_ok();
+                (is_sound, plan.spares.len(), plan.pasts.len())
+            }
             RoomPlan::Team(plan) => {
                 let parameters: Vec<u64> = outline.layers.iter().map(|it| it.parameters).collect();
-                Some(plan.exchange) == outline.topology.exchange()
-                    && plan.spares.len() <= usize::from(MEMBERS_MAX)
-                    && plan.pasts.len() <= 2 * PASTS_MAX
-                    && plan.layout(&parameters, outline.micro_batches).is_ok()
+                let is_sound = Some(plan.exchange) == outline.topology.exchange()
+                    && plan.layout(&parameters, outline.micro_batches).is_ok();
+                (is_sound, plan.spares.len(), plan.pasts.len())
             }
         };
-        is_sound && plan.epoch().number <= EPOCH_NUMBER_MAX
+        is_sound
+            && spares <= usize::from(MEMBERS_MAX)
+            && pasts <= 2 * PASTS_MAX
+            && plan.epoch().number <= EPOCH_NUMBER_MAX
     }
 
     /// A member says how far it is.
