@@ -91,8 +91,8 @@ impl Packing {
     }
 }
 
-/// Packs a row of numbers on the host in 8 bits, so many of them with one scale: zeros fill up the last. Rounded at random, drawn for
-/// a step and for which of its samples this is.
+/// Packs numbers on the host in 8 bits, so many of them with one scale: zeros fill up the last row. Rounded at random, drawn for
+/// a step and for which of its vectors this is.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ pub fn pack_rows(
     values: &[f32],
     row: usize,
     key: u32,
-    (step, sample): (u32, u32),
+    (step, vector): (u32, u32),
 ) -> Result<Packed, TensorError> {
     let format = Format::I8 { row };
     let elements = values.len().checked_next_multiple_of(row);
@@ -119,7 +119,7 @@ pub fn pack_rows(
     };
     cpu::int8_scales(&rows, &mut packed, row);
     cpu::pack_int8(
-        Some((&dither, &[0, step, sample, 0])),
+        Some((&dither, &[0, step, vector, 0])),
         &rows,
         &mut packed,
         row,
@@ -167,7 +167,7 @@ pub struct Dither {
     pub sample: usize,
 }
 
-/// The key of the gradient that crosses the cut before a layer: a function of the seed and the layer alone, and not what the
+/// The key of the gradient that crosses the cut before a layer, or of the layer's own: a function of the seed and the layer alone, and not what the
 /// layer itself draws from.
 pub fn dither_key(seed: u64, layer: usize) -> u32 {
     const ROUNDING: u64 = 0x726f_756e_6469_6e67;

@@ -163,7 +163,7 @@ impl Grid {
             peers_progress: vec![2, 4, 8],
             profiles_idle: vec!["laptop-wifi".to_owned()],
             steps: 24,
-            steps_progress: 80,
+            steps_progress: 64,
             steps_resilience: 48,
             ..full
         }

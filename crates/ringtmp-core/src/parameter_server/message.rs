@@ -133,8 +133,8 @@ pub enum Refusal {
     /// The sender is no worker, or not the one whose turn it is.
     #[error("the sender has no gradient of range {} to push", .0.0)]
     Sender(RangeIndex),
-    /// Not as many numbers as the range has, or not written as the run says.
-    #[error("range {} has {} numbers in {:?}, not {} in {:?}", .range.0, .expected.elements, .expected.codec, .actual.elements, .actual.codec)]
+    /// Not as many numbers as the range has (in whole rows, where these share a scale), or not written as the run says.
+    #[error("range {} is sent as {} numbers in {:?}, not {} in {:?}", .range.0, .expected.elements, .expected.codec, .actual.elements, .actual.codec)]
     Numbers {
         /// The range.
         range: RangeIndex,

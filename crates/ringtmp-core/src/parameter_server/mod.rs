@@ -163,6 +163,9 @@ impl From<Staleness> for Written {
 /// Numbers of a gradient in 8 bits that share a scale, which so costs half a bit a number.
 const GRADIENT_ROW: u32 = 64;
 
+// So that a range with its last row filled up is still within the limit.
+const _: () = assert!(layout::RANGE_ELEMENTS_MAX.is_multiple_of(GRADIENT_ROW));
+
 /// How members write numbers to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Codecs {

@@ -312,7 +312,7 @@ impl Shard {
     }
 }
 
-/// Whether a range's numbers are as many, and written so, as the run says.
+/// Whether numbers are as many, and written so, as the run says of their range.
 pub(super) fn check_numbers(
     range: RangeIndex,
     expected: Numbers,

@@ -490,7 +490,14 @@ fn a_layers_gradients_are_on_their_way_while_the_layers_before_it_go_backward() 
 
 /// A run whose members have greeted each other, and a push that worker 0 could make.
 fn begun(staleness: Staleness) -> (World, Push) {
-    let job = job(Exchange::Server, Placement::Single, 3, staleness);
+    begun_in(staleness, CodecChoice::F32)
+}
+
+fn begun_in(staleness: Staleness, codec: CodecChoice) -> (World, Push) {
+    let job = Job {
+        codecs: Codecs::of(codec),
+        ..job(Exchange::Server, Placement::Single, 3, staleness)
+    };
     let mut world = World::new(&job, 1).linked();
     while let Some(key) = world.channels.iter().find(|(_, queue)| !queue.is_empty()) {
         let key = *key.0;
@@ -525,6 +532,37 @@ fn answer(world: &mut World, from: u16, push: Push) -> Option<Refusal> {
         Message::Refused(refusal) => Some(refusal),
         _ => None,
     }
+}
+
+#[test]
+fn a_gradient_in_8_bits_comes_in_whole_rows_or_does_not_count() {
+    let (mut world, push) = begun_in(Staleness::Steps(1), CodecChoice::Int8);
+    let eight_bits = |row, elements| Numbers {
+        codec: Codec::I8 { row },
+        elements,
+    };
+    assert_eq!(world.job.layout.ranges[0].elements, 7);
+    assert_eq!(push.numbers, eight_bits(64, 64));
+    let halves = world.job.weights(push.range).expect("there is one");
+    assert_eq!((halves.codec, halves.elements), (Codec::F16, 7));
+    for actual in [
+        halves,
+        eight_bits(7, 7),
+        eight_bits(32, 64),
+        eight_bits(64, 128),
+    ] {
+        let wrong = Push {
+            numbers: actual,
+            ..push
+        };
+        let refusal = Refusal::Numbers {
+            range: push.range,
+            expected: push.numbers,
+            actual,
+        };
+        assert_eq!(answer(&mut world, 0, wrong), Some(refusal));
+    }
+    assert_eq!(answer(&mut world, 0, push), None);
 }
 
 #[test]

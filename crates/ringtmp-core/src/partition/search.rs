@@ -176,14 +176,17 @@ impl<'a> Search<'a> {
         };
         let heads = rows.iter().enumerate();
         let states = heads.filter_map(|(index, row)| Some((index, row.states[0]?)));
-        let (index, state) = states.reduce(|best, other| {
+        let best = states.reduce(|best, other| {
             if other.1.beats(&best.1, aim) {
                 other
             } else {
                 best
             }
-        })?;
-        self.keep(&shards(&rows, index));
+        });
+        let best = best.map(|(index, state)| (shards(&rows, index), state));
+        self.table.recycle(rows);
+        let (shards, state) = best?;
+        self.keep(&shards);
         Some(state)
     }
 

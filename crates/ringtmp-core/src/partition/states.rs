@@ -102,18 +102,19 @@ impl State {
 }
 
 /// Of one peer as the first of some stages, the best state for each layer it might begin with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Row {
     pub device: usize,
     pub states: Vec<Option<State>>,
-    /// What [`costs_of`] them are.
+    /// Their [`State::cost`], infinite where there is none: all that is read of most.
     pub costs: Vec<f64>,
 }
 
-/// The [`State::cost`] of each, infinite where there is none: all that is read of most.
-pub(super) fn costs_of(states: &[Option<State>], aim: Aim) -> Vec<f64> {
+/// Writes the [`State::cost`] of each, infinite where there is none.
+pub(super) fn put_costs(states: &[Option<State>], aim: Aim, costs: &mut Vec<f64>) {
     let cost = |state: &Option<State>| state.map_or(f64::INFINITY, |state| state.cost(aim));
-    states.iter().map(cost).collect()
+    costs.clear();
+    costs.extend(states.iter().map(cost));
 }
 
 /// The shards of some peers: device and layers, head first.

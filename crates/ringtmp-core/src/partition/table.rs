@@ -2,7 +2,7 @@
 //! within so many seconds per micro-batch.
 
 use super::problem::Problem;
-use super::states::{Aim, ROUNDING, Row, State, Want, costs_of};
+use super::states::{Aim, ROUNDING, Row, State, Want, put_costs};
 use super::sums::Sums;
 use crate::codec::TensorCodec;
 use crate::replica::VERSIONS_HELD;
@@ -19,24 +19,23 @@ struct Held {
 }
 
 /// What may come behind each boundary, with the hop there.
+#[derive(Default)]
 struct Behind {
     states: Vec<Option<State>>,
-    /// What [`costs_of`] them are.
+    /// Their [`State::cost`], infinite where there is none: all that is read of most.
     costs: Vec<f64>,
+    /// Whose cost is above this is none of the best; by boundary.
+    costs_max: Vec<f64>,
     /// Nothing is behind boundaries before this one.
     first: usize,
 }
 
 impl Behind {
-    fn of(states: Vec<Option<State>>, aim: Aim) -> Self {
-        Self {
-            costs: costs_of(&states, aim),
-            first: states
-                .iter()
-                .position(Option::is_some)
-                .unwrap_or(states.len()),
-            states,
-        }
+    fn clear(&mut self, boundaries: usize) {
+        self.states.clear();
+        self.states.resize(boundaries, None);
+        self.costs_max.clear();
+        self.costs_max.resize(boundaries, f64::INFINITY);
     }
 }
 
@@ -54,6 +53,10 @@ pub(super) struct Table<'a> {
     /// The same for want of memory or seconds.
     reach: Vec<Vec<usize>>,
     want: Want,
+    /// Rows that nobody needs any more, for their memory: to get it anew for each takes as long as to fill it.
+    pool: Vec<Row>,
+    /// The same for what is behind a row.
+    behind: Behind,
     /// Shards weighed so far.
     pub evaluations: u64,
 }
@@ -81,6 +84,8 @@ impl<'a> Table<'a> {
                 seconds: f64::INFINITY,
                 credits: false,
             },
+            pool: Vec::new(),
+            behind: Behind::default(),
             evaluations: 0,
         };
         let devices = 0..problem.devices.len();
@@ -193,34 +198,43 @@ impl<'a> Table<'a> {
     ) -> Row {
         let n = self.layers();
         let ends_max = self.reach[device][..=last.min(n - 1)].iter().copied().max();
-        let mut behind = self.behind(device, rows, successors, ends_max.unwrap_or(0));
-        behind[n] = may_be_tail.then_some(State::NOTHING);
-        let mut states = vec![None; n];
+        let mut row = self.pool.pop().unwrap_or_default();
+        let mut behind = std::mem::take(&mut self.behind);
+        behind.clear(n + 1);
+        self.look_behind(device, rows, successors, ends_max.unwrap_or(0), &mut behind);
+        behind.states[n] = may_be_tail.then_some(State::NOTHING);
         let aim = self.want.aim;
-        let behind = Behind::of(behind, aim);
-        for (from, state) in states.iter_mut().enumerate().take(last + 1) {
-            *state = self.best(device, from, &behind);
-        }
+        let states = &behind.states;
+        behind.first = states.iter().position(Option::is_some).unwrap_or(n);
+        put_costs(states, aim, &mut behind.costs);
+        row.device = device;
+        row.states.clear();
+        let starts = 0..=last.min(n - 1);
+        row.states
+            .extend(starts.map(|from| self.best(device, from, &behind)));
+        row.states.resize(n, None);
+        put_costs(&row.states, aim, &mut row.costs);
+        self.behind = behind;
         self.evaluations += ROW_EVALUATIONS + 4 * n as u64;
-        let costs = costs_of(&states, aim);
-        Row {
-            device,
-            states,
-            costs,
-        }
+        row
+    }
+
+    /// Takes rows back that nobody needs any more.
+    pub(super) fn recycle(&mut self, rows: Vec<Row>) {
+        self.pool.extend(rows);
     }
 
     /// For each boundary up to `last` the best of what may come behind it, with the hop there.
-    fn behind(
+    fn look_behind(
         &mut self,
         device: usize,
         rows: &[Row],
         successors: impl Iterator<Item = usize>,
         last: usize,
-    ) -> Vec<Option<State>> {
+        behind: &mut Behind,
+    ) {
         let Want { aim, seconds, .. } = self.want;
-        let mut behind: Vec<Option<State>> = vec![None; self.layers() + 1];
-        let mut costs_max = vec![f64::INFINITY; behind.len()];
+        let (behind, costs_max) = (&mut behind.states, &mut behind.costs_max);
         for index in successors {
             let row = &rows[index];
             let hop = self.problem.hops.get(device, row.device);
@@ -253,7 +267,6 @@ impl<'a> Table<'a> {
                 }
             }
         }
-        behind
     }
 
     /// The best that a device can begin with at a layer.

@@ -53,17 +53,11 @@ pub(crate) fn training(
     node
 }
 
-/// Likewise, before the room has told it to begin: the head measures its link.
-pub(crate) fn measuring(
-    me: PeerId,
-    other: PeerId,
-    sources: Vec<StageIndex>,
-    run: RunDescriptor,
-) -> Node {
-    let code = RoomCode::from_random([1; 10]);
-    let room = RoomView {
-        code,
-        state: RoomState::Waiting,
+/// What the room shows in this state.
+pub(crate) fn room(state: RoomState) -> RoomView {
+    RoomView {
+        code: RoomCode::from_random([1; 10]),
+        state,
         members: Vec::new(),
         host: None,
         plan: None,
@@ -72,7 +66,18 @@ pub(crate) fn measuring(
         stable: None,
         kept: None,
         replicated_every: None,
-    };
+    }
+}
+
+/// Likewise, before the room has told it to begin: the head measures its link.
+pub(crate) fn measuring(
+    me: PeerId,
+    other: PeerId,
+    sources: Vec<StageIndex>,
+    run: RunDescriptor,
+) -> Node {
+    let room = room(RoomState::Waiting);
+    let code = room.code;
     let welcome = ServerMessage::Welcome {
         peer: me,
         token: MemberToken(0),

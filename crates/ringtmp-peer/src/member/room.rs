@@ -373,7 +373,10 @@ impl RoomMember {
     /// The room has changed: whether training goes on, and whether a new step may begin.
     pub(super) fn follow(&mut self, room: &RoomView) {
         // A room that is put together anew goes on as it was before, paused or not.
-        let is_settled = !matches!(room.state, RoomState::Reconfiguring { .. });
+        let is_settled = !matches!(
+            room.state,
+            RoomState::Reconfiguring { .. } | RoomState::Lacking { .. }
+        );
         if is_settled {
             self.whom.state = room.state.clone();
         }

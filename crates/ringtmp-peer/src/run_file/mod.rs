@@ -49,7 +49,7 @@ pub struct RunFile {
     /// The schedule of a ring: `sync`, `2bw`, `async` or `1f1b`.
     pub schedule: Mode,
     /// How devices write activations, gradients and weights to each other: `f32`, exactly; `f16`, half the bytes; `int8`, a quarter,
-    /// with a scale per row and gradients rounded at random; `auto`, f16, but int8 on links that would hold up the ring. In one
+    /// with a scale per row and gradients rounded at random; `auto`, of rings alone, f16, but int8 on links that would hold up the ring. In one
     /// process nothing is written. With `paradigm = "parameter-server"` int8 is for gradients, and weights are in f16; in all-reduce there is no int8.
     pub codec: CodecChoice,
     /// How a ring's layers are divided: `measured`, by what each device takes for them and what links carry; `counted`, by operations, as if

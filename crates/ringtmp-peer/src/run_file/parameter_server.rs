@@ -133,9 +133,11 @@ impl RunFile {
             return refuse("schedule", &self.schedule, rule);
         }
         let rule = match (self.codec, self.paradigm) {
-            (CodecChoice::Auto, _) => "f32, f16 or int8, where the paradigm is not ring",
-            (CodecChoice::Int8, Paradigm::AllReduce) => {
+            (CodecChoice::Int8 | CodecChoice::Auto, Paradigm::AllReduce) => {
                 "f32 or f16, with paradigm = \"all-reduce\": every device would round the sum again"
+            }
+            (CodecChoice::Auto, _) => {
+                "f32, f16 or int8, with paradigm = \"parameter-server\": no link is measured"
             }
             _ => "",
         };
