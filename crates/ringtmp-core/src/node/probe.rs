@@ -6,9 +6,9 @@
 //!   Probe 1 to 3, empty  ◀────▶ Echo        the shortest round trip is twice the delay
 //!   Probe 4, empty       ◀────▶ Echo        the two go together: how much later the second comes is told by its echo,
 //!   Probe 5, 64 KiB      ◀────▶ Echo        and is what its bytes take
-//!   Probes 6 and 7, 128 KiB ◀─▶ Echo        until two in a row are long enough to tell and agree: SCTP begins with 4 KiB a round
-//!   Probes 8 and 9, 256 KiB ◀─▶ Echo        trip and doubles them, a packet is lost, a device is busy
-//!   Probes 10 to 15, 512 KiB ◀▶ Echo
+//!   Probes 6 and 7       ◀────▶ Echo        twice the bytes, up to 512 KiB, where it was short; until two in a row are long enough
+//!    ...                                    to tell and agree: SCTP begins with 4 KiB a round trip and doubles them, a packet is
+//!   Probes 14 and 15     ◀────▶ Echo        lost, a device is busy
 //! ```
 //!
 //! The successor's clock tells what bytes take, since its line may be full of what it sends itself, or of another's probes: then an
@@ -35,26 +35,25 @@ const RENDEZVOUS: u8 = 0;
 /// The last probe without bytes.
 const EMPTY_LAST: u8 = 3;
 
-/// The probe with the fewest bytes, and the last. From the one before it on each second one is empty, and goes right before one
-/// with bytes.
-const SMALL: u8 = EMPTY_LAST + 2;
-const LAST: u8 = SMALL + 2 * (BYTES.len() as u8 - 1);
+/// The first probe with bytes, and the last. From the one before it on each second one is empty, and goes right before one with
+/// bytes.
+const FIRST: u8 = EMPTY_LAST + 2;
+const LAST: u8 = FIRST + 2 * (PROBES - 1);
 
-/// Bytes of the probes that have any.
-const BYTES: [u32; 6] = [
-    64 * 1024,
-    128 * 1024,
-    256 * 1024,
-    PROBE_BYTES_MAX,
-    PROBE_BYTES_MAX,
-    PROBE_BYTES_MAX,
-];
+/// As many have bytes.
+const PROBES: u8 = 6;
+
+/// Bytes of the first of them; at most [`PROBE_BYTES_MAX`] of others.
+const BYTES_MIN: u32 = 64 * 1024;
 
 /// The longest that a probe may be expected to take, at the rate of the one before.
 const NEXT_MAX: Duration = Duration::from_secs(3);
 
 /// A transfer this long can be told from the jitter of timers and event loops.
 const TRANSFER_TELLING: Duration = Duration::from_millis(20);
+
+/// After one this long the next has no more bytes: they would only overflow the queues on their way.
+const TRANSFER_LONG: Duration = Duration::from_millis(200);
 
 /// Two rates agree if neither is so many times the other. The link is full then: while its transport begins, each is faster.
 const FASTER: f64 = 1.25;
@@ -68,7 +67,7 @@ const TRANSFER_MIN: Duration = Duration::from_micros(10);
 /// A few rates, in bytes per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Rates {
-    all: [f64; BYTES.len()],
+    all: [f64; PROBES as usize],
     count: usize,
 }
 
@@ -83,6 +82,10 @@ impl Rates {
             *place = rate;
             self.count += 1;
         }
+    }
+
+    fn is_below(&self, rate: f64) -> bool {
+        self.all[..self.count].iter().all(|told| *told < rate)
     }
 
     fn last(&self) -> Option<f64> {
@@ -104,6 +107,8 @@ pub(super) struct Probing {
     /// The probe under way, and since when.
     sent: Option<(u8, Time)>,
     round_trip: Option<Duration>,
+    /// How many times the bytes of the next probe were doubled.
+    doubled: u8,
     /// Bytes per second.
     rate: Option<f64>,
     /// What transfers came to that were long enough to be told from jitter.
@@ -117,12 +122,8 @@ fn micros(duration: Duration) -> u32 {
     u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
 }
 
-fn bytes_of(number: u8) -> u32 {
-    let place = number.checked_sub(SMALL).filter(|place| place % 2 == 0);
-    place
-        .and_then(|place| BYTES.get(usize::from(place / 2)))
-        .copied()
-        .unwrap_or(0)
+fn has_bytes(number: u8) -> bool {
+    (FIRST..=LAST).contains(&number) && (number - FIRST).is_multiple_of(2)
 }
 
 impl Probing {
@@ -135,13 +136,19 @@ impl Probing {
 
     /// The next probe, and with an empty one the one that goes right behind it.
     fn send(&mut self, now: Time, number: u8) -> Vec<Body> {
-        let behind = Some(number + 1).filter(|behind| bytes_of(*behind) > 0);
+        let behind = Some(number + 1).filter(|behind| has_bytes(*behind));
+        let bytes = self.bytes();
         let probe = |number| Body::Probe {
             number,
-            bytes: bytes_of(number),
+            bytes: if has_bytes(number) { bytes } else { 0 },
         };
         self.sent = Some((behind.unwrap_or(number), now));
         std::iter::once(number).chain(behind).map(probe).collect()
+    }
+
+    /// Of the next probe that has any.
+    fn bytes(&self) -> u32 {
+        (BYTES_MIN << self.doubled).min(PROBE_BYTES_MAX)
     }
 
     /// An echo has come, or is missing for so long that it counts as having come now: what to send next. `apart` is how much later
@@ -151,15 +158,15 @@ impl Probing {
             return Vec::new();
         };
         let taken = now.since(since);
-        let was_before = bytes_of(last) > 0 && last.checked_sub(1) == Some(number);
-        if number > RENDEZVOUS && (was_before || number == last && bytes_of(last) == 0) {
+        let was_before = has_bytes(last) && last.checked_sub(1) == Some(number);
+        if number > RENDEZVOUS && (was_before || number == last && !has_bytes(last)) {
             let shortest = self.round_trip.map_or(taken, |known| known.min(taken));
             self.round_trip = Some(shortest);
         }
         if number != last {
             return Vec::new();
         }
-        if bytes_of(number) > 0 && self.is_told_by(number, taken, apart) {
+        if has_bytes(number) && self.is_told_by(number, taken, apart) {
             self.over = true;
             return Vec::new();
         }
@@ -172,14 +179,17 @@ impl Probing {
         // An end that was busy finds both probes there at once, and one that lies tells anything.
         let told = apart.filter(|apart| *apart >= spent / APART_MIN);
         let transfer = told.map_or(spent, |apart| apart.min(taken));
-        let rate = (transfer >= TRANSFER_MIN)
-            .then(|| f64::from(bytes_of(number)) / transfer.as_secs_f64());
+        let rate =
+            (transfer >= TRANSFER_MIN).then(|| f64::from(self.bytes()) / transfer.as_secs_f64());
+        if transfer < TRANSFER_LONG && self.bytes() < PROBE_BYTES_MAX {
+            self.doubled += 1;
+        }
         let is_over = if taken >= ECHO_WAIT_MAX {
             self.misses(rate)
         } else {
             self.takes_in(rate, transfer >= TRANSFER_TELLING)
         };
-        let next = f64::from(bytes_of(number + 2));
+        let next = f64::from(self.bytes());
         let is_too_long = |rate: f64| next / rate > NEXT_MAX.as_secs_f64();
         is_over || number == LAST || self.rate.is_some_and(is_too_long)
     }
@@ -206,9 +216,14 @@ impl Probing {
         };
         let before = self.telling.last();
         let agrees = before.is_some_and(|before| rate < FASTER * before && before < FASTER * rate);
+        // While its transport begins, each tells more than the one before.
+        let rises = self.telling.is_below(rate);
         self.telling.push(rate);
-        // More bytes tell more.
-        self.rate = Some(if agrees { rate } else { self.telling.middle() });
+        self.rate = Some(if agrees || rises {
+            rate
+        } else {
+            self.telling.middle()
+        });
         agrees
     }
 
@@ -441,7 +456,7 @@ mod tests {
         for share in [0.0, 0.3, 0.52, 0.9] {
             let busy_once = probed(|number, bytes| {
                 let transfer = seconds(bytes, 1.25e6);
-                let share = if number == SMALL { share } else { 1.0 };
+                let share = if number == FIRST { share } else { 1.0 };
                 (ms(10) + transfer, Some(transfer.mul_f64(share)))
             });
             let told = rate(&busy_once);
@@ -462,7 +477,7 @@ mod tests {
         // 25 MB/s: the first transfer, of 2.6 ms, is read as 1 ms, and no other is so wrong.
         let link = probed(|number, bytes| {
             let transfer = match number {
-                SMALL => ms(1),
+                FIRST => ms(1),
                 _ => seconds(bytes, 25e6),
             };
             (Duration::from_micros(500) + transfer, None)
@@ -475,7 +490,7 @@ mod tests {
     fn a_link_that_carries_a_burst_and_then_hardly_anything_is_not_told_of_as_the_burst() {
         let link = probed(|number, bytes| match (number, bytes) {
             (_, 0) => (ms(10), None),
-            (SMALL, _) => (ms(70), None),
+            (FIRST, _) => (ms(70), None),
             _ => (ECHO_WAIT_MAX, None),
         });
         let told = rate(&link);
@@ -484,7 +499,7 @@ mod tests {
 
     #[test]
     fn a_link_that_is_silent_once_is_told_of_as_what_it_carried_before_and_after() {
-        let link = probed(|number, bytes| match number == SMALL + 2 {
+        let link = probed(|number, bytes| match number == FIRST + 2 {
             true => (ECHO_WAIT_MAX, None),
             false => (ms(10) + seconds(bytes, 1.25e6), None),
         });
@@ -528,7 +543,7 @@ mod tests {
         let mut probing = Probing::default();
         let none: [Body; 0] = [];
         assert_eq!(probing.echoed(Time::ZERO, LAST, None), none);
-        for sent in [2, SMALL - 1] {
+        for sent in [2, FIRST - 1] {
             probing.send(Time::ZERO, sent);
             let before = probing;
             for number in [0, 1, 3, 7, 200, 255] {
