@@ -335,11 +335,7 @@ impl Node {
             .map(|member| (member.peer, member.device.kind))
             .collect();
         // A ring that is put together anew goes on as it was before, paused or not.
-        let is_put_together = matches!(
-            room.state,
-            RoomState::Reconfiguring { .. } | RoomState::Lacking { .. }
-        );
-        if !(is_put_together && self.state == RoomState::Paused) {
+        if !(room.state.is_put_together() && self.state == RoomState::Paused) {
             self.state = room.state.clone();
         }
         self.storing.room_changed(room);

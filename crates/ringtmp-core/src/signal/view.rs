@@ -38,6 +38,13 @@ pub enum RoomState {
     },
 }
 
+impl RoomState {
+    /// Whether the room is only being put together anew, and then goes on as it was before, paused or not.
+    pub const fn is_put_together(&self) -> bool {
+        matches!(self, Self::Reconfiguring { .. } | Self::Lacking { .. })
+    }
+}
+
 /// A room as members and spectators see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoomView {

@@ -373,11 +373,7 @@ impl RoomMember {
     /// The room has changed: whether training goes on, and whether a new step may begin.
     pub(super) fn follow(&mut self, room: &RoomView) {
         // A room that is put together anew goes on as it was before, paused or not.
-        let is_settled = !matches!(
-            room.state,
-            RoomState::Reconfiguring { .. } | RoomState::Lacking { .. }
-        );
-        if is_settled {
+        if !room.state.is_put_together() {
             self.whom.state = room.state.clone();
         }
         let without = |plan: &TeamPlan| plan.member_of(self.whom.me).is_none();
