@@ -167,8 +167,8 @@ pub struct Dither {
     pub sample: usize,
 }
 
-/// The key of the gradient that crosses the cut before a layer, or of the layer's own: a function of the seed and the layer alone, and not what the
-/// layer itself draws from.
+/// The key of the gradient that crosses the cut before a layer, or of the layer's own: a function of the seed and the layer alone,
+/// and not what the layer itself draws from.
 pub fn dither_key(seed: u64, layer: usize) -> u32 {
     const ROUNDING: u64 = 0x726f_756e_6469_6e67;
     draw_key(seed ^ ROUNDING, layer)
