@@ -1,6 +1,6 @@
 //! A digit drawn on the page: the strokes of a pen, whether they can be trained on, and what became of those before.
 
-use crate::shown::Phase;
+use crate::shown::{Computes, Phase, computes};
 use crate::{format, words};
 use ringtmp_core::signal::Role;
 use ringtmp_peer::{Asked, DataSpec, FreshSample, FreshState, View};
@@ -82,6 +82,8 @@ pub enum Readiness {
     Never,
     /// Not now, and why.
     NotNow(&'static str),
+    /// They can be asked about, but nothing trains on them.
+    Asks,
     /// Yes.
     Ready,
 }
@@ -100,8 +102,10 @@ impl Readiness {
         if view.role == Role::Spectator {
             return Self::NotNow(words::DRAW_WATCHING.now());
         }
+        let is_whole = computes(view) == Computes::Whole;
         match phase {
             Phase::Training => {}
+            Phase::Paused if is_whole => {}
             Phase::Joining
             | Phase::Waiting
             | Phase::WarmingUp
@@ -112,6 +116,12 @@ impl Readiness {
             Phase::Paused => return Self::NotNow(words::DRAW_PAUSED.now()),
             Phase::Finished | Phase::Stopped => return Self::NotNow(words::DRAW_AFTER.now()),
             Phase::Refused | Phase::Broken | Phase::Left => return Self::Never,
+        }
+        if is_whole {
+            return Self::Asks;
+        }
+        if view.room.as_ref().is_some_and(|room| room.team().is_some()) {
+            return Self::NotNow(words::ASK_NO_MODEL.now());
         }
         let plan = view.room.as_ref().and_then(|room| room.ring());
         let stage = plan.zip(view.me).and_then(|(plan, me)| plan.stage_of(me));
@@ -186,6 +196,7 @@ pub fn line(sample: &FreshSample) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shown::{tests_team_view, tests_view};
 
     #[test]
     fn a_drawing_keeps_its_strokes_leaves_out_what_is_not_seen_and_has_an_end() {
@@ -205,6 +216,18 @@ mod tests {
         assert_eq!(strokes.len(), 1);
         assert_eq!(strokes[0].len(), POINTS_MAX);
         assert!(drawing.is_empty());
+    }
+
+    #[test]
+    fn a_worker_asks_about_drawings_that_a_ring_would_train_on() {
+        let ring = tests_view();
+        assert_eq!(Readiness::of(Phase::Training, &ring), Readiness::Ready);
+        let mut team = tests_team_view(|_| {});
+        assert_eq!(Readiness::of(Phase::Training, &team), Readiness::Asks);
+        assert_eq!(Readiness::of(Phase::Paused, &team), Readiness::Asks);
+        team.me = Some(ringtmp_core::ids::PeerId(2));
+        let no_model = Readiness::NotNow(words::ASK_NO_MODEL.now());
+        assert_eq!(Readiness::of(Phase::Training, &team), no_model);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The whole model as a file: who is offered it, and how far it has come.
 
-use crate::shown::{Phase, governs, model_name};
+use crate::shown::{Computes, Phase, computes, governs, model_name};
 use crate::{format, words};
 use ringtmp_peer::{ModelState, View};
 
@@ -20,10 +20,9 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// That of a page: none where no layers of a ring are, and to guests of a host.
+    /// That of a page: none where neither layers of a ring nor a whole model are, and to guests of a host.
     pub fn of(phase: Phase, view: &View) -> Option<Self> {
-        let plan = view.room.as_ref()?.ring()?;
-        let holds = view.me.is_some_and(|me| plan.stage_of(me).is_some());
+        let holds = computes(view) != Computes::Nothing;
         let is_there = match phase {
             Phase::Training | Phase::Paused | Phase::Finished => true,
             // It is asked for again when the ring goes on.
@@ -50,7 +49,11 @@ impl Offer {
         match model {
             ModelState::Waits => {
                 offer.fetches = false;
-                words::MODEL_WAITS.now().clone_into(&mut offer.status);
+                let waits = match computes(view) {
+                    Computes::Whole => words::MODEL_WAITS_WHOLE,
+                    Computes::Stage | Computes::Nothing => words::MODEL_WAITS,
+                };
+                waits.now().clone_into(&mut offer.status);
             }
             ModelState::Comes {
                 steps,
@@ -97,7 +100,7 @@ fn count(number: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shown::tests_view;
+    use crate::shown::{tests_team_view, tests_view};
     use ringtmp_core::ids::PeerId;
 
     #[test]
@@ -131,5 +134,15 @@ mod tests {
         let room = view.room.as_mut().expect("in a room");
         room.host = Some(PeerId(2));
         assert_eq!(offered(&view), None, "a guest");
+    }
+
+    #[test]
+    fn who_works_on_the_whole_model_is_offered_it_and_who_serves_is_not() {
+        let mut view = tests_team_view(|_| {});
+        view.model = Some(ModelState::Waits);
+        let offer = Offer::of(Phase::Paused, &view).expect("a worker");
+        assert_eq!(offer.status, words::MODEL_WAITS_WHOLE.now());
+        view.me = Some(PeerId(2));
+        assert_eq!(Offer::of(Phase::Training, &view), None, "a server");
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod care;
+mod computes;
 mod controls;
 mod held;
 mod links;
@@ -11,6 +12,7 @@ mod team;
 
 pub use access::{access, is_asked, may_take_part, short_code};
 pub use care::{Care, OwnDevice, takes_part};
+pub use computes::{Computes, computes};
 use controls::own_status;
 pub use controls::{Controls, governs, layers_file, model_name};
 pub use news::{notice, notices};
@@ -468,5 +470,7 @@ fn finished(room: &RoomView) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use team::tests::view as tests_team_view;
 #[cfg(test)]
 pub(crate) use tests::view as tests_view;

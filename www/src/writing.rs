@@ -1,9 +1,10 @@
 //! What the network writes on from a start: whether it can be asked here now, and what is shown of it.
 
 use crate::drawing::Readiness;
-use crate::shown::Phase;
+use crate::shown::{Computes, Phase, computes};
+use crate::words::Text;
 use crate::{format, words};
-use ringtmp_core::signal::{Role, RoomPlan};
+use ringtmp_core::signal::Role;
 use ringtmp_peer::{
     DataSpec, START_CHARACTERS_MAX, View, Writing, WritingRefusal, WritingState, Written,
 };
@@ -24,6 +25,16 @@ impl Kind {
             DataSpec::Addition => Some(Self::Sums),
             DataSpec::Text { .. } => Some(Self::Text),
             DataSpec::Digits | DataSpec::Idx { .. } | DataSpec::Csv { .. } => None,
+        }
+    }
+
+    /// How it is written, by a ring or by a device that has the whole model.
+    pub fn hint(self, whole: bool) -> Text {
+        match (self, whole) {
+            (Self::Sums, false) => words::WRITE_SUM_HINT,
+            (Self::Sums, true) => words::WRITE_SUM_WHOLE_HINT,
+            (Self::Text, false) => words::WRITE_HINT,
+            (Self::Text, true) => words::WRITE_WHOLE_HINT,
         }
     }
 
@@ -48,8 +59,10 @@ pub fn readiness(phase: Phase, view: &View) -> Readiness {
     if view.role == Role::Spectator {
         return Readiness::NotNow(words::WRITE_WATCHING.now());
     }
+    let computes = computes(view);
     match phase {
         Phase::Training => {}
+        Phase::Paused if computes == Computes::Whole => {}
         Phase::Joining
         | Phase::Waiting
         | Phase::WarmingUp
@@ -59,11 +72,10 @@ pub fn readiness(phase: Phase, view: &View) -> Readiness {
         Phase::Finished | Phase::Stopped => return Readiness::NotNow(words::WRITE_AFTER.now()),
         Phase::Refused | Phase::Broken | Phase::Left => return Readiness::Never,
     }
-    let plan = view.room.as_ref().and_then(|room| room.plan.as_ref());
-    match (plan, view.me) {
-        (Some(RoomPlan::Team(_)), _) => Readiness::NotNow(words::WRITE_TEAM.now()),
-        (Some(RoomPlan::Ring(plan)), Some(me)) if plan.stage_of(me).is_some() => Readiness::Ready,
-        _ => Readiness::NotNow(words::WRITE_NO_STAGE.now()),
+    match (computes, view.room.as_ref().and_then(|room| room.team())) {
+        (Computes::Stage | Computes::Whole, _) => Readiness::Ready,
+        (Computes::Nothing, Some(_)) => Readiness::NotNow(words::ASK_NO_MODEL.now()),
+        (Computes::Nothing, None) => Readiness::NotNow(words::WRITE_NO_STAGE.now()),
     }
 }
 
@@ -187,7 +199,7 @@ fn refusal(why: &WritingRefusal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shown::tests_view as view;
+    use crate::shown::{tests_team_view, tests_view as view};
 
     fn writing(state: WritingState) -> Writing {
         let written = |text: &str, first, last| Written {
@@ -253,5 +265,19 @@ mod tests {
         assert_eq!(says(Phase::Training, &view), words::WRITE_NO_STAGE.now());
         view.role = Role::Spectator;
         assert_eq!(says(Phase::Training, &view), words::WRITE_WATCHING.now());
+    }
+
+    #[test]
+    fn whoever_has_the_whole_model_may_ask_in_a_pause_too_and_a_server_may_not() {
+        let mut view = tests_team_view(|_| {});
+        let run = view.run.as_mut().expect("a run");
+        "addition".clone_into(&mut run.data);
+        for phase in [Phase::Training, Phase::Paused] {
+            assert_eq!(readiness(phase, &view), Readiness::Ready);
+        }
+        assert_ne!(Kind::Sums.hint(true), Kind::Sums.hint(false));
+        view.me = Some(ringtmp_core::ids::PeerId(2));
+        let no_model = Readiness::NotNow(words::ASK_NO_MODEL.now());
+        assert_eq!(readiness(Phase::Training, &view), no_model);
     }
 }

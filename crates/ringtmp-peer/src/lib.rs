@@ -24,6 +24,7 @@ mod predictor;
 mod progress;
 mod run_file;
 mod samples;
+mod scribe;
 mod shell;
 mod solo;
 mod store;
@@ -37,8 +38,8 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use datasets::{DataError, DataPlace, open_data};
 pub use error::PeerError;
 pub use member::{
-    Courier, CraftError, Lately, Learnt, Made, MemberSetup, Spent, Team, TeamError, TeamEvent,
-    TeamResult, TeamSettings, Told, Workbench, member_job, run_member,
+    Courier, CraftError, Lately, Learnt, Made, MemberSetup, Reply, Spent, Team, TeamError,
+    TeamEvent, TeamResult, TeamSettings, Told, Workbench, member_job, run_member,
 };
 pub use pace::{Pace, update_operations};
 pub use predictor::{Prediction, Predictor, PredictorError};

@@ -4,12 +4,15 @@ use crate::run_file::Run;
 use ringtmp_compute::{Packed, Position, TensorError};
 use ringtmp_core::ids::SourceIndex;
 use ringtmp_core::wire::Purpose;
-use ringtmp_data::{Batch, Dataset, Inputs, Share, ShareError, UNLABELLED};
+use ringtmp_data::{Batch, Dataset, Inputs, Share, ShareError, UNLABELLED, picture};
 use std::sync::Arc;
 
 /// The label of a sample that is asked about: how probable each class is. As with [`ringtmp_compute::IGNORED_LABEL`], it has no loss and no
 /// gradient and is not counted.
 pub(crate) const ASKED_LABEL: u32 = u32::MAX - 1;
+
+/// Why a drawing is of no use to a run.
+pub(crate) const NO_DIGITS: &str = "this run's model takes no drawn digits";
 
 /// What takes the place of a sample that would be drawn.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,11 +118,46 @@ pub(crate) fn held_out(
     )
 }
 
-fn packed(run: &Run, batch: Batch) -> Result<(Packed, Vec<u32>), TensorError> {
+/// A micro-batch in which nothing is but one sample that is asked about; and the row of the logits in which its answer is.
+pub(crate) fn asked(run: &Run, sample: &Entering) -> Result<(Packed, usize), TensorError> {
+    let shape = micro_batch_shape(run);
+    let numbers = shape.iter().product();
+    Ok(match sample {
+        Entering::Made(made) => {
+            let mut all = made.numbers.clone();
+            all.resize(numbers, 0.0);
+            (Packed::from_f32(&shape, &all)?, 0)
+        }
+        Entering::Asked(tokens) => {
+            let mut all = tokens.clone();
+            all.resize(numbers, 0);
+            (
+                Packed::from_u32(&shape, &all)?,
+                tokens.len().saturating_sub(1),
+            )
+        }
+    })
+}
+
+/// The strokes of a pen as a model takes them that takes so many numbers, or in words why it does not.
+pub(crate) fn drawing(strokes: &[Vec<[u16; 2]>], numbers: usize) -> Result<Vec<f32>, String> {
+    let wide = |stroke: &Vec<[u16; 2]>| stroke.iter().map(|point| point.map(f32::from)).collect();
+    let strokes: Vec<Vec<[f32; 2]>> = strokes.iter().map(wide).collect();
+    let drawn = picture(&strokes).map_err(|error| error.to_string())?;
+    (drawn.len() == numbers)
+        .then_some(drawn)
+        .ok_or_else(|| NO_DIGITS.to_owned())
+}
+
+fn micro_batch_shape(run: &Run) -> Vec<usize> {
     let count = run.file.micro_batch as usize;
-    let shape: Vec<usize> = std::iter::once(count)
+    std::iter::once(count)
         .chain(run.input_shape().iter().copied())
-        .collect();
+        .collect()
+}
+
+fn packed(run: &Run, batch: Batch) -> Result<(Packed, Vec<u32>), TensorError> {
+    let shape = micro_batch_shape(run);
     let samples = match &batch.inputs {
         Inputs::Floats(numbers) => Packed::from_f32(&shape, numbers)?,
         Inputs::Tokens(tokens) => Packed::from_u32(&shape, tokens)?,

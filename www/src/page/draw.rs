@@ -20,9 +20,11 @@ struct Card {
     hint: Element,
     tools: HtmlElement,
     pad: Element,
+    /// Of the labels.
+    group: HtmlElement,
     labels: Vec<Element>,
     clear: Element,
-    train: Element,
+    train: HtmlElement,
     fates: Element,
     drawing: RefCell<Drawing>,
     /// The pen that draws.
@@ -114,7 +116,7 @@ impl Draw {
         pad.set_attribute("aria-label", words::DRAW_PAD.now())?;
         let verdict = Answer::new(dom, &tools)?;
         let side = dom.child(&tools, "div", "draw-side")?;
-        let group = dom.child(&side, "div", "draw-labels")?;
+        let group: HtmlElement = dom.typed(&side, "div", "draw-labels")?;
         group.set_attribute("role", "group")?;
         group.set_attribute("aria-label", words::DRAW_LABELS.now())?;
         let button = |parent: &Element, class: &str, text: &str| {
@@ -126,7 +128,7 @@ impl Draw {
             .map(|label| button(&group, "", &label.to_string()))
             .collect::<Result<Vec<_>, _>>()?;
         let row = dom.child(&side, "div", "controls")?;
-        let train = button(&row, "primary", words::DRAW_TRAIN.now())?;
+        let train = button(&row, "primary", words::DRAW_TRAIN.now())?.dyn_into()?;
         let clear = button(&row, "", words::DRAW_CLEAR.now())?;
         let fates = dom.child(&side, "ul", "fates")?;
         fates.set_attribute("aria-live", "polite")?;
@@ -136,6 +138,7 @@ impl Draw {
             hint,
             tools,
             pad,
+            group,
             labels,
             clear,
             train,
@@ -158,12 +161,17 @@ impl Draw {
         let card = &self.0;
         let readiness = view.map_or(Readiness::Never, |view| Readiness::of(phase, view));
         show(&card.section, readiness != Readiness::Never);
-        show(&card.tools, readiness == Readiness::Ready);
+        let asks = matches!(readiness, Readiness::Ready | Readiness::Asks);
+        show(&card.tools, asks);
+        let trains = readiness == Readiness::Ready;
+        show(&card.group, trains);
+        show(&card.train, trains);
         set_text(
             &card.hint,
             match readiness {
                 Readiness::NotNow(why) => why,
                 Readiness::Ready => words::DRAW_HINT.now(),
+                Readiness::Asks => words::DRAW_ASKS_HINT.now(),
                 Readiness::Never => "",
             },
         );

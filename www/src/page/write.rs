@@ -2,7 +2,7 @@
 
 use super::dom::{Dom, clear, listen, set_attribute, set_text, show};
 use crate::drawing::Readiness;
-use crate::shown::Phase;
+use crate::shown::{Computes, Phase, computes};
 use crate::words;
 use crate::writing::{self, Kind, Line, Sheet};
 use ringtmp_peer::{Command, START_CHARACTERS_MAX, View};
@@ -110,10 +110,11 @@ impl Write {
         let start = view.writing.as_ref().map(|writing| &*writing.start);
         self.speak_of(kind, start);
         show(&self.form, readiness == Readiness::Ready);
-        let hint = match (readiness, kind) {
-            (Readiness::NotNow(why), _) => why,
-            (_, Kind::Sums) => words::WRITE_SUM_HINT.now(),
-            (_, Kind::Text) => words::WRITE_HINT.now(),
+        let hint = match readiness {
+            Readiness::NotNow(why) => why,
+            Readiness::Never | Readiness::Asks | Readiness::Ready => {
+                kind.hint(computes(view) == Computes::Whole).now()
+            }
         };
         set_text(&self.hint, hint);
         let sheet = view.writing.as_ref().map(|now| Sheet::of(kind, now));

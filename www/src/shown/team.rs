@@ -56,7 +56,7 @@ pub fn summary(plan: &TeamPlan) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use crate::ring::RingDrawing;
     use crate::shown::{Phase, member_lines, sentence, tests_view};
     use crate::traffic::Traffic;
@@ -68,7 +68,7 @@ mod tests {
     use ringtmp_peer::View;
 
     /// 2 serves, 1 (which is this device) works, and 3 watches.
-    fn view(change: fn(&mut TeamPlan)) -> View {
+    pub(crate) fn view(change: fn(&mut TeamPlan)) -> View {
         let mut view = tests_view();
         let mut plan = TeamPlan {
             epoch: Epoch::default(),

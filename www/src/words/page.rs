@@ -254,6 +254,9 @@ texts! {
     DRAW_HINT:
         "The drawing goes through all layers of the ring, and what the network takes it for comes back. Say which it is, and the ring trains on it once. It is not kept.",
         "Die Zeichnung geht durch alle Schichten des Rings, und zurück kommt, wofür das Netz sie hält. Sag, welche es ist, und der Ring trainiert einmal damit. Sie wird nicht aufgehoben.";
+    DRAW_ASKS_HINT:
+        "Draw a digit: this device has a whole copy of the model, and says what it takes it for. Runs like this one do not train on drawings.",
+        "Zeichne eine Ziffer: Dieses Gerät hat eine ganze Kopie des Modells und sagt, wofür es sie hält. Mit Zeichnungen trainieren Läufe wie dieser nicht.";
     ASK_WAITING:
         "Waits for this device's next turn.",
         "Wartet, bis dieses Gerät wieder dran ist.";

@@ -20,6 +20,9 @@ texts! {
     MODEL_WAITS:
         "The model comes as soon as a version of it lies with two devices.",
         "Das Modell kommt, sobald eine Fassung davon bei zwei Geräten liegt.";
+    MODEL_WAITS_WHOLE:
+        "The model comes after the task that this device is at.",
+        "Das Modell kommt nach der Aufgabe, an der dieses Gerät gerade ist.";
     WRITE_TITLE:
         "Let the network write",
         "Lass das Netz schreiben";
@@ -110,9 +113,15 @@ texts! {
     WRITE_NO_STAGE:
         "This device holds no layers now, so no question of it can reach the ring.",
         "Dieses Gerät hält gerade keine Schichten, also erreicht keine Frage von ihm den Ring.";
-    WRITE_TEAM:
-        "In this run every device holds whole models, and takes no questions while it trains.",
-        "In diesem Lauf hält jedes Gerät ganze Modelle und nimmt beim Training keine Fragen an.";
+    ASK_NO_MODEL:
+        "This device has no copy of the model now, so nothing can be asked here.",
+        "Dieses Gerät hat gerade keine Kopie des Modells, also lässt sich hier nichts fragen.";
+    WRITE_WHOLE_HINT:
+        "This device has a whole copy of the model, and asks it between two steps: the next character, as likely as the network expects it now.",
+        "Dieses Gerät hat eine ganze Kopie des Modells und fragt sie zwischen zwei Schritten: nach dem nächsten Zeichen, so wahrscheinlich, wie es das Netz gerade erwartet.";
+    WRITE_SUM_WHOLE_HINT:
+        "This device has a whole copy of the model, and asks it between two steps, digit by digit. It is only asked, not trained on.",
+        "Dieses Gerät hat eine ganze Kopie des Modells und fragt sie zwischen zwei Schritten, Ziffer für Ziffer. Es wird nur gefragt, nicht damit trainiert.";
 }
 
 pub fn model_comes(steps: &str, received: &str, of: &str) -> String {

@@ -39,7 +39,7 @@ impl Task {
             numbers,
         };
         match self {
-            Self::Load { weights } => {
+            Self::Load { weights, .. } => {
                 let numbers: f64 = weights.iter().map(|(range, _)| elements(range)).sum();
                 of_numbers(COPY_OPERATIONS * numbers)
             }

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Task {
     /// Puts weights that came into the worker's model. Payloads stay until they are discarded.
     Load {
+        /// The step that comes after it.
+        clock: Step,
         /// Which ranges, and their numbers.
         weights: Vec<(RangeIndex, PayloadId)>,
     },

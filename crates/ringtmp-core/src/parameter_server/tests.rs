@@ -220,7 +220,7 @@ impl World {
         let worker = job.layout.worker_at(MemberIndex(me));
         let device = &mut self.devices[usize::from(me)];
         match task {
-            Task::Load { weights } => {
+            Task::Load { weights, .. } => {
                 for (range, payload) in weights {
                     device.model[range.0 as usize] = device.payloads[payload].clone();
                 }

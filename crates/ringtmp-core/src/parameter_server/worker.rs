@@ -126,7 +126,8 @@ impl Worker {
                     let evaluations = self.part(&job, Purpose::Evaluate);
                     self.at = At::Evaluate(evaluations.start);
                     if !weights.is_empty() {
-                        return Some(Task::Load { weights });
+                        let clock = self.clock;
+                        return Some(Task::Load { clock, weights });
                     }
                 }
                 At::Evaluate(sequence) => {
@@ -170,7 +171,7 @@ impl Worker {
         }
         let job = desk.job.clone();
         match task {
-            Task::Load { weights } => {
+            Task::Load { weights, .. } => {
                 weights
                     .iter()
                     .for_each(|(_, payload)| desk.discard(*payload));

@@ -10,7 +10,7 @@ use ringtmp_compute::{
     ComputeError, Executor, LossReport, Packed, Packing, Parameter, ParameterError, RangeUpdate,
     RangeUpdater, Stage, StageConfig, TensorError,
 };
-use ringtmp_core::ids::{LayerIndex, SourceIndex};
+use ringtmp_core::ids::{LayerIndex, SourceIndex, Step};
 use ringtmp_core::parameter_server::{
     Cost, Job, MemberIndex, RangeIndex, RangeSpec, Sums, Task, Update, WorkerIndex,
 };
@@ -77,13 +77,13 @@ pub enum Made {
 pub struct Learnt {
     /// Of a worker: its layers as the last step left them.
     pub digests: Vec<LayerDigest>,
-    /// All weights, of the first worker alone: all have the same.
+    /// All weights: of the first worker, and of those whose user may want them; all have the same.
     pub weights: Vec<Parameter>,
 }
 
 /// The bench of a member: its stage and its ranges.
 pub(super) struct Craft {
-    run: Run,
+    pub(super) run: Run,
     job: Arc<Job>,
     me: MemberIndex,
     worker: Option<WorkerIndex>,
@@ -97,7 +97,13 @@ pub(super) struct Craft {
     pub(super) operations_per_second: Option<f64>,
     /// What its part may take.
     pub(super) memory_bytes: Option<u64>,
-    stage: Option<Stage>,
+    /// Whether the user of its device may want the model once all is done.
+    pub(super) keeps_weights: bool,
+    pub(super) stage: Option<Stage>,
+    /// The step that the stage's weights are for; none before there were any.
+    pub(super) clock: Option<Step>,
+    /// A micro-batch is between F and the end of B and W.
+    pub(super) is_amid: bool,
     supply: Option<Supply>,
     updater: Option<RangeUpdater>,
     /// What the ranges begin with, of a run that goes on from copies: the weights, and what the optimizer remembers.
@@ -117,7 +123,10 @@ impl Craft {
             initial: None,
             operations_per_second: None,
             memory_bytes: None,
+            keeps_weights: false,
             stage: None,
+            clock: None,
+            is_amid: false,
             supply: None,
             updater: None,
             restored: None,
@@ -216,6 +225,7 @@ impl Craft {
     ) -> (Result<Made, CraftError>, Option<bool>) {
         let began = clock.now();
         let result = Box::pin(self.work(task, inputs)).await;
+        self.note(task);
         let Some(takes) = self.takes(task) else {
             return (result, None);
         };
@@ -244,7 +254,9 @@ impl Craft {
         inputs: &[Arc<Packed>],
     ) -> Result<Made, CraftError> {
         match task {
-            Task::Load { weights } => self.load(weights.iter().map(|(range, _)| *range), inputs),
+            Task::Load { weights, .. } => {
+                self.load(weights.iter().map(|(range, _)| *range), inputs)
+            }
             Task::Evaluate { sequence, .. } => self.evaluate(*sequence).await,
             Task::Forward { clock, sequence } => self.forward(clock.0, *sequence).await,
             Task::Backward { .. } => {
@@ -432,7 +444,9 @@ impl Craft {
         };
         let digests = stage.digests().await?.into_iter().map(digest).collect();
         let weights = match self.worker {
-            Some(WorkerIndex(0)) => stage.parameters().await?,
+            Some(WorkerIndex(worker)) if worker == 0 || self.keeps_weights => {
+                stage.parameters().await?
+            }
             Some(_) | None => Vec::new(),
         };
         Ok(Learnt { digests, weights })

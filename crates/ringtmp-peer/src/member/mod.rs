@@ -11,10 +11,14 @@ mod identity;
 mod job;
 mod log;
 mod opening;
+mod query;
 mod room;
 mod scores;
+mod seat;
 mod team;
 mod telling;
+mod user;
+mod work;
 mod workbench;
 
 pub use craft::{CraftError, Learnt, Made};
@@ -23,9 +27,12 @@ pub(crate) use identity::Identity;
 use job::job_of;
 pub use job::member_job;
 pub use log::{Lately, Spent};
+use query::Queries;
+pub use query::Reply;
 pub(crate) use room::{Brought, RoomMember};
 use team::Word;
 pub use team::{Courier, Team, TeamError, TeamEvent, TeamResult, TeamSettings, Told};
+use work::{Done, Worked};
 pub use workbench::Workbench;
 
 use crate::error::PeerError;
@@ -38,10 +45,10 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use log::Log;
-use ringtmp_compute::{Executor, ExecutorChoice, Packed, Parameter};
+use ringtmp_compute::{Executor, ExecutorChoice, Parameter};
 use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
 use ringtmp_core::parameter_server::{
-    Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, Task, TeamStart,
+    Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, TeamStart,
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::REPORT_INTERVAL;
@@ -88,6 +95,8 @@ pub struct MemberSetup {
     pub(crate) start: TeamStart,
     /// What this one holds of it.
     pub(crate) held: Held,
+    /// Whether the user of the device may want the model once all is done.
+    pub(crate) keeps_weights: bool,
     /// One clock for all members of a process, so that their spans can be compared.
     pub(crate) clock: Clock,
 }
@@ -102,14 +111,6 @@ enum Happening {
     Time,
 }
 
-/// A task that is done, and what it was done with.
-struct Worked {
-    craft: Craft,
-    result: Result<Made, CraftError>,
-    /// Whether it kept its pace, if it has one.
-    late: Option<bool>,
-}
-
 struct Shell {
     me: MemberIndex,
     member: Member,
@@ -120,7 +121,7 @@ struct Shell {
     log: Log,
     clock: Clock,
     craft: Option<Craft>,
-    task: Option<Task>,
+    queries: Queries,
     work: Fuse<LocalBoxFuture<'static, Worked>>,
     /// Its part is done, and what it has learnt is to be told.
     finishing: bool,
@@ -157,6 +158,7 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
     craft.initial = setup.weights;
     craft.operations_per_second = setup.operations_per_second;
     craft.memory_bytes = setup.memory_bytes;
+    craft.keeps_weights = setup.keeps_weights;
     let mut desk = Desk::default();
     let start = setup.start;
     let carried = setup
@@ -175,7 +177,7 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
         log: Log::new(me, setup.traced),
         clock: setup.clock,
         craft: None,
-        task: None,
+        queries: Queries::default(),
         work: Fuse::terminated(),
         finishing: false,
         peers: setup.peers,
@@ -213,7 +215,8 @@ impl Shell {
 
     /// Closes all links, once what is under way is done: what a server holds must be what it has counted.
     async fn part(mut self) -> (Connector, Held) {
-        if self.craft.is_none() {
+        self.queries.clear();
+        while self.craft.is_none() {
             let worked = (&mut self.work).await;
             if let Some(input) = self.worked(worked) {
                 self.member.handle(self.clock.now(), input);
@@ -248,6 +251,10 @@ impl Shell {
                     None
                 }
                 Happening::Word(Some(Word::Hold(held))) => Some(Input::Hold(held)),
+                Happening::Word(Some(Word::Query(query))) => {
+                    self.asked(query);
+                    None
+                }
                 Happening::Word(Some(Word::Doubted(peer))) => Some(Input::Doubted { peer }),
                 Happening::Word(Some(Word::Vouched(peer))) => Some(Input::Vouched { peer }),
                 // Who carries messages is gone, and with it the run.
@@ -339,66 +346,6 @@ impl Shell {
                 self.courier.tell(Told::Aborted { culprit, reason });
             }
         }
-    }
-
-    fn build(&mut self, mut craft: Craft, executor: Executor) {
-        let work = async move {
-            let result = craft.build(executor).await;
-            Worked {
-                craft,
-                result: result.map(|()| Made::Done),
-                late: None,
-            }
-        };
-        self.work = work.boxed_local().fuse();
-    }
-
-    fn begin(&mut self, task: Task) {
-        let Some(mut craft) = self.craft.take() else {
-            unreachable!("one task at a time, after all is built");
-        };
-        let inputs: Vec<Arc<Packed>> = match &task {
-            Task::Load { weights } => weights.iter().map(|(_, payload)| *payload).collect(),
-            Task::Merge { partial, own, .. } => vec![*partial, *own],
-            Task::Read { .. } | Task::Copy { .. } => Vec::new(),
-            Task::Count { gradient, .. } => vec![*gradient],
-            Task::Evaluate { .. }
-            | Task::Forward { .. }
-            | Task::Backward { .. }
-            | Task::BackwardLayer { .. } => Vec::new(),
-        }
-        .into_iter()
-        .map(|payload| self.desk.get(payload))
-        .collect();
-        self.log.task_began(self.clock.now(), &task);
-        self.task = Some(task.clone());
-        let clock = self.clock;
-        let work = async move {
-            let (result, late) = craft.carry_out(clock, &task, &inputs).await;
-            Worked {
-                craft,
-                result,
-                late,
-            }
-        };
-        self.work = work.boxed_local().fuse();
-    }
-
-    fn worked(&mut self, worked: Worked) -> Option<Input> {
-        self.craft = Some(worked.craft);
-        let was_task = self.task.take().is_some();
-        if was_task {
-            self.log.task_ended(self.clock.now(), worked.late);
-        }
-        Some(match worked.result {
-            Err(error) => Input::Failed {
-                reason: error.to_string(),
-            },
-            Ok(_) if !was_task => Input::Built,
-            Ok(made) => Input::Completed {
-                outcome: self.desk.keep_made(made),
-            },
-        })
     }
 
     /// Once its part is done: what it has learnt, and how it spent its time.

@@ -35,6 +35,7 @@ pub(super) struct Opening {
     pub(super) initial: Option<Arc<[Parameter]>>,
     pub(super) traced: Option<mpsc::Sender<Traced>>,
     pub(super) circumstances: Circumstances,
+    pub(super) keeps_weights: bool,
     pub(super) clock: Clock,
 }
 
@@ -94,6 +95,7 @@ impl Opening {
             traced: self.traced,
             start,
             held: free.held,
+            keeps_weights: self.keeps_weights,
             clock: self.clock,
         };
         let (connector, held) = Box::pin(run_seated(setup, executor)).await;

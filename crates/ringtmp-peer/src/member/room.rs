@@ -5,18 +5,20 @@
 //!        ◀── Ready, Progress, Report, Done ──          ◀── news ───
 //! ```
 
-use super::opening::{Free, Opening};
-use super::scores::Scores;
-use super::team::{News, Post, Word};
-use super::{Courier, Held, Identity, Spent, job_of};
+use super::opening::Free;
+use super::seat::Seat;
+use super::team::{News, Word};
+use super::user::Wants;
+use super::{Held, Identity};
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::measure::{self, Hurry};
 use crate::platform::{Clock, sleep};
 use crate::progress::Progress;
 use crate::run_file::Run;
-use crate::shell::{Line, OverLine, Porch, Traced, VIEW_INTERVAL, ask};
-use crate::view::{Command, LinkState, NoticeLevel, View};
+use crate::scribe::Opened;
+use crate::shell::{Fetched, Line, OverLine, Porch, Traced, VIEW_INTERVAL, ask};
+use crate::view::{Command, NoticeLevel, View};
 use crate::workshop::Circumstances;
 use futures::StreamExt;
 use futures::channel::mpsc;
@@ -24,20 +26,15 @@ use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use ringtmp_compute::{Executor, Parameter};
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::node::Event;
-use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
+use ringtmp_core::parameter_server::{MemberIndex, TeamPlan};
 use ringtmp_core::profile::{Planning, Profile};
-use ringtmp_core::signal::{
-    ClientMessage, LinkTraffic, Point, Role, RoomState, RoomView, ServerMessage, Signal,
-};
+use ringtmp_core::signal::{ClientMessage, Role, RoomState, RoomView, ServerMessage, Signal};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::RoomClock;
 use ringtmp_transport::{Connector, SignallingError};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// News of a member that wait for its room; the member waits when they are too many.
-const NEWS_MAX: usize = 256;
 
 /// How long to wait where nothing is due: any length would do.
 const IDLE_WAIT: Duration = Duration::from_secs(60);
@@ -52,28 +49,18 @@ pub(crate) struct Brought {
     pub(crate) initial: Option<Arc<[Parameter]>>,
     /// Where to put what was learnt.
     pub(crate) weights: Option<mpsc::Sender<Vec<Parameter>>>,
+    /// Where to put models that its user wants.
+    pub(crate) models: Option<mpsc::Sender<Fetched>>,
     /// Where to put a trace.
     pub(crate) traced: Option<mpsc::Sender<Traced>>,
     /// What is known of the device.
     pub(crate) circumstances: Circumstances,
 }
 
-/// A part in a plan.
-pub(super) struct Seat {
-    pub(super) plan: TeamPlan,
-    pub(super) job: Arc<Job>,
-    post: Post,
-    news: mpsc::Receiver<(MemberIndex, News)>,
-    run: Fuse<LocalBoxFuture<'static, Free>>,
-    pub(super) scores: Scores,
-    pub(super) points: Vec<Point>,
-    pub(super) points_due: Time,
-    pub(super) spent: Spent,
-    pub(super) links: Vec<LinkTraffic>,
-}
-
 /// What the event loop waits for.
 enum Happening {
+    /// The characters of the run's text.
+    Vocabulary(Box<Opened>),
     Line(OverLine),
     /// None when the user's side is gone.
     Command(Option<Command>),
@@ -98,17 +85,18 @@ pub(super) enum Going {
 pub(crate) struct RoomMember {
     pub(super) whom: Identity,
     porch: Porch,
-    run: Run,
+    pub(super) run: Run,
     pub(super) line: Line,
     pub(super) brought: Brought,
     pub(super) clock: Clock,
     pub(super) room_clock: RoomClock,
     /// While no member has it.
-    free: Option<Free>,
+    pub(super) free: Option<Free>,
     pub(super) seat: Option<Seat>,
+    pub(super) wants: Wants,
     measuring: Fuse<LocalBoxFuture<'static, Option<Profile>>>,
     /// Ends a measurement that a plan has overtaken.
-    hurry: Hurry,
+    pub(super) hurry: Hurry,
     view_due: Time,
     /// When to ask for the room's time again.
     pub(super) asks_due: Time,
@@ -124,8 +112,9 @@ impl RoomMember {
         line: Line,
         clock: Clock,
         connector: Connector,
-        brought: Brought,
+        mut brought: Brought,
     ) -> Self {
+        let wants = Wants::new(&run, brought.place.clone(), brought.models.take());
         let hurry = Hurry::default();
         let measures = role == Role::Participant && run.file.planning == Planning::Measured;
         let measuring = match &brought.executor {
@@ -153,6 +142,7 @@ impl RoomMember {
                 held: Held::default(),
             }),
             seat: None,
+            wants,
             measuring,
             hurry,
             view_due: Time::ZERO,
@@ -191,6 +181,10 @@ impl RoomMember {
                     self.tell_holding(progress);
                     Going::On
                 }
+                Happening::Vocabulary(opened) => {
+                    self.vocabulary_opened(*opened, progress);
+                    Going::On
+                }
                 Happening::Measured(profile) => {
                     if let Some(profile) = profile {
                         self.tell(ClientMessage::Profile { profile }, progress);
@@ -214,6 +208,7 @@ impl RoomMember {
             line,
             seat,
             measuring,
+            wants,
             ..
         } = self;
         let seated = async {
@@ -233,6 +228,7 @@ impl RoomMember {
             over = pin!(line.next().fuse()) => Happening::Line(over),
             seated = pin!(seated.fuse()) => seated,
             profile = measuring => Happening::Measured(profile),
+            opened = &mut wants.scribe.opening => Happening::Vocabulary(Box::new(opened)),
             () = pin!(sleep(wait).fuse()) => Happening::Time,
         }
     }
@@ -286,8 +282,14 @@ impl RoomMember {
             }
             ServerMessage::Answers { epoch, peer } => self.pass_on(epoch, peer, Word::Vouched),
             ServerMessage::Doubt { epoch, peer } => self.pass_on(epoch, peer, Word::Doubted),
-            ServerMessage::Room { room } => self.follow(&room),
-            ServerMessage::Progress { points } => progress.event(&Event::Points(points)),
+            ServerMessage::Room { room } => {
+                self.follow(&room);
+                self.want_in(&room.state, progress);
+            }
+            ServerMessage::Progress { points } => {
+                self.write_again(&points, progress);
+                progress.event(&Event::Points(points));
+            }
             ServerMessage::Clock { asked, now } => {
                 self.room_clock.answered(self.clock.now(), asked, now);
             }
@@ -329,6 +331,7 @@ impl RoomMember {
                 let text = "This drawing is not trained on: only rings of devices take drawings.";
                 progress.notice(NoticeLevel::Warning, text.to_owned(), "");
             }
+            Some(command) if self.is_wanted(command, progress) => {}
             Some(Command::Admit { asker, allow }) => {
                 if let Some(says) = self.porch.decided(*asker, *allow, progress) {
                     self.say(&says, progress);
@@ -423,76 +426,5 @@ impl RoomMember {
             // One whose queue is full is busy with what has come.
             let _unheard = seat.post.words.try_send(word(member));
         }
-    }
-
-    /// Ends this device's part; what it leaves comes as [`Happening::Free`].
-    fn stand_up(&mut self) {
-        let stop = self.seat.as_mut().and_then(|seat| seat.post.stop.take());
-        if let Some(stop) = stop {
-            // A word, since whoever only drops it is taken for one who has nothing to say. One that has ended needs none.
-            let _ended = stop.send(());
-        }
-    }
-
-    /// A plan: this device's part in it, after that in any older one.
-    fn take_seat(&mut self, plan: TeamPlan, progress: &mut Progress) {
-        if !self.whom.is_new(&plan) {
-            return;
-        }
-        self.hurry.up();
-        self.stand_up();
-        self.halted = None;
-        self.whom.obeys(&plan);
-        let me = plan.member_of(self.whom.me);
-        let (Some(me), Some(executor)) = (me, self.brought.executor.clone()) else {
-            return;
-        };
-        let epoch = plan.epoch;
-        let parameters: Vec<u64> = self.run.layers.iter().map(|it| it.parameters).collect();
-        let layout = match plan.layout(&parameters, self.run.micro_batches()) {
-            Ok(layout) => layout,
-            Err(error) => return self.fail(epoch, error.to_string(), None, progress),
-        };
-        let job = Arc::new(job_of(&self.run, layout));
-        if plan.start.step().0 > job.steps {
-            let reason = "the plan begins after the last step".to_owned();
-            return self.fail(epoch, reason, None, progress);
-        }
-        let links = job.layout.links(me);
-        for member in &links {
-            progress.link(plan.order[usize::from(member.0)], LinkState::Connecting);
-        }
-        let (tell, news) = mpsc::channel(NEWS_MAX);
-        let (courier, post) = Courier::new(me, links.len(), tell.clone());
-        let free = match (self.free.take(), self.seat.take()) {
-            (Some(free), _) => std::future::ready(free).boxed_local(),
-            (None, Some(seat)) => seat.run.boxed_local(),
-            (None, None) => unreachable!("what makes links is free, or somebody has it"),
-        };
-        let open = Opening {
-            run: self.run.clone(),
-            job: job.clone(),
-            me,
-            plan: plan.clone(),
-            place: self.brought.place.clone(),
-            courier,
-            tell,
-            initial: self.brought.initial.clone(),
-            traced: self.brought.traced.clone(),
-            circumstances: self.brought.circumstances,
-            clock: self.clock,
-        };
-        self.seat = Some(Seat {
-            run: open.run(executor, free).boxed_local().fuse(),
-            scores: Scores::of(job.layout.workers.len()),
-            plan,
-            job,
-            post,
-            news,
-            points: Vec::new(),
-            points_due: Time::ZERO,
-            spent: Spent::default(),
-            links: Vec::new(),
-        });
     }
 }

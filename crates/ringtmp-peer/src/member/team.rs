@@ -2,6 +2,7 @@
 
 use super::craft::Learnt;
 use super::log::{Lately, Spent};
+use super::query::{Query, Reply};
 use super::scores::Scores;
 use super::{Held, MemberSetup, member_job};
 use crate::platform::Clock;
@@ -55,6 +56,8 @@ pub enum Told {
         /// Why.
         reason: String,
     },
+    /// What its user wanted.
+    Replied(Reply),
     /// Its part is done.
     Finished {
         /// How it spent its time.
@@ -78,6 +81,8 @@ pub(crate) enum Word {
     Signal(MemberIndex, Signal),
     /// Whether to begin no new step.
     Hold(bool),
+    /// The user of its device wants something.
+    Query(Query),
     /// The room hears a member of which nothing comes.
     Vouched(MemberIndex),
     /// The room does not hear it any more.
@@ -269,6 +274,7 @@ impl Team {
                 traced: settings.traced.clone(),
                 start: TeamStart::Beginning,
                 held: Held::default(),
+                keeps_weights: false,
                 clock,
             });
         }
@@ -330,7 +336,7 @@ impl Team {
             }
             Told::Score(score) => Ok(self.score(&score)),
             // Nobody is there who could put the members together anew, nor ask one of them.
-            Told::Does { .. } | Told::Stable(_) | Told::Suspect(_) => Ok(None),
+            Told::Does { .. } | Told::Stable(_) | Told::Suspect(_) | Told::Replied(_) => Ok(None),
             Told::LinkLost { peer, reason } => {
                 let reason = format!("the link to it is lost: {reason}");
                 Err(TeamError::Aborted(self.name(peer), reason))

@@ -1,8 +1,9 @@
 //! What a room hears of its member.
 
 use super::room::{Goes, Going, RoomMember};
+use super::seat::Seat;
 use super::team::News;
-use super::{Lately, Spent, Told};
+use super::{Lately, Learnt, Spent, Told};
 use crate::progress::Progress;
 use crate::view::LinkState;
 use ringtmp_core::curve::Curve;
@@ -107,6 +108,7 @@ impl RoomMember {
                 self.whom.phase = Phase::Training;
                 self.tell(ClientMessage::Ready { epoch, links }, progress);
                 self.ask_time(progress);
+                self.ask_member(progress);
             }
             News::Told(Told::Score(score)) => {
                 if let Some((step, purpose, score)) = seat.scores.take(&score) {
@@ -128,22 +130,12 @@ impl RoomMember {
                 spent,
                 links,
                 lately,
-            }) => self.report(spent, &links, &lately, progress),
-            News::Told(Told::Finished { learnt, .. }) => {
-                self.tell_points(true, progress);
-                let links = self.seat.as_ref().map(|seat| seat.links.clone());
-                let done = ClientMessage::Done {
-                    epoch,
-                    digests: learnt.digests,
-                    links: links.unwrap_or_default(),
-                };
-                self.tell(done, progress);
-                if let Some(weights) = &mut self.brought.weights
-                    && weights.try_send(learnt.weights).is_err()
-                {
-                    tracing::warn!("nobody takes the weights");
-                }
+            }) => {
+                self.ask_member_again(progress);
+                self.report(spent, &links, &lately, progress);
             }
+            News::Told(Told::Replied(reply)) => self.replied(reply, progress),
+            News::Told(Told::Finished { learnt, .. }) => self.finished(epoch, learnt, progress),
             News::Told(Told::Aborted { culprit, reason }) => {
                 let culprit = culprit.map(|culprit| seat.plan.order[usize::from(culprit.0)]);
                 let name = culprit.and_then(|peer| progress.name_of(peer));
@@ -152,6 +144,26 @@ impl RoomMember {
             }
         }
         Ok(Going::On)
+    }
+
+    /// Its part is done.
+    fn finished(&mut self, epoch: Epoch, learnt: Learnt, progress: &mut Progress) {
+        self.tell_points(true, progress);
+        let links = self.seat.as_ref().map(|seat| seat.links.clone());
+        let done = ClientMessage::Done {
+            epoch,
+            digests: learnt.digests,
+            links: links.unwrap_or_default(),
+        };
+        self.tell(done, progress);
+        // All workers have the same.
+        let first = self.seat.as_ref().is_some_and(Seat::works_first);
+        if let Some(weights) = self.brought.weights.as_mut().filter(|_| first)
+            && weights.try_send(learnt.weights.clone()).is_err()
+        {
+            tracing::warn!("nobody takes the weights");
+        }
+        self.wants.finished(learnt.weights, progress);
     }
 
     /// What is kept twice, and whom this member does not hear.

@@ -9,13 +9,13 @@ use super::fresh::Fresh;
 use super::porch;
 use super::record::{Record, Traced};
 use super::returning::{Door, Line};
-use super::writing::Scribe;
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::member::{Brought, Identity, RoomMember};
 use crate::platform::Clock;
 use crate::progress::Progress;
 use crate::run_file::{Paradigm, Run, RunFile};
+use crate::scribe::Scribe;
 use crate::store::{Store, StoreError};
 use crate::view::{Command, NoticeLevel, ServerState, View};
 use crate::workshop::{Circumstances, OwnSamples, Workshop};
@@ -382,6 +382,7 @@ fn member_of_team(
         place: own.place(&setup.server),
         initial: own.weights,
         weights: setup.weights,
+        models: own.models,
         traced: own.traced,
         circumstances,
     };

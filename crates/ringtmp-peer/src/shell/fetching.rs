@@ -21,6 +21,18 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// The file is written beside the layers that it is made of.
 const TIMES_IN_MEMORY: u64 = 2;
 
+/// Why a device that gives so many bytes cannot take a model of so many, if it cannot.
+pub(crate) fn refusal(model_bytes: u64, given_bytes: Option<u64>) -> Option<ModelState> {
+    let needed_bytes = TIMES_IN_MEMORY.saturating_mul(model_bytes);
+    let given_bytes = given_bytes
+        .unwrap_or(u64::MAX)
+        .min(TIMES_IN_MEMORY * WEIGHTS_BYTES_MAX);
+    (needed_bytes > given_bytes).then_some(ModelState::Refused {
+        needed_bytes,
+        given_bytes,
+    })
+}
+
 /// A model that was fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
@@ -115,19 +127,13 @@ impl Shell {
         if fetching.is_under_way() || fetching.to.is_none() || self.executor.is_none() {
             return;
         }
-        let needed_bytes = TIMES_IN_MEMORY.saturating_mul(fetching.all_bytes());
         let given_bytes = self.line.door.device.memory_bytes;
-        let given_bytes = given_bytes
-            .unwrap_or(u64::MAX)
-            .min(TIMES_IN_MEMORY * WEIGHTS_BYTES_MAX);
-        if needed_bytes > given_bytes {
-            fetching.begin(ModelState::Refused {
-                needed_bytes,
-                given_bytes,
-            });
-        } else {
-            fetching.begin(ModelState::Waits);
-            self.node.handle(self.clock.now(), Input::Fetch);
+        match refusal(fetching.all_bytes(), given_bytes) {
+            Some(refused) => fetching.begin(refused),
+            None => {
+                fetching.begin(ModelState::Waits);
+                self.node.handle(self.clock.now(), Input::Fetch);
+            }
         }
         progress.model(self.fetching.state.clone());
     }

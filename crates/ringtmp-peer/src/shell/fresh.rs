@@ -3,12 +3,11 @@
 use super::Shell;
 use crate::progress::Progress;
 use crate::run_file::Run;
-use crate::samples::{self, Labelled};
+use crate::samples::{self, Labelled, NO_DIGITS};
 use crate::view::{FreshSample, FreshState, NoticeLevel};
 use ringtmp_core::ids::{Step, Version};
 use ringtmp_core::schedule::Task;
 use ringtmp_core::wire::Purpose;
-use ringtmp_data::picture;
 use std::collections::VecDeque;
 
 /// The most samples that wait for their turn: more than anybody draws between two turns of a slow ring.
@@ -16,8 +15,6 @@ const WAITING_MAX: usize = 16;
 
 /// The most samples whose fate is shown.
 const SHOWN_MAX: usize = 4;
-
-const NO_DIGITS: &str = "this run's model takes no drawn digits";
 
 struct Made {
     shown: FreshSample,
@@ -94,14 +91,7 @@ impl Fresh {
 
     /// A drawing as the model takes it, or in words why it does not.
     pub(super) fn picture(&self, strokes: &[Vec<[u16; 2]>]) -> Result<Vec<f32>, String> {
-        let wide =
-            |stroke: &Vec<[u16; 2]>| stroke.iter().map(|point| point.map(f32::from)).collect();
-        let strokes: Vec<Vec<[f32; 2]>> = strokes.iter().map(wide).collect();
-        let numbers = picture(&strokes).map_err(|error| error.to_string())?;
-        if numbers.len() != self.numbers {
-            return Err(NO_DIGITS.to_owned());
-        }
-        Ok(numbers)
+        samples::drawing(strokes, self.numbers)
     }
 
     /// The samples that enter with this device's next micro-batch, which is of this step.

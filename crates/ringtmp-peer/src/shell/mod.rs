@@ -21,6 +21,7 @@ pub use disk::Keep;
 pub use door::DoorFault;
 pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
 pub use fetching::Fetched;
+pub(crate) use fetching::refusal;
 pub use record::Traced;
 
 use crate::error::PeerError;
@@ -28,6 +29,7 @@ use crate::measure::Hurry;
 use crate::payloads::{self, Load, Payloads};
 use crate::platform::{Breath, Clock, sleep};
 use crate::progress::Progress;
+use crate::scribe::{Opened, Scribe};
 use crate::vault::Vault;
 use crate::view::{Command, LinkState, View};
 use crate::workshop::{Job, Workshop};
@@ -56,7 +58,6 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
 use work::Worked;
-use writing::{Opened, Scribe};
 
 /// The view is published at most this often.
 pub(crate) const VIEW_INTERVAL: Duration = Duration::from_millis(100);

@@ -325,7 +325,7 @@ impl TeamCompute for HashTeam {
         let model = self.models.entry(device).or_default();
         let samples = self.samples.entry(device).or_default();
         Ok(match task {
-            Task::Load { weights } => {
+            Task::Load { weights, .. } => {
                 for ((range, _), numbers) in weights.iter().zip(inputs) {
                     model[range.0 as usize] = numbers;
                 }
@@ -388,7 +388,7 @@ fn mix(one: u64, other: u64) -> u64 {
 /// The payloads that a task names, in order.
 fn payloads(task: &Task) -> Vec<PayloadId> {
     match task {
-        Task::Load { weights } => weights.iter().map(|(_, payload)| *payload).collect(),
+        Task::Load { weights, .. } => weights.iter().map(|(_, payload)| *payload).collect(),
         Task::Merge { partial, own, .. } => vec![*partial, *own],
         Task::Count { gradient, .. } => vec![*gradient],
         Task::Evaluate { .. }

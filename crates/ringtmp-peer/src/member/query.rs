@@ -1,0 +1,172 @@
+//! What a worker does for the user of its device, since it has the whole model at hand: it says what a sample shows, or gives the model as a
+//! file. Between two tasks, and never while a micro-batch is between F and the end of B, whose activations it would write over; so training
+//! computes what it would without.
+
+use super::craft::{Craft, CraftError};
+use super::{Done, Shell, Told, Worked};
+use crate::predictor::probabilities;
+use crate::samples::{self, Entering, position};
+use crate::weights::{WeightsError, to_safetensors};
+use futures::future::FutureExt;
+use ringtmp_compute::Stage;
+use ringtmp_core::ids::{LayerIndex, Step};
+use ringtmp_core::parameter_server::Task;
+use ringtmp_core::wire::Purpose;
+use std::collections::VecDeque;
+
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Query {
+    /// The model.
+    Model,
+    /// What a sample shows, or what follows a text.
+    Sample {
+        /// Counts what is asked.
+        number: u32,
+        /// About which.
+        sample: Entering,
+    },
+}
+
+/// What comes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The model, as safetensors; or why it is of no use.
+    Model {
+        /// Steps that are in its weights.
+        steps: Step,
+        /// The file.
+        file: Result<Vec<u8>, WeightsError>,
+    },
+    /// What the model says of a sample.
+    Answer {
+        /// Which question it answers.
+        number: u32,
+        /// Steps that are in the weights.
+        steps: Step,
+        /// How probable each class is; nothing where the model says no finite numbers.
+        probabilities: Vec<f32>,
+    },
+}
+
+/// Queries that wait: the newest of each kind, so at most two.
+#[derive(Debug, Default)]
+pub(super) struct Queries {
+    waiting: VecDeque<Query>,
+    under_way: bool,
+    /// What the member wants done meanwhile.
+    task: Option<Task>,
+}
+
+impl Queries {
+    fn put(&mut self, query: Query) {
+        let kind = std::mem::discriminant(&query);
+        self.waiting
+            .retain(|other| std::mem::discriminant(other) != kind);
+        self.waiting.push_back(query);
+    }
+
+    /// Forgets those that wait.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+impl Craft {
+    /// A task is done.
+    pub(super) fn note(&mut self, task: &Task) {
+        match task {
+            Task::Load { clock, .. } | Task::Evaluate { clock, .. } => self.clock = Some(*clock),
+            Task::Forward { clock, .. } => {
+                self.clock = Some(*clock);
+                self.is_amid = true;
+            }
+            Task::Backward { .. } => self.is_amid = false,
+            Task::BackwardLayer { layer, .. } => self.is_amid = *layer != LayerIndex(0),
+            Task::Merge { .. } | Task::Read { .. } | Task::Copy { .. } | Task::Count { .. } => {}
+        }
+    }
+
+    /// Whether it can do something else now.
+    fn rests(&self) -> bool {
+        self.stage.is_some() && self.clock.is_some() && !self.is_amid
+    }
+
+    async fn reply(&mut self, query: &Query) -> Result<Reply, CraftError> {
+        let (Some(stage), Some(steps)) = (&mut self.stage, self.clock) else {
+            unreachable!("only workers that have weights are asked");
+        };
+        match query {
+            Query::Model => {
+                let parameters = stage.parameters().await?;
+                let broken = parameters
+                    .iter()
+                    .find(|own| !own.values.iter().all(|value| value.is_finite()));
+                let file = match broken {
+                    Some(own) => Err(WeightsError::NotFinite {
+                        name: own.name.clone(),
+                    }),
+                    None => Ok(to_safetensors(&parameters)),
+                };
+                Ok(Reply::Model { steps, file })
+            }
+            Query::Sample { number, sample } => {
+                let (samples, row) = samples::asked(&self.run, sample)?;
+                stage.set_position(0, position(&self.run, Purpose::Evaluate, 0, 0))?;
+                let logits = Stage::forward(stage, 0, &samples).await?.f32s()?;
+                let row = logits.chunks(self.run.classes()).nth(row);
+                let finite = row.filter(|row| row.iter().all(|logit| logit.is_finite()));
+                Ok(Reply::Answer {
+                    number: *number,
+                    steps,
+                    probabilities: finite.map(probabilities).unwrap_or_default(),
+                })
+            }
+        }
+    }
+}
+
+impl Shell {
+    /// The user wants something: at once where nothing is under way.
+    pub(super) fn asked(&mut self, query: Query) {
+        self.queries.put(query);
+        self.begin_query();
+    }
+
+    /// The member's next task; what the user wants comes before it.
+    pub(super) fn begin(&mut self, task: Task) {
+        if self.queries.under_way || self.begin_query() {
+            self.queries.task = Some(task);
+        } else {
+            self.begin_task(task);
+        }
+    }
+
+    /// Begins with what waits, if it can be done now. Whether it has.
+    fn begin_query(&mut self) -> bool {
+        let Some(mut craft) = self.craft.take_if(|craft| craft.rests()) else {
+            return false;
+        };
+        let Some(query) = self.queries.waiting.pop_front() else {
+            self.craft = Some(craft);
+            return false;
+        };
+        self.queries.under_way = true;
+        let work = async move {
+            let done = Done::Query(craft.reply(&query).await);
+            Worked { craft, done }
+        };
+        self.work = work.boxed_local().fuse();
+        true
+    }
+
+    /// It is done; what the member wants comes next, but for what the user has wanted meanwhile.
+    pub(super) fn replied(&mut self, reply: Reply) {
+        self.queries.under_way = false;
+        self.courier.tell(Told::Replied(reply));
+        match self.queries.task.take() {
+            Some(task) => self.begin(task),
+            None => drop(self.begin_query()),
+        }
+    }
+}
