@@ -20,9 +20,14 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// That of a page: none where neither layers of a ring nor a whole model are, and to guests of a host.
+    /// That of a page: none where neither layers of a ring nor a whole model are, and to guests of a ring's host.
     pub fn of(phase: Phase, view: &View) -> Option<Self> {
-        let holds = computes(view) != Computes::Nothing;
+        // A ring's host alone makes the others send their layers; a whole model is here anyway.
+        let may = match computes(view) {
+            Computes::Nothing => false,
+            Computes::Stage => governs(view),
+            Computes::Whole => true,
+        };
         let is_there = match phase {
             Phase::Training | Phase::Paused | Phase::Finished => true,
             // It is asked for again when the ring goes on.
@@ -36,7 +41,7 @@ impl Offer {
             | Phase::Broken
             | Phase::Left => false,
         };
-        if !(holds && is_there && governs(view)) {
+        if !(may && is_there) {
             return None;
         }
         let mut offer = Self {
@@ -140,7 +145,8 @@ mod tests {
     fn who_works_on_the_whole_model_is_offered_it_and_who_serves_is_not() {
         let mut view = tests_team_view(|_| {});
         view.model = Some(ModelState::Waits);
-        let offer = Offer::of(Phase::Paused, &view).expect("a worker");
+        view.room.as_mut().expect("in a room").host = Some(PeerId(2));
+        let offer = Offer::of(Phase::Paused, &view).expect("a worker, and a guest");
         assert_eq!(offer.status, words::MODEL_WAITS_WHOLE.now());
         view.me = Some(PeerId(2));
         assert_eq!(Offer::of(Phase::Training, &view), None, "a server");

@@ -270,8 +270,8 @@ pub(crate) struct Join {
     /// Leave when the run has finished
     #[arg(long)]
     pub(crate) exit_when_finished: bool,
-    /// When the run has finished, fetch the whole model from the ring, and write it to this file as safetensors; the others have to
-    /// stay until then
+    /// When the run has finished, write the whole model to this file as safetensors; a ring's other devices have to stay until it is
+    /// fetched from them
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) export: Option<PathBuf>,
     /// Emulate the link between this device and all others: a delay one way, a rate, or both

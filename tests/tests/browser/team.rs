@@ -1,16 +1,16 @@
 //! Tabs that train on whole models, with a native server of the parameters.
 
 use super::stage::pictures;
-use super::{JOIN_MAX, RUN_MAX, view};
+use super::{DRAW_A_ONE, JOIN_MAX, RUN_MAX, view};
 use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::signal::{DeviceKind, LayerDigest, Role};
 use ringtmp_core::trace::Activity;
-use ringtmp_peer::{Arithmetic, Paradigm, RunFile, View};
+use ringtmp_peer::{Arithmetic, Asked, ModelState, Paradigm, RunFile, View};
 use ringtmp_tests::chaos::{EVERY, Work, killed};
 use ringtmp_tests::ring::{Over, RingDevice, train_ring};
-use ringtmp_tests::{BrowserKind, NativePeer, Theatre};
+use ringtmp_tests::{BrowserKind, NativePeer, Tab, Theatre};
 use std::time::Duration;
 
 const STEPS: u32 = 30;
@@ -147,8 +147,31 @@ async fn devices_of_a_parameter_server_show_what_they_did_on_one_axis_of_time() 
         && document.querySelectorAll('.timeline .row :is(.forward, .update)').length > 2";
     tab.wait_for_script(JOIN_MAX, "a timeline of three rows", drawn)
         .await?;
+    may_ask(tab).await?;
     pictures(tab, "team").await?;
     server.leave()
+}
+
+/// Who trains on the whole model may ask it and download it, although a native server is the room's host; nothing trains on what it draws.
+async fn may_ask(tab: &Tab) -> Result<()> {
+    tab.execute(DRAW_A_ONE).await?;
+    let answered = |view: &View| match &view.asked {
+        Some(Asked::Answered { probabilities, .. }) => {
+            let sum: f32 = probabilities.iter().sum();
+            probabilities.len() == 10 && (sum - 1.0).abs() < 1e-4
+        }
+        Some(Asked::Waiting | Asked::Entered { .. }) | None => false,
+    };
+    tab.wait_for(JOIN_MAX, "what it shows", answered).await?;
+    tab.wait_for_text(JOIN_MAX, "The network takes it for a ")
+        .await?;
+    let hidden = "return ['.draw-labels', '.draw .primary'].every(it =>
+        document.querySelector(it).checkVisibility() === false)";
+    ensure!(tab.execute(hidden).await? == true, "nothing to train with");
+    tab.press("Download the model").await?;
+    let here = |view: &View| matches!(view.model, Some(ModelState::Here { .. }));
+    tab.wait_for(JOIN_MAX, "the model", here).await?;
+    tab.wait_for_text(JOIN_MAX, "Save the file").await
 }
 
 #[tokio::test]

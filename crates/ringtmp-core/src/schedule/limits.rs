@@ -376,7 +376,12 @@ fn generous(spec: &ScheduleSpec, micro_batches: u16, trips: f64, level: u32) -> 
         ROUND_TRIPS_MAX
     };
     let credit = (trips.ceil() as u16).saturating_add(1).min(CREDIT_MAX);
-    let pending = spec.weights_pending_max.min(WEIGHTS_PENDING_MAX);
+    let pending = match spec.mode {
+        // Each that is put off makes an update later, and with it the weights of every F before (measured in docs/performance.md).
+        Mode::Async => (micro_batches / 2).max(1),
+        Mode::Sync | Mode::TwoVersions | Mode::OneForwardOneBackward => WEIGHTS_PENDING_MAX,
+    };
+    let pending = spec.weights_pending_max.min(pending);
     let between = |low: u16, high: u16, share: u32| {
         let span = u32::from(high.saturating_sub(low));
         low + u16::try_from(span * share / LEVELS).unwrap_or(0)

@@ -20,7 +20,7 @@ impl Schedule {
         self.choose_backward()
             .or_else(|| {
                 let full = self.weights.len() >= usize::from(self.limits.weights_pending);
-                (full || self.update_waits())
+                (full || self.lap_waits())
                     .then(|| self.choose_weights())
                     .flatten()
             })
@@ -50,13 +50,12 @@ impl Schedule {
         }
     }
 
-    /// Whether only W are missing for an update that is waited for: then they come before F. Where gradients are clipped the whole ring
-    /// waits for this stage's sum; in `async` every F before the update sees weights that are later by a step.
-    fn update_waits(&self) -> bool {
+    /// Whether only W are missing for the sum that the whole ring waits for: then they come before F.
+    fn lap_waits(&self) -> bool {
         let of_step = |held: &&Held| held.micro_batch.step == self.updates;
         let pending = self.weights.iter().filter(of_step).count();
         let rest = usize::from(self.roster.micro_batches - self.accumulated);
-        (self.clipping.is_some() || self.mode == Mode::Async) && pending == rest
+        self.clipping.is_some() && pending == rest
     }
 
     /// Whether all W of the step are done. The next one's would be added to the same gradients, and wait for the update.

@@ -537,6 +537,23 @@ fn credits_follow_the_formula_and_memory_cuts_them() {
 }
 
 #[test]
+fn in_async_no_more_than_half_a_step_is_put_off_however_much_memory_there_is() {
+    let cost = StageCost {
+        memory_bytes_max: Some(1 << 30),
+        ..COST
+    };
+    for (micro_batches, async_most) in [(1, 1), (4, 2), (8, 4), (32, 16), (64, 16)] {
+        for (mode, most) in [(Mode::Async, async_most), (Mode::TwoVersions, 16)] {
+            let spec = ScheduleSpec::new(mode, 1);
+            let [limits, ..] = limits(&spec, micro_batches, &[cost; 3])[..] else {
+                panic!("one for each stage");
+            };
+            assert_eq!(limits.weights_pending, most, "{mode}, {micro_batches}");
+        }
+    }
+}
+
+#[test]
 fn a_peer_short_of_memory_gives_way_without_its_neighbours_losing_more_than_it_needs() {
     let spec = ScheduleSpec::new(Mode::TwoVersions, 1);
     let cost = StageCost {
