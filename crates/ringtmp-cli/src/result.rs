@@ -4,7 +4,10 @@ use crate::arguments::Transport;
 use crate::output;
 use anyhow::{Context, Result};
 use ringtmp_core::codec::TensorCodec;
-use ringtmp_core::signal::{Device, DeviceKind, ExecutorKind, LayerDigest, MemberView, RoomState};
+use ringtmp_core::ids::PeerId;
+use ringtmp_core::signal::{
+    Device, DeviceKind, ExecutorKind, LayerDigest, MemberView, RoomPlan, RoomState,
+};
 use ringtmp_peer::View;
 use serde::Serialize;
 use std::path::Path;
@@ -19,7 +22,7 @@ pub(crate) struct RunReport {
     preset: String,
     /// What carried the tensors.
     transport: &'static str,
-    /// How tensors are written between each stage and the next, head first.
+    /// How tensors are written between each stage of a ring and the next, head first.
     codecs: Vec<TensorCodec>,
     /// Trained on, each as often as it was.
     samples: u64,
@@ -32,7 +35,7 @@ pub(crate) struct RunReport {
     seconds: f64,
     /// The least that a step can take by the plan, where devices measured.
     step_seconds_bound: Option<f64>,
-    /// The stages, head first.
+    /// The stages of a ring, head first; else the devices in the order of the plan.
     peers: Vec<Peer>,
     links: Vec<Link>,
     /// By layer.
@@ -43,7 +46,9 @@ pub(crate) struct RunReport {
 struct Peer {
     id: String,
     kind: &'static str,
-    /// Half open.
+    /// `stage` of a ring, `worker` on the whole model, `server` of parameters, or `worker, server`.
+    part: &'static str,
+    /// With which it computes, half open; none at a server alone.
     layers: [u16; 2],
     executor: &'static str,
     adapter: String,
@@ -66,20 +71,18 @@ impl RunReport {
             .room
             .as_ref()
             .filter(|room| room.state == RoomState::Finished)?;
-        let (result, plan) = (room.result.as_ref()?, room.ring()?);
-        let stages = plan.order.iter().zip(plan.cuts.windows(2));
+        let (result, plan) = (room.result.as_ref()?, room.plan.as_ref()?);
         let member = |id| {
-            room.members
-                .iter()
-                .find(|member: &&MemberView| member.peer == id)
+            let mut members = room.members.iter();
+            members.find(|member: &&MemberView| member.peer == id)
         };
-        let peers = stages.map(|(id, cuts)| {
-            Peer::of(
-                id.to_string(),
-                [cuts[0], cuts[1]],
-                member(*id).map(|m| &m.device),
-            )
+        let all = view.run.as_ref().map_or(0, |run| run.layers.len());
+        let parts = parts(plan, u16::try_from(all).unwrap_or(u16::MAX));
+        let peers = parts.into_iter().map(|(id, part, layers)| {
+            let device = member(id).map(|member| &member.device);
+            Peer::of(id, part, layers, device)
         });
+        let ring = room.ring();
         let samples = view.samples_trained();
         let links = room.members.iter().flat_map(|member| {
             member.links.iter().map(|link| Link {
@@ -100,8 +103,8 @@ impl RunReport {
                 Transport::Loopback => "loopback",
                 Transport::Webrtc => "webrtc",
             },
-            codecs: plan.codecs.clone(),
-            step_seconds_bound: plan.step_seconds,
+            codecs: ring.map(|plan| plan.codecs.clone()).unwrap_or_default(),
+            step_seconds_bound: ring.and_then(|plan| plan.step_seconds),
             samples,
             steps: result.steps,
             loss_first: result.loss_first,
@@ -120,11 +123,31 @@ impl RunReport {
     }
 }
 
+/// Who does what by a plan, with which layers of so many.
+fn parts(plan: &RoomPlan, all: u16) -> Vec<(PeerId, &'static str, [u16; 2])> {
+    match plan {
+        RoomPlan::Ring(plan) => {
+            let stages = plan.order.iter().zip(plan.cuts.windows(2));
+            let stage = |(id, cuts): (&PeerId, &[u16])| (*id, "stage", [cuts[0], cuts[1]]);
+            stages.map(stage).collect()
+        }
+        RoomPlan::Team(plan) => {
+            let part = |id: &PeerId| match (plan.works(*id), plan.serves(*id)) {
+                (true, true) => (*id, "worker, server", [0, all]),
+                (true, false) => (*id, "worker", [0, all]),
+                (false, _) => (*id, "server", [0, 0]),
+            };
+            plan.order.iter().map(part).collect()
+        }
+    }
+}
+
 impl Peer {
     /// A peer that has left since is still named, by its id.
-    fn of(id: String, layers: [u16; 2], device: Option<&Device>) -> Self {
+    fn of(id: PeerId, part: &'static str, layers: [u16; 2], device: Option<&Device>) -> Self {
         Self {
-            id,
+            id: id.to_string(),
+            part,
             kind: device.map_or("", |device| kind_word(device.kind)),
             layers,
             executor: device.map_or("", |device| executor_word(device.executor)),
@@ -167,6 +190,8 @@ pub(crate) fn executor_word(executor: ExecutorKind) -> &'static str {
 mod tests {
     use super::*;
     use crate::terminal::sample;
+    use ringtmp_core::ids::Epoch;
+    use ringtmp_core::parameter_server::{Exchange, MemberIndex, TeamPlan, TeamStart};
     use serde_json::Value;
 
     #[test]
@@ -192,12 +217,39 @@ mod tests {
         assert_eq!(json["peers"][0]["kind"], "tab");
         assert_eq!(json["peers"][0]["layers"], serde_json::json!([0, 3]));
         assert_eq!(json["peers"][0]["executor"], "gpu");
+        assert_eq!(json["peers"][0]["part"], "stage");
         assert_eq!(json["peers"][1]["kind"], "native");
         assert_eq!(json["peers"][1]["layers"], serde_json::json!([3, 5]));
         let link = serde_json::json!({"from": "0000000000000001", "to": "0000000000000002", "bytes": 1_500_000, "bytes_per_sample": 1_500_000.0 / 6400.0});
         assert_eq!(json["links"][0], link);
         assert_eq!(json["digests"][0]["layer"], 0);
         assert_eq!(json["digests"][0]["sha256"], "ab");
+    }
+
+    #[test]
+    fn who_works_on_a_whole_model_and_who_serves_is_reported_too() {
+        let mut view = sample::finished();
+        let room = view.room.as_mut().expect("a room");
+        room.plan = Some(RoomPlan::Team(TeamPlan {
+            epoch: Epoch::default(),
+            exchange: Exchange::Server,
+            order: vec![PeerId(1), PeerId(2)],
+            workers: vec![MemberIndex(0)],
+            shares: vec![8],
+            shards: vec![MemberIndex(1)],
+            start: TeamStart::Beginning,
+            pasts: Vec::new(),
+            spares: Vec::new(),
+        }));
+        let report = RunReport::of(&view, Transport::Webrtc).expect("a finished run");
+        let json: Value = serde_json::to_value(report).expect("JSON");
+        assert_eq!(json["steps"], 100);
+        assert_eq!(json["codecs"], serde_json::json!([]));
+        let peers = [("worker", [0, 5]), ("server", [0, 0])];
+        for (place, (part, layers)) in peers.into_iter().enumerate() {
+            assert_eq!(json["peers"][place]["part"], part);
+            assert_eq!(json["peers"][place]["layers"], serde_json::json!(layers));
+        }
     }
 
     #[test]

@@ -171,7 +171,8 @@ async fn may_ask(tab: &Tab) -> Result<()> {
     tab.press("Download the model").await?;
     let here = |view: &View| matches!(view.model, Some(ModelState::Here { .. }));
     tab.wait_for(JOIN_MAX, "the model", here).await?;
-    tab.wait_for_text(JOIN_MAX, "Save the file").await
+    tab.wait_for_text(JOIN_MAX, "Save the file").await?;
+    Ok(())
 }
 
 #[tokio::test]
