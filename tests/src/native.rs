@@ -118,6 +118,15 @@ impl NativePeer {
         view.context("it was there")
     }
 
+    /// Says what its user wants.
+    ///
+    /// # Errors
+    ///
+    /// That it is busy with another wish, or has ended.
+    pub fn tell(&mut self, command: Command) -> Result<()> {
+        Ok(self.commands.try_send(command)?)
+    }
+
     /// Leaves the room and waits for the thread to end.
     ///
     /// # Errors

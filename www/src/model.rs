@@ -48,48 +48,54 @@ impl Offer {
             fetches: true,
             ..Self::default()
         };
-        let Some(model) = &view.model else {
-            return Some(offer);
-        };
+        if let Some(model) = &view.model {
+            offer.tell(model, phase, view);
+        }
+        Some(offer)
+    }
+
+    /// How a model stands that was asked for.
+    fn tell(&mut self, model: &ModelState, phase: Phase, view: &View) {
         match model {
             ModelState::Waits => {
-                offer.fetches = false;
+                self.fetches = false;
                 let waits = match computes(view) {
                     Computes::Whole => words::MODEL_WAITS_WHOLE,
                     Computes::Stage | Computes::Nothing => words::MODEL_WAITS,
                 };
-                waits.now().clone_into(&mut offer.status);
+                waits.now().clone_into(&mut self.status);
             }
             ModelState::Comes {
                 steps,
                 received,
                 of,
             } => {
-                offer.fetches = false;
+                self.fetches = false;
                 let (here, all) = (format::bytes(*received), format::bytes(*of));
-                offer.status = words::model_comes(&count(*steps), &here, &all);
-                offer.share = Some(*received as f64 / (*of).max(1) as f64);
+                self.status = words::model_comes(&count(*steps), &here, &all);
+                self.share = Some(*received as f64 / (*of).max(1) as f64);
             }
             ModelState::Here { steps } => {
-                // There is no newer one any more.
-                offer.fetches = phase != Phase::Finished;
-                offer.status = words::model_here(&count(*steps));
-                offer.file = Some(file_name(view, *steps));
+                // At the end there is none that is newer than the last.
+                let result = view.room.as_ref().and_then(|room| room.result.as_ref());
+                let is_last = result.is_none_or(|result| *steps >= result.steps);
+                self.fetches = phase != Phase::Finished || !is_last;
+                self.status = words::model_here(&count(*steps));
+                self.file = Some(file_name(view, *steps));
             }
             ModelState::Refused {
                 needed_bytes,
                 given_bytes,
             } => {
                 let (needed, given) = (format::bytes(*needed_bytes), format::bytes(*given_bytes));
-                offer.status = words::model_refused(&needed, &given);
-                offer.failed = true;
+                self.status = words::model_refused(&needed, &given);
+                self.failed = true;
             }
             ModelState::Lost { reason } => {
-                offer.status = words::model_lost(reason);
-                offer.failed = true;
+                self.status = words::model_lost(reason);
+                self.failed = true;
             }
         }
-        Some(offer)
     }
 }
 
@@ -107,6 +113,7 @@ mod tests {
     use super::*;
     use crate::shown::{tests_team_view, tests_view};
     use ringtmp_core::ids::PeerId;
+    use ringtmp_core::signal::RunResult;
 
     #[test]
     fn the_host_is_offered_the_model_and_told_how_far_it_has_come() {
@@ -126,6 +133,16 @@ mod tests {
         assert_eq!(offer.file.as_deref(), Some("mlp-1200-steps.safetensors"));
         let last = Offer::of(Phase::Finished, &view).expect("it is here");
         assert!(offer.fetches && !last.fetches);
+        view.room.as_mut().expect("in a room").result = Some(RunResult {
+            steps: 1201,
+            loss_first: None,
+            loss_last: None,
+            test_accuracy: None,
+            seconds: 1.0,
+            digests: Vec::new(),
+        });
+        let older = Offer::of(Phase::Finished, &view).expect("it is here");
+        assert!(older.fetches, "there is a newer one");
         view.model = Some(ModelState::Refused {
             needed_bytes: 2_000_000,
             given_bytes: 1_000_000,

@@ -45,7 +45,7 @@ pub struct View {
     /// What the network writes after a start that was typed here.
     #[serde(default)]
     pub writing: Option<Writing>,
-    /// What became of the model that the user last fetched from the ring.
+    /// What became of the model that the user last fetched.
     #[serde(default)]
     pub model: Option<ModelState>,
     /// Things said to the user, oldest first.
@@ -106,7 +106,7 @@ pub struct FreshSample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum FreshState {
-    /// It waits for this device's next micro-batch.
+    /// It waits for this device's next micro-batch, or for the end of the task that it is at.
     Waiting,
     /// It is on its way through the ring.
     Entered {
@@ -140,11 +140,11 @@ pub enum Asked {
     },
 }
 
-/// What became of a model that is fetched from the ring.
+/// What became of a model that is fetched: from the ring, or where this device has all of it, from its own part in the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum ModelState {
-    /// There is no version yet that lies with two devices, or another device is served before.
+    /// There is no version yet that lies with two devices, or another device is served before; or what has the whole model is busy.
     Waits,
     /// Its layers come.
     Comes {

@@ -64,6 +64,19 @@ pub fn to_safetensors(parameters: &[Parameter]) -> Vec<u8> {
     encode(&[("", parameters)], [("format", "pt".to_owned())])
 }
 
+/// Likewise, if they are of use.
+///
+/// # Errors
+///
+/// The first parameter that holds what is no finite number.
+pub(crate) fn finite_file(parameters: &[Parameter]) -> Result<Vec<u8>, WeightsError> {
+    let broken = |own: &&Parameter| !own.values.iter().all(|value| value.is_finite());
+    match parameters.iter().find(broken) {
+        Some(Parameter { name, .. }) => Err(WeightsError::NotFinite { name: name.clone() }),
+        None => Ok(to_safetensors(parameters)),
+    }
+}
+
 /// Writes the weights of a model out of the bytes of its layers, as [`to_safetensors`] does: parameter after parameter, in 32-bit floats,
 /// little endian.
 ///

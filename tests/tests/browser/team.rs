@@ -5,9 +5,9 @@ use super::{DRAW_A_ONE, JOIN_MAX, RUN_MAX, view};
 use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
-use ringtmp_core::signal::{DeviceKind, LayerDigest, Role};
+use ringtmp_core::signal::{DeviceKind, LayerDigest, Role, RoomState};
 use ringtmp_core::trace::Activity;
-use ringtmp_peer::{Arithmetic, Asked, ModelState, Paradigm, RunFile, View};
+use ringtmp_peer::{Arithmetic, Asked, Command, ModelState, Paradigm, RunFile, View};
 use ringtmp_tests::chaos::{EVERY, Work, killed};
 use ringtmp_tests::ring::{Over, RingDevice, train_ring};
 use ringtmp_tests::{BrowserKind, NativePeer, Tab, Theatre};
@@ -149,19 +149,41 @@ async fn devices_of_a_parameter_server_show_what_they_did_on_one_axis_of_time() 
         .await?;
     may_ask(tab).await?;
     pictures(tab, "team").await?;
+    // In a pause as well, of the weights that the last step left.
+    let asked = answered_after(&view(tab).await?).context("it was answered")?;
+    let later = |view: &View| view.points.iter().any(|point| point.step > asked);
+    tab.wait_for(RUN_MAX, "another step", later).await?;
+    server.tell(Command::Pause)?;
+    let rests = |view: &View| {
+        let state = view.room.as_ref().map(|room| &room.state);
+        state == Some(&RoomState::Paused)
+    };
+    tab.wait_for(JOIN_MAX, "a pause", rests).await?;
+    tab.execute(DRAW_A_ONE).await?;
+    let newer = |view: &View| answered_after(view) > Some(asked);
+    tab.wait_for(JOIN_MAX, "an answer in the pause", newer)
+        .await?;
     server.leave()
+}
+
+/// Steps after which the model said what a drawing shows, if it has.
+fn answered_after(view: &View) -> Option<u32> {
+    match &view.asked {
+        Some(Asked::Answered {
+            step,
+            probabilities,
+        }) => {
+            let sum: f32 = probabilities.iter().sum();
+            (probabilities.len() == 10 && (sum - 1.0).abs() < 1e-4).then_some(*step)
+        }
+        Some(Asked::Waiting | Asked::Entered { .. }) | None => None,
+    }
 }
 
 /// Who trains on the whole model may ask it and download it, although a native server is the room's host; nothing trains on what it draws.
 async fn may_ask(tab: &Tab) -> Result<()> {
     tab.execute(DRAW_A_ONE).await?;
-    let answered = |view: &View| match &view.asked {
-        Some(Asked::Answered { probabilities, .. }) => {
-            let sum: f32 = probabilities.iter().sum();
-            probabilities.len() == 10 && (sum - 1.0).abs() < 1e-4
-        }
-        Some(Asked::Waiting | Asked::Entered { .. }) | None => false,
-    };
+    let answered = |view: &View| answered_after(view).is_some();
     tab.wait_for(JOIN_MAX, "what it shows", answered).await?;
     tab.wait_for_text(JOIN_MAX, "The network takes it for a ")
         .await?;

@@ -276,11 +276,11 @@ texts! {
         "Clear",
         "Löschen";
     DRAW_WATCHING:
-        "This page only watches. A device that takes part can draw digits for the ring to train on.",
-        "Diese Seite schaut nur zu. Ein Gerät, das mitmacht, kann Ziffern zeichnen, mit denen der Ring trainiert.";
+        "This page only watches. A device that takes part can draw digits and see what the network takes them for.",
+        "Diese Seite schaut nur zu. Ein Gerät, das mitmacht, kann Ziffern zeichnen und sehen, wofür das Netz sie hält.";
     DRAW_BEFORE:
-        "Once training runs, a digit drawn here goes into the next step that this device makes.",
-        "Sobald trainiert wird, geht eine hier gezeichnete Ziffer in den nächsten Schritt dieses Geräts ein.";
+        "Once training runs, draw a digit here and see what the network takes it for.",
+        "Sobald trainiert wird, zeichne hier eine Ziffer und sieh, wofür das Netz sie hält.";
     DRAW_PAUSED:
         "Training is paused; drawings enter when it goes on.",
         "Das Training hat Pause; Zeichnungen gehen ein, wenn es weitergeht.";

@@ -108,8 +108,8 @@ texts! {
         "Training is paused, and nothing goes round the ring. It writes on when training goes on.",
         "Das Training hat Pause, und nichts geht durch den Ring. Es schreibt weiter, wenn es weitergeht.";
     WRITE_AFTER:
-        "The run is over, and nothing goes round the ring any more. Train again to ask it more.",
-        "Der Lauf ist vorbei, und nichts geht mehr durch den Ring. Trainiere noch einmal, um es mehr zu fragen.";
+        "The run is over, and the network answers no more. Train again to ask it more.",
+        "Der Lauf ist vorbei, und das Netz antwortet nicht mehr. Trainiere noch einmal, um es mehr zu fragen.";
     WRITE_NO_STAGE:
         "This device holds no layers now, so no question of it can reach the ring.",
         "Dieses Gerät hält gerade keine Schichten, also erreicht keine Frage von ihm den Ring.";

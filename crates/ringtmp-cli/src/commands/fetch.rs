@@ -60,7 +60,7 @@ impl Export {
                 "fetching the model takes {needed_bytes} bytes of memory, and this device gives {given_bytes}: give more with --memory"
             ),
             Some(ModelState::Lost { reason }) => bail!(
-                "the model did not come: {reason}; the others have to stay until it has (without --exit-when-finished)"
+                "the model did not come: {reason}; a ring's other devices have to stay until it has (without --exit-when-finished)"
             ),
         }
     }

@@ -237,6 +237,7 @@ impl Shell {
         let mut breath = Breath::new();
         loop {
             let wake = self.drain();
+            self.begin_query();
             self.log.waits(self.clock.now(), self.member.is_waiting());
             self.tell_learnt().await;
             self.tell_how();
@@ -252,7 +253,7 @@ impl Shell {
                 }
                 Happening::Word(Some(Word::Hold(held))) => Some(Input::Hold(held)),
                 Happening::Word(Some(Word::Query(query))) => {
-                    self.asked(query);
+                    self.queries.put(query);
                     None
                 }
                 Happening::Word(Some(Word::Doubted(peer))) => Some(Input::Doubted { peer }),

@@ -6,7 +6,7 @@ use super::craft::{Craft, CraftError};
 use super::{Done, Shell, Told, Worked};
 use crate::predictor::probabilities;
 use crate::samples::{self, Entering, position};
-use crate::weights::{WeightsError, to_safetensors};
+use crate::weights::{WeightsError, finite_file};
 use futures::future::FutureExt;
 use ringtmp_compute::Stage;
 use ringtmp_core::ids::{LayerIndex, Step};
@@ -33,7 +33,7 @@ pub(crate) enum Query {
 pub enum Reply {
     /// The model, as safetensors; or why it is of no use.
     Model {
-        /// Steps that are in its weights.
+        /// Steps of this worker after which the weights are; where it may be ahead of others, these may lack some.
         steps: Step,
         /// The file.
         file: Result<Vec<u8>, WeightsError>,
@@ -42,11 +42,13 @@ pub enum Reply {
     Answer {
         /// Which question it answers.
         number: u32,
-        /// Steps that are in the weights.
+        /// As above.
         steps: Step,
         /// How probable each class is; nothing where the model says no finite numbers.
         probabilities: Vec<f32>,
     },
+    /// The device cannot, and why.
+    Failed(String),
 }
 
 /// Queries that wait: the newest of each kind, so at most two.
@@ -59,7 +61,7 @@ pub(super) struct Queries {
 }
 
 impl Queries {
-    fn put(&mut self, query: Query) {
+    pub(super) fn put(&mut self, query: Query) {
         let kind = std::mem::discriminant(&query);
         self.waiting
             .retain(|other| std::mem::discriminant(other) != kind);
@@ -98,16 +100,7 @@ impl Craft {
         };
         match query {
             Query::Model => {
-                let parameters = stage.parameters().await?;
-                let broken = parameters
-                    .iter()
-                    .find(|own| !own.values.iter().all(|value| value.is_finite()));
-                let file = match broken {
-                    Some(own) => Err(WeightsError::NotFinite {
-                        name: own.name.clone(),
-                    }),
-                    None => Ok(to_safetensors(&parameters)),
-                };
+                let file = finite_file(&stage.parameters().await?);
                 Ok(Reply::Model { steps, file })
             }
             Query::Sample { number, sample } => {
@@ -127,12 +120,6 @@ impl Craft {
 }
 
 impl Shell {
-    /// The user wants something: at once where nothing is under way.
-    pub(super) fn asked(&mut self, query: Query) {
-        self.queries.put(query);
-        self.begin_query();
-    }
-
     /// The member's next task; what the user wants comes before it.
     pub(super) fn begin(&mut self, task: Task) {
         if self.queries.under_way || self.begin_query() {
@@ -143,7 +130,7 @@ impl Shell {
     }
 
     /// Begins with what waits, if it can be done now. Whether it has.
-    fn begin_query(&mut self) -> bool {
+    pub(super) fn begin_query(&mut self) -> bool {
         let Some(mut craft) = self.craft.take_if(|craft| craft.rests()) else {
             return false;
         };
@@ -153,20 +140,22 @@ impl Shell {
         };
         self.queries.under_way = true;
         let work = async move {
-            let done = Done::Query(craft.reply(&query).await);
+            let reply = craft.reply(&query).await;
+            // What is wrong with the device itself is found by the next task.
+            let reply = reply.unwrap_or_else(|error| Reply::Failed(error.to_string()));
+            let done = Done::Query(reply);
             Worked { craft, done }
         };
         self.work = work.boxed_local().fuse();
         true
     }
 
-    /// It is done; what the member wants comes next, but for what the user has wanted meanwhile.
+    /// It is done; what the member wants comes next, but for what else the user wants.
     pub(super) fn replied(&mut self, reply: Reply) {
         self.queries.under_way = false;
         self.courier.tell(Told::Replied(reply));
-        match self.queries.task.take() {
-            Some(task) => self.begin(task),
-            None => drop(self.begin_query()),
+        if let Some(task) = self.queries.task.take() {
+            self.begin(task);
         }
     }
 }

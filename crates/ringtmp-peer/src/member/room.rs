@@ -331,7 +331,14 @@ impl RoomMember {
                 let text = "This drawing is not trained on: only rings of devices take drawings.";
                 progress.notice(NoticeLevel::Warning, text.to_owned(), "");
             }
-            Some(command) if self.is_wanted(command, progress) => {}
+            Some(Command::Ask { strokes }) => self.ask_about(strokes, progress),
+            Some(Command::Write {
+                start,
+                temperature_percent,
+                again,
+            }) => self.write(start, *temperature_percent, *again, progress),
+            Some(Command::StopWriting) => self.stop_writing(progress),
+            Some(Command::FetchModel) => self.fetch_model(progress),
             Some(Command::Admit { asker, allow }) => {
                 if let Some(says) = self.porch.decided(*asker, *allow, progress) {
                     self.say(&says, progress);

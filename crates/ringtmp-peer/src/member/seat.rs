@@ -35,12 +35,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// Whether this device computes with the whole model.
-    pub(super) fn works(&self) -> bool {
-        self.job.layout.worker_at(self.me).is_some()
-    }
-
-    /// Whether it is the first of those that do.
+    /// Whether this device is the first of those that compute with the whole model.
     pub(super) fn works_first(&self) -> bool {
         self.job.layout.workers.first() == Some(&self.me)
     }
@@ -70,6 +65,9 @@ impl RoomMember {
         self.stand_up();
         self.halted = None;
         self.whom.obeys(&plan);
+        let begins_anew = plan.start == TeamStart::Beginning;
+        let works = plan.works(self.whom.me);
+        self.wants.plan_begins(begins_anew, works, progress);
         let me = plan.member_of(self.whom.me);
         let (Some(me), Some(executor)) = (me, self.brought.executor.clone()) else {
             return;
@@ -80,9 +78,6 @@ impl RoomMember {
             Ok(layout) => layout,
             Err(error) => return self.fail(epoch, error.to_string(), None, progress),
         };
-        if plan.start == TeamStart::Beginning {
-            self.wants.begin_anew(progress);
-        }
         let job = Arc::new(job_of(&self.run, layout));
         if plan.start.step().0 > job.steps {
             let reason = "the plan begins after the last step".to_owned();
@@ -110,7 +105,7 @@ impl RoomMember {
             initial: self.brought.initial.clone(),
             traced: self.brought.traced.clone(),
             circumstances: self.brought.circumstances,
-            keeps_weights: self.wants.keeps_weights(),
+            keeps_weights: self.keeps_weights(),
             clock: self.clock,
         };
         self.seat = Some(Seat {

@@ -46,6 +46,7 @@ impl RoomMember {
         // A server that knows nothing of the run does not end it.
         if room.state != RoomState::Waiting {
             self.follow(room);
+            self.want_in(&room.state, progress);
         }
         self.tell_points(true, progress);
         let told: Vec<ClientMessage> = self.whom.unsure.repeated().cloned().collect();
@@ -108,6 +109,7 @@ impl RoomMember {
                 self.whom.phase = Phase::Training;
                 self.tell(ClientMessage::Ready { epoch, links }, progress);
                 self.ask_time(progress);
+                self.wants.member_begins();
                 self.ask_member(progress);
             }
             News::Told(Told::Score(score)) => {

@@ -9,24 +9,31 @@ use crate::run_file::Run;
 use crate::samples::{ASKED_LABEL, Entering, Labelled, drawing};
 use crate::scribe::{Opened, Scribe};
 use crate::shell::{Fetched, refusal};
-use crate::view::{Asked, Command, ModelState, NoticeLevel};
-use crate::weights::{WeightsError, to_safetensors};
+use crate::view::{Asked, ModelState, NoticeLevel};
+use crate::weights::{WeightsError, finite_file};
 use futures::channel::mpsc;
 use ringtmp_compute::Parameter;
 use ringtmp_core::ids::Step;
 use ringtmp_core::signal::{Point, RoomState};
 
+/// Times that a model is in memory while it becomes a file: as numbers, as their bytes, as the file.
+const TIMES_IN_MEMORY: u64 = 3;
+
 /// What is wanted, and what there is of it.
 pub(super) struct Wants {
     run: Run,
     pub(super) scribe: Scribe,
+    /// By the newest plan this device has the whole model; what is wanted waits for its part to begin.
+    works: bool,
     /// The drawing that was asked about last, until there is an answer.
     drawing: Option<Vec<f32>>,
     /// Counts drawings.
     number: u32,
     model: Option<ModelState>,
+    /// The member was asked for it.
+    model_asked: bool,
     models: Option<mpsc::Sender<Fetched>>,
-    /// What was learnt, once all is done.
+    /// What was learnt, once this device's part is done.
     learnt: Option<Vec<Parameter>>,
     /// The member could not be asked, and is to be again.
     unsent: bool,
@@ -38,28 +45,53 @@ impl Wants {
         Self {
             run: run.clone(),
             scribe: Scribe::new(run, place),
+            works: false,
             drawing: None,
             number: 0,
             model: None,
+            model_asked: false,
             models,
             learnt: None,
             unsent: false,
         }
     }
 
-    /// Whether what was learnt is of use here once all is done.
-    pub(super) fn keeps_weights(&self) -> bool {
-        self.models.is_some()
+    /// There is a new plan, in which this device computes or does not. What was learnt under another is not what this one ends with.
+    pub(super) fn plan_begins(&mut self, anew: bool, works: bool, progress: &mut Progress) {
+        self.works = works;
+        self.learnt = None;
+        if anew {
+            self.scribe.begin_anew();
+            progress.writing(self.scribe.shown());
+            if self.model != Some(ModelState::Waits) {
+                self.model = None;
+                progress.model(None);
+            }
+        }
+        if !works {
+            self.give_up(
+                "this device has no part in the run that holds the model",
+                progress,
+            );
+        }
     }
 
-    /// A run begins anew: nothing counts that was said of the one before.
-    pub(super) fn begin_anew(&mut self, progress: &mut Progress) {
-        self.scribe.begin_anew();
+    /// A member is there to be asked, who was asked nothing yet.
+    pub(super) fn member_begins(&mut self) {
+        self.model_asked = false;
+    }
+
+    /// What is wanted does not come.
+    fn give_up(&mut self, reason: &str, progress: &mut Progress) {
+        self.scribe.stop();
         progress.writing(self.scribe.shown());
-        self.learnt = None;
-        if self.model != Some(ModelState::Waits) {
-            self.model = None;
-            progress.model(None);
+        if self.drawing.take().is_some() {
+            progress.asked(None);
+        }
+        if self.model == Some(ModelState::Waits) {
+            let reason = reason.to_owned();
+            self.model = Some(ModelState::Lost { reason });
+            progress.model(self.model.clone());
         }
     }
 
@@ -67,7 +99,7 @@ impl Wants {
     pub(super) fn finished(&mut self, learnt: Vec<Parameter>, progress: &mut Progress) {
         self.scribe.stop();
         progress.writing(self.scribe.shown());
-        if self.keeps_weights() && !learnt.is_empty() {
+        if self.models.is_some() && !learnt.is_empty() {
             self.learnt = Some(learnt);
         }
         if self.model == Some(ModelState::Waits) {
@@ -79,8 +111,8 @@ impl Wants {
         let Some(learnt) = &self.learnt else {
             return;
         };
-        let file = to_safetensors(learnt);
-        self.give(Step(self.run.file.steps), Ok(file), progress);
+        let file = finite_file(learnt);
+        self.give(Step(self.run.file.steps), file, progress);
     }
 
     fn give(&mut self, steps: Step, file: Result<Vec<u8>, WeightsError>, progress: &mut Progress) {
@@ -100,16 +132,10 @@ impl Wants {
         progress.model(self.model.clone());
     }
 
-    fn lose_model(&mut self, reason: &str, progress: &mut Progress) {
-        let reason = reason.to_owned();
-        self.model = Some(ModelState::Lost { reason });
-        progress.model(self.model.clone());
-    }
-
     /// All that is to be asked.
     fn queries(&mut self) -> Vec<Query> {
         let mut queries = Vec::new();
-        if self.model == Some(ModelState::Waits) {
+        if self.model == Some(ModelState::Waits) && !self.model_asked {
             queries.push(Query::Model);
         }
         if let Some((number, tokens)) = self.scribe.question() {
@@ -126,37 +152,45 @@ impl Wants {
 }
 
 impl RoomMember {
-    /// Whether a command is about the model; then it is obeyed.
-    pub(super) fn is_wanted(&mut self, command: &Command, progress: &mut Progress) -> bool {
-        match command {
-            Command::Ask { strokes } => self.ask_about(strokes, progress),
-            Command::Write {
-                start,
-                temperature_percent,
-                again,
-            } => {
-                let watches = !self.works();
-                let scribe = &mut self.wants.scribe;
-                scribe.wants(start.clone(), *temperature_percent, *again, watches);
-                self.ask_member(progress);
-            }
-            Command::StopWriting => {
-                self.wants.scribe.stop();
-                progress.writing(self.wants.scribe.shown());
-            }
-            Command::FetchModel => self.fetch_model(progress),
-            _ => return false,
-        }
-        true
+    /// Whether the model would fit into this device's memory as a file, too, and is of use there.
+    pub(super) fn keeps_weights(&self) -> bool {
+        self.wants.models.is_some() && self.model_refusal().is_none()
     }
 
-    fn works(&self) -> bool {
-        self.seat.as_ref().is_some_and(|seat| seat.works())
+    fn model_refusal(&self) -> Option<ModelState> {
+        let bytes = self.run.layers.iter().map(|layer| 4 * layer.parameters);
+        let given = self.line.door.device.memory_bytes;
+        refusal(bytes.sum(), TIMES_IN_MEMORY, given)
     }
 
-    fn ask_about(&mut self, strokes: &[Vec<[u16; 2]>], progress: &mut Progress) {
+    /// The user wants something written.
+    pub(super) fn write(
+        &mut self,
+        start: &str,
+        temperature_percent: u16,
+        again: bool,
+        progress: &mut Progress,
+    ) {
+        let watches = !self.wants.works;
+        let scribe = &mut self.wants.scribe;
+        scribe.wants(start.to_owned(), temperature_percent, again, watches);
+        self.ask_member(progress);
+    }
+
+    /// The user has read enough.
+    pub(super) fn stop_writing(&mut self, progress: &mut Progress) {
+        self.wants.scribe.stop();
+        progress.writing(self.wants.scribe.shown());
+    }
+
+    /// The user wants to know what a drawing is.
+    pub(super) fn ask_about(&mut self, strokes: &[Vec<[u16; 2]>], progress: &mut Progress) {
         let numbers = self.run.input_shape().iter().product();
-        match drawing(strokes, numbers) {
+        let drawn = match self.wants.works {
+            true => drawing(strokes, numbers),
+            false => Err("this device has no copy of the model".to_owned()),
+        };
+        match drawn {
             Ok(numbers) => {
                 self.wants.number = self.wants.number.wrapping_add(1);
                 self.wants.drawing = Some(numbers);
@@ -170,26 +204,30 @@ impl RoomMember {
         }
     }
 
-    fn fetch_model(&mut self, progress: &mut Progress) {
-        let works = self.works();
+    /// The user wants the model.
+    pub(super) fn fetch_model(&mut self, progress: &mut Progress) {
+        let refused = self.model_refusal();
         let wants = &mut self.wants;
-        if wants.model == Some(ModelState::Waits) || !wants.keeps_weights() {
+        if wants.model == Some(ModelState::Waits) || wants.models.is_none() {
             return;
         }
-        let bytes = self.run.layers.iter().map(|layer| 4 * layer.parameters);
-        let given = self.line.door.device.memory_bytes;
-        if let Some(refused) = refusal(bytes.sum(), given) {
-            wants.model = Some(refused);
+        if refused.is_some() {
+            wants.model = refused;
             progress.model(wants.model.clone());
-        } else if wants.learnt.is_some() {
+            return;
+        }
+        wants.model = Some(ModelState::Waits);
+        wants.model_asked = false;
+        if wants.learnt.is_some() {
             wants.give_learnt(progress);
-        } else if works {
-            wants.model = Some(ModelState::Waits);
+        } else if wants.works {
             progress.model(wants.model.clone());
             self.ask_member(progress);
         } else {
-            let reason = "this device has no part in the run that holds it";
-            wants.lose_model(reason, progress);
+            wants.give_up(
+                "this device has no part in the run that holds the model",
+                progress,
+            );
         }
     }
 
@@ -207,15 +245,16 @@ impl RoomMember {
         }
     }
 
-    /// Asks the member for all that is wanted, whether or not it was asked before.
+    /// Asks the member for all that is wanted and not under way.
     pub(super) fn ask_member(&mut self, progress: &mut Progress) {
-        let queries = self.wants.queries();
-        let seat = self.seat.as_mut().filter(|seat| seat.works());
-        self.wants.unsent = match seat {
-            Some(seat) => !queries.into_iter().all(|query| seat.ask(query)),
-            // The next part in a plan begins with it.
-            None => false,
-        };
+        // Until its part begins it has none to ask.
+        if let Some(seat) = &mut self.seat {
+            let queries = self.wants.queries();
+            let has_model = queries.contains(&Query::Model);
+            let all = queries.into_iter().all(|query| seat.ask(query));
+            self.wants.unsent = !all;
+            self.wants.model_asked |= has_model && all;
+        }
         progress.writing(self.wants.scribe.shown());
     }
 
@@ -240,15 +279,21 @@ impl RoomMember {
                 steps,
                 probabilities,
             } if self.run.takes_text() => {
+                let goes_on = wants.scribe.answered(number, steps, &probabilities);
                 if probabilities.is_empty() {
                     // A model that has diverged writes nothing more.
                     wants.scribe.stop();
                 }
-                if wants.scribe.answered(number, steps, &probabilities) {
+                if goes_on {
                     self.ask_member(progress);
                 } else {
                     progress.writing(wants.scribe.shown());
                 }
+            }
+            Reply::Failed(reason) => {
+                let text = format!("This device cannot tell what the model says: {reason}.");
+                progress.notice(NoticeLevel::Warning, text, "");
+                wants.give_up(&reason, progress);
             }
             Reply::Answer {
                 number,
@@ -266,14 +311,19 @@ impl RoomMember {
         }
     }
 
-    /// The room has changed: one that has stopped gives no model any more.
+    /// The room has changed: where all is over nothing is answered any more.
     pub(super) fn want_in(&mut self, room: &RoomState, progress: &mut Progress) {
-        if matches!(room, RoomState::Stopped { .. }) {
-            self.wants.scribe.stop();
-            progress.writing(self.wants.scribe.shown());
-            if self.wants.model == Some(ModelState::Waits) {
-                self.wants.lose_model("the run has stopped", progress);
-            }
-        }
+        let reason = match room {
+            RoomState::Stopped { .. } => "the run has stopped",
+            RoomState::Finished => "the run is over",
+            RoomState::Waiting
+            | RoomState::WarmingUp
+            | RoomState::Training
+            | RoomState::Paused
+            | RoomState::Reconfiguring { .. }
+            | RoomState::Lacking { .. } => return,
+        };
+        self.wants.works = false;
+        self.wants.give_up(reason, progress);
     }
 }

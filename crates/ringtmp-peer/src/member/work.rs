@@ -19,7 +19,7 @@ pub(super) enum Done {
     /// A task; and whether it kept its pace, if it has one.
     Task(Result<Made, CraftError>, Option<bool>),
     /// What the user of the device wanted.
-    Query(Result<Reply, CraftError>),
+    Query(Reply),
 }
 
 impl Shell {
@@ -62,7 +62,7 @@ impl Shell {
         self.craft = Some(worked.craft);
         let failed = match worked.done {
             Done::Built(Ok(())) => return Some(Input::Built),
-            Done::Query(Ok(reply)) => {
+            Done::Query(reply) => {
                 self.replied(reply);
                 return None;
             }
@@ -76,7 +76,7 @@ impl Shell {
                     Err(error) => error,
                 }
             }
-            Done::Built(Err(error)) | Done::Query(Err(error)) => error,
+            Done::Built(Err(error)) => error,
         };
         Some(Input::Failed {
             reason: failed.to_string(),

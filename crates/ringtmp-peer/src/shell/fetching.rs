@@ -21,12 +21,16 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// The file is written beside the layers that it is made of.
 const TIMES_IN_MEMORY: u64 = 2;
 
-/// Why a device that gives so many bytes cannot take a model of so many, if it cannot.
-pub(crate) fn refusal(model_bytes: u64, given_bytes: Option<u64>) -> Option<ModelState> {
-    let needed_bytes = TIMES_IN_MEMORY.saturating_mul(model_bytes);
+/// Why a device that gives so many bytes cannot hold a model of so many as often as it takes, if it cannot.
+pub(crate) fn refusal(
+    model_bytes: u64,
+    times: u64,
+    given_bytes: Option<u64>,
+) -> Option<ModelState> {
+    let needed_bytes = times.saturating_mul(model_bytes);
     let given_bytes = given_bytes
         .unwrap_or(u64::MAX)
-        .min(TIMES_IN_MEMORY * WEIGHTS_BYTES_MAX);
+        .min(times * WEIGHTS_BYTES_MAX);
     (needed_bytes > given_bytes).then_some(ModelState::Refused {
         needed_bytes,
         given_bytes,
@@ -128,7 +132,7 @@ impl Shell {
             return;
         }
         let given_bytes = self.line.door.device.memory_bytes;
-        match refusal(fetching.all_bytes(), given_bytes) {
+        match refusal(fetching.all_bytes(), TIMES_IN_MEMORY, given_bytes) {
             Some(refused) => fetching.begin(refused),
             None => {
                 fetching.begin(ModelState::Waits);
