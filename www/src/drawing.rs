@@ -219,9 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_asks_about_drawings_that_a_ring_would_train_on() {
-        let ring = tests_view();
-        assert_eq!(Readiness::of(Phase::Training, &ring), Readiness::Ready);
+    fn a_worker_may_ask_about_drawings_in_a_pause_too_and_a_server_or_a_stage_without_samples_may_not()
+     {
+        let no_source = Readiness::NotNow(words::DRAW_NO_SOURCE.now());
+        assert_eq!(Readiness::of(Phase::Training, &tests_view()), no_source);
         let mut team = tests_team_view(|_| {});
         assert_eq!(Readiness::of(Phase::Training, &team), Readiness::Asks);
         assert_eq!(Readiness::of(Phase::Paused, &team), Readiness::Asks);
