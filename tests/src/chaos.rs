@@ -13,7 +13,7 @@ use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::secret::RoomLink;
 use ringtmp_core::signal::{Recovery, Replication, RoomState, RunResult};
-use ringtmp_peer::{Command, Paradigm, RunFile, View};
+use ringtmp_peer::{Command, Paradigm, RunFile, ServerState, View};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -289,6 +289,12 @@ pub async fn server_killed_and_tab_left(
         theatre.restart_server(Duration::from_secs(1)).await?;
         watcher.trains_on().await?;
         let (_browser, tab) = &tabs[leaver % TABS];
+        // Whoever leaves while the server is away cannot wait for the others to take over.
+        let is_back = |view: &View| {
+            let state = view.room.as_ref().map(|room| &room.state);
+            view.server == ServerState::Connected && state == Some(&RoomState::Training)
+        };
+        tab.wait_for(WAIT_MAX, "the server again", is_back).await?;
         tab.press("Leave").await?;
         tab.wait_for_text(WAIT_MAX, "You left the room").await?;
         let view = watcher.until("the end", has_finished).await?;

@@ -121,11 +121,9 @@ async fn the_host_governs_its_room_also_after_a_reload_and_a_guest_cannot() -> R
             view.points.len(),
         )
     };
-    let (state, steps, points) = done(&view(guest).await?);
-    ensure!(
-        matches!(state, Some(RoomState::Stopped { .. })),
-        "{state:?}"
-    );
+    let stops = |view: &View| matches!(done(view).0, Some(RoomState::Stopped { .. }));
+    let stopped = guest.wait_for(JOIN_MAX, "the end", stops).await?;
+    let (_, steps, points) = done(&stopped);
     ensure!(steps > Some(0), "{steps:?}");
     // It really stops: nobody makes another step.
     guest
