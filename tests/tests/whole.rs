@@ -159,6 +159,8 @@ async fn every_worker_of_all_reduce_writes_what_follows_a_start() {
     for device in &mut devices {
         device.role = Role::Participant;
         device.writes = Some(START);
+        // A step of this model takes so many times the operations.
+        device.operations_per_second = Some(10.0 * PACE);
     }
     let team = train_ring(run.clone(), &devices, MEMORY).await;
     let run = run.check().expect("a sound run");

@@ -44,10 +44,10 @@ pub enum Reply {
         number: u32,
         /// As above.
         steps: Step,
-        /// How probable each class is; nothing where the model says no finite numbers.
+        /// How probable each class is.
         probabilities: Vec<f32>,
     },
-    /// The device cannot, and why.
+    /// The device cannot, or the model says nothing that is of use; and why.
     Failed(String),
 }
 
@@ -109,10 +109,15 @@ impl Craft {
                 let logits = Stage::forward(stage, 0, &samples).await?.f32s()?;
                 let row = logits.chunks(self.run.classes()).nth(row);
                 let finite = row.filter(|row| row.iter().all(|logit| logit.is_finite()));
-                Ok(Reply::Answer {
-                    number: *number,
-                    steps,
-                    probabilities: finite.map(probabilities).unwrap_or_default(),
+                Ok(match finite {
+                    Some(logits) => Reply::Answer {
+                        number: *number,
+                        steps,
+                        probabilities: probabilities(logits),
+                    },
+                    None => Reply::Failed(
+                        "its numbers are not finite, training has diverged".to_owned(),
+                    ),
                 })
             }
         }

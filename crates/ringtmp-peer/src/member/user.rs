@@ -279,12 +279,7 @@ impl RoomMember {
                 steps,
                 probabilities,
             } if self.run.takes_text() => {
-                let goes_on = wants.scribe.answered(number, steps, &probabilities);
-                if probabilities.is_empty() {
-                    // A model that has diverged writes nothing more.
-                    wants.scribe.stop();
-                }
-                if goes_on {
+                if wants.scribe.answered(number, steps, &probabilities) {
                     self.ask_member(progress);
                 } else {
                     progress.writing(wants.scribe.shown());
