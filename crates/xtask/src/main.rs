@@ -21,6 +21,7 @@ use anyhow::{Result, bail};
 use process::{cargo, root, run};
 use setup::Purpose;
 use std::fs;
+use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -41,7 +42,18 @@ usage: cargo xtask COMMAND
 
 CHROME and CHROMEDRIVER name a browser and its driver where they are not found, FIREFOX and GECKODRIVER likewise.";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // In words alone: where in this program it was made says nothing about what went wrong.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();

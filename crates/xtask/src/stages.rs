@@ -150,6 +150,9 @@ fn report(lines: &[String], tally: &Tally, elapsed: Duration, failed: bool) {
             tally.skips.join("\n")
         );
     }
+    if !tally.failures.is_empty() {
+        println!("\nof what failed:\n{}", tally.failures.join("\n"));
+    }
     let outcome = if failed { "FAILED" } else { "ok" };
     let Tally {
         passed,

@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 /// The most skipped tests that are listed; the rest are counted.
 const SKIPS_SHOWN_MAX: usize = 50;
 
+/// The most lines that are repeated of what failing tests printed: the first say what was wrong.
+const FAILURE_LINES_MAX: usize = 60;
+
 /// What test programs reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -19,6 +22,10 @@ pub(crate) struct Tally {
     pub(crate) skips: Vec<String>,
     /// How many such lines there were.
     pub(crate) skipped: usize,
+    /// What failing tests printed, to be repeated where it is found: at the end.
+    pub(crate) failures: Vec<String>,
+    /// Whether the lines that come are of failing tests.
+    in_failures: bool,
 }
 
 impl Tally {
@@ -54,6 +61,16 @@ impl Tally {
 
     fn count(&mut self, line: &str) {
         let line = line.trim();
+        self.in_failures = match line {
+            "failures:" => true,
+            "successes:" => false,
+            other => self.in_failures && !other.starts_with("test result: "),
+        };
+        if self.in_failures && !matches!(line, "" | "failures:") {
+            if self.failures.len() < FAILURE_LINES_MAX {
+                self.failures.push(line.to_owned());
+            }
+        }
         if let Some(result) = line.strip_prefix("test result: ") {
             // "ok. 3 passed; 0 failed; 1 ignored; ..."
             let mut words = result.split_whitespace().peekable();
@@ -90,6 +107,18 @@ mod tests {
         );
         tally.count("running 12 tests");
         assert_eq!((tally.passed, tally.failed, tally.ignored), (5, 4, 1));
+    }
+
+    #[test]
+    fn what_failing_tests_printed_is_kept_and_bounded() {
+        let mut tally = Tally::default();
+        let output = "successes:\n\n---- good stdout ----\nseed 1\n\nfailures:\n\n---- bad stdout ----\nError: 3 is not 4\n\n\nfailures:\n    bad\n\ntest result: FAILED. 1 passed; 1 failed\nseed 2";
+        output.lines().for_each(|line| tally.count(line));
+        let kept = ["---- bad stdout ----", "Error: 3 is not 4", "bad"];
+        assert_eq!(tally.failures, kept);
+        tally.count("failures:");
+        (0..1000).for_each(|i| tally.count(&format!("{i}")));
+        assert_eq!(tally.failures.len(), FAILURE_LINES_MAX);
     }
 
     #[test]

@@ -24,10 +24,8 @@ const MICRO_BATCH: u32 = 2;
 const LOSS_PART_MAX: f32 = 0.7;
 const LAST: usize = 5;
 
-/// What frames' headers, the curve on the closing link and greetings may add to the bytes of tensors, and what may be missing:
-/// a device counts before its last frame has left.
+/// What frames' headers, the curve on the closing link and greetings may add to the bytes of tensors.
 const OVERHEAD: f64 = 0.05;
-const UNCOUNTED: f64 = 0.01;
 
 /// Characters of a sample, and numbers of each between any two layers of `gpt-nano`.
 const CONTEXT: u64 = 64;
@@ -46,7 +44,6 @@ fn run() -> RunFile {
         micro_batch: MICRO_BATCH,
         evaluation_samples: 0,
         start_at_peers: TABS,
-        // Stages in the order of tabs.
         planning: Planning::Counted,
         optimizer: OptimizerTable {
             beta1: Some(0.99),
@@ -70,15 +67,17 @@ async fn four_tabs_train_a_transformer_with_two_versions_of_the_weights_and_8_bi
         let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
         tabs.push(browser.tab(&address).await?);
     }
-    let mut versions = Vec::new();
+    let mut stages = Vec::new();
     for tab in &tabs {
         let result = tab.finished(RUN_MAX).await?;
         ensure!(result.steps == STEPS, "{} steps were made", result.steps);
-        versions.push(versions_used(tab).await?);
+        stages.push(stage_and_versions(tab).await?);
     }
+    // A tab that was opened later may be in the room before another.
+    stages.sort_unstable();
     ensure!(
-        versions == [0, 1, 2, 3],
-        "each tab holds another stage, not {versions:?}"
+        stages == [0, 1, 2, 3],
+        "each tab holds another stage, not {stages:?}"
     );
     for tab in &tabs {
         check_loss(tab).await?;
@@ -88,7 +87,7 @@ async fn four_tabs_train_a_transformer_with_two_versions_of_the_weights_and_8_bi
 }
 
 /// Checks which weights the tab's tasks used, and gives the number of its stage.
-async fn versions_used(tab: &Tab) -> Result<u32> {
+async fn stage_and_versions(tab: &Tab) -> Result<u32> {
     let spans = trace(tab).await?.spans;
     let tasks: Vec<&Span> = spans
         .iter()
@@ -162,7 +161,7 @@ async fn check_bytes(tab: &Tab) -> Result<()> {
     let samples = u64::from(STEPS * BATCH);
     let (each, expected) = (sent as f64 / samples as f64, expected as f64);
     ensure!(
-        (expected * (1.0 - UNCOUNTED)..expected * (1.0 + OVERHEAD)).contains(&each),
+        (expected..expected * (1.0 + OVERHEAD)).contains(&each),
         "stage {} has sent {each:.0} bytes a sample, not some {expected}",
         stage.0
     );

@@ -118,12 +118,12 @@ impl Links {
         })
     }
 
-    /// Bytes sent, for the room.
+    /// Bytes sent, for the room, with those that wait to be: a device that has finished reports before its last frames have left.
     pub(crate) fn traffic(&self) -> Vec<LinkTraffic> {
         self.counts()
             .map(|(to, traffic)| LinkTraffic {
                 to,
-                bytes: traffic.sent,
+                bytes: traffic.sent + traffic.queued,
                 relayed: traffic.relayed,
             })
             .collect()
