@@ -87,6 +87,7 @@ Examples:
   ringtmp train --data idx:path/to/mnist --order sequential --init weights.safetensors
   ringtmp train --peers 3 --transport webrtc --trace ring.json
   ringtmp train --peers 3 --pace 1,4,4
+  ringtmp train --peers 3 --transport webrtc --access-link 4ms,32mbit
   ringtmp train --paradigm parameter-server --placement colocated --tau 4 --peers 4
   ringtmp train --paradigm all-reduce --peers 3 --transport webrtc";
 
@@ -381,6 +382,9 @@ pub(crate) struct Train {
     /// per second (20M,5M,5M)
     #[arg(long, value_name = "SPEEDS", value_delimiter = ',')]
     pub(crate) pace: Vec<Speed>,
+    /// Emulate the link between each peer and all others: a delay one way, a rate, or both; for --transport webrtc
+    #[arg(long, value_name = "25ms,10mbit")]
+    pub(crate) access_link: Option<AccessLink>,
     /// How much memory each peer gives; without it the peers share a quarter of what the machine has
     #[arg(long, value_name = "500MB")]
     pub(crate) memory: Option<Memory>,

@@ -80,6 +80,22 @@ impl Group {
         status
     }
 
+    /// Stops the leader and all that it started in the middle of whatever they do, without telling anybody; they stay so until they are
+    /// ended.
+    #[cfg(unix)]
+    pub(crate) fn hold_still(&self) -> Result<()> {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        let pid = self.id.and_then(|id| i32::try_from(id).ok());
+        let pid = pid.and_then(Pid::from_raw).context("it has ended")?;
+        kill_process_group(pid, Signal::STOP).context("the system does not hold it still")
+    }
+
+    /// Not on this system, which can only end processes.
+    #[cfg(not(unix))]
+    pub(crate) fn hold_still(&self) -> Result<()> {
+        anyhow::bail!("this system cannot hold a process still")
+    }
+
     fn kill(&mut self) {
         if let Some(id) = self.id.take() {
             kill_group(id);

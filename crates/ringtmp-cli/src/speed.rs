@@ -2,6 +2,7 @@
 
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::signal::RunOutline;
+use std::fmt;
 use std::str::FromStr;
 
 /// On the device that is called 1, F, B and W of an equal part of the model take so long on average: long beside the grain of
@@ -27,6 +28,16 @@ impl Speed {
                 let samples = f64::from(outline.schedule.micro_batch_samples);
                 flops * samples / (3.0 * peers as f64) / TASK_SECONDS / times
             }
+        }
+    }
+}
+
+/// As it is read.
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slowness(times) => write!(f, "{times}"),
+            Self::Operations(speed) => write!(f, "{}k", speed / 1e3),
         }
     }
 }
@@ -62,6 +73,9 @@ mod tests {
         assert_eq!("20M".parse(), Ok(Speed::Operations(2e7)));
         assert_eq!("1.5G".parse(), Ok(Speed::Operations(1.5e9)));
         assert_eq!("4".parse(), Ok(Speed::Slowness(4.0)));
+        for speed in [Speed::Slowness(2.5), Speed::Operations(45_465_600.5)] {
+            assert_eq!(speed.to_string().parse(), Ok(speed));
+        }
         for wrong in ["", "M", "-1", "0", "nan", "inf", "fast", "1e400"] {
             assert!(wrong.parse::<Speed>().is_err(), "{wrong}");
         }

@@ -207,6 +207,33 @@ fn a_local_ring_ends_with_the_weights_of_one_process() {
 }
 
 #[test]
+fn an_emulated_access_link_slows_links_and_changes_nothing_of_what_is_learnt() {
+    let folder = folder();
+    let path = folder.path();
+    let line = format!("{SMALL} --steps 4 --codec f32 --peers 2");
+    let refused = fails(path, &format!("{line} --access-link 50ms"));
+    assert!(refused.contains("say --transport webrtc"), "{refused}");
+    let alone = fails(path, &format!("{SMALL} --access-link 50ms"));
+    assert!(alone.contains("--peers 2 or more"), "{alone}");
+    for paradigm in ["ring", "all-reduce"] {
+        let line = format!("{line} --paradigm {paradigm}");
+        let near = format!("{line} --export near.safetensors");
+        succeeds(path, &near);
+        let far = "--transport webrtc --access-link 150ms --export far.safetensors --json far.json";
+        succeeds(path, &format!("{line} {far}"));
+        assert_eq!(
+            read(path, "far.safetensors"),
+            read(path, "near.safetensors"),
+            "{paradigm}"
+        );
+        let result: Value = serde_json::from_slice(&read(path, "far.json")).expect("JSON");
+        // A step goes there and back, each time through both access links.
+        let least = 4.0 * 2.0 * 0.3;
+        assert!(result["seconds"].as_f64() > Some(least), "{result}");
+    }
+}
+
+#[test]
 fn servers_and_all_reduce_train_what_one_process_trains_but_for_the_order_of_sums() {
     let folder = folder();
     let path = folder.path();

@@ -232,6 +232,13 @@ pub enum Kind {
         /// Updates.
         steps: u32,
     },
+    /// A run of real devices of which one falls silent, and the same one simulated.
+    Struck {
+        /// Updates.
+        steps: u32,
+        /// What happens; never at random.
+        trouble: Trouble,
+    },
     /// Two runs of real devices, of so many steps and of more: what each further sample takes.
     Hosted {
         /// Updates of the shorter run.
@@ -351,6 +358,23 @@ pub struct Compared {
     pub slower: f64,
 }
 
+/// A run of real devices of which one fell silent, beside the same one simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Struck {
+    /// From when training began until all was done.
+    pub seconds: f64,
+    /// The same, simulated.
+    pub seconds_simulated: f64,
+    /// How often the devices were put together anew.
+    pub recoveries: f64,
+    /// The same, simulated.
+    pub recoveries_simulated: f64,
+    /// Steps that were made again for that.
+    pub repeated: f64,
+    /// The same, simulated.
+    pub repeated_simulated: f64,
+}
+
 /// What real devices took for each sample, starting and ending left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spent {
@@ -408,6 +432,8 @@ pub enum Outcome {
     },
     /// Real peers, beside what the simulator says of them.
     Real(Box<Compared>),
+    /// Real devices of which one fell silent, beside what the simulator says of them.
+    Struck(Box<Struck>),
     /// What real devices took.
     Spent(Box<Spent>),
     /// How a model learnt.

@@ -1,9 +1,11 @@
 //! Sentences that are computed from the data.
 
 mod losses;
+mod real;
 mod spread;
 
 pub(crate) use losses::resilience;
+pub(crate) use real::{Loss, Pair, agreement, hosts, losses};
 pub(crate) use spread::spread;
 
 use crate::cell::{Figures, Joules, Outcome, Point, Way};
@@ -285,6 +287,7 @@ pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
         Outcome::Ran(_)
         | Outcome::Grew { .. }
         | Outcome::Real(_)
+        | Outcome::Struck(_)
         | Outcome::Spent(_)
         | Outcome::Refused { .. } => None,
     };
@@ -348,89 +351,4 @@ pub(crate) fn capacity(groups: &[&Group]) -> String {
         }
         _ => "Too little ran to compare.".to_owned(),
     }
-}
-
-/// By how much predictions may differ from what real peers do before it wants an explanation.
-const AGREES: f64 = 0.15;
-
-/// What real peers of one way did, and what the simulator says of them; none where all runs were refused.
-pub(crate) struct Pair {
-    pub(crate) way: String,
-    /// Samples per second, real and simulated.
-    pub(crate) throughput: Option<[f64; 2]>,
-    /// Idle shares, real and simulated.
-    pub(crate) idle: Option<[f64; 2]>,
-}
-
-/// Whether real peers do what the simulator says.
-pub(crate) fn agreement(all: &[Pair]) -> String {
-    let mut told = Vec::new();
-    for Pair {
-        way,
-        throughput,
-        idle,
-    } in all
-    {
-        let (Some([real, simulated]), Some([idle, idle_simulated])) = (throughput, idle) else {
-            told.push(format!("{way}: nothing to compare, all runs were refused"));
-            continue;
-        };
-        let differs = simulated / real - 1.0;
-        let verdict = if differs.abs() <= AGREES {
-            "agrees within 15%"
-        } else {
-            "does not agree within 15%"
-        };
-        told.push(format!(
-            "{way} makes {} samples/s, the simulator says {} ({:+.1}%), which {verdict}; idle {:.1}% against {:.1}%",
-            short(*real),
-            short(*simulated),
-            100.0 * differs,
-            100.0 * idle,
-            100.0 * idle_simulated
-        ));
-    }
-    format!("{}.", told.join(".\n"))
-}
-
-/// What tabs take beside native processes, for each sample: core-seconds, and joules, which are either measured or estimated.
-pub(crate) fn hosts(
-    core_seconds: Option<[Estimate; 2]>,
-    measured: Option<[Estimate; 2]>,
-    estimated: Option<[Estimate; 2]>,
-) -> String {
-    let Some(cores) = core_seconds else {
-        return "One of the two was refused, so that there is nothing to compare.".to_owned();
-    };
-    let compared = |[native, tabs]: [Estimate; 2], scale: f64, unit: &str| {
-        let told = |value: Estimate| {
-            let (mean, half) = (short(scale * value.mean), short(scale * value.half_width));
-            format!("{mean} ± {half}")
-        };
-        let verdict = if native.high() < tabs.low() {
-            let times = short(tabs.mean / native.mean);
-            format!("tabs take {times} times as much")
-        } else if tabs.high() < native.low() {
-            let times = short(native.mean / tabs.mean);
-            format!("native processes take {times} times as much")
-        } else {
-            "intervals overlap, so that neither takes less".to_owned()
-        };
-        format!(
-            "Natively a sample takes {} {unit}, in tabs {}: {verdict}.",
-            told(native),
-            told(tabs)
-        )
-    };
-    let mut text = compared(cores, 1e3, "core-milliseconds");
-    let joules = match (measured, estimated) {
-        (Some(measured), _) => Some(compared(measured, 1.0, "J (measured)")),
-        (None, Some(estimated)) => Some(compared(estimated, 1.0, "J (estimated)")),
-        (None, None) => None,
-    };
-    if let Some(joules) = joules {
-        text.push('\n');
-        text.push_str(&joules);
-    }
-    text
 }

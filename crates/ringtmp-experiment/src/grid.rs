@@ -25,6 +25,8 @@ pub enum Experiment {
     Energy,
     /// Does what real peers do agree with what the simulator says of them?
     Real,
+    /// Does losing a device cost real devices what the simulator says?
+    Losses,
     /// What does the same run take by native processes and by browser tabs?
     Hosts,
 }
@@ -50,6 +52,7 @@ impl Experiment {
             Self::Capacity => "capacity",
             Self::Energy => "energy",
             Self::Real => "real",
+            Self::Losses => "losses",
             Self::Hosts => "hosts",
         }
     }
@@ -76,6 +79,8 @@ pub struct Grid {
     pub profiles: Vec<String>,
     /// Kinds of devices of idle.
     pub profiles_idle: Vec<String>,
+    /// Links of real peers: [`HERE`], or those of a kind of devices.
+    pub links_real: Vec<String>,
     /// Staleness of parameter servers.
     pub taus: Vec<Staleness>,
     /// Models that are trained.
@@ -108,9 +113,14 @@ const DEEP: [u32; 2] = [64, 128];
 /// What does not grow while the other does.
 const GROWN: [u32; 2] = [4, 256];
 
+/// The profile of real devices whose links are this machine's own.
+pub const HERE: &str = "this machine";
+
 /// Of real runs: they take their time.
 const SEEDS_REAL: u64 = 5;
 const STEPS_REAL: u32 = 5;
+/// Of those in which a device is lost: time to have copies before, and to go on after.
+const STEPS_STRUCK: u32 = 15;
 const PEERS_REAL: u16 = 3;
 
 /// Of the shorter of two runs; a step is of 24 samples.
@@ -121,6 +131,13 @@ const MICRO_BATCHES_REAL: u16 = 6;
 
 /// Rings as rooms have them.
 const RINGS: [Way; 2] = [Way::Ring(Mode::Sync), Way::Ring(Mode::TwoVersions)];
+
+/// One of each family, without staleness.
+const WAYS_REAL: [Way; 3] = [
+    Way::Ring(Mode::Sync),
+    bsp(Placement::Colocated),
+    Way::AllReduce,
+];
 
 /// A parameter server without staleness.
 const fn bsp(placement: Placement) -> Way {
@@ -141,6 +158,7 @@ impl Grid {
             peers_fixed: 4,
             profiles: names(&["phone-wifi", "laptop-wifi", "pi-ethernet"]),
             profiles_idle: names(&["laptop-wifi", "pi-ethernet"]),
+            links_real: names(&[HERE, "phone-wifi"]),
             taus: vec![
                 Staleness::Steps(0),
                 Staleness::Steps(4),
@@ -162,6 +180,7 @@ impl Grid {
             peers_deep: vec![8, 32, 64, 128],
             peers_progress: vec![2, 4, 8],
             profiles_idle: vec!["laptop-wifi".to_owned()],
+            links_real: vec![HERE.to_owned()],
             steps: 24,
             steps_progress: 64,
             steps_resilience: 48,
@@ -204,6 +223,7 @@ impl Grid {
             Experiment::Resilience => self.resilience(),
             Experiment::Capacity => self.capacity(),
             Experiment::Real => self.real(),
+            Experiment::Losses => self.losses(),
             Experiment::Hosts => self.hosts(),
             Experiment::Energy => self.runs(&self.profiles, &[self.peers_fixed]),
         }
@@ -258,26 +278,47 @@ impl Grid {
         Trouble::ALL.into_iter().flat_map(cells).collect()
     }
 
-    /// A ring, a parameter server and all-reduce of three peers on this machine.
+    /// A ring, a parameter server and all-reduce of three peers on this machine, over its own links and over emulated ones.
     fn real(&self) -> Vec<Cell> {
-        let ways = [
-            Way::Ring(Mode::Sync),
-            bsp(Placement::Colocated),
-            Way::AllReduce,
-        ];
-        let cells = ways.iter().flat_map(|way| {
-            (1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
-                kind: Kind::Real { steps: STEPS_REAL },
-                model: Model::preset("gpt-nano"),
-                way: *way,
-                profile: "paced on this machine".to_owned(),
-                peers: PEERS_REAL,
-                micro_batches: MICRO_BATCHES_REAL,
-                micro_batch: MICRO_BATCH,
-                seed,
-            })
-        });
-        cells.collect()
+        let mut cells = Vec::new();
+        for profile in &self.links_real {
+            for way in WAYS_REAL {
+                cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+                    kind: Kind::Real { steps: STEPS_REAL },
+                    model: Model::preset("gpt-nano"),
+                    way,
+                    profile: profile.clone(),
+                    peers: PEERS_REAL,
+                    micro_batches: MICRO_BATCHES_REAL,
+                    micro_batch: MICRO_BATCH,
+                    seed,
+                }));
+            }
+        }
+        cells
+    }
+
+    /// Of the same, one falls silent for good or for a while, or none does.
+    fn losses(&self) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for way in WAYS_REAL {
+            for trouble in [Trouble::None, Trouble::Away, Trouble::Gone] {
+                cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+                    kind: Kind::Struck {
+                        steps: STEPS_STRUCK,
+                        trouble,
+                    },
+                    model: Model::preset("gpt-nano"),
+                    way,
+                    profile: HERE.to_owned(),
+                    peers: PEERS_REAL,
+                    micro_batches: MICRO_BATCHES_REAL,
+                    micro_batch: MICRO_BATCH,
+                    seed,
+                }));
+            }
+        }
+        cells
     }
 
     /// A ring as fast as this machine makes it, natively and in tabs. By seed, so that whatever else the machine does meanwhile falls on
@@ -291,7 +332,7 @@ impl Grid {
                 },
                 model: Model::preset("gpt-nano"),
                 way: Way::Ring(Mode::Sync),
-                profile: "this machine".to_owned(),
+                profile: HERE.to_owned(),
                 peers: PEERS_REAL,
                 micro_batches: MICRO_BATCHES_REAL,
                 micro_batch: MICRO_BATCH,

@@ -89,6 +89,7 @@ impl Group {
             Outcome::Grew { .. }
             | Outcome::Learnt { .. }
             | Outcome::Real(_)
+            | Outcome::Struck(_)
             | Outcome::Spent(_)
             | Outcome::Refused { .. } => None,
         });
@@ -109,6 +110,7 @@ impl Group {
                 Outcome::Grew { .. }
                 | Outcome::Learnt { .. }
                 | Outcome::Real(_)
+                | Outcome::Struck(_)
                 | Outcome::Spent(_)
                 | Outcome::Refused { .. } => None,
             });
@@ -129,6 +131,7 @@ impl Group {
             | Outcome::Grew { .. }
             | Outcome::Learnt { .. }
             | Outcome::Real(_)
+            | Outcome::Struck(_)
             | Outcome::Spent(_) => None,
         })
     }

@@ -35,9 +35,9 @@ mod tests;
 
 pub use cell::{
     Capacity, Cell, Compared, Figures, Host, Joules, Kind, Model, ModelCosts, Outcome, Point,
-    Spent, Spread, Trouble, Way,
+    Spent, Spread, Struck, Trouble, Way,
 };
-pub use grid::{Experiment, Grid};
+pub use grid::{Experiment, Grid, HERE};
 pub use groups::{Estimate, Group, Half};
 pub use learn::{Held, Learner, Lesson};
 pub use profile::{DeviceProfile, PROFILES, ProfileError, Profiles};

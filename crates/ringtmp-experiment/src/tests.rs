@@ -1,11 +1,13 @@
 //! Of the whole crate: cells, resuming, the report and its sentences.
 
+mod real;
+
 use crate::cell::{Capacity, Cell, Kind};
 use crate::findings::{self, Better, Measure};
 use crate::groups::groups;
 use crate::{
-    Estimate, Experiment, Figures, Finished, Grid, Host, Model, ModelCosts, Outcome, PROFILES,
-    Point, Profiles, Provenance, Spent, Store, Trouble, Way, Worker, write_report,
+    Estimate, Experiment, Figures, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Point,
+    Profiles, Provenance, Store, Trouble, Way, Worker, write_report,
 };
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::plan::LayerCost;
@@ -404,73 +406,6 @@ fn a_way_of_which_one_run_does_not_get_there_is_not_told_by_the_others() {
     assert_eq!(seconds([0.7, 0.9]), (Some(2.0), None));
     let refused = "1 of 2 runs got there".to_owned();
     assert_eq!(seconds([0.6, 0.9]), (None, Some(refused)));
-}
-
-#[test]
-fn agreement_with_real_peers_is_computed_and_a_refusal_told() {
-    let pair = |simulated: f64| findings::Pair {
-        way: RING.to_string(),
-        throughput: Some([10.0, simulated]),
-        idle: Some([0.2, 0.1]),
-    };
-    let close = findings::agreement(&[pair(11.4)]);
-    assert!(close.contains("(+14.0%), which agrees"), "{close}");
-    let far = findings::agreement(&[pair(8.4)]);
-    assert!(far.contains("(-16.0%), which does not agree"), "{far}");
-    let refused = findings::Pair {
-        throughput: None,
-        ..pair(1.0)
-    };
-    let refused = findings::agreement(&[refused]);
-    assert!(refused.contains("all runs were refused"), "{refused}");
-}
-
-#[test]
-fn tabs_are_compared_with_native_processes_and_joules_say_of_what_kind_they_are() {
-    let spent = |cell: &Cell, measured: bool| {
-        let Kind::Hosted { host, .. } = cell.kind else {
-            panic!("{cell:?}");
-        };
-        let times = if host == Host::Browser { 3.0 } else { 1.0 };
-        // Seeds differ a little.
-        let each = times * (1.0 + 0.01 * cell.seed as f64);
-        Outcome::Spent(Box::new(Spent {
-            core_seconds_per_sample: 0.02 * each,
-            seconds_per_sample: 0.01 * each,
-            measured_joules_per_sample: measured.then_some(0.5 * each),
-            estimated_joules_per_sample: 0.25 * each,
-            ..Spent::default()
-        }))
-    };
-    let told = |outcome: &dyn Fn(&Cell) -> Outcome| {
-        let cells = Grid::quick(3).cells(Experiment::Hosts);
-        assert_eq!(cells.len(), 6, "both hosts under each seed");
-        let finished = cells.into_iter().map(|cell| Finished {
-            digest: String::new(),
-            outcome: outcome(&cell),
-            cell,
-        });
-        let folder = tempfile::tempdir().expect("a folder");
-        let [page, csv, _] = report_of(folder.path(), Experiment::Hosts, finished.collect());
-        (page, csv)
-    };
-    let (page, csv) = told(&|cell| spent(cell, false));
-    assert!(page.contains("tabs take 3 times as much"), "{page}");
-    assert!(page.contains("J (estimated)") && page.contains("no meter"));
-    assert!(!page.contains("J (measured)"), "nothing was measured");
-    assert_eq!(csv.matches("browser").count(), 3, "{csv}");
-    let (page, _) = told(&|cell| spent(cell, true));
-    assert!(page.contains("J (measured)") && !page.contains("J (estimated)"));
-    let (page, _) = told(&|cell| match cell.kind {
-        Kind::Hosted {
-            host: Host::Browser,
-            ..
-        } => Outcome::Refused {
-            reason: "there is no browser".to_owned(),
-        },
-        _ => spent(cell, false),
-    });
-    assert!(page.contains("nothing to compare") && page.contains("there is no browser"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod one;
 mod trouble;
 
 use crate::cell::{Capacity, Cell, Figures, Kind, Model, ModelCosts, Outcome, Way};
+use crate::grid::HERE;
 use crate::learn::Learner;
 use crate::profile::{DeviceProfile, ProfileError, Profiles, links};
 use ringtmp_core::codec::CodecChoice;
@@ -103,7 +104,9 @@ impl<'a> Worker<'a> {
     pub fn digest(&mut self, cell: &Cell, program: &str) -> Result<String, Failure> {
         let costs = self.known(&cell.model)?;
         let devices = match cell.kind {
-            Kind::Real { .. } | Kind::Hosted { .. } => Vec::new(),
+            Kind::Hosted { .. } => Vec::new(),
+            // Of real devices only the links may be emulated.
+            Kind::Real { .. } | Kind::Struck { .. } if cell.profile == HERE => Vec::new(),
             _ => self.profiles.devices(&cell.profile, cell.peers.min(3))?,
         };
         let mut energy = Vec::new();
@@ -144,7 +147,7 @@ impl<'a> Worker<'a> {
             }
             Kind::Progress { steps, spread } => self.learns(cell, steps, spread),
             // Whoever has real peers does these.
-            Kind::Real { .. } | Kind::Hosted { .. } => Ok(Outcome::Refused {
+            Kind::Real { .. } | Kind::Struck { .. } | Kind::Hosted { .. } => Ok(Outcome::Refused {
                 reason: "there are no real peers in a simulation".to_owned(),
             }),
         }

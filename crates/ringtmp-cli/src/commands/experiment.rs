@@ -1,7 +1,9 @@
 //! `ringtmp experiment`.
 
 mod hosts;
+mod imitated;
 mod learner;
+mod losses;
 mod real;
 
 use anyhow::{Context, Result, bail};
@@ -48,7 +50,7 @@ enum Which {
     /// Joules for each sample, estimated
     Energy,
     /// All of these; a ring, a parameter server and all-reduce of real peers beside what the simulator says of them; and, without --quick,
-    /// a ring of native processes beside one of browser tabs
+    /// what losing a device costs them, and a ring of native processes beside one of browser tabs
     All,
 }
 
@@ -59,8 +61,8 @@ pub(crate) struct ExperimentArguments {
     /// Only on emulated devices and links under virtual time; without --real all but "all" are
     #[arg(long, conflicts_with = "real")]
     simulated: bool,
-    /// Only real devices on this machine: for "idle" and "scaling" three peers over WebRTC beside the simulator; for "energy" native
-    /// processes beside browser tabs; for "all" both
+    /// Only real devices on this machine: for "idle" and "scaling" three peers over WebRTC beside the simulator; for "resilience" three
+    /// of which one falls silent; for "energy" native processes beside browser tabs; for "all" all of these
     #[arg(long)]
     real: bool,
     /// A smaller grid, which takes minutes
@@ -129,7 +131,9 @@ fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
             all.retain(|_| !arguments.real);
             if !arguments.simulated {
                 all.push(Experiment::Real);
-                all.extend((!arguments.quick).then_some(Experiment::Hosts));
+                if !arguments.quick {
+                    all.extend([Experiment::Losses, Experiment::Hosts]);
+                }
             }
             return Ok(all);
         }
@@ -137,9 +141,10 @@ fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
     match (arguments.real, one) {
         (false, one) => Ok(vec![one]),
         (true, Experiment::Idle | Experiment::Scaling) => Ok(vec![Experiment::Real]),
+        (true, Experiment::Resilience) => Ok(vec![Experiment::Losses]),
         (true, Experiment::Energy) => Ok(vec![Experiment::Hosts]),
         (true, one) => bail!(
-            "{one} is not done with real devices yet: leave out --real, or say idle, scaling, energy or all"
+            "{one} is not done with real devices yet: leave out --real, or say idle, scaling, resilience, energy or all"
         ),
     }
 }
@@ -191,7 +196,7 @@ fn work(
     if let Some(run) = real_run(experiment) {
         for (name, cell) in &open {
             tell(experiment, cell, quiet);
-            take(name, cell, run(cell)?)?;
+            take(name, cell, run(cell, &tables.profiles)?)?;
         }
     } else {
         simulate(experiment, &open, tables, quiet, &mut take)?;
@@ -208,10 +213,11 @@ fn work(
 }
 
 /// How cells are run that are not simulated.
-fn real_run(experiment: Experiment) -> Option<fn(&Cell) -> Result<Outcome>> {
+fn real_run(experiment: Experiment) -> Option<fn(&Cell, &Profiles) -> Result<Outcome>> {
     match experiment {
         Experiment::Real => Some(real::run),
-        Experiment::Hosts => Some(hosts::run),
+        Experiment::Losses => Some(losses::run),
+        Experiment::Hosts => Some(|cell, _| hosts::run(cell)),
         _ => None,
     }
 }

@@ -66,6 +66,7 @@ fn accuracy(outcome: &Outcome) -> Option<f64> {
         Outcome::Ran(_)
         | Outcome::Grew { .. }
         | Outcome::Real(_)
+        | Outcome::Struck(_)
         | Outcome::Spent(_)
         | Outcome::Refused { .. } => None,
     }

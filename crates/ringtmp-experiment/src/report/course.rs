@@ -47,6 +47,7 @@ fn course(group: &Group) -> Vec<Point> {
             Outcome::Ran(_)
             | Outcome::Grew { .. }
             | Outcome::Real(_)
+            | Outcome::Struck(_)
             | Outcome::Spent(_)
             | Outcome::Refused { .. } => None,
         })
@@ -177,6 +178,7 @@ pub(super) fn resilience(part: &[&Group], page: &mut String) {
             | Kind::Capacity(_)
             | Kind::Progress { .. }
             | Kind::Real { .. }
+            | Kind::Struck { .. }
             | Kind::Hosted { .. } => None,
         })
         .collect();

@@ -14,6 +14,7 @@ fn figure(group: &Group, figure: impl Fn(&Spent) -> Option<f64>) -> Option<Estim
         Outcome::Ran(_)
         | Outcome::Grew { .. }
         | Outcome::Real(_)
+        | Outcome::Struck(_)
         | Outcome::Learnt { .. }
         | Outcome::Refused { .. } => None,
     });

@@ -5,6 +5,7 @@ use super::table::refusals;
 use crate::cell::{Compared, Outcome};
 use crate::chart::{Bar, Bars, escaped, push, short};
 use crate::findings;
+use crate::grid::HERE;
 use crate::groups::{Estimate, Group};
 
 /// One figure over the seeds.
@@ -13,11 +14,20 @@ fn figure(group: &Group, figure: impl Fn(&Compared) -> f64) -> Option<Estimate> 
         Outcome::Real(compared) => Some(figure(compared)),
         Outcome::Ran(_)
         | Outcome::Grew { .. }
+        | Outcome::Struck(_)
         | Outcome::Spent(_)
         | Outcome::Learnt { .. }
         | Outcome::Refused { .. } => None,
     });
     Estimate::of(&real.collect::<Vec<_>>())
+}
+
+/// Over which links.
+fn over(profile: &str) -> String {
+    match profile {
+        HERE => "over this machine's own links".to_owned(),
+        emulated => format!("over emulated links of {emulated}"),
+    }
 }
 
 pub(super) fn real(part: &[&Group], page: &mut String) {
@@ -43,8 +53,10 @@ pub(super) fn real(part: &[&Group], page: &mut String) {
     });
     let bars = Bars {
         title: format!(
-            "Idle share, for real and simulated: {}, {} peers",
-            first.model, first.peers
+            "Idle share, for real and simulated: {}, {} peers, {}",
+            first.model,
+            first.peers,
+            over(&first.profile)
         ),
         kinds: vec!["idle"],
         bars: bars.flatten().collect(),

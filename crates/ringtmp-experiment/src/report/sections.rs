@@ -1,7 +1,7 @@
 //! The sections of the page: a plot, the finding under it, the figures.
 
 use super::table::table;
-use super::{course, hosts, real};
+use super::{course, hosts, losses, real};
 use crate::cell::{Capacity, Kind, Outcome, Way};
 use crate::chart::{Bar, Bars, Lines, escaped, push, short};
 use crate::findings::{self, Better, Measure};
@@ -74,6 +74,10 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             "Three native peers in one process of this machine, over WebRTC, each as slow as a device of which this machine can be three at once; and the same run simulated. All of it is told, filling and \
              draining too. A run in which tasks took longer in sum than they should have is refused: there this machine was what was measured.",
         ),
+        Experiment::Losses => (
+            "Losses for real, beside the simulator",
+            "Three processes on this machine, each as slow as a device of which this machine can be three at once, train with copies of each other's layers or parts. In the middle third of the run the system holds one of them still, so              that nobody is told; it stays so, or is replaced by a newcomer after 5 s. The same is simulated.",
+        ),
         Experiment::Hosts => (
             "Native against browser",
             "The same ring on this machine, as fast as it goes: once of native processes, once of tabs of a headless browser. Each is run twice, once three times as long, and the difference is told, so that \
@@ -95,6 +99,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             Experiment::Capacity => capacity(&part, page),
             Experiment::Energy => energy(&part, page),
             Experiment::Real => real::real(&part, page),
+            Experiment::Losses => losses::losses(&part, page),
             Experiment::Hosts => hosts::hosts(&part, page),
         }
     }
@@ -111,6 +116,7 @@ fn parts(groups: &[Group]) -> Vec<Vec<&Group>> {
             let (one, other) = (&group.cell, &other.cell);
             let alike = match (one.kind, other.kind) {
                 (Kind::Resilience { .. }, Kind::Resilience { .. })
+                | (Kind::Struck { .. }, Kind::Struck { .. })
                 | (Kind::Hosted { .. }, Kind::Hosted { .. }) => true,
                 (one, other) => one == other,
             };

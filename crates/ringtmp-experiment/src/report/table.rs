@@ -60,6 +60,15 @@ fn told(outcome: &Outcome) -> String {
             };
             ran("real", &figures, Point::default())
         }
+        Outcome::Struck(struck) => {
+            let figures = Figures {
+                seconds: struck.seconds,
+                recoveries: struck.recoveries,
+                repeated: struck.repeated,
+                ..Figures::default()
+            };
+            ran("struck", &figures, Point::default())
+        }
         Outcome::Spent(spent) => ran("spent", &as_figures(spent), Point::default()),
         Outcome::Learnt { points } => {
             let last = points.last().copied().unwrap_or_default();
@@ -100,7 +109,7 @@ const fn kind(kind: Kind) -> &'static str {
             Host::Native => "native",
             Host::Browser => "browser",
         },
-        Kind::Resilience { trouble, .. } => match trouble {
+        Kind::Resilience { trouble, .. } | Kind::Struck { trouble, .. } => match trouble {
             Trouble::None => "undisturbed",
             Trouble::Away => "away",
             Trouble::Gone => "gone",

@@ -7,7 +7,7 @@ mod log;
 mod ring;
 mod team;
 
-use crate::arguments::{Export, Train};
+use crate::arguments::{Export, Train, Transport};
 use crate::files;
 use crate::result::RunReport;
 use anyhow::{Context, Result, bail};
@@ -46,14 +46,17 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
             let (speeds, peers) = (train.pace.len(), train.peers);
             bail!("--pace names {speeds} speeds for {peers} peers: give one for each");
         }
+        if train.access_link.is_some() && train.transport == Transport::Loopback {
+            bail!("--access-link delays packets, and memory carries none: say --transport webrtc");
+        }
         match paradigm {
             Paradigm::Ring => Box::pin(ring::train(&train, run, initial, quiet)).await?,
             Paradigm::ParameterServer | Paradigm::AllReduce => {
                 Box::pin(team::train(&train, run, initial, quiet)).await?
             }
         }
-    } else if train.trace.is_some() || !train.pace.is_empty() {
-        bail!("--trace and --pace are for the peers of a ring: say --peers 2 or more");
+    } else if train.trace.is_some() || !train.pace.is_empty() || train.access_link.is_some() {
+        bail!("--trace, --pace and --access-link are for several peers: say --peers 2 or more");
     } else {
         alone::train(&train, run, initial, quiet).await?
     };

@@ -142,7 +142,7 @@ impl<'a> Ring<'a> {
             executor: self.train.executor,
             carrier: match self.train.transport {
                 Transport::Loopback => Carrier::Loopback(self.network.clone()),
-                Transport::Webrtc => Carrier::WebRtc(None),
+                Transport::Webrtc => Carrier::WebRtc(self.train.access_link),
             },
             weights: Some(self.hand_over.clone()),
             own: Own {

@@ -7,6 +7,7 @@ use crate::arguments::{Train, Transport};
 use crate::exit::Failure;
 use crate::interrupt::interrupted;
 use crate::memory::Memory;
+use crate::peer::Carrier;
 use crate::result::write_json;
 use crate::trace_file::TraceFile;
 use anyhow::{Context, Result};
@@ -18,7 +19,6 @@ use ringtmp_peer::{
     Spent, Team, TeamEvent, TeamResult, TeamSettings, open_data, run_member,
 };
 use ringtmp_transport::loopback::LoopbackNetwork;
-use ringtmp_transport::native::connector;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -88,12 +88,11 @@ pub(super) async fn train(
 }
 
 fn connectors(train: &Train, seed: u64) -> Vec<ConnectorSource> {
-    let network = LoopbackNetwork::new(seed);
-    let connector = |_| match train.transport {
-        Transport::Loopback => network.clone().into(),
-        Transport::Webrtc => connector().into(),
+    let carrier = match train.transport {
+        Transport::Loopback => Carrier::Loopback(LoopbackNetwork::new(seed)),
+        Transport::Webrtc => Carrier::WebRtc(train.access_link),
     };
-    (0..train.peers).map(connector).collect()
+    (0..train.peers).map(|_| carrier.clone().into()).collect()
 }
 
 /// Starts a member on a thread of its own, so that links are never held up by what it computes. Done when it has ended.

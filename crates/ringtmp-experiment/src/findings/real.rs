@@ -1,0 +1,134 @@
+//! What real devices did, in sentences.
+
+use crate::cell::Trouble;
+use crate::chart::short;
+use crate::groups::Estimate;
+
+/// By how much predictions may differ from what real peers do before it wants an explanation.
+const AGREES: f64 = 0.15;
+
+/// How far off a prediction is, and whether that is near enough.
+fn verdict(real: f64, simulated: f64) -> String {
+    let differs = simulated / real - 1.0;
+    let agrees = if differs.abs() <= AGREES {
+        "which agrees"
+    } else {
+        "which does not agree"
+    };
+    format!("{:+.1}%, {agrees} within 15%", 100.0 * differs)
+}
+
+/// What real peers of one way did, and what the simulator says of them; none where all runs were refused.
+pub(crate) struct Pair {
+    pub(crate) way: String,
+    /// Samples per second, real and simulated.
+    pub(crate) throughput: Option<[f64; 2]>,
+    /// Idle shares, real and simulated.
+    pub(crate) idle: Option<[f64; 2]>,
+}
+
+/// Whether real peers do what the simulator says.
+pub(crate) fn agreement(all: &[Pair]) -> String {
+    let mut told = Vec::new();
+    for Pair {
+        way,
+        throughput,
+        idle,
+    } in all
+    {
+        let (Some([real, simulated]), Some([idle, idle_simulated])) = (throughput, idle) else {
+            told.push(format!("{way}: nothing to compare, all runs were refused"));
+            continue;
+        };
+        let verdict = verdict(*real, *simulated);
+        told.push(format!(
+            "{way} makes {} samples/s, the simulator says {} ({verdict}); idle {:.1}% against {:.1}%",
+            short(*real),
+            short(*simulated),
+            100.0 * idle,
+            100.0 * idle_simulated
+        ));
+    }
+    format!("{}.", told.join(".\n"))
+}
+
+/// What tabs take beside native processes, for each sample: core-seconds, and joules, which are either measured or estimated.
+pub(crate) fn hosts(
+    core_seconds: Option<[Estimate; 2]>,
+    measured: Option<[Estimate; 2]>,
+    estimated: Option<[Estimate; 2]>,
+) -> String {
+    let Some(cores) = core_seconds else {
+        return "One of the two was refused, so that there is nothing to compare.".to_owned();
+    };
+    let compared = |[native, tabs]: [Estimate; 2], scale: f64, unit: &str| {
+        let told = |value: Estimate| {
+            let (mean, half) = (short(scale * value.mean), short(scale * value.half_width));
+            format!("{mean} ± {half}")
+        };
+        let verdict = if native.high() < tabs.low() {
+            let times = short(tabs.mean / native.mean);
+            format!("tabs take {times} times as much")
+        } else if tabs.high() < native.low() {
+            let times = short(native.mean / tabs.mean);
+            format!("native processes take {times} times as much")
+        } else {
+            "intervals overlap, so that neither takes less".to_owned()
+        };
+        format!(
+            "Natively a sample takes {} {unit}, in tabs {}: {verdict}.",
+            told(native),
+            told(tabs)
+        )
+    };
+    let mut text = compared(cores, 1e3, "core-milliseconds");
+    let joules = match (measured, estimated) {
+        (Some(measured), _) => Some(compared(measured, 1.0, "J (measured)")),
+        (None, Some(estimated)) => Some(compared(estimated, 1.0, "J (estimated)")),
+        (None, None) => None,
+    };
+    if let Some(joules) = joules {
+        text.push('\n');
+        text.push_str(&joules);
+    }
+    text
+}
+
+/// What losing a device cost one way; what is told of it for real, then simulated.
+pub(crate) struct Loss {
+    pub(crate) way: String,
+    pub(crate) trouble: Trouble,
+    pub(crate) runs: usize,
+    /// Runs that were refused, or could not go on.
+    pub(crate) ended: usize,
+    /// Seconds.
+    pub(crate) lost: Option<(Estimate, Estimate)>,
+    /// Steps made again.
+    pub(crate) repeated: Option<(Estimate, Estimate)>,
+}
+
+/// What losses cost real devices, and what the simulator says they cost.
+pub(crate) fn losses(all: &[Loss]) -> String {
+    let told = |loss: &Loss| {
+        let (way, what) = (&loss.way, loss.trouble.words());
+        let (Some((lost, simulated)), Some((again, again_simulated))) = (loss.lost, loss.repeated)
+        else {
+            return format!("{way}, {what}: nothing to compare, no run came to its end");
+        };
+        let seconds = |v: Estimate| format!("{} ± {} s", short(v.mean), short(v.half_width));
+        let verdict = verdict(lost.mean, simulated.mean);
+        let ended = match loss.ended {
+            0 => String::new(),
+            ended => format!("; {ended} of {} runs did not come to their end", loss.runs),
+        };
+        format!(
+            "{way}, {what}: {} lost and {} steps made again, by the simulator {} and {} ({verdict}){ended}",
+            seconds(lost),
+            short(again.mean),
+            seconds(simulated),
+            short(again_simulated.mean)
+        )
+    };
+    let all: Vec<String> = all.iter().map(told).collect();
+    format!("{}.", all.join(".\n"))
+}

@@ -1,0 +1,161 @@
+//! Of real devices: what they did comes from elsewhere, and is told here.
+
+use super::{RING, costs, report_of};
+use crate::cell::{Cell, Kind};
+use crate::findings;
+use crate::{
+    Experiment, Finished, Grid, HERE, Host, Outcome, PROFILES, Profiles, Spent, Struck, Trouble,
+    Worker,
+};
+use ringtmp_energy::estimate::Coefficients;
+
+#[test]
+fn agreement_with_real_peers_is_computed_and_a_refusal_told() {
+    let pair = |simulated: f64| findings::Pair {
+        way: RING.to_string(),
+        throughput: Some([10.0, simulated]),
+        idle: Some([0.2, 0.1]),
+    };
+    let close = findings::agreement(&[pair(11.4)]);
+    assert!(close.contains("(+14.0%, which agrees"), "{close}");
+    let far = findings::agreement(&[pair(8.4)]);
+    assert!(far.contains("(-16.0%, which does not agree"), "{far}");
+    let refused = findings::Pair {
+        throughput: None,
+        ..pair(1.0)
+    };
+    let refused = findings::agreement(&[refused]);
+    assert!(refused.contains("all runs were refused"), "{refused}");
+}
+
+#[test]
+fn tabs_are_compared_with_native_processes_and_joules_say_of_what_kind_they_are() {
+    let spent = |cell: &Cell, measured: bool| {
+        let Kind::Hosted { host, .. } = cell.kind else {
+            panic!("{cell:?}");
+        };
+        let times = if host == Host::Browser { 3.0 } else { 1.0 };
+        // Seeds differ a little.
+        let each = times * (1.0 + 0.01 * cell.seed as f64);
+        Outcome::Spent(Box::new(Spent {
+            core_seconds_per_sample: 0.02 * each,
+            seconds_per_sample: 0.01 * each,
+            measured_joules_per_sample: measured.then_some(0.5 * each),
+            estimated_joules_per_sample: 0.25 * each,
+            ..Spent::default()
+        }))
+    };
+    let told = |outcome: &dyn Fn(&Cell) -> Outcome| {
+        let cells = Grid::quick(3).cells(Experiment::Hosts);
+        assert_eq!(cells.len(), 6, "both hosts under each seed");
+        let finished = cells.into_iter().map(|cell| Finished {
+            digest: String::new(),
+            outcome: outcome(&cell),
+            cell,
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let [page, csv, _] = report_of(folder.path(), Experiment::Hosts, finished.collect());
+        (page, csv)
+    };
+    let (page, csv) = told(&|cell| spent(cell, false));
+    assert!(page.contains("tabs take 3 times as much"), "{page}");
+    assert!(page.contains("J (estimated)") && page.contains("no meter"));
+    assert!(!page.contains("J (measured)"), "nothing was measured");
+    assert_eq!(csv.matches("browser").count(), 3, "{csv}");
+    let (page, _) = told(&|cell| spent(cell, true));
+    assert!(page.contains("J (measured)") && !page.contains("J (estimated)"));
+    let (page, _) = told(&|cell| match cell.kind {
+        Kind::Hosted {
+            host: Host::Browser,
+            ..
+        } => Outcome::Refused {
+            reason: "there is no browser".to_owned(),
+        },
+        _ => spent(cell, false),
+    });
+    assert!(page.contains("nothing to compare") && page.contains("there is no browser"));
+}
+
+#[test]
+fn what_losses_cost_is_told_against_the_undisturbed_run_of_the_same_seed() {
+    // Undisturbed runs differ by their seeds; what is lost does not.
+    let struck = |cell: &Cell| {
+        let Kind::Struck { trouble, .. } = cell.kind else {
+            panic!("{cell:?}");
+        };
+        let [lost, simulated] = match trouble {
+            Trouble::None => [0.0, 0.0],
+            Trouble::Away => [10.0, 9.0],
+            Trouble::Gone => [20.0, 30.0],
+            Trouble::Random => panic!("not for real"),
+        };
+        let whole = 100.0 * cell.seed as f64;
+        Outcome::Struck(Box::new(Struck {
+            seconds: whole + lost,
+            seconds_simulated: whole + simulated,
+            repeated: 2.0,
+            ..Struck::default()
+        }))
+    };
+    let refused = Outcome::Refused {
+        reason: "it was late".to_owned(),
+    };
+    let told = |outcome: &dyn Fn(&Cell) -> Outcome| {
+        let cells = Grid::full(3).cells(Experiment::Losses);
+        assert_eq!(cells.len(), 27, "three ways, three troubles, three seeds");
+        let finished = cells.into_iter().map(|cell| Finished {
+            digest: String::new(),
+            outcome: outcome(&cell),
+            cell,
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let [page, csv, _] = report_of(folder.path(), Experiment::Losses, finished.collect());
+        (page, csv)
+    };
+    let (page, csv) = told(&struck);
+    let away = "ring sync, one away for 5 s: 10 ± 0 s lost and 2 steps made again, by the simulator 9 ± 0 s and 0 (-10.0%, which agrees within 15%)";
+    assert!(page.contains(away), "{page}");
+    let gone = "20 ± 0 s lost and 2 steps made again, by the simulator 30 ± 0 s and 0 (+50.0%, which does not agree";
+    assert!(page.contains(gone), "{page}");
+    assert_eq!(csv.matches(",struck,").count(), 27, "{csv}");
+    // Without its undisturbed run a seed says nothing.
+    let (page, _) = told(&|cell| match (cell.kind, cell.seed) {
+        (
+            Kind::Struck {
+                trouble: Trouble::None,
+                ..
+            },
+            1,
+        ) => refused.clone(),
+        (Kind::Struck { .. }, 2) if cell.way == RING => refused.clone(),
+        _ => struck(cell),
+    });
+    assert!(page.contains("10 ± 0 s lost"), "{page}");
+    assert!(page.contains("1 of 3 runs did not come to their end"));
+    assert!(page.contains("it was late"));
+}
+
+#[test]
+fn real_peers_are_also_behind_emulated_links_but_for_a_quick_look() {
+    let profiles = |grid: Grid| {
+        let cells = grid.cells(Experiment::Real);
+        let mut names: Vec<String> = cells.into_iter().map(|cell| cell.profile).collect();
+        names.dedup();
+        names
+    };
+    assert_eq!(profiles(Grid::quick(2)), [HERE]);
+    assert_eq!(profiles(Grid::full(2)), [HERE, "phone-wifi"]);
+    // What they are like is an input of the cell.
+    let cells = Grid::full(1).cells(Experiment::Real);
+    let emulated = cells.iter().find(|cell| cell.profile != HERE);
+    let cell = emulated.expect("emulated links");
+    let digest = |text: &str| {
+        let profiles = Profiles::parse(text).expect("a table");
+        let coefficients = Coefficients::embedded().expect("a table");
+        let mut worker = Worker::new(&costs, profiles, coefficients);
+        worker.digest(cell, "program").expect("a digest")
+    };
+    let slower = PROFILES.replace("bytes_per_second = 4e6", "bytes_per_second = 3e6");
+    assert_ne!(slower, PROFILES, "the table has a phone's rate");
+    assert_ne!(digest(PROFILES), digest(&slower));
+}
