@@ -146,3 +146,35 @@ fn what_comes_over_a_link_that_was_given_up_is_let_go_of_and_nobodys_fault() {
     let early = gradient(&stage);
     assert!(blames(&feed_at(&mut stage.node, Time::ZERO, early)).is_some());
 }
+
+#[test]
+fn a_neighbour_of_whose_long_frame_bytes_come_is_there_and_one_of_whom_none_come_is_not() {
+    let told = |stirring: bool| {
+        let Stage {
+            mut node,
+            before,
+            after,
+            ..
+        } = Stage::new(1, false);
+        let (mut now, mut outputs) = (Time::ZERO, Vec::new());
+        while now < Time::ZERO + Duration::from_secs(6) {
+            now = now + BEAT_INTERVAL;
+            let peers = [before, after]
+                .into_iter()
+                .filter(|peer| stirring || *peer == before);
+            let stirs: Vec<Input> = peers.map(|peer| Input::Stirs { peer }).collect();
+            for input in stirs.into_iter().chain([Input::Tick]) {
+                outputs.extend(feed_at(&mut node, now, input));
+            }
+        }
+        let told = outputs.iter().filter_map(|output| match output {
+            Output::ToRoom(ClientMessage::Suspect { peer, .. }) => Some(("suspected", *peer)),
+            Output::ToRoom(ClientMessage::LinkLost { peer, .. }) => Some(("lost", *peer)),
+            _ => None,
+        });
+        (told.collect::<Vec<_>>(), after)
+    };
+    assert_eq!(told(true).0, []);
+    let (told, silent) = told(false);
+    assert_eq!(told, [("suspected", silent), ("lost", silent)]);
+}

@@ -37,6 +37,12 @@ pub enum Input {
         /// In words for the user.
         reason: String,
     },
+    /// Bytes have come from a neighbour since this was said last, of a frame that may not be whole yet: a long one on a slow link takes
+    /// longer than silence may last.
+    Stirs {
+        /// From whom.
+        peer: PeerId,
+    },
     /// What came in a neighbour's name, to make a link, was not made by who knows the room's secret.
     LinkUnproved {
         /// In whose name.

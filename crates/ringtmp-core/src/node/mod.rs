@@ -122,6 +122,7 @@ impl Node {
             Input::ServerLost | Input::Tick => {}
             Input::LinkUp { peer } => self.link_up(now, peer),
             Input::LinkLost { peer, reason } => self.link_lost(peer, reason),
+            Input::Stirs { peer } => self.heard(now, peer, None),
             Input::LinkUnproved { peer, reason } => self.link_unproved(peer, &reason),
             Input::Control { .. }
             | Input::Piece { .. }

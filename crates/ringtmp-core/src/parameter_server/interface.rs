@@ -182,6 +182,11 @@ pub enum Input {
         /// Why.
         reason: String,
     },
+    /// Bytes have come from it since this was said last, of a message that may not be whole yet.
+    Stirs {
+        /// From whom.
+        peer: MemberIndex,
+    },
     /// A message came; its numbers are kept under an id.
     Message {
         /// From whom.

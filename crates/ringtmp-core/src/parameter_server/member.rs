@@ -172,7 +172,8 @@ impl Member {
                     beats.vouch(peer);
                 }
             }
-            Input::Tick => {}
+            // It was heard.
+            Input::Stirs { .. } | Input::Tick => {}
         }
         self.greet_again(now);
         self.advance(now);

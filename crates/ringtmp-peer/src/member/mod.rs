@@ -263,7 +263,13 @@ impl Shell {
                 Happening::Connector(event) => self.connector_said(event),
                 Happening::Link(event) => Some(self.link_said(event)),
                 Happening::Worked(worked) => self.worked(*worked),
-                Happening::Time => Some(Input::Tick),
+                Happening::Time => {
+                    for peer in self.links.stirred() {
+                        let peer = self.member_of(peer);
+                        self.member.handle(self.clock.now(), Input::Stirs { peer });
+                    }
+                    Some(Input::Tick)
+                }
             };
             if let Some(input) = input {
                 self.member.handle(self.clock.now(), input);

@@ -30,6 +30,8 @@ struct Outgoing {
     sender: LinkSender,
     /// What it had moved when training began, once it has.
     before: Option<Traffic>,
+    /// What had come over it when that was last asked.
+    received: u64,
 }
 
 /// Links by peer. A frame stays in its link's own bounded queue until it is asked for.
@@ -50,6 +52,7 @@ impl Links {
             generation,
             sender: link.sender,
             before: None,
+            received: 0,
         };
         self.senders.insert(peer, outgoing);
         self.receivers.push(frames(peer, generation, link.receiver));
@@ -102,6 +105,19 @@ impl Links {
 
     pub(crate) fn peers(&self) -> Vec<PeerId> {
         self.senders.keys().copied().collect()
+    }
+
+    /// From whom bytes have come since this was last asked.
+    pub(crate) fn stirred(&mut self) -> Vec<PeerId> {
+        let mut all = Vec::new();
+        for (peer, outgoing) in &mut self.senders {
+            let received = outgoing.sender.traffic().received;
+            if received > outgoing.received {
+                outgoing.received = received;
+                all.push(*peer);
+            }
+        }
+        all
     }
 
     /// What each link has moved since training began.

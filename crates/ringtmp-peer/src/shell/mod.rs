@@ -209,6 +209,9 @@ impl Shell {
                         let reason = "nothing comes from it any more";
                         self.line.lost(reason, &self.node, progress);
                     }
+                    for peer in self.links.stirred() {
+                        self.node.handle(self.clock.now(), Input::Stirs { peer });
+                    }
                     Some(Input::Tick)
                 }
             };

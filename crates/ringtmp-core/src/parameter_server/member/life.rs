@@ -142,14 +142,20 @@ impl Member {
 
     /// What comes from a member shows that it is there.
     pub(super) fn hears(&mut self, now: Time, input: &Input) {
-        let (Some(beats), Input::Message { from, message, .. }) = (&mut self.beats, input) else {
+        let Some(beats) = &mut self.beats else {
             return;
         };
-        let task = match message {
-            Message::Beat(millis) => Some(Duration::from_millis((*millis).into())),
-            _ => None,
-        };
-        beats.heard(now, *from, task);
+        match input {
+            Input::Message {
+                from,
+                message: Message::Beat(millis),
+                ..
+            } => beats.heard(now, *from, Some(Duration::from_millis((*millis).into()))),
+            Input::Message { from: peer, .. } | Input::Stirs { peer } => {
+                beats.heard(now, *peer, None);
+            }
+            _ => {}
+        }
     }
 
     /// Sends the beats that are due, also once its own part is done. `quiet` if nothing else is waiting to be handled: only then is

@@ -341,6 +341,29 @@ fn a_member_of_which_nothing_comes_is_suspected_and_then_lost() {
 }
 
 #[test]
+fn a_member_of_whose_long_message_bytes_come_is_neither_suspected_nor_lost() {
+    let job = job(Exchange::Server, Placement::Single, 3, Staleness::Steps(0));
+    let mut world = World::new(&job, 1).linked();
+    for _ in 0..200 {
+        world.step();
+    }
+    world.events.clear();
+    let server = 2;
+    for _ in 0..60 {
+        world.now = world.now + Duration::from_millis(100);
+        for peer in [MemberIndex(0), MemberIndex(1)] {
+            world.input(server, Input::Stirs { peer });
+        }
+        world.input(server, Input::Tick);
+    }
+    let of_server = world.events.iter().filter(|(me, _)| *me == server);
+    let told: Vec<_> = of_server
+        .filter(|(_, event)| matches!(event, Event::Suspect { .. } | Event::LinkLost { .. }))
+        .collect();
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
 fn copies_that_no_home_would_send_are_refused_by_name() {
     let job = job(
         Exchange::Server,
