@@ -120,7 +120,7 @@ pub const HERE: &str = "this machine";
 const SEEDS_REAL: u64 = 5;
 const STEPS_REAL: u32 = 5;
 /// Of those in which a device is lost: time to have copies before, and to go on after.
-const STEPS_STRUCK: u32 = 15;
+const STEPS_STRUCK: u32 = 10;
 const PEERS_REAL: u16 = 3;
 
 /// Of the shorter of two runs; a step is of 24 samples.

@@ -3,10 +3,12 @@
 use super::imitated::{Imitated, SLOWNESS};
 use anyhow::{Context, Result, bail};
 use ringtmp_core::signal::Replication;
+use ringtmp_core::time::Time;
 use ringtmp_core::trace::json::from_json;
-use ringtmp_core::trace::{Shares, Span, extent, shares};
+use ringtmp_core::trace::{Activity, Shares, Span, extent, shares};
 use ringtmp_energy::process::ProcessTree;
-use ringtmp_experiment::{Cell, Compared, Kind, Outcome, Profiles};
+use ringtmp_experiment::{Cell, Compared, Kind, Outcome, Profiles, Way};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,24 +26,46 @@ const SECONDS_MAX: Duration = Duration::from_secs(300);
 #[derive(Clone, Copy, Debug)]
 struct Course {
     seconds: f64,
-    /// Of all devices.
+    /// Of all devices, from the very first task on.
     busy_seconds: f64,
     idle: f64,
 }
 
 impl Course {
-    fn of(trace: &[Span], peers: u16) -> Self {
-        let (start, end) = extent(trace);
+    fn of(trace: &[Span], cell: &Cell) -> Self {
+        let (earliest, end) = extent(trace);
+        let start = begins(trace, cell.way);
         let seconds = end.since(start).as_secs_f64();
-        let all = shares(trace, start, end);
         // A device that has not told anything has not done anything.
-        let busy: f64 = all.values().map(|shares: &Shares| shares.busy).sum();
+        let busy = |start| -> f64 {
+            let all = shares(trace, start, end);
+            all.values().map(|shares: &Shares| shares.busy).sum()
+        };
         Self {
             seconds,
-            busy_seconds: busy * seconds,
-            idle: 1.0 - busy / f64::from(peers),
+            busy_seconds: busy(earliest) * end.since(earliest).as_secs_f64(),
+            idle: 1.0 - busy(start) / f64::from(cell.peers),
         }
     }
+}
+
+/// From when on a run is told. Stages of a ring begin once all are linked, one after the other as samples come to them. A worker begins once
+/// its own links are there: what it does while others still make theirs is no part of training together.
+fn begins(trace: &[Span], way: Way) -> Time {
+    let mut first: BTreeMap<u32, Time> = BTreeMap::new();
+    for span in trace {
+        if span.activity == Activity::Forward {
+            let start = first.entry(span.peer).or_insert(span.start);
+            *start = span.start.min(*start);
+        }
+    }
+    let starts = first.into_values();
+    let begins = if way.is_ring() {
+        starts.min()
+    } else {
+        starts.max()
+    };
+    begins.unwrap_or_default()
 }
 
 /// Trains with real peers, simulates the same, and compares.
@@ -58,8 +82,8 @@ pub(super) fn run(cell: &Cell, profiles: &Profiles) -> Result<Outcome> {
     let folder = tempfile::tempdir().context("no place for the run's files")?;
     let cpu_seconds = train(cell, &imitated, folder.path())?;
     let text = std::fs::read_to_string(folder.path().join(TRACE))?;
-    let real = Course::of(&from_json(&text)?.spans, cell.peers);
-    let simulated = Course::of(&imitated.simulate(Vec::new())?.trace, cell.peers);
+    let real = Course::of(&from_json(&text)?.spans, cell);
+    let simulated = Course::of(&imitated.simulate(Vec::new())?.trace, cell);
     let slower = real.busy_seconds / simulated.busy_seconds - 1.0;
     if slower > SLOWER_MAX {
         let reason = format!(
@@ -127,4 +151,36 @@ fn train(cell: &Cell, imitated: &Imitated, folder: &Path) -> Result<f64> {
         bail!("training with real peers ended with {status}");
     }
     Ok(tree.seconds() - before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringtmp_core::parameter_server::{Placement, Staleness};
+    use ringtmp_core::schedule::Mode;
+    use ringtmp_core::trace::Details;
+
+    #[test]
+    fn a_team_begins_with_its_last_worker_and_a_ring_with_its_head() {
+        let span = |peer, activity, start| Span {
+            peer,
+            activity,
+            start: Time::from_micros(start),
+            end: Time::from_micros(start + 5),
+            details: Details::default(),
+        };
+        let trace = [
+            span(0, Activity::Forward, 10),
+            span(0, Activity::Forward, 40),
+            span(1, Activity::Forward, 20),
+            // Who only serves has nothing to do at first.
+            span(2, Activity::Update, 90),
+        ];
+        let team = Way::ParameterServer {
+            placement: Placement::Single,
+            tau: Staleness::Steps(0),
+        };
+        assert_eq!(begins(&trace, team), Time::from_micros(20));
+        assert_eq!(begins(&trace, Way::Ring(Mode::Sync)), Time::from_micros(10));
+    }
 }
