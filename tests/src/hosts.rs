@@ -75,6 +75,16 @@ impl Host {
         ip(["-n", &self.name, "route", "add", "default", "via", &via])
     }
 
+    /// Has it know no way to another host, also where this machine would pass packets on.
+    ///
+    /// # Errors
+    ///
+    /// What `ip` says.
+    pub fn cannot_reach(&self, other: &Self) -> Result<()> {
+        let to = format!("{}/32", other.address);
+        ip(["-n", &self.name, "route", "add", "unreachable", &to])
+    }
+
     /// Something to run there.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");

@@ -24,6 +24,7 @@ mod tab;
 pub mod team;
 pub mod terminal;
 mod theatre;
+pub mod turn;
 
 pub use browser::{Browser, BrowserKind, Look, Profile};
 pub use native::NativePeer;

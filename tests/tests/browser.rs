@@ -21,6 +21,8 @@ mod model;
 mod network;
 #[path = "browser/phone.rs"]
 mod phone;
+#[path = "browser/relayed.rs"]
+mod relayed;
 #[path = "browser/stage.rs"]
 mod stage;
 #[path = "browser/team.rs"]

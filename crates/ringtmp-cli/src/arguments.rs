@@ -347,6 +347,10 @@ pub(crate) struct Demo {
     /// What computes in every device: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
     pub(crate) executor: ExecutorChoice,
+    /// How much memory each device gives; without it a tab gives an eighth of what its browser tells of, a native device a quarter of
+    /// the machine's
+    #[arg(long, value_name = "500MB")]
+    pub(crate) memory: Option<Memory>,
     /// Write the result to this file ("-" for standard output) and exit
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -25,6 +25,7 @@ mod planning;
 mod rebuilding;
 mod recovery;
 mod report;
+mod spreading;
 mod stumbling;
 mod team;
 mod thirds;

@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{Server, join, prepared, run};
-use ringtmp_core::ids::{Epoch, PeerId, Step, Version};
+use common::{Server, join, prepared, run, tick_after};
+use ringtmp_core::ids::{Epoch, PeerId, RoomCode, Step, Version};
 use ringtmp_core::lobby::{Limits, LobbyOutput};
 use ringtmp_core::parameter_server::{Placement, ShardIndex, TeamPlan, TeamStart, Topology};
 use ringtmp_core::signal::*;
+use std::time::Duration;
 
 const COLOCATED: Topology = Topology::ParameterServer {
     placement: Placement::Colocated,
@@ -15,7 +16,13 @@ const COLOCATED: Topology = Topology::ParameterServer {
 
 /// A room of three that trains so; connections are 10, 11 and 12.
 fn training(server: &mut Server, topology: Topology) -> TeamPlan {
+    training_for(server, topology, 10).0
+}
+
+/// The same, for so many steps.
+fn training_for(server: &mut Server, topology: Topology, steps: u32) -> (TeamPlan, RoomCode) {
     let mut run = run(3);
+    run.outline.steps = steps;
     run.outline.replication = Replication::Every(2);
     run.outline.topology = topology;
     run.outline.micro_batches = 6;
@@ -29,7 +36,7 @@ fn training(server: &mut Server, topology: Topology) -> TeamPlan {
     let plan = prepared(&output).expect("a plan");
     assert_eq!(plan.start, TeamStart::Beginning);
     all_ready(server, 10..13, plan.epoch);
-    plan
+    (plan, room)
 }
 
 fn all_ready(server: &mut Server, who: std::ops::Range<u64>, epoch: Epoch) {
@@ -267,4 +274,107 @@ fn nobody_has_a_part_as_it_is_but_whom_it_lies_with_and_no_clock_is_past_the_end
     let recoveries = room(&output).recoveries;
     let steps = run(3).outline.steps;
     assert_eq!(recoveries[0].repeated, steps.saturating_sub(8));
+}
+
+/// The second of three is lost, so that the third has two parts, and another comes in its place: the plan that they go on with.
+fn grown(server: &mut Server, topology: Topology, steps: u32) -> TeamPlan {
+    let (plan, room) = training_for(server, topology, steps);
+    let output = server.say(11, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    let left: [(u64, Holds<'_>); 2] = [
+        (10, (9, &[0], &[(8, &[0, 2])])),
+        (12, (9, &[2], &[(8, &[1, 2])])),
+    ];
+    let output = left.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let [one, _, three] = plan.order[..] else {
+        panic!("three devices")
+    };
+    let plan = prepared(&output[1]).expect("a plan");
+    assert_eq!(homes(&plan), [one, three, three], "{plan:?}");
+    for who in [10, 12] {
+        all_ready(server, who..who + 1, plan.epoch);
+    }
+    server.enter(13, room, Role::Participant).expect("let in");
+    let output = tick_after(server, Duration::from_secs(2));
+    let epoch = halted(&output).expect("it gets a share");
+    let now: [(u64, Holds<'_>); 3] = [
+        (10, (12, &[0], &[(8, &[0])])),
+        (12, (12, &[1, 2], &[(8, &[0, 1, 2])])),
+        (13, (0, &[], &[])),
+    ];
+    let output = now.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let grown = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    assert_eq!(grown.start, TeamStart::Held { reached: Step(12) });
+    assert_eq!(homes(&grown), homes(&plan), "it has no copies yet");
+    assert_eq!(grown.workers.len(), 3);
+    for who in [10, 12, 13] {
+        all_ready(server, who..who + 1, grown.epoch);
+    }
+    grown
+}
+
+fn says_stable(server: &mut Server, epoch: Epoch, version: u32) -> Option<Epoch> {
+    let stable = ClientMessage::Stable {
+        epoch,
+        version: Version(version),
+        every: 2,
+        at_rest: false,
+    };
+    halted(&server.say(10, &stable))
+}
+
+#[test]
+fn once_copies_lie_with_a_newcomer_it_gets_a_part_of_who_has_two() {
+    for topology in [COLOCATED, Topology::AllReduce] {
+        let mut server = Server::new(Limits::default());
+        let plan = grown(&mut server, topology, 40);
+        let [one, three, four] = plan.order[..] else {
+            panic!("three devices")
+        };
+        let epoch = says_stable(&mut server, plan.epoch, 13).expect("parts are divided anew");
+        // Everything is there as it is, and of the newest version not yet twice.
+        let held: [(u64, Holds<'_>); 3] = [
+            (10, (15, &[0], &[(13, &[0]), (14, &[0])])),
+            (12, (15, &[1, 2], &[(13, &[0, 1, 2]), (14, &[1, 2])])),
+            (13, (15, &[], &[(13, &[1, 2])])),
+        ];
+        let output = held.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+        let next = output.iter().find_map(|it| prepared(it)).expect("a plan");
+        assert_eq!(next.start, TeamStart::Copies { version: Step(13) });
+        let mut homes = homes(&next);
+        assert_eq!(homes[0], one, "nothing moves without need");
+        homes.sort_unstable();
+        let mut all = [one, three, four];
+        all.sort_unstable();
+        assert_eq!(homes, all, "{topology:?}");
+        for who in [10, 12, 13] {
+            all_ready(&mut server, who..who + 1, next.epoch);
+        }
+        assert_eq!(says_stable(&mut server, next.epoch, 14), None, "once");
+    }
+}
+
+#[test]
+fn parts_stay_where_the_run_ends_soon_or_copies_do_not_reach_and_that_is_tried_once() {
+    let mut server = Server::new(Limits::default());
+    let plan = grown(&mut server, COLOCATED, 20);
+    assert_eq!(says_stable(&mut server, plan.epoch, 13), None, "7 are left");
+
+    let mut server = Server::new(Limits::default());
+    let plan = grown(&mut server, COLOCATED, 40);
+    let epoch = says_stable(&mut server, plan.epoch, 13).expect("parts are divided anew");
+    // The newcomer has nothing, whatever the collector says.
+    let held: [(u64, Holds<'_>); 3] = [
+        (10, (15, &[0], &[(13, &[0])])),
+        (12, (15, &[1, 2], &[(13, &[0, 1, 2])])),
+        (13, (15, &[], &[])),
+    ];
+    let output = held.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let next = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    assert_eq!(next.start, TeamStart::Held { reached: Step(15) });
+    assert_eq!(homes(&next), homes(&plan));
+    for who in [10, 12, 13] {
+        all_ready(&mut server, who..who + 1, next.epoch);
+    }
+    assert_eq!(says_stable(&mut server, next.epoch, 16), None, "not again");
 }

@@ -27,6 +27,8 @@ pub enum Experiment {
     Real,
     /// Does losing a device cost real devices what the simulator says?
     Losses,
+    /// How large a model do tabs of a browser really train?
+    Tabs,
     /// What does the same run take by native processes and by browser tabs?
     Hosts,
 }
@@ -53,6 +55,7 @@ impl Experiment {
             Self::Energy => "energy",
             Self::Real => "real",
             Self::Losses => "losses",
+            Self::Tabs => "tabs",
             Self::Hosts => "hosts",
         }
     }
@@ -122,6 +125,9 @@ const STEPS_REAL: u32 = 5;
 /// Of those in which a device is lost: time to have copies before, and to go on after.
 const STEPS_STRUCK: u32 = 10;
 const PEERS_REAL: u16 = 3;
+
+/// Tabs of a ring that holds the largest model.
+const TABS: [u16; 3] = [1, 2, 3];
 
 /// Of the shorter of two runs; a step is of 24 samples.
 const STEPS_HOSTED: u32 = 10;
@@ -224,6 +230,7 @@ impl Grid {
             Experiment::Capacity => self.capacity(),
             Experiment::Real => self.real(),
             Experiment::Losses => self.losses(),
+            Experiment::Tabs => tabs(),
             Experiment::Hosts => self.hosts(),
             Experiment::Energy => self.runs(&self.profiles, &[self.peers_fixed]),
         }
@@ -433,6 +440,25 @@ impl Grid {
         }
         cells
     }
+}
+
+/// The width of a model that tabs hold between them, or each.
+fn tabs() -> Vec<Cell> {
+    let [depth, width] = GROWN;
+    let ways = TABS.iter().map(|tabs| (Way::Ring(Mode::Sync), *tabs));
+    let most = TABS.iter().copied().max().unwrap_or(1);
+    let others = [bsp(Placement::Colocated), Way::AllReduce].map(|way| (way, most));
+    let cell = |(way, peers)| Cell {
+        kind: Kind::Capacity(Capacity::Width),
+        model: Model::gpt(depth, width),
+        way,
+        profile: HERE.to_owned(),
+        peers,
+        micro_batches: peers,
+        micro_batch: 1,
+        seed: 1,
+    };
+    ways.chain(others).map(cell).collect()
 }
 
 fn pairs(ways: &[Way], peers: &[u16]) -> Vec<(Way, u16)> {

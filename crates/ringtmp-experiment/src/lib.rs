@@ -43,4 +43,4 @@ pub use learn::{Held, Learner, Lesson};
 pub use profile::{DeviceProfile, PROFILES, ProfileError, Profiles};
 pub use report::{Provenance, write_report};
 pub use store::{Finished, Store, StoreError};
-pub use work::{Failure, Models, Worker};
+pub use work::{Failure, Models, Worker, grow};

@@ -104,9 +104,8 @@ impl<'a> Worker<'a> {
     pub fn digest(&mut self, cell: &Cell, program: &str) -> Result<String, Failure> {
         let costs = self.known(&cell.model)?;
         let devices = match cell.kind {
-            Kind::Hosted { .. } => Vec::new(),
-            // Of real devices only the links may be emulated.
-            Kind::Real { .. } | Kind::Struck { .. } if cell.profile == HERE => Vec::new(),
+            // Real devices; of these only the links may be emulated.
+            _ if cell.profile == HERE => Vec::new(),
             _ => self.profiles.devices(&cell.profile, cell.peers.min(3))?,
         };
         let mut energy = Vec::new();
@@ -137,7 +136,9 @@ impl<'a> Worker<'a> {
                     Tried::Refused(reason) => Outcome::Refused { reason },
                 })
             }
-            Kind::Capacity(grows) => self.grow(cell, grows),
+            Kind::Capacity(grows) => {
+                grow(&cell.model, grows, 0.0, |model| self.try_model(cell, model))
+            }
             Kind::Resilience { steps, trouble } => {
                 let costs = self.known(&cell.model)?;
                 Ok(match self.troubled(cell, &costs, steps, trouble)? {
@@ -173,47 +174,6 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Doubles until it is refused, then halves what lies between.
-    fn grow(&mut self, cell: &Cell, grows: Capacity) -> Result<Outcome, Failure> {
-        let model = |size: u32| match grows {
-            Capacity::Depth => Model {
-                depth: Some(size),
-                ..cell.model.clone()
-            },
-            Capacity::Width => Model {
-                width: Some(size * WIDTH_STEP),
-                ..cell.model.clone()
-            },
-        };
-        let mut fits: Option<(u32, u64)> = None;
-        let mut refused: Option<(u32, String)> = None;
-        let mut size = 1;
-        loop {
-            match self.try_model(cell, &model(size))? {
-                Ok(parameters) => fits = Some((size, parameters)),
-                Err(reason) => refused = Some((size, reason)),
-            }
-            let fit = fits.map_or(0, |(size, _)| size);
-            size = match &refused {
-                Some((no, _)) if no - fit <= 1 => break,
-                Some((no, _)) => u32::midpoint(fit, *no),
-                None if fit >= GROWN_MAX => break,
-                None => fit * 2,
-            };
-        }
-        let (smallest, reason) =
-            refused.unwrap_or_else(|| (GROWN_MAX, "nothing larger was tried".to_owned()));
-        Ok(match fits {
-            None => Outcome::Refused { reason },
-            Some((size, parameters)) => Outcome::Grew {
-                model: model(size),
-                parameters,
-                refused: model(smallest),
-                reason,
-            },
-        })
-    }
-
     /// The parameters of a model that can be trained, or why it cannot.
     fn try_model(&mut self, cell: &Cell, model: &Model) -> Result<Result<u64, String>, Failure> {
         let costs = match (self.models)(model) {
@@ -225,6 +185,58 @@ impl<'a> Worker<'a> {
             Tried::Refused(reason) => Err(reason),
         })
     }
+}
+
+/// Doubles what grows of a model until it is refused, then halves what lies between, until that is no more than this share of what was not
+/// refused. `try_model` gives the parameters of a model that can be trained, or says why it cannot.
+///
+/// # Errors
+///
+/// Those of `try_model`.
+pub fn grow<E>(
+    model: &Model,
+    grows: Capacity,
+    within: f64,
+    mut try_model: impl FnMut(&Model) -> Result<Result<u64, String>, E>,
+) -> Result<Outcome, E> {
+    let sized = |size: u32| match grows {
+        Capacity::Depth => Model {
+            depth: Some(size),
+            ..model.clone()
+        },
+        Capacity::Width => Model {
+            width: Some(size * WIDTH_STEP),
+            ..model.clone()
+        },
+    };
+    let mut fits: Option<(u32, u64)> = None;
+    let mut refused: Option<(u32, String)> = None;
+    let mut size = 1;
+    loop {
+        match try_model(&sized(size))? {
+            Ok(parameters) => fits = Some((size, parameters)),
+            Err(reason) => refused = Some((size, reason)),
+        }
+        let fit = fits.map_or(0, |(size, _)| size);
+        let near = (within * f64::from(fit)) as u32;
+        size = match &refused {
+            Some((no, _)) if no - fit <= near.max(1) => break,
+            Some((no, _)) => u32::midpoint(fit, *no),
+            None if fit >= GROWN_MAX => break,
+            None => fit * 2,
+        };
+    }
+    let (smallest, reason) =
+        refused.unwrap_or_else(|| (GROWN_MAX, "nothing larger was tried".to_owned()));
+    Ok(match fits {
+        None => Outcome::Refused { reason },
+        Some((size, parameters)) => Outcome::Grew {
+            model: sized(size),
+            parameters,
+            refused: sized(smallest),
+            reason,
+        },
+    })
 }
 
 fn choice(way: Way) -> Option<TeamChoice> {

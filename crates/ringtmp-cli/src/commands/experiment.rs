@@ -5,6 +5,7 @@ mod imitated;
 mod learner;
 mod losses;
 mod real;
+mod tabs;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -50,7 +51,7 @@ enum Which {
     /// Joules for each sample, estimated
     Energy,
     /// All of these; a ring, a parameter server and all-reduce of real peers beside what the simulator says of them; and, without --quick,
-    /// what losing a device costs them, and a ring of native processes beside one of browser tabs
+    /// what losing a device costs them, what browser tabs can hold, and a ring of native processes beside one of tabs
     All,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct ExperimentArguments {
     #[arg(long, conflicts_with = "real")]
     simulated: bool,
     /// Only real devices on this machine: for "idle" and "scaling" three peers over WebRTC beside the simulator; for "resilience" three
-    /// of which one falls silent; for "energy" native processes beside browser tabs; for "all" all of these
+    /// of which one falls silent; for "capacity" browser tabs whose model grows; for "energy" native processes beside browser tabs; for "all" all of these
     #[arg(long)]
     real: bool,
     /// A smaller grid, which takes minutes
@@ -132,7 +133,7 @@ fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
             if !arguments.simulated {
                 all.push(Experiment::Real);
                 if !arguments.quick {
-                    all.extend([Experiment::Losses, Experiment::Hosts]);
+                    all.extend([Experiment::Losses, Experiment::Tabs, Experiment::Hosts]);
                 }
             }
             return Ok(all);
@@ -142,9 +143,10 @@ fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
         (false, one) => Ok(vec![one]),
         (true, Experiment::Idle | Experiment::Scaling) => Ok(vec![Experiment::Real]),
         (true, Experiment::Resilience) => Ok(vec![Experiment::Losses]),
+        (true, Experiment::Capacity) => Ok(vec![Experiment::Tabs]),
         (true, Experiment::Energy) => Ok(vec![Experiment::Hosts]),
         (true, one) => bail!(
-            "{one} is not done with real devices yet: leave out --real, or say idle, scaling, resilience, energy or all"
+            "{one} is not done with real devices yet: leave out --real, or say idle, scaling, resilience, capacity, energy or all"
         ),
     }
 }
@@ -217,6 +219,7 @@ fn real_run(experiment: Experiment) -> Option<fn(&Cell, &Profiles) -> Result<Out
     match experiment {
         Experiment::Real => Some(real::run),
         Experiment::Losses => Some(losses::run),
+        Experiment::Tabs => Some(|cell, _| tabs::run(cell)),
         Experiment::Hosts => Some(|cell, _| hosts::run(cell)),
         _ => None,
     }
@@ -272,11 +275,21 @@ fn simulate(
 
 /// What a model's layers take, as its run file would have it.
 fn costs(model: &Model) -> Result<ModelCosts, String> {
+    let run = run_file(model).check().map_err(|error| error.to_string())?;
+    let outline = run.descriptor().outline;
+    Ok(ModelCosts {
+        layers: outline.layers,
+        sample_bytes: outline.sample_bytes,
+    })
+}
+
+/// A run of such a model, with data that go with it.
+fn run_file(model: &Model) -> RunFile {
     let is_text = model.preset.starts_with("gpt");
     let sizes = |size: Option<u32>| size.map(|size| size as usize);
     let width = sizes(model.width).unwrap_or(0);
     let heads = is_text.then_some(HEADS_MIN.max(width / HEAD_WIDTH));
-    let file = RunFile {
+    RunFile {
         model: ModelTable {
             heads,
             depth: sizes(model.depth),
@@ -292,13 +305,7 @@ fn costs(model: &Model) -> Result<ModelCosts, String> {
         batch: 128,
         micro_batch: 4,
         ..RunFile::default()
-    };
-    let run = file.check().map_err(|error| error.to_string())?;
-    let outline = run.descriptor().outline;
-    Ok(ModelCosts {
-        layers: outline.layers,
-        sample_bytes: outline.sample_bytes,
-    })
+    }
 }
 
 /// The version, and a digest of the very program: cells of another one are done again.

@@ -16,6 +16,17 @@ const BASELINE_SECONDS: &str = "5";
 /// The longest that is told of why a run came to nothing.
 const WORDS_CHARS_MAX: usize = 400;
 
+/// Why this program, started by itself, came to nothing: its first error, since one that only measured another repeats that it failed.
+pub(crate) fn said(stderr: &[u8]) -> String {
+    let lines = String::from_utf8_lossy(stderr);
+    let mut errors = lines
+        .lines()
+        .filter_map(|line| line.strip_prefix("error: "));
+    let last = || lines.lines().rfind(|line| !line.is_empty());
+    let words = errors.next().or_else(last).unwrap_or("it said nothing");
+    words.chars().take(WORDS_CHARS_MAX).collect()
+}
+
 /// Who trains, on this machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Devices {
@@ -120,11 +131,7 @@ pub(crate) fn taken(run: &RunFile, devices: Devices) -> Result<Result<Taken, Str
         .output()
         .context("this program cannot start itself")?;
     if !output.status.success() {
-        let lines = String::from_utf8_lossy(&output.stderr);
-        let line = lines.lines().rfind(|line| !line.is_empty());
-        let line = line.unwrap_or("it said nothing");
-        let line: String = line.chars().take(WORDS_CHARS_MAX).collect();
-        return Ok(Err(format!("a ring of {words}: {line}")));
+        return Ok(Err(format!("a ring of {words}: {}", said(&output.stderr))));
     }
     Ok(Ok(read(&path("energy.json"), samples as f64)?))
 }
@@ -149,4 +156,17 @@ fn read(path: &Path, samples: f64) -> Result<Taken> {
         measured_joules: measured.map(|joules| joules * samples),
         estimated_joules: [estimated("_low")?, estimated("")?, estimated("_high")?],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::said;
+
+    #[test]
+    fn the_first_error_is_told_and_otherwise_the_last_line() {
+        let twice = b"error: there is no page\nerror: the command ended with exit status: 5\n";
+        assert_eq!(said(twice), "there is no page");
+        assert_eq!(said(b"one\ntwo\n\n"), "two");
+        assert_eq!(said(b""), "it said nothing");
+    }
 }

@@ -17,7 +17,7 @@ pub(super) use past::newest_under;
 
 use super::disks::Found;
 use super::{Member, Room, WARM_UP_MAX};
-use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Version};
+use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Step, Version};
 use crate::plan::{Move, Plan};
 use crate::signal::{Holding, Recovery, Role, RoomPlan, RoomState, ServerMessage};
 use crate::time::Time;
@@ -84,6 +84,10 @@ pub(super) struct Recovering {
     pub(super) link_losses: BTreeMap<[PeerId; 2], u32>,
     /// How often devices had to be made ready again, since a version was last stable.
     pub(super) stumbles: BTreeMap<PeerId, u32>,
+    /// Parts of a team's parameters are divided anew, from a version that lies twice.
+    pub(super) spreads: bool,
+    /// The devices among which that was tried last.
+    pub(super) spread_among: Option<Vec<PeerId>>,
     /// The next plan gives layers to those who want to leave as well.
     pub(super) leavers_stay: bool,
     /// The plan that was at work before the ring was put together anew.
@@ -450,6 +454,9 @@ impl Room {
             let unknown = || "the ring came to rest for a server that is gone".to_owned();
             let reason = recovering.rest.take().unwrap_or_else(unknown);
             self.halt(now, reason, None);
+        }
+        if !is_ring {
+            self.spread_parts(now, Step(version.0));
         }
     }
 

@@ -7,10 +7,12 @@
 //! A member that is lost is done without as one of a ring is (see [`super::recovery`]): all others halt and say what they hold. Where
 //! every part of the parameters is left with whom it was, they go on with that, and the loss costs the step under way; otherwise all go on from the
 //! newest version of which every part is left, and who keeps the copies of a part that is lost is where it lies from then on. Where
-//! nothing is left whole, they begin anew. Whoever comes is taken in likewise.
+//! nothing is left whole, they begin anew. Whoever comes is taken in likewise, and gets a part once copies of it are there (see
+//! [`super::spreading`]).
 
 use super::planning::Told;
 use super::recovery::newest_under;
+use super::spreading::{crowding, spread};
 use super::{Member, Room, WARM_UP_MAX};
 use crate::curve::Curve;
 use crate::ids::{PeerId, Step, Version};
@@ -110,7 +112,8 @@ impl Room {
             .unwrap_or_default()
             .min(Step(self.run.outline.steps));
         let newest = self.recovering.newest_of_the_past();
-        let found = found(&before, &holding, newest, reached);
+        let spreads = std::mem::take(&mut self.recovering.spreads);
+        let found = found(&before, &holding, newest, reached, spreads);
         let Some((start, homes)) = found else {
             return self.begin_team_anew(now, reached.max(self.steps_told()));
         };
@@ -312,12 +315,14 @@ fn homes(plan: &TeamPlan) -> Vec<PeerId> {
         .collect()
 }
 
-/// What a run can go on from, and where each part of the parameters is then; none if nothing is left whole.
+/// What a run can go on from, and where each part of the parameters is then; none if nothing is left whole. To divide parts anew it goes
+/// back to a version that lies twice, where that helps.
 fn found(
     before: &TeamPlan,
     holding: &[(PeerId, &TeamHolding)],
     newest: Option<Version>,
     reached: Step,
+    spreads: bool,
 ) -> Option<(TeamStart, Vec<PeerId>)> {
     let shards = || (0..).map(ShardIndex).zip(homes(before));
     let rolled_back = newest.is_some_and(|newest| newest.0 < u32::MAX);
@@ -329,19 +334,32 @@ fn found(
         lives.next().map(|(peer, _)| *peer)
     };
     let all_live: Option<Vec<PeerId>> = shards().map(live).collect();
+    let mut copied = copied(before, holding, newest);
     if let Some(homes) = all_live.filter(|_| !rolled_back) {
-        return Some((TeamStart::Held { reached }, homes));
+        let better = |(_, others): &(TeamStart, Vec<PeerId>)| crowding(others) < crowding(&homes);
+        let spread = copied.find(better).filter(|_| spreads);
+        return spread.or(Some((TeamStart::Held { reached }, homes)));
     }
+    copied.next()
+}
+
+/// Versions of which every part is left, newest first, and where each part is then.
+fn copied(
+    before: &TeamPlan,
+    holding: &[(PeerId, &TeamHolding)],
+    newest: Option<Version>,
+) -> impl Iterator<Item = (TeamStart, Vec<PeerId>)> {
+    let shards = || (0..).map(ShardIndex).zip(homes(before));
     let versions = holding
         .iter()
         .flat_map(|(_, held)| held.copies.iter().take(VERSIONS_MAX));
     let versions: BTreeSet<Step> = versions.map(|(version, _)| *version).collect();
-    let allowed = |version: &Step| newest.is_none_or(|newest| version.0 <= newest.0);
+    let allowed = move |version: &Step| newest.is_none_or(|newest| version.0 <= newest.0);
     versions
         .into_iter()
         .rev()
         .filter(allowed)
-        .find_map(|version| {
+        .filter_map(move |version| {
             let keeps = |shard: ShardIndex| {
                 let has = move |held: &TeamHolding| {
                     let mut copies = held.copies.iter();
@@ -350,14 +368,16 @@ fn found(
                 let keepers = holding.iter().filter(move |(_, held)| has(held));
                 keepers.map(|(peer, _)| *peer)
             };
-            let mut homes = Vec::new();
+            let (mut homes, mut keepers) = (Vec::new(), Vec::new());
             for (shard, home) in shards() {
                 let stays = keeps(shard).find(|peer| *peer == home);
                 // Otherwise whoever has least to do with it.
                 let parts = |peer: &PeerId| homes.iter().filter(|other| *other == peer).count();
                 let takes_over = keeps(shard).min_by_key(parts);
                 homes.push(stays.or(takes_over)?);
+                keepers.push(keeps(shard).collect());
             }
+            spread(&mut homes, &keepers);
             Some((TeamStart::Copies { version }, homes))
         })
 }

@@ -78,6 +78,11 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             "Losses for real, beside the simulator",
             "Three processes on this machine, each as slow as a device of which this machine can be three at once, train with copies of each other's layers or parts. In the middle third of the run the system holds one of them still, so              that nobody is told; it stays so, or is replaced by a newcomer after 5 s. The same is simulated.",
         ),
+        Experiment::Tabs => (
+            "What tabs of a browser really train",
+            "The width of a transformer of four blocks is grown until tabs of a headless browser of this machine do not train it any more, for two steps, on the CPU. Here tabs are told to give more memory than they have, so that no \
+             formula refuses anything: what ends the growing is the browser. A tab's memory is that of 32-bit WebAssembly, 4 GiB at most, whatever the machine has.",
+        ),
         Experiment::Hosts => (
             "Native against browser",
             "The same ring on this machine, as fast as it goes: once of native processes, once of tabs of a headless browser. Each is run twice, once three times as long, and the difference is told, so that \
@@ -100,6 +105,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             Experiment::Energy => energy(&part, page),
             Experiment::Real => real::real(&part, page),
             Experiment::Losses => losses::losses(&part, page),
+            Experiment::Tabs => capacity(&part, page),
             Experiment::Hosts => hosts::hosts(&part, page),
         }
     }
@@ -240,6 +246,11 @@ fn capacity(part: &[&Group], page: &mut String) {
             format!("depth, width {}", first.model.width.unwrap_or(0))
         }
     };
+    let alike = part.iter().all(|group| group.cell.peers == first.peers);
+    let devices = match alike {
+        true => format!("{} x {}", first.peers, first.profile),
+        false => format!("tabs on {}", first.profile),
+    };
     let bar = |group: &&Group| {
         let (size, label) = match group.outcomes.first()? {
             Outcome::Grew {
@@ -252,7 +263,10 @@ fn capacity(part: &[&Group], page: &mut String) {
             _ => return None,
         };
         Some(Bar {
-            name: group.cell.way.to_string(),
+            name: match alike {
+                true => group.cell.way.to_string(),
+                false => format!("{}, {}", group.cell.way, group.cell.peers),
+            },
             parts: vec![size],
             interval: None,
             label,
@@ -261,10 +275,7 @@ fn capacity(part: &[&Group], page: &mut String) {
     let bars: Vec<Bar> = part.iter().filter_map(bar).collect();
     let longest = bars.iter().map(|bar| bar.parts[0]).fold(1e-9, f64::max);
     let chart = Bars {
-        title: format!(
-            "Largest model by {what}: {} x {}, millions of parameters",
-            first.peers, first.profile
-        ),
+        title: format!("Largest model by {what}: {devices}, millions of parameters"),
         kinds: vec!["parameters"],
         bars,
         // Leaves place for the label of the longest.

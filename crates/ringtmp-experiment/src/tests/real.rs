@@ -1,11 +1,11 @@
 //! Of real devices: what they did comes from elsewhere, and is told here.
 
 use super::{RING, costs, report_of};
-use crate::cell::{Cell, Kind};
+use crate::cell::{Capacity, Cell, Kind, Model};
 use crate::findings;
 use crate::{
     Experiment, Finished, Grid, HERE, Host, Outcome, PROFILES, Profiles, Spent, Struck, Trouble,
-    Worker,
+    Worker, grow,
 };
 use ringtmp_energy::estimate::Coefficients;
 
@@ -158,4 +158,90 @@ fn real_peers_are_also_behind_emulated_links_but_for_a_quick_look() {
     let slower = PROFILES.replace("bytes_per_second = 4e6", "bytes_per_second = 3e6");
     assert_ne!(slower, PROFILES, "the table has a phone's rate");
     assert_ne!(digest(PROFILES), digest(&slower));
+}
+
+#[test]
+fn a_model_grows_until_it_is_refused_as_near_as_is_asked() {
+    let base = Model::gpt(4, 256);
+    let grown = |most: u32, within: f64| {
+        let mut tries = 0;
+        let outcome = grow(&base, Capacity::Width, within, |model| {
+            tries += 1;
+            let width = model.width.unwrap_or_default();
+            let trained = if width <= most {
+                Ok(u64::from(width))
+            } else {
+                Err(format!("{width}"))
+            };
+            Ok::<_, std::convert::Infallible>(trained)
+        });
+        let Ok(outcome) = outcome;
+        (outcome, tries)
+    };
+    let (
+        Outcome::Grew {
+            parameters,
+            refused,
+            reason,
+            ..
+        },
+        exact,
+    ) = grown(2400, 0.0)
+    else {
+        panic!("it was never refused");
+    };
+    assert_eq!((parameters, refused.width), (2368, Some(2432)));
+    assert_eq!(reason, "2432", "the words of the smallest that was refused");
+    let (
+        Outcome::Grew {
+            parameters,
+            refused,
+            ..
+        },
+        near,
+    ) = grown(2400, 0.1)
+    else {
+        panic!("it was never refused");
+    };
+    let (fits, not) = (
+        parameters as f64,
+        f64::from(refused.width.unwrap_or_default()),
+    );
+    assert!(
+        fits <= 2400.0 && not > 2400.0 && not - fits <= 0.1 * fits + 64.0,
+        "{fits} {not}"
+    );
+    assert!(near < exact, "{near} tries, {exact}");
+    assert!(matches!(grown(0, 0.0).0, Outcome::Refused { .. }));
+}
+
+#[test]
+fn what_tabs_train_is_told_with_how_many_they_are() {
+    let cells = Grid::quick(3).cells(Experiment::Tabs);
+    let finished = cells.into_iter().map(|cell| Finished {
+        digest: String::new(),
+        outcome: Outcome::Grew {
+            model: cell.model.clone(),
+            parameters: u64::from(cell.peers)
+                * if cell.way == RING {
+                    100_000_000
+                } else {
+                    30_000_000
+                },
+            refused: cell.model.clone(),
+            reason: "the tab has crashed".to_owned(),
+        },
+        cell,
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let [page, ..] = report_of(folder.path(), Experiment::Tabs, finished.collect());
+    for told in [
+        "ring sync, 1",
+        "ring sync, 3",
+        "tabs on this machine",
+        "the tab has crashed",
+        "the ring trains 3.33 times as much",
+    ] {
+        assert!(page.contains(told), "{told}: {page}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::arguments::Demo;
 use crate::browser::{Browser, Looks, Show};
+use crate::memory::Memory;
 use crate::process::{Group, Guard, Messages};
 use crate::room_url::RoomUrl;
 use anyhow::{Context, Result};
@@ -40,11 +41,20 @@ impl Cast {
                     .args(["--name", &format!("native {index}"), "--no-keep"])
                     .stdin(Stdio::null())
                     .stdout(Stdio::null());
+                if let Some(Memory(bytes)) = demo.memory {
+                    command.args(["--memory", &format!("{}kB", bytes as f64 / 1e3)]);
+                }
                 Group::start(&mut command, &mut guard)
             })
             .collect::<Result<_>>()?;
         let urls: Vec<String> = (1..=demo.tabs)
-            .map(|index| room.page(&format!("join&executor={executor}&name=tab%20{index}")))
+            .map(|index| {
+                let given = demo.memory.map(|Memory(bytes)| format!("&memory={bytes}"));
+                let given = given.unwrap_or_default();
+                room.page(&format!(
+                    "join&executor={executor}&name=tab%20{index}{given}"
+                ))
+            })
             .collect();
         let browser = match program {
             None => None,
