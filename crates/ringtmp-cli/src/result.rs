@@ -238,8 +238,7 @@ mod tests {
             shares: vec![8],
             shards: vec![MemberIndex(1)],
             start: TeamStart::Beginning,
-            pasts: Vec::new(),
-            spares: Vec::new(),
+            ..TeamPlan::default()
         }));
         let report = RunReport::of(&view, Transport::Webrtc).expect("a finished run");
         let json: Value = serde_json::to_value(report).expect("JSON");

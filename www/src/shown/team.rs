@@ -78,8 +78,7 @@ pub(crate) mod tests {
             shares: vec![8],
             shards: vec![MemberIndex(1)],
             start: TeamStart::Beginning,
-            pasts: Vec::new(),
-            spares: Vec::new(),
+            ..TeamPlan::default()
         };
         change(&mut plan);
         view.room.as_mut().expect("a room").plan = Some(RoomPlan::Team(plan));

@@ -22,8 +22,12 @@ use crate::wire::Codec;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// With [`Replication::Auto`] copies are at most this part of what training itself sends from where the parameters are.
+/// With [`Replication::Auto`] copies are at most this part of what training itself sends from where the parameters are, or take at most this
+/// part of the time, at [`RATE`].
 const SHARE_MAX: f64 = 0.05;
+
+/// Bytes per second at which a copy leaves, where nothing is known of links: a phone's on a busy Wi-Fi.
+const RATE: f64 = 4e6;
 
 /// Bytes of a number as it is.
 pub(super) const NUMBER_BYTES: u64 = 4;
@@ -62,11 +66,27 @@ impl CopySpec {
                 };
                 let element = codec.bytes(1).unwrap_or(1) as f64;
                 let copies = (NUMBER_BYTES * u64::from(slots)) as f64;
-                (copies / (SHARE_MAX * trains * element)).ceil().max(1.0) as u32
+                let by_bytes = (copies / (SHARE_MAX * trains * element)).ceil().max(1.0) as u32;
+                let by_time = layout.step_millis.map(|millis| {
+                    let seconds = copies * most_at_one(layout) as f64 / RATE;
+                    let allowed = SHARE_MAX * f64::from(millis.max(1)) / 1e3;
+                    (seconds / allowed).ceil().max(1.0) as u32
+                });
+                by_bytes.min(by_time.unwrap_or(u32::MAX))
             }
         };
         (!alone).then_some(Self { every, slots })
     }
+}
+
+/// Parameters of the device that has most of them.
+fn most_at_one(layout: &Layout) -> u64 {
+    let mut at = BTreeMap::new();
+    for spec in &layout.ranges {
+        let home = layout.shards[usize::from(spec.shard.0)];
+        *at.entry(home).or_insert(0) += u64::from(spec.elements);
+    }
+    at.into_values().max().unwrap_or(0)
 }
 
 /// Which versions of a plan are copied.
@@ -427,4 +447,41 @@ fn numbers(job: &Job, range: RangeIndex) -> Option<Numbers> {
 fn forget(copy: Option<KeptCopy>, desk: &mut Desk) {
     let slots = copy.into_iter().flat_map(|copy| copy.slots);
     slots.for_each(|payload| desk.discard(payload));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameter_server::{Placement, Wanted};
+
+    /// Copies of a million parameters at three devices, with two numbers for each.
+    fn every(step_millis: Option<u32>) -> u32 {
+        let wanted = Wanted {
+            exchange: Exchange::Server,
+            placement: Placement::Colocated,
+            shards: 1,
+            members: 3,
+            parameters: &[600_000, 400_000],
+            micro_batches: 6,
+            speeds: &[],
+        };
+        let layout = Layout {
+            step_millis,
+            ..Layout::new(&wanted).expect("a layout")
+        };
+        let spec = CopySpec::new(Replication::Auto, &layout, Codec::F16, 1);
+        spec.expect("there are buddies").every
+    }
+
+    #[test]
+    fn copies_are_a_twentieth_of_the_bytes_or_of_the_time_whichever_lets_them_be_more_often() {
+        // 8 bytes, beside 3 x 2 of a step.
+        assert_eq!(every(None), 27);
+        // A third of 8 MB takes 0.67 s, which is a twentieth of 13.3 s.
+        assert_eq!(every(Some(1000)), 14);
+        assert_eq!(every(Some(13_334)), 1);
+        // Short steps are mostly sending, of which copies may be a part.
+        assert_eq!(every(Some(0)), 27);
+        assert_eq!(every(Some(10)), 27);
+    }
 }

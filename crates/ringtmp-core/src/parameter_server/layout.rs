@@ -172,6 +172,8 @@ pub struct Layout {
     pub ranges: Vec<RangeSpec>,
     /// Micro-batches of a step that each worker has: at least 1.
     pub shares: Vec<u16>,
+    /// About what computing a step takes, in milliseconds, where that is known.
+    pub step_millis: Option<u32>,
 }
 
 impl Layout {
@@ -203,6 +205,7 @@ impl Layout {
             workers,
             shards,
             shares: shares(micro_batches, &speeds),
+            step_millis: None,
         })
     }
 

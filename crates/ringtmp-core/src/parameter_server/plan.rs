@@ -125,6 +125,9 @@ pub struct TeamPlan {
     pub pasts: Vec<Epoch>,
     /// Devices for which there is nothing to do.
     pub spares: Vec<TeamSpare>,
+    /// About what computing a step takes, in milliseconds, where all workers have measured.
+    #[serde(default)]
+    pub step_millis: Option<u32>,
 }
 
 /// A device without a part.
@@ -339,6 +342,7 @@ impl TeamPlan {
             workers: self.workers.clone(),
             shards: self.shards.clone(),
             shares: self.shares.clone(),
+            step_millis: self.step_millis,
         })
     }
 
@@ -422,6 +426,7 @@ impl Roles<'_> {
             start: TeamStart::Beginning,
             pasts: Vec::new(),
             spares: Vec::new(),
+            step_millis: None,
         }
     }
 }

@@ -250,7 +250,12 @@ impl Room {
     fn hand_out_team(&mut self, now: Time, plan: TeamPlan) {
         self.epoch = plan.epoch;
         let pasts = self.recovering.pasts().to_vec();
-        let plan = TeamPlan { pasts, ..plan };
+        let step_millis = self.step_millis(&plan);
+        let plan = TeamPlan {
+            pasts,
+            step_millis,
+            ..plan
+        };
         self.recovering
             .handed_out(plan.epoch, newest_under(plan.start));
         self.begin_anew();
@@ -288,6 +293,24 @@ impl Room {
                 speed: speed.unwrap_or(middle),
             })
             .collect()
+    }
+
+    /// What computing a step takes the worker that is done last, in milliseconds; none where one of them has not measured.
+    fn step_millis(&self, plan: &TeamPlan) -> Option<u32> {
+        let outline = &self.run.outline;
+        let samples = f64::from(outline.schedule.micro_batch_samples);
+        let mut longest = 0.0_f64;
+        for (worker, share) in plan.workers.iter().zip(&plan.shares) {
+            let peer = plan.order.get(usize::from(worker.0))?;
+            let member = self.participants().find(|member| member.peer == *peer)?;
+            let Told::Measured(profile) = &member.told else {
+                return None;
+            };
+            let sample: f64 = profile.layer_seconds.iter().flatten().sum();
+            longest = longest.max(sample * samples * f64::from(*share));
+        }
+        // Saturates.
+        (outline.planning == Planning::Measured).then_some((1e3 * longest) as u32)
     }
 
     /// What the workers have learnt, if all have learnt the same.

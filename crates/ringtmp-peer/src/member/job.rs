@@ -39,9 +39,10 @@ pub(super) fn job_of(run: &Run, layout: Layout) -> Job {
     let outline = run.descriptor().outline;
     let codecs = Codecs::of(file.codec);
     let remembered = outline.schedule.optimizer_numbers;
+    let copies = CopySpec::new(outline.replication, &layout, codecs.weights, remembered);
     Job {
-        run: digest(run, &layout),
-        copies: CopySpec::new(outline.replication, &layout, codecs.weights, remembered),
+        run: digest(run, &layout, copies),
+        copies,
         layout,
         staleness: table.staleness(),
         steps: file.steps,
@@ -54,7 +55,7 @@ pub(super) fn job_of(run: &Run, layout: Layout) -> Job {
 }
 
 /// Of everything that members must have in common.
-fn digest(run: &Run, layout: &Layout) -> RunDigest {
+fn digest(run: &Run, layout: &Layout, copies: Option<CopySpec>) -> RunDigest {
     let mut hash = Sha256::new();
     hash.update(PROTOCOL_VERSION.to_le_bytes());
     hash.update(run.file.to_toml().as_bytes());
@@ -65,5 +66,7 @@ fn digest(run: &Run, layout: &Layout) -> RunDigest {
     for MemberIndex(place) in layout.workers.iter().chain(&layout.shards) {
         hash.update(place.to_le_bytes());
     }
+    let every = copies.map_or(0, |spec| spec.every);
+    hash.update(every.to_le_bytes());
     RunDigest(hash.finalize().into())
 }
