@@ -76,6 +76,7 @@ Examples:
   ringtmp demo --preset gpt-nano --data text:shakespeare.txt
   ringtmp demo --preset cnn
   ringtmp demo --open
+  ringtmp demo --access-link 4ms,32mbit
   ringtmp demo --headless --json result.json";
 
 const TRAIN_EXAMPLES: &str = "\
@@ -347,6 +348,9 @@ pub(crate) struct Demo {
     /// What computes in every device: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
     pub(crate) executor: ExecutorChoice,
+    /// Emulate the link between each device and all others: a delay one way, a rate, or both; of a tab also that to the server
+    #[arg(long, value_name = "25ms,10mbit")]
+    pub(crate) access_link: Option<AccessLink>,
     /// How much memory each device gives; without it a tab gives an eighth of what its browser tells of, a native device a quarter of
     /// the machine's
     #[arg(long, value_name = "500MB")]

@@ -66,10 +66,9 @@ impl Tally {
             "successes:" => false,
             other => self.in_failures && !other.starts_with("test result: "),
         };
-        if self.in_failures && !matches!(line, "" | "failures:") {
-            if self.failures.len() < FAILURE_LINES_MAX {
-                self.failures.push(line.to_owned());
-            }
+        let is_told = self.in_failures && !matches!(line, "" | "failures:");
+        if is_told && self.failures.len() < FAILURE_LINES_MAX {
+            self.failures.push(line.to_owned());
         }
         if let Some(result) = line.strip_prefix("test result: ") {
             // "ok. 3 passed; 0 failed; 1 ignored; ..."

@@ -1,9 +1,10 @@
 //! The little of the DevTools protocol that opens tabs and hears of their crashes.
 //! <https://chromedevtools.github.io/devtools-protocol/tot/Target/>
 
-use crate::browser::Show;
+use crate::browser::{Looks, Show};
 use anyhow::{Context, Result, bail};
 use futures::{SinkExt, StreamExt};
+use ringtmp_transport::native::AccessLink;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -17,6 +18,12 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// Messages about targets are a few hundred bytes.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// A page without anything.
+const EMPTY: &str = "about:blank";
+
+/// As a rate, that there is none.
+const NO_LIMIT: f64 = -1.0;
 
 /// Windows of the demo, in CSS pixels: three fit side by side on most screens.
 const WINDOW: (u32, u32) = (480, 860);
@@ -55,17 +62,24 @@ impl DevTools {
     }
 
     /// Opens each address, in windows side by side or in tabs of none, in place of the empty tab that is there.
-    pub(super) async fn open(&mut self, urls: &[String], show: Show) -> Result<()> {
+    pub(super) async fn open(&mut self, urls: &[String], looks: &Looks) -> Result<()> {
         self.call("Target.setDiscoverTargets", json!({ "discover": true }))
             .await?;
         let before = self.call("Target.getTargets", json!({})).await?;
         for (index, url) in urls.iter().enumerate() {
-            self.call("Target.createTarget", target(url, index, show))
-                .await?;
+            let Some(link) = looks.access_link else {
+                let target = target(url, index, looks.show);
+                self.call("Target.createTarget", target).await?;
+                continue;
+            };
+            // Behind its link before it asks for anything.
+            let target = target(EMPTY, index, looks.show);
+            let opened = self.call("Target.createTarget", target).await?;
+            self.go_behind(link, &opened["targetId"], url).await?;
         }
         let infos = before["targetInfos"].as_array().into_iter().flatten();
         let empty: Vec<Value> = infos
-            .filter(|target| target["type"] == "page" && target["url"] == "about:blank")
+            .filter(|target| target["type"] == "page" && target["url"] == EMPTY)
             .map(|target| target["targetId"].clone())
             .collect();
         // Closing the last tab would end a browser with windows.
@@ -73,6 +87,24 @@ impl DevTools {
             self.call("Target.closeTarget", json!({ "targetId": id }))
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Has a tab open an address behind an emulated access link. It stays so while this socket is open.
+    /// <https://chromedevtools.github.io/devtools-protocol/tot/Network/#method-emulateNetworkConditions>, which goes for data channels
+    /// as well.
+    async fn go_behind(&mut self, link: AccessLink, target: &Value, url: &str) -> Result<()> {
+        let attach = json!({ "targetId": target, "flatten": true });
+        let attached = self.call("Target.attachToTarget", attach).await?;
+        let session = attached["sessionId"].as_str().map(str::to_owned);
+        self.call_in(session.as_deref(), "Network.enable", json!({}))
+            .await?;
+        let conditions = "Network.emulateNetworkConditions";
+        self.call_in(session.as_deref(), conditions, network(link))
+            .await?;
+        let navigate = json!({ "url": url });
+        self.call_in(session.as_deref(), "Page.navigate", navigate)
+            .await?;
         Ok(())
     }
 
@@ -93,9 +125,23 @@ impl DevTools {
 
     /// Asks for something and waits for the answer; events that come between are no concern of the callers.
     async fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+        self.call_in(None, method, params).await
+    }
+
+    /// The same of a tab to which there is a session.
+    async fn call_in(
+        &mut self,
+        session: Option<&str>,
+        method: &str,
+        params: Value,
+    ) -> Result<Value> {
         self.last_id += 1;
         let id = self.last_id;
-        let text = json!({ "id": id, "method": method, "params": params }).to_string();
+        let mut call = json!({ "id": id, "method": method, "params": params });
+        if let Some(session) = session {
+            call["sessionId"] = session.into();
+        }
+        let text = call.to_string();
         let answer = async {
             self.socket.send(Message::text(text)).await?;
             loop {
@@ -127,6 +173,17 @@ impl DevTools {
     }
 }
 
+/// What a link does to all that a tab sends and receives, each way by itself.
+fn network(link: AccessLink) -> Value {
+    let rate = link.bytes_per_second.unwrap_or(NO_LIMIT);
+    json!({
+        "offline": false,
+        "latency": link.delay.as_secs_f64() * 1e3,
+        "downloadThroughput": rate,
+        "uploadThroughput": rate,
+    })
+}
+
 /// What to open: a window of its own in its place on the screen, or a tab.
 fn target(url: &str, index: usize, show: Show) -> Value {
     match show {
@@ -152,6 +209,16 @@ fn target(url: &str, index: usize, show: Show) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_without_a_rate_has_none() {
+        let network = |link: &str| network(link.parse().expect("a link"));
+        let phone = network("4ms,32mbit");
+        assert_eq!(phone["latency"], 4.0);
+        assert_eq!(phone["uploadThroughput"], 4e6);
+        assert_eq!(phone["downloadThroughput"], 4e6);
+        assert_eq!(network("25ms")["uploadThroughput"], -1.0);
+    }
 
     #[test]
     fn windows_do_not_cover_each_other_and_tabs_have_none() {

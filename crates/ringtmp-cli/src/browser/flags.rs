@@ -1,6 +1,7 @@
 //! With which flags the browser is started.
 
 use ringtmp_peer::ExecutorChoice;
+use ringtmp_transport::native::AccessLink;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -20,6 +21,8 @@ pub(crate) struct Looks {
     pub(crate) has_gpu: bool,
     /// Whether we are root: Chromium's sandbox refuses to work for root.
     pub(crate) is_root: bool,
+    /// Behind which each tab is: its page and its data channels.
+    pub(crate) access_link: Option<AccessLink>,
     /// Flags that the user adds.
     pub(crate) more: Vec<String>,
 }
@@ -33,6 +36,7 @@ impl Looks {
             executor,
             has_gpu: has_gpu(),
             is_root: is_root(),
+            access_link: None,
             more: more.split_whitespace().map(str::to_owned).collect(),
         }
     }
@@ -138,6 +142,7 @@ mod tests {
             executor: ExecutorChoice::Auto,
             has_gpu: false,
             is_root: false,
+            access_link: None,
             more: Vec::new(),
         }
     }

@@ -58,7 +58,7 @@ impl Browser {
             Err(_) => return Err(does_not_start(program, "does not get ready", &messages)),
         };
         let mut devtools = DevTools::connect(&address).await?;
-        devtools.open(urls, looks.show).await?;
+        devtools.open(urls, looks).await?;
         Ok(Self {
             devtools,
             group,

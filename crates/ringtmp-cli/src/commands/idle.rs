@@ -3,7 +3,7 @@
 
 mod predict;
 
-pub(crate) use predict::NATIVE_LINK;
+pub(crate) use predict::{NATIVE_LINK, behind};
 
 use super::serve::{self, RoomForAll, Running};
 use super::sim::{percent, plain};
@@ -27,6 +27,7 @@ use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{MemberView, Role, RunOutline};
 use ringtmp_core::trace::Shares;
 use ringtmp_peer::{DataTable, Entry, ExecutorChoice, ModelTable, Own, RunFile, View};
+use ringtmp_transport::native::AccessLink;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -47,6 +48,9 @@ pub(crate) struct Idle {
     /// Their speeds, natives first: how many times slower than each other (1,4,4), or operations per second (20M,5M,5M)
     #[arg(long, value_name = "SPEEDS", value_delimiter = ',')]
     pace: Vec<Speed>,
+    /// Emulate the link between each device and all others: a delay one way, a rate, or both
+    #[arg(long, value_name = "25ms,10mbit")]
+    access_link: Option<AccessLink>,
     /// The model
     #[arg(long, default_value = "gpt-nano")]
     preset: String,
@@ -208,7 +212,8 @@ impl Idle {
             operations_per_second: *speed,
             kind: member.device.kind,
         });
-        let simulated = predicted(outline, plan, &emulated.collect::<Vec<_>>())?;
+        let devices = emulated.collect::<Vec<_>>();
+        let simulated = predicted(outline, plan, &devices, self.access_link)?;
         let compared =
             |(((member, speed), pair), simulated): ((&(&MemberView, f64), &[u16]), &Shares)| {
                 let report = member.report.as_ref();
@@ -269,7 +274,7 @@ impl Ring {
                 role: Role::Participant,
                 name: name.clone(),
                 executor: ExecutorChoice::Cpu,
-                carrier: Carrier::WebRtc(None),
+                carrier: Carrier::WebRtc(idle.access_link),
                 weights: None,
                 own: Own {
                     operations_per_second: Some(*speed),
@@ -285,7 +290,10 @@ impl Ring {
                 url.page(&format!("join&executor=cpu&name={name}&pace={speed}"))
             };
             let urls: Vec<String> = tabs.iter().map(tab).collect();
-            let looks = Looks::here(Show::Headless, ExecutorChoice::Cpu);
+            let looks = Looks {
+                access_link: idle.access_link,
+                ..Looks::here(Show::Headless, ExecutorChoice::Cpu)
+            };
             self.tabs = Some(Browser::start(program, &looks, &urls, &mut self.guard).await?);
         }
         Ok(())

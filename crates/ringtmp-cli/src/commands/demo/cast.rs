@@ -41,6 +41,9 @@ impl Cast {
                     .args(["--name", &format!("native {index}"), "--no-keep"])
                     .stdin(Stdio::null())
                     .stdout(Stdio::null());
+                if let Some(link) = demo.access_link {
+                    command.args(["--access-link", &link.to_string()]);
+                }
                 if let Some(Memory(bytes)) = demo.memory {
                     command.args(["--memory", &format!("{}kB", bytes as f64 / 1e3)]);
                 }
@@ -59,7 +62,10 @@ impl Cast {
         let browser = match program {
             None => None,
             Some(program) => {
-                let looks = Looks::here(show, demo.executor);
+                let looks = Looks {
+                    access_link: demo.access_link,
+                    ..Looks::here(show, demo.executor)
+                };
                 Some(Browser::start(program, &looks, &urls, &mut guard).await?)
             }
         };

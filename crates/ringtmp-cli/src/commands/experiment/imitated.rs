@@ -1,11 +1,11 @@
 //! A run by devices that this machine imitates, and the same one under virtual time.
 
-use super::super::idle::NATIVE_LINK;
+use super::super::idle::{NATIVE_LINK, behind};
 use crate::speed::Speed;
 use anyhow::Result;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::parameter_server::Exchange;
-use ringtmp_core::partition::{Hop, Hops};
+use ringtmp_core::partition::Hops;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{Recovery, Replication, RunOutline};
 use ringtmp_core::trace::Span;
@@ -56,10 +56,7 @@ impl Imitated {
                 delay: Duration::from_secs_f64(device.delay_seconds),
                 bytes_per_second: Some(device.bytes_per_second),
             });
-            scenario.links = Hops::all(Hop {
-                delay_seconds: NATIVE_LINK.delay_seconds + 2.0 * device.delay_seconds,
-                bytes_per_second: Some(device.bytes_per_second),
-            });
+            scenario.links = Hops::all(behind(access, NATIVE_LINK));
             scenario.shares_access = true;
         }
         Ok(Self {

@@ -8,6 +8,7 @@ use ringtmp_core::trace::{Shares, Span, extent, shares};
 use ringtmp_peer::update_operations;
 use ringtmp_sim::check::simulate_checked;
 use ringtmp_sim::{DeviceSpec, Hop, Hops, Scenario};
+use ringtmp_transport::native::AccessLink;
 
 /// What links are like within a machine whose devices compute meanwhile: between native peers, and where a tab is at an end.
 pub(crate) const NATIVE_LINK: Hop = Hop {
@@ -18,6 +19,19 @@ const TAB_LINK: Hop = Hop {
     delay_seconds: 0.002,
     bytes_per_second: Some(15e6),
 };
+
+/// What a link is like if each of its ends is behind an access link besides.
+pub(crate) fn behind(access: Option<AccessLink>, link: Hop) -> Hop {
+    let Some(access) = access else { return link };
+    let slower = |rate: f64| access.bytes_per_second.map_or(rate, |own| own.min(rate));
+    Hop {
+        delay_seconds: link.delay_seconds + 2.0 * access.delay.as_secs_f64(),
+        bytes_per_second: link
+            .bytes_per_second
+            .map(slower)
+            .or(access.bytes_per_second),
+    }
+}
 
 /// A device that a paced peer emulates.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +46,9 @@ pub(super) fn predicted(
     outline: &RunOutline,
     plan: &Plan,
     devices: &[Emulated],
+    access: Option<AccessLink>,
 ) -> Result<Vec<Shares>> {
-    let scenario = scenario(outline, plan, devices)?;
+    let scenario = scenario(outline, plan, devices, access)?;
     let outcome = simulate_checked(&scenario)?;
     if !outcome.order.iter().copied().eq(0..devices.len()) {
         let order = outcome.order;
@@ -50,7 +65,12 @@ pub(super) fn predicted(
     Ok((0..devices.len()).map(of_peer).collect())
 }
 
-fn scenario(outline: &RunOutline, plan: &Plan, devices: &[Emulated]) -> Result<Scenario> {
+fn scenario(
+    outline: &RunOutline,
+    plan: &Plan,
+    devices: &[Emulated],
+    access: Option<AccessLink>,
+) -> Result<Scenario> {
     let peers = u16::try_from(devices.len()).context("more devices than a room takes")?;
     let stages: Vec<&[LayerCost]> = plan
         .cuts
@@ -64,11 +84,12 @@ fn scenario(outline: &RunOutline, plan: &Plan, devices: &[Emulated]) -> Result<S
         update_seconds: update_operations(layers) / device.operations_per_second,
         ..equal.devices[0]
     };
-    let mut links = Hops::all(NATIVE_LINK);
+    let native = behind(access, NATIVE_LINK);
+    let mut links = Hops::all(native);
     for (one, device) in devices.iter().enumerate() {
         for other in (0..devices.len()).filter(|other| *other != one) {
             if device.kind == DeviceKind::Tab {
-                links.set(one, other, TAB_LINK);
+                links.set(one, other, behind(access, TAB_LINK));
             }
         }
     }
@@ -86,6 +107,7 @@ fn scenario(outline: &RunOutline, plan: &Plan, devices: &[Emulated]) -> Result<S
         devices: stages.iter().zip(devices).map(spec).collect(),
         links,
         limits: Some(plan.limits.clone()),
+        shares_access: access.is_some(),
         ..equal
     })
 }
@@ -145,7 +167,7 @@ mod tests {
             ..Plan::default()
         };
         let idle = |credit| -> Vec<f64> {
-            let shares = predicted(&outline, &plan(credit), &devices).expect("a sound run");
+            let shares = predicted(&outline, &plan(credit), &devices, None).expect("a sound run");
             shares.iter().map(Shares::idle).collect()
         };
         let (generous, frugal) = (idle(4), idle(1));
