@@ -26,6 +26,8 @@ pub(crate) struct Tally {
     pub(crate) failures: Vec<String>,
     /// Whether the lines that come are of failing tests.
     in_failures: bool,
+    /// Whether they are of a backtrace, which is long and says little.
+    in_backtrace: bool,
 }
 
 impl Tally {
@@ -62,11 +64,17 @@ impl Tally {
     fn count(&mut self, line: &str) {
         let line = line.trim();
         self.in_failures = match line {
-            "failures:" => true,
+            "failures:" => {
+                self.in_backtrace = false;
+                true
+            }
             "successes:" => false,
             other => self.in_failures && !other.starts_with("test result: "),
         };
-        let is_told = self.in_failures && !matches!(line, "" | "failures:");
+        if line == "stack backtrace:" || line.starts_with("---- ") {
+            self.in_backtrace = line == "stack backtrace:";
+        }
+        let is_told = self.in_failures && !self.in_backtrace && !matches!(line, "" | "failures:");
         if is_told && self.failures.len() < FAILURE_LINES_MAX {
             self.failures.push(line.to_owned());
         }
@@ -111,7 +119,7 @@ mod tests {
     #[test]
     fn what_failing_tests_printed_is_kept_and_bounded() {
         let mut tally = Tally::default();
-        let output = "successes:\n\n---- good stdout ----\nseed 1\n\nfailures:\n\n---- bad stdout ----\nError: 3 is not 4\n\n\nfailures:\n    bad\n\ntest result: FAILED. 1 passed; 1 failed\nseed 2";
+        let output = "successes:\n\n---- good stdout ----\nseed 1\n\nfailures:\n\n---- bad stdout ----\nError: 3 is not 4\nstack backtrace:\n   0: main\n\n\nfailures:\n    bad\n\ntest result: FAILED. 1 passed; 1 failed\nseed 2";
         output.lines().for_each(|line| tally.count(line));
         let kept = ["---- bad stdout ----", "Error: 3 is not 4", "bad"];
         assert_eq!(tally.failures, kept);

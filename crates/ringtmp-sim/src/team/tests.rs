@@ -3,7 +3,7 @@ use crate::random::Draws;
 use crate::scenario::{FORWARD, Fault, FaultKind};
 use ringtmp_core::partition::{Hop, Hops};
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::signal::Replication;
+use ringtmp_core::signal::{Recovery, Replication};
 use ringtmp_core::trace::Activity;
 
 /// Devices with a layer each, where the whole model's F, B and W of a micro-batch take as many units of FORWARD as there are layers.
@@ -273,6 +273,12 @@ fn whoever_dies_the_others_end_the_run_in_every_way_and_a_seed_replays_it() {
     }
 }
 
+/// Those for a loss or a newcomer, and those in which parts moved to who had none.
+fn apart(recoveries: &[Recovery]) -> (Vec<&Recovery>, Vec<&Recovery>) {
+    let moves = |it: &&Recovery| it.reason.contains("a part of the parameters moves");
+    recoveries.iter().partition(|it| !moves(it))
+}
+
 #[test]
 fn whoever_dies_twice_in_a_row_and_comes_back_is_no_reason_to_stop() {
     for choice in choices() {
@@ -284,7 +290,8 @@ fn whoever_dies_twice_in_a_row_and_comes_back_is_no_reason_to_stop() {
         };
         lost.faults.push(again);
         let (_, outcome) = run(&lost, choice);
-        assert_eq!(outcome.recoveries.len(), 2, "{choice:?}");
+        let (lost, _) = apart(&outcome.recoveries);
+        assert_eq!(lost.len(), 2, "{choice:?}");
         // Who came back after the first loss takes part after the second.
         assert!(
             outcome.order.contains(&1),
@@ -300,9 +307,16 @@ fn who_comes_back_while_the_others_train_is_taken_in_and_nothing_is_made_again_f
         // The first computes in every way.
         let lost = troubled(5, crash(0, Some(7.0)));
         let (_, outcome) = run(&lost, choice);
-        let [gone, back] = &outcome.recoveries[..] else {
+        let (others, moves) = apart(&outcome.recoveries);
+        let [gone, back] = others[..] else {
             panic!("{choice:?}: {:?}", outcome.recoveries);
         };
+        // Where workers have the parts, it gets one again, and the least is made again for that.
+        let workers_serve =
+            choice.exchange == Exchange::AllReduce || choice.placement == Placement::Colocated;
+        assert_eq!(moves.len(), usize::from(workers_serve), "{choice:?}");
+        let least = |it: &&Recovery| it.moved > 0 && it.repeated <= 2;
+        assert!(moves.iter().all(least), "{choice:?}: {moves:?}");
         assert!(gone.reason.contains("device 0"), "{gone:?}");
         assert!(back.reason.contains("device 0 joins"), "{back:?}");
         assert_eq!(back.repeated, 0, "{choice:?}");
