@@ -80,6 +80,9 @@ impl Group {
         status
     }
 
+    /// Whether [`Group::hold_still`] works on this system.
+    pub(crate) const CAN_BE_HELD_STILL: bool = cfg!(unix);
+
     /// Stops the leader and all that it started in the middle of whatever they do, without telling anybody; they stay so until they are
     /// ended.
     #[cfg(unix)]

@@ -35,6 +35,7 @@ impl Tally {
     pub(crate) fn run(&mut self, command: &mut Command) -> Result<()> {
         let words = words(command);
         eprintln!("$ {words}");
+        (self.in_failures, self.in_backtrace) = (false, false);
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()

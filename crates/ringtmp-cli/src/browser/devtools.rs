@@ -16,8 +16,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 /// How long the browser may take to answer: it opens tabs in tens of milliseconds, more on a loaded machine.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
-/// Messages about targets are a few hundred bytes.
-const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Messages about targets are a few hundred bytes; behind an access link, what a page says to its server is told as well.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// A page without anything.
 const EMPTY: &str = "about:blank";

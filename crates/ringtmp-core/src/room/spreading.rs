@@ -1,7 +1,8 @@
 //! Parts of the parameters that move, so that nobody has many while others have none: to whoever came back after a loss, or came new.
 //!
 //! A part moves only along copies that there are anyhow: to whoever keeps one of it. Where that device has a part already, that one moves
-//! on in turn, to whoever keeps a copy of it, until the last comes to a device that has room. Since the buddy of a worker is the next one, every worker can be reached so.
+//! on in turn, to whoever keeps a copy of it, until the last comes to a device that has room. Where one between has no part to move on, that takes
+//! two turns: it gets one first, and then keeps company with the next.
 
 use super::Room;
 use crate::ids::{PeerId, Step};
@@ -17,8 +18,8 @@ const STEPS_LEFT_MIN: u32 = 10;
 const DIFFERENCE_MIN: usize = 2;
 
 impl Room {
-    /// A version lies twice under this plan: if somebody has several parts and a worker none, all are halted to divide them anew from
-    /// there. Tried once for the same devices.
+    /// A version lies twice under this plan: if somebody has two parts more than a worker, all are halted to divide them anew from there. Not
+    /// again for the same devices where that moved nothing.
     pub(super) fn spread_parts(&mut self, now: Time, version: Step) {
         let left = self.run.outline.steps.saturating_sub(version.0);
         let trains = self.state == RoomState::Training && self.done.is_empty();
@@ -35,7 +36,7 @@ impl Room {
         }
         let order = plan.order.clone();
         let reason = format!(
-            "a part of the parameters moves from {} on, so that {} has one too",
+            "the parts of the parameters are divided anew: {} has several, and {} fewer",
             self.name(from),
             self.name(to)
         );

@@ -117,6 +117,10 @@ impl Room {
         let Some((start, homes)) = found else {
             return self.begin_team_anew(now, reached.max(self.steps_told()));
         };
+        if homes != self::homes(&before) {
+            // From here there may be a way further on, which makes parts lie more evenly each time, and so ends.
+            self.recovering.spread_among = None;
+        }
         let topology = self.run.outline.topology;
         let mut devices = self.team_devices();
         for device in &mut devices {
@@ -360,7 +364,7 @@ fn found(
     let mut copied = copied(before, holding, newest);
     if let Some(homes) = all_live.filter(|_| !rolled_back) {
         let better = |(_, others): &(TeamStart, Vec<PeerId>)| crowding(others) < crowding(&homes);
-        let spread = copied.find(better).filter(|_| spreads);
+        let spread = spreads.then(|| copied.find(better)).flatten();
         return spread.or(Some((TeamStart::Held { reached }, homes)));
     }
     copied.next()

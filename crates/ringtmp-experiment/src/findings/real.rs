@@ -116,7 +116,10 @@ pub(crate) fn losses(all: &[Loss]) -> String {
             return format!("{way}, {what}: nothing to compare, no run came to its end");
         };
         let seconds = |v: Estimate| format!("{} ± {} s", short(v.mean), short(v.half_width));
-        let verdict = verdict(lost.mean, simulated.mean);
+        let verdict = match lost.low() > 0.0 {
+            true => verdict(lost.mean, simulated.mean),
+            false => "too little to compare".to_owned(),
+        };
         let ended = match loss.ended {
             0 => String::new(),
             ended => format!("; {ended} of {} runs did not come to their end", loss.runs),

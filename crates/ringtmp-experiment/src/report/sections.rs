@@ -58,7 +58,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
         Experiment::Resilience => (
             "Resilience",
             "Seconds of the same run undisturbed and with devices that die unnoticed: one in the middle third of the run, which is back as a newcomer after 5 s, or is not; or every device, once a minute in the \
-             mean. All keep copies: rings of layers, as often as slows them by at most a twentieth, the others of the parts of the parameters, which at most a twentieth of what their devices send is for.",
+             mean. All keep copies: rings of layers, as often as slows them by at most a twentieth, the others of the parts of the parameters, which take at most a twentieth of what their devices send, or of the time on a phone's Wi-Fi.",
         ),
         Experiment::Scaling => (
             "Scaling",
@@ -72,16 +72,16 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
         Experiment::Real => (
             "For real, beside the simulator",
             "Three native peers in one process of this machine, over WebRTC, each as slow as a device of which this machine can be three at once; and the same run simulated. All of it is told, filling and \
-             draining too. A run in which tasks took longer in sum than they should have is refused: there this machine was what was measured.",
+             draining too; of a team from when its last worker begins. A run in which tasks took longer in sum than they should have is refused: there this machine was what was measured.",
         ),
         Experiment::Losses => (
             "Losses for real, beside the simulator",
-            "Three processes on this machine, each as slow as a device of which this machine can be three at once, train with copies of each other's layers or parts. In the middle third of the run the system holds one of them still, so              that nobody is told; it stays so, or is replaced by a newcomer after 5 s. The same is simulated.",
+            "Three processes on this machine, each as slow as a device of which this machine can be three at once, train with copies of each other's layers or parts. In the middle third of the run the system holds one of them still, so that nobody is told; it stays so, or is replaced by a newcomer after 5 s. The same is simulated.",
         ),
         Experiment::Tabs => (
             "What tabs of a browser really train",
             "The width of a transformer of four blocks is grown until tabs of a headless browser of this machine do not train it any more, for two steps, on the CPU. Here tabs are told to give more memory than they have, so that no \
-             formula refuses anything: what ends the growing is the browser. A tab's memory is that of 32-bit WebAssembly, 4 GiB at most, whatever the machine has.",
+             formula refuses anything: what ends the growing is the browser, or that a step takes longer than two minutes; the reason is told. A size is refused once it has failed twice. A tab's memory is that of 32-bit WebAssembly, 4 GiB at most, whatever the machine has.",
         ),
         Experiment::Hosts => (
             "Native against browser",
@@ -283,6 +283,11 @@ fn capacity(part: &[&Group], page: &mut String) {
     };
     page.push_str(&chart.svg());
     tell(&findings::capacity(part), page);
+    what_ended(part, page);
+}
+
+/// What was refused, by way.
+fn what_ended(part: &[&Group], page: &mut String) {
     page.push_str("<details><summary>What ended the growing</summary><table><tr><th>way<th>largest<th>refused<th>reason</tr>\n");
     for group in part {
         let (largest, refused, reason) = match group.outcomes.first() {

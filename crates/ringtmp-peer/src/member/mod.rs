@@ -362,8 +362,9 @@ impl Shell {
         }
         let Some(craft) = &self.craft else { return };
         self.finishing = false;
-        let bytes = self.links.counts().map(|(_, traffic)| traffic.sent).sum();
-        let (spent, links) = (self.log.spent(bytes), self.links.counts().collect());
+        let links: Vec<_> = self.links.counts_in_the_end().collect();
+        let bytes = links.iter().map(|(_, traffic)| traffic.sent).sum();
+        let spent = self.log.spent(bytes);
         let lately = self.log.lately(self.clock.now());
         self.courier.tell(Told::Does {
             spent,

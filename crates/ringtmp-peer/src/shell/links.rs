@@ -134,15 +134,30 @@ impl Links {
         })
     }
 
-    /// Bytes sent, for the room, with those that wait to be: a device that has finished reports before its last frames have left.
+    /// Bytes sent, for the room.
     pub(crate) fn traffic(&self) -> Vec<LinkTraffic> {
-        self.counts()
-            .map(|(to, traffic)| LinkTraffic {
-                to,
-                bytes: traffic.sent + traffic.queued,
-                relayed: traffic.relayed,
-            })
-            .collect()
+        self.counts().map(told).collect()
+    }
+
+    /// What each link will have moved once all that waits has left: a device that has finished reports before that.
+    pub(crate) fn counts_in_the_end(&self) -> impl Iterator<Item = (PeerId, Traffic)> + '_ {
+        self.counts().map(|(peer, traffic)| {
+            let sent = traffic.sent + traffic.queued;
+            (peer, Traffic { sent, ..traffic })
+        })
+    }
+
+    /// The same, for the room.
+    pub(crate) fn traffic_in_the_end(&self) -> Vec<LinkTraffic> {
+        self.counts_in_the_end().map(told).collect()
+    }
+}
+
+fn told((to, traffic): (PeerId, Traffic)) -> LinkTraffic {
+    LinkTraffic {
+        to,
+        bytes: traffic.sent,
+        relayed: traffic.relayed,
     }
 }
 

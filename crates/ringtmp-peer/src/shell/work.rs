@@ -117,7 +117,7 @@ impl Shell {
                 Input::Digested {
                     epoch,
                     digests,
-                    links: self.links.traffic(),
+                    links: self.links.traffic_in_the_end(),
                 }
             }
             Ok(Done::Reopened(executor)) => self.reopened(executor, progress),

@@ -16,10 +16,12 @@ use ringtmp_core::parameter_server::{
     Codecs, CopySpec, Exchange, Job, Layout, LayoutError, MemberIndex, Placement, RangeIndex,
     RunDigest, Score, Staleness, Sums, Task, TeamStart, Topology, Wanted,
 };
+use ringtmp_core::profile::Planning;
 use ringtmp_core::signal::{Recovery, RunDescriptor, RunOutline};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::Span;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use world::World;
 
@@ -191,7 +193,22 @@ pub fn team_job(scenario: &Scenario, choice: TeamChoice) -> Result<Job, TeamFaul
         micro_batches: outline.micro_batches,
         speeds: &speeds.collect::<Vec<_>>(),
     })?;
+    let layout = Layout {
+        step_millis: step_millis(scenario, &layout, &whole),
+        ..layout
+    };
     Ok(job_of(scenario, layout, choice.staleness))
+}
+
+/// What a room makes of what all devices measure: what computing a step takes the last worker.
+fn step_millis(scenario: &Scenario, layout: &Layout, whole: &Range<usize>) -> Option<u32> {
+    let workers = layout.workers.iter().zip(&layout.shares);
+    let seconds = workers.map(|(worker, share)| {
+        scenario.micro_batch_seconds(usize::from(worker.0), whole) * f64::from(*share)
+    });
+    let longest = seconds.fold(0.0, f64::max);
+    // Saturates.
+    (scenario.outline.planning == Planning::Measured).then_some((1e3 * longest) as u32)
 }
 
 /// What all members agree on who share a scenario's run so.

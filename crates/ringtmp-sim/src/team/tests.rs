@@ -275,7 +275,7 @@ fn whoever_dies_the_others_end_the_run_in_every_way_and_a_seed_replays_it() {
 
 /// Those for a loss or a newcomer, and those in which parts moved to who had none.
 fn apart(recoveries: &[Recovery]) -> (Vec<&Recovery>, Vec<&Recovery>) {
-    let moves = |it: &&Recovery| it.reason.contains("a part of the parameters moves");
+    let moves = |it: &&Recovery| it.reason.contains("are divided anew");
     recoveries.iter().partition(|it| !moves(it))
 }
 

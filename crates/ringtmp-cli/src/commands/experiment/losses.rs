@@ -32,7 +32,7 @@ const AWAY: Duration = Duration::from_secs(5);
 /// A run that takes longer hangs: it takes half a minute.
 const RUN_MAX: Duration = Duration::from_secs(300);
 
-/// The share of tasks that may be late before this machine counts as what was measured.
+/// The share of tasks, since devices were put together last, that may be late before this machine counts as what was measured.
 const LATE_SHARE_MAX: f64 = 0.02;
 
 /// Over so many seeds the middle third of a run is gone through.
@@ -116,13 +116,18 @@ pub(super) fn run(cell: &Cell, profiles: &Profiles) -> Result<Outcome> {
     };
     let (began, undisturbed) = course(Vec::new())?;
     let strike = Strike::of(cell, trouble, undisturbed.seconds)?;
+    if strike.is_some() && !Group::CAN_BE_HELD_STILL {
+        let reason = "this system cannot hold a process still".to_owned();
+        return Ok(Outcome::Refused { reason });
+    }
     let simulated = match strike {
         Some(strike) => course(vec![strike.fault(began)])?.1,
         None => undisturbed,
     };
     let train = timeout(RUN_MAX, train(cell, &imitated, strike));
     let real = tokio::task::block_in_place(|| Handle::current().block_on(train));
-    let real = match real.context("the devices come to no end")? {
+    let too_long = |_| Failure::Unfinished(format!("it took longer than {RUN_MAX:?}")).into();
+    let real = match real.map_err(too_long).flatten() {
         Ok(real) => real,
         Err(error) => match error.downcast::<Failure>()? {
             Failure::Unfinished(reason) => return Ok(Outcome::Refused { reason }),
@@ -188,7 +193,14 @@ impl Devices<'_> {
         self.until(|room| room.state == RoomState::Training).await?;
         let began = Instant::now();
         if let Some(strike) = strike {
-            sleep_until(began + Duration::from_secs_f64(strike.after)).await;
+            let at = began + Duration::from_secs_f64(strike.after);
+            tokio::select! {
+                () = sleep_until(at) => {}
+                ended = self.until(|room| room.state == RoomState::Finished) => {
+                    ended?;
+                    return Err(Failure::Unfinished("it ended before the loss".to_owned()).into());
+                }
+            }
             self.natives[strike.device].0.hold_still()?;
             if strike.returns {
                 sleep(AWAY).await;
@@ -200,6 +212,9 @@ impl Devices<'_> {
         let room = self.until(|room| room.state == RoomState::Finished).await?;
         let seconds = began.elapsed().as_secs_f64();
         kept_pace(&room)?;
+        if strike.is_some() && room.recoveries.is_empty() {
+            return Err(Failure::Unfinished("nobody noticed the loss".to_owned()).into());
+        }
         Ok(Course::of(seconds, &room.recoveries))
     }
 
@@ -249,11 +264,11 @@ impl Devices<'_> {
             (status, index, _) = select_all(waits) => (status?, index),
         };
         let words = natives[index].1.words();
-        bail!("a device has ended ({status}){words}")
+        Err(Failure::Unfinished(format!("a device has ended ({status}){words}")).into())
     }
 }
 
-/// Whether tasks took as long as on the devices that are imitated.
+/// Whether tasks took as long as on the devices that are imitated: those since they were put together last, which devices tell.
 fn kept_pace(room: &RoomView) -> Result<()> {
     let reports = room
         .members
