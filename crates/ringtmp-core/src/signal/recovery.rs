@@ -29,7 +29,7 @@ pub struct Taken {
 pub enum Replication {
     /// Never: a device that is lost ends the run.
     Off,
-    /// As often as slows training by at most a twentieth.
+    /// As often as slows training by at most a twentieth, by what is known of devices and links.
     #[default]
     Auto,
     /// After every so many updates, at least 1.

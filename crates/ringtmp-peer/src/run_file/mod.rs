@@ -57,7 +57,7 @@ pub struct RunFile {
     pub planning: Planning,
     /// After how many updates each device of a ring copies its layers to the next device, so that the run outlives devices:
     /// `auto`, as often as slows training by at most a twentieth, for which three hundredths are aimed at; a number; `off`, never, so that a device that is lost ends the
-    /// run. In other paradigms servers, or whoever has a part of the parameters, copy that, with `auto` so often that copies add at most a twentieth to what they send.
+    /// run. In other paradigms servers, or whoever has a part of the parameters, copy that, with `auto` so often that copies add at most a twentieth to what they send, or, where devices have measured, take at most a twentieth of a step's time at 4 MB/s: on slower lines they may take more.
     pub replicate: Replication,
     /// How a CPU rounds sums of products: `fused`, with fused multiply-add where it has that, which is faster; `portable`, alike on
     /// every device. With `codec = "f32"` a ring of natives alone, or of tabs alone, ends with the weights of one of them, bit for
