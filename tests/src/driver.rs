@@ -17,6 +17,10 @@ const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// How long closing a session, and with it the browser, may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
+/// How often it is started. ChromeDriver takes a port that is free for one family of addresses, and ends where another program has it for the
+/// other.
+const TRIES_MAX: u32 = 3;
+
 /// The longest start-up text in which a port is looked for, in lines.
 const START_LINES_MAX: usize = 100;
 
@@ -31,6 +35,19 @@ pub(crate) struct Driver {
 impl Driver {
     /// Starts it by a command, on a free port of the host with this address, which it chooses and prints.
     pub(crate) async fn start(mut command: Command, host: Ipv4Addr) -> Result<Self> {
+        let mut tries = 1;
+        loop {
+            match Self::start_once(&mut command, host).await {
+                Err(error) if tries < TRIES_MAX => {
+                    eprintln!("again: {error:#}");
+                    tries += 1;
+                }
+                started => return started,
+            }
+        }
+    }
+
+    async fn start_once(command: &mut Command, host: Ipv4Addr) -> Result<Self> {
         let program = command.get_program().display().to_string();
         let mut child = command
             .stdin(Stdio::null())

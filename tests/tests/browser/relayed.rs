@@ -1,8 +1,8 @@
 //! Tabs on two hosts that cannot reach each other, and a server that relays between them.
 
 use super::stage::{pictures, trains};
-use super::{JOIN_MAX, RUN_MAX, view};
-use anyhow::{Context, Result, ensure};
+use super::{JOIN_MAX, RUN_MAX};
+use anyhow::{Result, ensure};
 use ringtmp_peer::View;
 use ringtmp_tests::hosts::Host;
 use ringtmp_tests::turn::TurnServer;
@@ -68,8 +68,6 @@ async fn tabs_that_cannot_reach_each_other_train_by_way_of_a_relay_and_their_pag
     for tab in [&first, &second] {
         let result = tab.finished(RUN_MAX).await?;
         ensure!(result.steps == STEPS, "{result:?}");
-        let room = view(tab).await?.room.context("a room")?;
-        ensure!(room.recoveries.is_empty(), "{:?}", room.recoveries);
     }
     server.abort();
     Ok(())
