@@ -210,7 +210,7 @@ fn a_local_ring_ends_with_the_weights_of_one_process() {
 fn an_emulated_access_link_slows_links_and_changes_nothing_of_what_is_learnt() {
     let folder = folder();
     let path = folder.path();
-    let line = format!("{SMALL} --steps 4 --codec f32 --peers 2");
+    let line = format!("{SMALL} --steps 8 --codec f32 --peers 2");
     let refused = fails(path, &format!("{line} --access-link 50ms"));
     assert!(refused.contains("say --transport webrtc"), "{refused}");
     let alone = fails(path, &format!("{SMALL} --access-link 50ms"));
@@ -219,7 +219,7 @@ fn an_emulated_access_link_slows_links_and_changes_nothing_of_what_is_learnt() {
         let line = format!("{line} --paradigm {paradigm}");
         let near = format!("{line} --export near.safetensors");
         succeeds(path, &near);
-        let far = "--transport webrtc --access-link 100ms --export far.safetensors --json far.json";
+        let far = "--transport webrtc --access-link 50ms --export far.safetensors --json far.json";
         succeeds(path, &format!("{line} {far}"));
         assert_eq!(
             read(path, "far.safetensors"),
@@ -228,7 +228,7 @@ fn an_emulated_access_link_slows_links_and_changes_nothing_of_what_is_learnt() {
         );
         let result: Value = serde_json::from_slice(&read(path, "far.json")).expect("JSON");
         // A step goes there and back, each time through both access links.
-        let least = 4.0 * 2.0 * 0.2;
+        let least = 8.0 * 2.0 * 0.1;
         assert!(result["seconds"].as_f64() > Some(least), "{result}");
     }
 }
