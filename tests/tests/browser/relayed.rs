@@ -10,8 +10,9 @@ use ringtmp_tests::{Browser, BrowserKind, Theatre, fragment_last, repository};
 use signaling_server::{Config, Server};
 use std::net::Ipv4Addr;
 
-/// Updates of the run: enough of them that links are seen before the end.
+/// Updates of the run, and operations per second of its devices: so slow on any machine that links are seen before the end.
 const STEPS: u32 = 200;
+const PACE: &str = "2e9";
 
 /// Whether either end of the link says that it is relayed: of one connection either may know.
 fn is_relayed(view: &View) -> bool {
@@ -50,13 +51,14 @@ async fn tabs_that_cannot_reach_each_other_train_by_way_of_a_relay_and_their_pag
         Browser::start_at(&one).await?,
         Browser::start_at(&other).await?,
     );
-    let settings = format!("peers=2&steps={STEPS}&codec=f32&planning=counted&executor=cpu");
+    let settings =
+        format!("peers=2&steps={STEPS}&codec=f32&planning=counted&executor=cpu&pace={PACE}");
     let page = |host: &Host| format!("http://{}:{port}", host.here);
     let first = near
         .tab(&format!("{}/?create&{settings}", page(&one)))
         .await?;
     let room = first.room(JOIN_MAX).await?;
-    let address = format!("{}/r/{room}?join&executor=cpu", page(&other));
+    let address = format!("{}/r/{room}?join&executor=cpu&pace={PACE}", page(&other));
     let second = far.tab(&fragment_last(&address)).await?;
     for tab in [&first, &second] {
         tab.wait_for(RUN_MAX, "training", trains).await?;

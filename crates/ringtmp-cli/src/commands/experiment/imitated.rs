@@ -119,7 +119,13 @@ fn run_file(cell: &Cell, steps: u32, replicate: Replication) -> RunFile {
         start_at_peers: cell.peers,
         ..RunFile::default()
     };
-    match cell.way {
+    train_by(&mut file, cell.way);
+    file
+}
+
+/// Has a run file say how its devices train together.
+pub(super) fn train_by(file: &mut RunFile, way: Way) {
+    match way {
         Way::Ring(mode) | Way::FewRing(mode) => file.schedule = mode,
         Way::ParameterServer { placement, tau } => {
             file.paradigm = Paradigm::ParameterServer;
@@ -128,7 +134,6 @@ fn run_file(cell: &Cell, steps: u32, replicate: Replication) -> RunFile {
         }
         Way::AllReduce => file.paradigm = Paradigm::AllReduce,
     }
-    file
 }
 
 fn scenario(cell: &Cell, outline: RunOutline) -> Scenario {

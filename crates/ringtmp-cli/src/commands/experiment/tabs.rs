@@ -1,11 +1,12 @@
 //! The largest model that tabs of a browser really train.
 
+use super::imitated::train_by;
 use super::run_file;
 use crate::commands::spent::said;
 use anyhow::{Context, Result, bail};
 use ringtmp_core::signal::Replication;
-use ringtmp_experiment::{Cell, Kind, Model, Outcome, Way, grow};
-use ringtmp_peer::{DataTable, Paradigm, RunFile};
+use ringtmp_experiment::{Cell, Kind, Model, Outcome, grow};
+use ringtmp_peer::{DataTable, RunFile};
 use std::process::{Command, Stdio};
 
 /// Updates of a run: in the second everything is used that there is.
@@ -53,15 +54,7 @@ fn tabs_file(cell: &Cell, model: &Model) -> RunFile {
         ..run_file(model)
     };
     file.model.vocabulary = None;
-    match cell.way {
-        Way::Ring(mode) | Way::FewRing(mode) => file.schedule = mode,
-        Way::ParameterServer { placement, tau } => {
-            file.paradigm = Paradigm::ParameterServer;
-            file.parameter_server.placement = Some(placement);
-            file.parameter_server.tau = Some(tau);
-        }
-        Way::AllReduce => file.paradigm = Paradigm::AllReduce,
-    }
+    train_by(&mut file, cell.way);
     file
 }
 
