@@ -404,6 +404,9 @@ fn a_node_that_stumbles_keeps_its_copies_and_answers_the_halt_with_them() {
     assert!(outputs.iter().any(told), "{outputs:?}");
     let forgets = |output: &Output| matches!(output, Output::Forget { .. });
     assert!(!outputs.iter().any(forgets));
+    let hangs_up = |output: &Output| matches!(output, Output::Disconnect { .. });
+    // Or its neighbour may tell the room of a link that was lost, before this one has told what it was lost for.
+    assert!(!outputs.iter().any(hangs_up), "{outputs:?}");
     assert!(feed(&mut node, stumbles()).is_empty(), "it is no news");
     let epoch = Epoch {
         number: 2,
@@ -417,6 +420,7 @@ fn a_node_that_stumbles_keeps_its_copies_and_answers_the_halt_with_them() {
             if holding.copies == [(Version(2), vec![LayerIndex(0)])])
     };
     assert!(outputs.iter().any(holds), "{outputs:?}");
+    assert_eq!(outputs.iter().filter(|output| hangs_up(output)).count(), 1);
 }
 
 /// The tail of a ring of two that trains and is replicated.

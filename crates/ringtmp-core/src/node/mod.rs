@@ -82,6 +82,9 @@ pub struct Node {
     unsure: Unsure,
     /// Updates of the stage that was last given up.
     reached: Step,
+    /// Neighbours under a plan that was let go of, until the room halts them too: a link that closes before would be told there as
+    /// what is at fault.
+    left_linked: Vec<PeerId>,
     clock: RoomClock,
     /// That of the input being handled.
     now: Time,
@@ -107,6 +110,7 @@ impl Node {
             state: RoomState::Waiting,
             unsure: Unsure::default(),
             reached: Step::default(),
+            left_linked: Vec::new(),
             clock: RoomClock::default(),
             now: Time::ZERO,
             output: VecDeque::new(),
@@ -392,7 +396,8 @@ impl Node {
     fn let_go(&mut self, reason: String) {
         if self.recovers() {
             // The room halts everybody, and goes on without whoever is at fault.
-            self.forget_links(|_| true);
+            let linked = self.active.iter().flat_map(|active| active.links.keys());
+            self.left_linked = linked.copied().collect();
             self.drop_active();
             self.output
                 .push_back(Output::Event(Event::Halted { reason }));
@@ -402,8 +407,8 @@ impl Node {
     }
 
     fn abort(&mut self, reason: &str) {
+        self.forget_links(|_| true);
         if self.active.is_some() {
-            self.forget_links(|_| true);
             self.drop_active();
             self.output.push_back(Output::Event(Event::Aborted {
                 reason: reason.to_owned(),
@@ -412,11 +417,9 @@ impl Node {
     }
 
     fn forget_links(&mut self, which: impl Fn(PeerId) -> bool) {
-        let peers = self
-            .active
-            .iter()
-            .flat_map(|active| active.links.keys())
-            .copied();
+        let active = self.active.iter();
+        let linked = active.flat_map(|active| active.links.keys().copied());
+        let peers = self.left_linked.drain(..).chain(linked);
         let disconnect = peers
             .filter(|peer| which(*peer))
             .map(|peer| Output::Disconnect { peer });
