@@ -17,8 +17,8 @@ use super::{Job, TeamStart, Weights};
 use crate::beats::Beats;
 use crate::ids::{PayloadId, Step};
 use crate::time::Time;
-use life::LinkState;
-use std::collections::{BTreeMap, VecDeque};
+use life::Links;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What goes on at a member.
@@ -36,7 +36,7 @@ pub struct Member {
     desk: Desk,
     phase: Phase,
     built: bool,
-    links: BTreeMap<MemberIndex, LinkState>,
+    links: Links,
     /// Of those that have greeted; none where the run does not outlive losses, and once it does nothing more.
     beats: Option<Beats<MemberIndex>>,
     worker: Option<Worker>,
@@ -100,7 +100,7 @@ impl Member {
         Self {
             phase: Phase::Preparing,
             built: false,
-            links: links.map(|peer| (peer, LinkState::default())).collect(),
+            links: Links::new(links),
             // Where nothing outlives a loss, it is enough to hear of it from the link.
             beats: job
                 .copies
@@ -460,7 +460,7 @@ impl Member {
     }
 
     fn is_prepared(&self) -> bool {
-        self.built && self.links.values().all(|link| link.greeted)
+        self.built && self.links.all_greeted()
     }
 
     fn is_done(&self) -> bool {

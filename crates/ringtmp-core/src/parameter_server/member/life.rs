@@ -17,10 +17,89 @@ use std::time::Duration;
 pub const GREETING_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LinkState {
-    pub(super) up: bool,
-    pub(super) greeted: bool,
-    pub(super) due: Option<Time>,
+struct LinkState {
+    up: bool,
+    greeted: bool,
+    due: Option<Time>,
+}
+
+/// The links of a member. There may be a thousand, and each frame asks about all of them: what it asks is kept up to date.
+#[derive(Debug)]
+pub(super) struct Links {
+    states: BTreeMap<MemberIndex, LinkState>,
+    /// Those at whose other end nobody was heard yet.
+    ungreeted: usize,
+    /// No greeting is due before it.
+    due: Option<Time>,
+}
+
+impl Links {
+    pub(super) fn new(peers: impl Iterator<Item = MemberIndex>) -> Self {
+        let states: BTreeMap<_, _> = peers.map(|peer| (peer, LinkState::default())).collect();
+        let ungreeted = states.len();
+        Self {
+            states,
+            ungreeted,
+            due: None,
+        }
+    }
+
+    pub(super) fn all_greeted(&self) -> bool {
+        self.ungreeted == 0
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new(std::iter::empty());
+    }
+
+    fn contains(&self, peer: MemberIndex) -> bool {
+        self.states.contains_key(&peer)
+    }
+
+    /// Who is at the other end of links that are open.
+    fn up(&self) -> Vec<MemberIndex> {
+        let up = self.states.iter().filter(|(_, link)| link.up);
+        up.map(|(peer, _)| *peer).collect()
+    }
+
+    /// A link is open; whether it is one of these.
+    fn open(&mut self, peer: MemberIndex) -> bool {
+        let link = self.states.get_mut(&peer);
+        link.map(|link| link.up = true).is_some()
+    }
+
+    /// A greeting goes out, and goes again if it is not answered by then.
+    fn wait_until(&mut self, peer: MemberIndex, due: Time) {
+        if let Some(link) = self.states.get_mut(&peer) {
+            link.due = (!link.greeted).then_some(due);
+            self.due = [self.due, link.due].into_iter().flatten().min();
+        }
+    }
+
+    /// Somebody was heard at the other end; whether for the first time.
+    fn greeted(&mut self, peer: MemberIndex) -> bool {
+        let Some(link) = self.states.get_mut(&peer).filter(|link| !link.greeted) else {
+            return false;
+        };
+        (link.greeted, link.due) = (true, None);
+        self.ungreeted -= 1;
+        if self.all_greeted() {
+            self.due = None;
+        }
+        true
+    }
+
+    /// Whom to greet again.
+    fn take_due(&mut self, now: Time) -> Vec<MemberIndex> {
+        if self.due.is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        let dues = self.states.values().filter_map(|link| link.due);
+        self.due = dues.filter(|due| now < *due).min();
+        let is_due = |link: &LinkState| link.due.is_some_and(|due| now >= due);
+        let due = self.states.iter().filter(|(_, link)| is_due(link));
+        due.map(|(peer, _)| *peer).collect()
+    }
 }
 
 /// How far a member's own ranges are with this start. Copies that are of another past than the run goes on with are forgotten.
@@ -62,21 +141,15 @@ impl Member {
     /// Model and ranges are there: others hear of this device from now on.
     pub(super) fn is_built(&mut self, now: Time) {
         self.built = true;
-        let up = self.links.iter().filter(|(_, link)| link.up);
-        let up: Vec<MemberIndex> = up.map(|(peer, _)| *peer).collect();
-        for peer in up {
+        for peer in self.links.up() {
             self.link_up(now, peer);
         }
     }
 
     /// Greets who is at the other end of a link, once this end is ready for all that may come after.
     pub(super) fn link_up(&mut self, now: Time, peer: MemberIndex) {
-        let Some(link) = self.links.get_mut(&peer) else {
-            return;
-        };
-        link.up = true;
-        if self.built {
-            link.due = (!link.greeted).then_some(now + GREETING_INTERVAL);
+        if self.links.open(peer) && self.built {
+            self.links.wait_until(peer, now + GREETING_INTERVAL);
             self.greet(peer);
         }
     }
@@ -91,10 +164,7 @@ impl Member {
     }
 
     pub(super) fn greet_again(&mut self, now: Time) {
-        let is_due = |link: &LinkState| link.due.is_some_and(|due| now >= due);
-        let due = self.links.iter().filter(|(_, link)| is_due(link));
-        let due: Vec<MemberIndex> = due.map(|(peer, _)| *peer).collect();
-        for peer in due {
+        for peer in self.links.take_due(now) {
             self.link_up(now, peer);
         }
     }
@@ -113,10 +183,7 @@ impl Member {
         if let Some(fault) = fault {
             return self.abort(Some(from), fault);
         }
-        if let Some(link) = self.links.get_mut(&from)
-            && !link.greeted
-        {
-            (link.greeted, link.due) = (true, None);
+        if self.links.greeted(from) {
             if let Some(beats) = &mut self.beats {
                 beats.meet(now, from);
             }
@@ -129,13 +196,12 @@ impl Member {
 
     /// When it wants to be woken.
     pub(super) fn wakes(&self) -> Option<Time> {
-        let greetings = self.links.values().filter_map(|link| link.due);
         let beat = self.beats.as_ref().and_then(Beats::due);
-        greetings.chain(beat).min()
+        [self.links.due, beat].into_iter().flatten().min()
     }
 
     pub(super) fn link_lost(&mut self, peer: MemberIndex, reason: String) {
-        if self.links.contains_key(&peer) {
+        if self.links.contains(peer) {
             self.ends(Event::LinkLost { peer, reason });
         }
     }
