@@ -9,7 +9,7 @@ use ringtmp_core::signal::{
     Device, DeviceKind, ExecutorKind, LayerDigest, MemberView, RoomPlan, RoomState,
 };
 use ringtmp_peer::View;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The version of the form below.
@@ -31,6 +31,8 @@ pub(crate) struct RunReport {
     loss_last: Option<f32>,
     /// 0 to 1.
     test_accuracy: Option<f32>,
+    /// In their order; of many only every second, fourth, ...
+    evaluations: Vec<Evaluation>,
     /// From room created to result.
     seconds: f64,
     /// The least that a step can take by the plan, where devices measured.
@@ -40,6 +42,15 @@ pub(crate) struct RunReport {
     links: Vec<Link>,
     /// By layer.
     digests: Vec<LayerDigest>,
+}
+
+/// How good weights were on held-out samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Evaluation {
+    /// Updates before it.
+    pub(crate) steps: u32,
+    /// 0 to 1.
+    pub(crate) accuracy: f32,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,6 +94,12 @@ impl RunReport {
             Peer::of(id, part, layers, device)
         });
         let ring = room.ring();
+        let evaluations = view.points.iter().filter_map(|point| {
+            Some(Evaluation {
+                steps: point.step,
+                accuracy: point.accuracy?,
+            })
+        });
         let samples = view.samples_trained();
         let links = room.members.iter().flat_map(|member| {
             member.links.iter().map(|link| Link {
@@ -110,6 +127,7 @@ impl RunReport {
             loss_first: result.loss_first,
             loss_last: result.loss_last,
             test_accuracy: result.test_accuracy,
+            evaluations: evaluations.collect(),
             seconds: result.seconds,
             peers: peers.collect(),
             links: links.collect(),
@@ -208,6 +226,8 @@ mod tests {
         assert_eq!(json["loss_last"], 0.25);
         assert_eq!(json["test_accuracy"], 0.9375);
         assert_eq!(json["seconds"], 12.5);
+        let evaluations = serde_json::json!([{"steps": 20, "accuracy": 0.5}]);
+        assert_eq!(json["evaluations"], evaluations);
         assert_eq!(
             json["peers"].as_array().map(Vec::len),
             Some(2),

@@ -239,6 +239,11 @@ pub enum Kind {
         /// What happens; never at random.
         trouble: Trouble,
     },
+    /// A run of real peers that learn, and the same one simulated with real gradients.
+    Taught {
+        /// Updates.
+        steps: u32,
+    },
     /// Two runs of real devices, of so many steps and of more: what each further sample takes.
     Hosted {
         /// Updates of the shorter run.
@@ -413,6 +418,17 @@ pub struct Point {
     pub estimated_joules_high: f64,
 }
 
+/// How good a model was on held-out samples, and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Updates of the whole batch.
+    pub steps: u32,
+    /// Since training began, evaluations counted.
+    pub seconds: f64,
+    /// Share of right answers, 0 to 1.
+    pub accuracy: f64,
+}
+
 /// What came of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -436,6 +452,13 @@ pub enum Outcome {
     Struck(Box<Struck>),
     /// What real devices took.
     Spent(Box<Spent>),
+    /// How a model learnt from real peers, beside what the simulator says.
+    Taught {
+        /// In their order.
+        real: Vec<Reached>,
+        /// After the same updates.
+        simulated: Vec<Reached>,
+    },
     /// How a model learnt.
     Learnt {
         /// In their order.

@@ -5,7 +5,7 @@ mod real;
 mod spread;
 
 pub(crate) use losses::resilience;
-pub(crate) use real::{Loss, Pair, agreement, hosts, losses};
+pub(crate) use real::{Loss, Pair, Taught, agreement, hosts, losses, taught};
 pub(crate) use spread::spread;
 
 use crate::cell::{Figures, Joules, Outcome, Point, Way};
@@ -288,6 +288,7 @@ pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
         | Outcome::Grew { .. }
         | Outcome::Real(_)
         | Outcome::Struck(_)
+        | Outcome::Taught { .. }
         | Outcome::Spent(_)
         | Outcome::Refused { .. } => None,
     };

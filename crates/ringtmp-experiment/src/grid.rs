@@ -27,6 +27,8 @@ pub enum Experiment {
     Real,
     /// Does losing a device cost real devices what the simulator says?
     Losses,
+    /// Does a model learn from real peers what the simulator says, and as fast?
+    Courses,
     /// How large a model do tabs of a browser really train?
     Tabs,
     /// What does the same run take by native processes and by browser tabs?
@@ -55,6 +57,7 @@ impl Experiment {
             Self::Energy => "energy",
             Self::Real => "real",
             Self::Losses => "losses",
+            Self::Courses => "courses",
             Self::Tabs => "tabs",
             Self::Hosts => "hosts",
         }
@@ -125,6 +128,9 @@ const STEPS_REAL: u32 = 5;
 /// Of those in which a device is lost: time to have copies before, and to go on after.
 const STEPS_STRUCK: u32 = 10;
 const PEERS_REAL: u16 = 3;
+/// Of those that learn: so that most digits are read in the end.
+const STEPS_TAUGHT: u32 = 48;
+const MICRO_BATCH_TAUGHT: u32 = 8;
 
 /// Tabs of a ring that holds the largest model: each size that is tried takes half a minute.
 const TABS: [u16; 2] = [1, 3];
@@ -230,6 +236,7 @@ impl Grid {
             Experiment::Capacity => self.capacity(),
             Experiment::Real => self.real(),
             Experiment::Losses => self.losses(),
+            Experiment::Courses => self.courses(),
             Experiment::Tabs => tabs(),
             Experiment::Hosts => self.hosts(),
             Experiment::Energy => self.runs(&self.profiles, &[self.peers_fixed]),
@@ -324,6 +331,34 @@ impl Grid {
                     seed,
                 }));
             }
+        }
+        cells
+    }
+
+    /// Three peers that learn: rings, and the others with and without staleness.
+    fn courses(&self) -> Vec<Cell> {
+        let mut ways = RINGS.to_vec();
+        let most = self.taus.last().copied();
+        let taus = [Some(Staleness::Steps(0)), most].into_iter().flatten();
+        ways.extend(taus.map(|tau| Way::ParameterServer {
+            placement: Placement::Colocated,
+            tau,
+        }));
+        ways.push(Way::AllReduce);
+        let mut cells = Vec::new();
+        for way in ways {
+            cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+                kind: Kind::Taught {
+                    steps: STEPS_TAUGHT,
+                },
+                model: Model::preset("mlp"),
+                way,
+                profile: HERE.to_owned(),
+                peers: PEERS_REAL,
+                micro_batches: MICRO_BATCHES_REAL,
+                micro_batch: MICRO_BATCH_TAUGHT,
+                seed,
+            }));
         }
         cells
     }

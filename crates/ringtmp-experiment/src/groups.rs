@@ -88,6 +88,7 @@ impl Group {
             Outcome::Ran(figures) => Some(figure(figures)),
             Outcome::Grew { .. }
             | Outcome::Learnt { .. }
+            | Outcome::Taught { .. }
             | Outcome::Real(_)
             | Outcome::Struck(_)
             | Outcome::Spent(_)
@@ -109,6 +110,7 @@ impl Group {
                 Outcome::Ran(figures) => Some(figure(figures)),
                 Outcome::Grew { .. }
                 | Outcome::Learnt { .. }
+                | Outcome::Taught { .. }
                 | Outcome::Real(_)
                 | Outcome::Struck(_)
                 | Outcome::Spent(_)
@@ -130,6 +132,7 @@ impl Group {
             Outcome::Ran(_)
             | Outcome::Grew { .. }
             | Outcome::Learnt { .. }
+            | Outcome::Taught { .. }
             | Outcome::Real(_)
             | Outcome::Struck(_)
             | Outcome::Spent(_) => None,

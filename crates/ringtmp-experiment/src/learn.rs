@@ -103,7 +103,7 @@ pub(crate) fn of_ring(held: &[Held], trace: &[Span], batch: f64) -> Vec<Point> {
 }
 
 /// What a team's workers found together, when the last of them had told.
-pub(crate) fn of_team(outcome: &TeamOutcome, batch: f64) -> Vec<Point> {
+pub fn of_team(outcome: &TeamOutcome, batch: f64) -> Vec<Point> {
     let (start, _) = extent(&outcome.trace);
     let workers = outcome.job.layout.workers.len();
     let mut told: BTreeMap<u32, Vec<(Time, Sums)>> = BTreeMap::new();

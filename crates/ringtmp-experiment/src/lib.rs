@@ -35,11 +35,11 @@ mod tests;
 
 pub use cell::{
     Capacity, Cell, Compared, Figures, Host, Joules, Kind, Model, ModelCosts, Outcome, Point,
-    Spent, Spread, Struck, Trouble, Way,
+    Reached, Spent, Spread, Struck, Trouble, Way,
 };
 pub use grid::{Experiment, Grid, HERE};
 pub use groups::{Estimate, Group, Half};
-pub use learn::{Held, Learner, Lesson};
+pub use learn::{Held, Learner, Lesson, of_team};
 pub use profile::{DeviceProfile, PROFILES, ProfileError, Profiles};
 pub use report::{Provenance, write_report};
 pub use store::{Finished, Store, StoreError};

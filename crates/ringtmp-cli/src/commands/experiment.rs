@@ -6,6 +6,7 @@ mod learner;
 mod losses;
 mod real;
 mod tabs;
+mod taught;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -51,7 +52,7 @@ enum Which {
     /// Joules for each sample, estimated
     Energy,
     /// All of these; a ring, a parameter server and all-reduce of real peers beside what the simulator says of them; and, without --quick,
-    /// what losing a device costs them, what browser tabs can hold, and a ring of native processes beside one of tabs
+    /// what losing a device costs them, what they learn, what browser tabs can hold, and a ring of native processes beside one of tabs
     All,
 }
 
@@ -62,8 +63,8 @@ pub(crate) struct ExperimentArguments {
     /// Only on emulated devices and links under virtual time; without --real all but "all" are
     #[arg(long, conflicts_with = "real")]
     simulated: bool,
-    /// Only real devices on this machine: for "idle" and "scaling" three peers over WebRTC beside the simulator; for "resilience" three
-    /// of which one falls silent; for "capacity" browser tabs whose model grows; for "energy" native processes beside browser tabs; for "all" all of these
+    /// Only real devices on this machine: for "idle" and "scaling" three peers over WebRTC beside the simulator; for "progress" three that
+    /// learn; for "resilience" three of which one falls silent; for "capacity" browser tabs whose model grows; for "energy" native processes beside browser tabs; for "all" all of these
     #[arg(long)]
     real: bool,
     /// A smaller grid, which takes minutes
@@ -133,7 +134,12 @@ fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
             if !arguments.simulated {
                 all.push(Experiment::Real);
                 if !arguments.quick {
-                    all.extend([Experiment::Losses, Experiment::Tabs, Experiment::Hosts]);
+                    all.extend([
+                        Experiment::Losses,
+                        Experiment::Courses,
+                        Experiment::Tabs,
+                        Experiment::Hosts,
+                    ]);
                 }
             }
             return Ok(all);
@@ -143,6 +149,7 @@ fn experiments(arguments: &ExperimentArguments) -> Result<Vec<Experiment>> {
         (false, one) => Ok(vec![one]),
         (true, Experiment::Idle | Experiment::Scaling) => Ok(vec![Experiment::Real]),
         (true, Experiment::Resilience) => Ok(vec![Experiment::Losses]),
+        (true, Experiment::Progress) => Ok(vec![Experiment::Courses]),
         (true, Experiment::Capacity) => Ok(vec![Experiment::Tabs]),
         (true, Experiment::Energy) => Ok(vec![Experiment::Hosts]),
         (true, one) => bail!(
@@ -219,6 +226,7 @@ fn real_run(experiment: Experiment) -> Option<fn(&Cell, &Profiles) -> Result<Out
     match experiment {
         Experiment::Real => Some(real::run),
         Experiment::Losses => Some(losses::run),
+        Experiment::Courses => Some(taught::run),
         Experiment::Tabs => Some(|cell, _| tabs::run(cell)),
         Experiment::Hosts => Some(|cell, _| hosts::run(cell)),
         _ => None,

@@ -135,3 +135,50 @@ pub(crate) fn losses(all: &[Loss]) -> String {
     let all: Vec<String> = all.iter().map(told).collect();
     format!("{}.", all.join(".\n"))
 }
+
+/// What real peers of one way have learnt in the end, and what the simulator says of them; none where all runs were refused.
+pub(crate) struct Taught {
+    pub(crate) way: String,
+    /// Updates.
+    pub(crate) steps: u32,
+    /// Shares of right answers, real and simulated.
+    pub(crate) accuracy: Option<(Estimate, Estimate)>,
+    /// By how much these differ at most, after any evaluation under any seed.
+    pub(crate) apart: f64,
+    /// Until then, real and simulated.
+    pub(crate) seconds: Option<(Estimate, Estimate)>,
+}
+
+/// Whether real peers learn what the simulator says, and as fast.
+pub(crate) fn taught(all: &[Taught]) -> String {
+    let told = |one: &Taught| {
+        let way = &one.way;
+        let (Some((right, right_simulated)), Some((seconds, seconds_simulated))) =
+            (one.accuracy, one.seconds)
+        else {
+            return format!("{way}: nothing to compare, all runs were refused");
+        };
+        let percent = |v: Estimate| {
+            let [mean, half] = [v.mean, v.half_width].map(|share| 100.0 * share);
+            format!("{mean:.1} ± {half:.1}%")
+        };
+        let apart = if one.apart > 0.0 {
+            let points = short(100.0 * one.apart);
+            format!("never more than {points} points apart under the same seed")
+        } else {
+            "the same after every evaluation of each seed".to_owned()
+        };
+        format!(
+            "{way}: {} read right after {} steps, simulated {} ({apart}); in {} ± {} s, simulated {} ({})",
+            percent(right),
+            one.steps,
+            percent(right_simulated),
+            short(seconds.mean),
+            short(seconds.half_width),
+            short(seconds_simulated.mean),
+            verdict(seconds.mean, seconds_simulated.mean)
+        )
+    };
+    let all: Vec<String> = all.iter().map(told).collect();
+    format!("{}.", all.join(".\n"))
+}

@@ -48,6 +48,7 @@ fn course(group: &Group) -> Vec<Point> {
             | Outcome::Grew { .. }
             | Outcome::Real(_)
             | Outcome::Struck(_)
+            | Outcome::Taught { .. }
             | Outcome::Spent(_)
             | Outcome::Refused { .. } => None,
         })
@@ -179,6 +180,7 @@ pub(super) fn resilience(part: &[&Group], page: &mut String) {
             | Kind::Progress { .. }
             | Kind::Real { .. }
             | Kind::Struck { .. }
+            | Kind::Taught { .. }
             | Kind::Hosted { .. } => None,
         })
         .collect();

@@ -16,6 +16,7 @@ fn figure(group: &Group, figure: impl Fn(&Spent) -> Option<f64>) -> Option<Estim
         | Outcome::Real(_)
         | Outcome::Struck(_)
         | Outcome::Learnt { .. }
+        | Outcome::Taught { .. }
         | Outcome::Refused { .. } => None,
     });
     Estimate::of(&spent.collect::<Vec<_>>())

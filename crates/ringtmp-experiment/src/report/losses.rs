@@ -22,6 +22,7 @@ fn struck(outcome: &Outcome) -> Option<&Struck> {
         | Outcome::Real(_)
         | Outcome::Spent(_)
         | Outcome::Learnt { .. }
+        | Outcome::Taught { .. }
         | Outcome::Refused { .. } => None,
     }
 }

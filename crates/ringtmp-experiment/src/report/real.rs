@@ -17,6 +17,7 @@ fn figure(group: &Group, figure: impl Fn(&Compared) -> f64) -> Option<Estimate> 
         | Outcome::Struck(_)
         | Outcome::Spent(_)
         | Outcome::Learnt { .. }
+        | Outcome::Taught { .. }
         | Outcome::Refused { .. } => None,
     });
     Estimate::of(&real.collect::<Vec<_>>())

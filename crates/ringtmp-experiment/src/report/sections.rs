@@ -1,7 +1,7 @@
 //! The sections of the page: a plot, the finding under it, the figures.
 
 use super::table::table;
-use super::{course, hosts, losses, real};
+use super::{course, courses, hosts, losses, real};
 use crate::cell::{Capacity, Kind, Outcome, Way};
 use crate::chart::{Bar, Bars, Lines, escaped, push, short};
 use crate::findings::{self, Better, Measure};
@@ -78,6 +78,11 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             "Losses for real, beside the simulator",
             "Three processes on this machine, each as slow as a device of which this machine can be three at once, train with copies of each other's layers or parts. In the middle third of the run the system holds one of them still, so that nobody is told; it stays so, or is replaced by a newcomer after 5 s. The same is simulated.",
         ),
+        Experiment::Courses => (
+            "Learning for real, beside the simulator",
+            "Three native peers in one process of this machine, over WebRTC, each as slow as a device of which this machine can be three at once, teach a perceptron to read digits; and the same run simulated, with real gradients. Told is the share of held-out digits that is read \
+             right after every few steps, and when. A run in which tasks took longer in sum than they should have is refused.",
+        ),
         Experiment::Tabs => (
             "What tabs of a browser really train",
             "The width of a transformer of four blocks is grown until tabs of a headless browser of this machine do not train it any more, for two steps, on the CPU. Here tabs are told to give more memory than they have, so that no \
@@ -105,6 +110,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             Experiment::Energy => energy(&part, page),
             Experiment::Real => real::real(&part, page),
             Experiment::Losses => losses::losses(&part, page),
+            Experiment::Courses => courses::courses(&part, page),
             Experiment::Tabs => capacity(&part, page),
             Experiment::Hosts => hosts::hosts(&part, page),
         }

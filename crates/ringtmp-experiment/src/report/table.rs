@@ -70,6 +70,19 @@ fn told(outcome: &Outcome) -> String {
             ran("struck", &figures, Point::default())
         }
         Outcome::Spent(spent) => ran("spent", &as_figures(spent), Point::default()),
+        Outcome::Taught { real, .. } => {
+            let last = real.last().copied().unwrap_or_default();
+            let figures = Figures {
+                seconds: last.seconds,
+                ..Figures::default()
+            };
+            let learnt = Point {
+                steps: f64::from(last.steps),
+                accuracy: last.accuracy,
+                ..Point::default()
+            };
+            ran("taught", &figures, learnt)
+        }
         Outcome::Learnt { points } => {
             let last = points.last().copied().unwrap_or_default();
             let figures = Figures {
@@ -105,6 +118,7 @@ const fn kind(kind: Kind) -> &'static str {
         Kind::Capacity(_) => "capacity",
         Kind::Progress { .. } => "progress",
         Kind::Real { .. } => "real",
+        Kind::Taught { .. } => "taught",
         Kind::Hosted { host, .. } => match host {
             Host::Native => "native",
             Host::Browser => "browser",

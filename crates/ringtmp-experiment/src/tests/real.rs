@@ -4,8 +4,8 @@ use super::{RING, costs, report_of};
 use crate::cell::{Capacity, Cell, Kind, Model};
 use crate::findings;
 use crate::{
-    Experiment, Finished, Grid, HERE, Host, Outcome, PROFILES, Profiles, Spent, Struck, Trouble,
-    Worker, grow,
+    Experiment, Finished, Grid, HERE, Host, Outcome, PROFILES, Profiles, Reached, Spent, Struck,
+    Trouble, Worker, grow,
 };
 use ringtmp_energy::estimate::Coefficients;
 
@@ -133,6 +133,64 @@ fn what_losses_cost_is_told_against_the_undisturbed_run_of_the_same_seed() {
     assert!(page.contains("10 ± 0 s lost"), "{page}");
     assert!(page.contains("1 of 3 runs did not come to their end"));
     assert!(page.contains("it was late"));
+}
+
+#[test]
+fn what_real_peers_learn_is_told_seed_by_seed_beside_the_simulator() {
+    let reached = |seconds: f64, accuracy: f64| {
+        let at = |steps: u32| Reached {
+            steps,
+            seconds: seconds * f64::from(steps),
+            accuracy: accuracy * f64::from(steps) / 48.0,
+        };
+        vec![at(24), at(48)]
+    };
+    let told = |outcome: &dyn Fn(&Cell) -> Outcome| {
+        let cells = Grid::full(2).cells(Experiment::Courses);
+        assert_eq!(cells.len(), 10, "five ways, two seeds");
+        let finished = cells.into_iter().map(|cell| Finished {
+            digest: String::new(),
+            outcome: outcome(&cell),
+            cell,
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let [page, csv, _] = report_of(folder.path(), Experiment::Courses, finished.collect());
+        (page, csv)
+    };
+    let (page, csv) = told(&|cell| Outcome::Taught {
+        real: reached(1.0, 0.75),
+        // The means are the same; a seed's are not.
+        simulated: reached(
+            1.25,
+            match (cell.way == RING, cell.seed) {
+                (true, _) => 0.75,
+                (false, 1) => 0.5,
+                (false, _) => 1.0,
+            },
+        ),
+    });
+    let same = "ring sync: 75.0 ± 0.0% read right after 48 steps, simulated 75.0 ± 0.0% (the same after every evaluation of each seed); in 48 ± 0 s, simulated 60 (+25.0%, which does not agree within 15%)";
+    assert!(page.contains(same), "{page}");
+    let apart = "all-reduce: 75.0 ± 0.0% read right after 48 steps, simulated 75.0 ± 317.6% (never more than 25 points apart under the same seed)";
+    assert!(page.contains(apart), "{page}");
+    assert_eq!(
+        csv.matches(",taught,").count(),
+        20,
+        "as kind and outcome: {csv}"
+    );
+    let columns = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = csv.lines().map(columns);
+    let (names, first) = (lines.next(), lines.next());
+    let (names, first) = (names.expect("columns"), first.expect("a line"));
+    let of = |name: &str| first[names.iter().position(|it| it == name).expect("a column")].clone();
+    assert_eq!(
+        (of("seconds"), of("steps_learnt"), of("accuracy")),
+        ("48".to_owned(), "48".to_owned(), "0.75".to_owned())
+    );
+    let (page, _) = told(&|_| Outcome::Refused {
+        reason: "it was late".to_owned(),
+    });
+    assert!(page.contains("all runs were refused") && page.contains("it was late"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use ringtmp_transport::native::AccessLink;
 use std::time::Duration;
 
 /// How many times slower than the device of 25 ms a task its devices are: so long tasks are not late for what else this machine does.
-pub(super) const SLOWNESS: f64 = 4.0;
+const SLOWNESS: f64 = 4.0;
 
 /// A cell's run on imitated devices.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Imitated {
     pub(super) file: RunFile,
     /// Behind which each device is; none where the links are this machine's own.
     pub(super) access: Option<AccessLink>,
+    /// How many times slower than the device of 25 ms a task each device is.
+    pub(super) slowness: f64,
     scenario: Scenario,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Simulated {
 }
 
 impl Imitated {
+    /// So many steps without data that matter.
+    ///
     /// # Errors
     ///
     /// If there is no such model, or no such link.
@@ -47,8 +51,27 @@ impl Imitated {
         profiles: &Profiles,
     ) -> Result<Self> {
         let file = run_file(cell, steps, replicate);
+        Self::of(cell, file, SLOWNESS, profiles)
+    }
+
+    /// A run by as many devices as the cell has, in its way.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such model, or no such link.
+    pub(super) fn of(
+        cell: &Cell,
+        file: RunFile,
+        slowness: f64,
+        profiles: &Profiles,
+    ) -> Result<Self> {
+        let mut file = RunFile {
+            start_at_peers: cell.peers,
+            ..file
+        };
+        train_by(&mut file, cell.way);
         let outline = file.clone().check()?.descriptor().outline;
-        let mut scenario = scenario(cell, outline);
+        let mut scenario = scenario(cell, outline, slowness);
         let mut access = None;
         if cell.profile != HERE {
             let device = profiles.devices(&cell.profile, 1)?[0];
@@ -62,6 +85,7 @@ impl Imitated {
         Ok(Self {
             file,
             access,
+            slowness,
             scenario,
         })
     }
@@ -79,23 +103,12 @@ impl Imitated {
             faults,
             ..self.scenario.clone()
         };
-        let exchange = match self.file.paradigm {
-            Paradigm::Ring => {
-                let outcome = simulate_checked(&scenario)?;
-                return Ok(Simulated {
-                    trace: outcome.trace,
-                    recoveries: outcome.recoveries,
-                });
-            }
-            Paradigm::ParameterServer => Exchange::Server,
-            Paradigm::AllReduce => Exchange::AllReduce,
-        };
-        let table = self.file.parameter_server;
-        let choice = TeamChoice {
-            exchange,
-            placement: table.placement(),
-            shards: table.shards(),
-            staleness: table.staleness(),
+        let Some(choice) = self.choice() else {
+            let outcome = simulate_checked(&scenario)?;
+            return Ok(Simulated {
+                trace: outcome.trace,
+                recoveries: outcome.recoveries,
+            });
         };
         let mut compute = HashTeam::new(&team_job(&scenario, choice)?);
         let outcome = simulate_team(&scenario, choice, &mut compute)?;
@@ -104,10 +117,31 @@ impl Imitated {
             recoveries: outcome.recoveries,
         })
     }
+
+    /// The undisturbed run, for the simulator.
+    pub(super) fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// How the simulator is told of a team; none of a ring.
+    pub(super) fn choice(&self) -> Option<TeamChoice> {
+        let exchange = match self.file.paradigm {
+            Paradigm::Ring => return None,
+            Paradigm::ParameterServer => Exchange::Server,
+            Paradigm::AllReduce => Exchange::AllReduce,
+        };
+        let table = self.file.parameter_server;
+        Some(TeamChoice {
+            exchange,
+            placement: table.placement(),
+            shards: table.shards(),
+            staleness: table.staleness(),
+        })
+    }
 }
 
 fn run_file(cell: &Cell, steps: u32, replicate: Replication) -> RunFile {
-    let mut file = RunFile {
+    RunFile {
         model: ModelTable::preset(&cell.model.preset),
         batch: cell.micro_batch * u32::from(cell.micro_batches),
         micro_batch: cell.micro_batch,
@@ -116,11 +150,8 @@ fn run_file(cell: &Cell, steps: u32, replicate: Replication) -> RunFile {
         codec: CodecChoice::F16,
         seed: cell.seed,
         replicate,
-        start_at_peers: cell.peers,
         ..RunFile::default()
-    };
-    train_by(&mut file, cell.way);
-    file
+    }
 }
 
 /// Has a run file say how its devices train together.
@@ -136,9 +167,9 @@ pub(super) fn train_by(file: &mut RunFile, way: Way) {
     }
 }
 
-fn scenario(cell: &Cell, outline: RunOutline) -> Scenario {
+fn scenario(cell: &Cell, outline: RunOutline, slowness: f64) -> Scenario {
     let peers = usize::from(cell.peers);
-    let speed = Speed::Slowness(SLOWNESS).operations_per_second(&outline, peers);
+    let speed = Speed::Slowness(slowness).operations_per_second(&outline, peers);
     let part = update_operations(&outline.layers) / f64::from(cell.peers);
     let equal = Scenario::equal(cell.peers, Mode::Sync, 1, 1, 0.0);
     let device = DeviceSpec {

@@ -45,7 +45,12 @@ impl Learner for Gradients {
 }
 
 fn run(lesson: &Lesson, schedule: Mode) -> Result<Run, String> {
-    let file = RunFile {
+    let checked = run_file(lesson, schedule).check();
+    checked.map_err(|error| error.to_string())
+}
+
+pub(super) fn run_file(lesson: &Lesson, schedule: Mode) -> RunFile {
+    RunFile {
         model: ModelTable::preset(&lesson.preset),
         data: DataTable {
             set: Some("digits".to_owned()),
@@ -68,8 +73,7 @@ fn run(lesson: &Lesson, schedule: Mode) -> Result<Run, String> {
         seed: lesson.seed,
         schedule,
         ..RunFile::default()
-    };
-    file.check().map_err(|error| error.to_string())
+    }
 }
 
 /// In one process.

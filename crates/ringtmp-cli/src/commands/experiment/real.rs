@@ -1,6 +1,6 @@
 //! Real peers beside the simulator: this program trains with three of them, and what their trace tells is compared.
 
-use super::imitated::{Imitated, SLOWNESS};
+use super::imitated::Imitated;
 use anyhow::{Context, Result, bail};
 use ringtmp_core::signal::Replication;
 use ringtmp_core::time::Time;
@@ -24,7 +24,7 @@ const SECONDS_MAX: Duration = Duration::from_secs(300);
 
 /// What happened in a run.
 #[derive(Clone, Copy, Debug)]
-struct Course {
+pub(super) struct Course {
     seconds: f64,
     /// Of all devices, from the very first task on.
     busy_seconds: f64,
@@ -32,7 +32,7 @@ struct Course {
 }
 
 impl Course {
-    fn of(trace: &[Span], cell: &Cell) -> Self {
+    pub(super) fn of(trace: &[Span], cell: &Cell) -> Self {
         let (earliest, end) = extent(trace);
         let start = begins(trace, cell.way);
         let seconds = end.since(start).as_secs_f64();
@@ -49,9 +49,23 @@ impl Course {
     }
 }
 
+/// By what share tasks took longer in sum than on the devices that are imitated, or why that is too much.
+pub(super) fn slower(real: &Course, simulated: &Course) -> Result<f64, String> {
+    let slower = real.busy_seconds / simulated.busy_seconds - 1.0;
+    if slower <= SLOWER_MAX {
+        return Ok(slower);
+    }
+    Err(format!(
+        "this machine was what was measured: tasks took {:.0}% longer than on the devices that were imitated (at most {:.0}% is let pass). Run it while \
+         nothing else does",
+        100.0 * slower,
+        100.0 * SLOWER_MAX
+    ))
+}
+
 /// From when on a run is told. Stages of a ring begin once all are linked, one after the other as samples come to them. A worker begins once
 /// its own links are there: what it does while others still make theirs is no part of training together.
-fn begins(trace: &[Span], way: Way) -> Time {
+pub(super) fn begins(trace: &[Span], way: Way) -> Time {
     let mut first: BTreeMap<u32, Time> = BTreeMap::new();
     for span in trace {
         if span.activity == Activity::Forward {
@@ -84,16 +98,10 @@ pub(super) fn run(cell: &Cell, profiles: &Profiles) -> Result<Outcome> {
     let text = std::fs::read_to_string(folder.path().join(TRACE))?;
     let real = Course::of(&from_json(&text)?.spans, cell);
     let simulated = Course::of(&imitated.simulate(Vec::new())?.trace, cell);
-    let slower = real.busy_seconds / simulated.busy_seconds - 1.0;
-    if slower > SLOWER_MAX {
-        let reason = format!(
-            "this machine was what was measured: tasks took {:.0}% longer than on the devices that were imitated (at most {:.0}% is let pass). Run it while \
-             nothing else does",
-            100.0 * slower,
-            100.0 * SLOWER_MAX
-        );
-        return Ok(Outcome::Refused { reason });
-    }
+    let slower = match slower(&real, &simulated) {
+        Ok(slower) => slower,
+        Err(reason) => return Ok(Outcome::Refused { reason }),
+    };
     let samples = f64::from(imitated.file.batch) * f64::from(steps);
     Ok(Outcome::Real(Box::new(Compared {
         throughput: samples / real.seconds,
@@ -105,15 +113,17 @@ pub(super) fn run(cell: &Cell, profiles: &Profiles) -> Result<Outcome> {
     })))
 }
 
-const TRACE: &str = "trace.json";
+/// In the folder of a run.
+pub(super) const TRACE: &str = "trace.json";
+pub(super) const RESULT: &str = "result.json";
 
 /// Trains in a process of its own, and tells its CPU seconds.
-fn train(cell: &Cell, imitated: &Imitated, folder: &Path) -> Result<f64> {
+pub(super) fn train(cell: &Cell, imitated: &Imitated, folder: &Path) -> Result<f64> {
     let run = folder.join("run.toml");
     std::fs::write(&run, imitated.file.to_toml())?;
     let mut tree = ProcessTree::here().context("CPU time cannot be told here")?;
     let before = tree.seconds();
-    let pace = vec![SLOWNESS.to_string(); usize::from(cell.peers)].join(",");
+    let pace = vec![imitated.slowness.to_string(); usize::from(cell.peers)].join(",");
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["--quiet", "train", "--transport", "webrtc"])
@@ -128,7 +138,7 @@ fn train(cell: &Cell, imitated: &Imitated, folder: &Path) -> Result<f64> {
         .arg("--trace")
         .arg(folder.join(TRACE))
         .arg("--json")
-        .arg(folder.join("result.json"))
+        .arg(folder.join(RESULT))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

@@ -8,7 +8,7 @@ use crate::exit::Failure;
 use crate::interrupt::interrupted;
 use crate::memory::Memory;
 use crate::peer::Carrier;
-use crate::result::write_json;
+use crate::result::{Evaluation, write_json};
 use crate::trace_file::TraceFile;
 use anyhow::{Context, Result};
 use ringtmp_core::codec::CodecChoice;
@@ -79,10 +79,14 @@ pub(super) async fn train(
     if let Some(trace) = trace {
         trace.finish().await?;
     }
-    let result = result?;
+    let (result, evaluations) = result?;
     if let Some(path) = &train.json {
         let seconds = began.elapsed().as_secs_f64();
-        TeamReport::of(&run, &job, &result, train.transport, seconds).write(path)?;
+        let report = TeamReport {
+            evaluations,
+            ..TeamReport::of(&run, &job, &result, train.transport, seconds)
+        };
+        report.write(path)?;
     }
     Ok(ended(&run, result))
 }
@@ -112,16 +116,23 @@ fn start(setup: MemberSetup) -> Result<tokio::sync::oneshot::Receiver<()>> {
     Ok(ended)
 }
 
-async fn follow(train: &Train, team: Team, quiet: bool) -> Result<TeamResult> {
+async fn follow(train: &Train, team: Team, quiet: bool) -> Result<(TeamResult, Vec<Evaluation>)> {
     let mut log = match &train.log {
         Some(path) => Some(Log::open(path, 0)?),
         None => None,
     };
     let mut bar = Bar::new(team.job().steps, 0, quiet);
     let (mut held_out, mut written) = (None, Ok(()));
+    let mut evaluations = Vec::new();
     let followed = team.follow(|event| match event {
         TeamEvent::Begun => {}
-        TeamEvent::Evaluated { score, .. } => held_out = Some(score),
+        TeamEvent::Evaluated { step, score } => {
+            held_out = Some(score);
+            evaluations.push(Evaluation {
+                steps: step,
+                accuracy: score.accuracy,
+            });
+        }
         TeamEvent::Step { step, score } => {
             if let Some(log) = &mut log
                 && written.is_ok()
@@ -134,7 +145,8 @@ async fn follow(train: &Train, team: Team, quiet: bool) -> Result<TeamResult> {
     let result = followed.await;
     bar.end();
     written?;
-    result.map_err(|error| Failure::Unfinished(error.to_string()).into())
+    let result = result.map_err(|error| Failure::Unfinished(error.to_string()))?;
+    Ok((result, evaluations))
 }
 
 fn words(score: Score, held_out: Option<Score>) -> String {
@@ -180,6 +192,8 @@ struct TeamReport {
     test_loss: Option<f32>,
     /// 0 to 1.
     test_accuracy: Option<f32>,
+    /// In their order.
+    evaluations: Vec<Evaluation>,
     /// From the start of all members to the end of the last.
     seconds: f64,
     members: Vec<MemberReport>,
@@ -233,6 +247,7 @@ impl TeamReport {
             loss_last: result.last.map(|score| score.loss),
             test_loss: result.held_out.map(|score| score.loss),
             test_accuracy: result.held_out.map(|score| score.accuracy),
+            evaluations: Vec::new(),
             seconds,
             members: members.map(member).collect(),
             digests: result.digests.clone(),
