@@ -105,7 +105,8 @@ async fn two_tabs_train_with_a_native_parameter_server_to_the_weights_of_native_
     server.leave()
 }
 
-/// Whether all devices of the plan have told of what they do: servers of updates, workers of F.
+/// Whether all devices of the plan have told of what they do and of what comes to them: servers of updates and gradients, workers of F and
+/// weights.
 fn all_did(view: &View) -> bool {
     let Some(room) = &view.room else { return false };
     let Some(plan) = room.team() else {
@@ -113,12 +114,17 @@ fn all_did(view: &View) -> bool {
     };
     plan.order.iter().all(|peer| {
         let wanted = match plan.works(*peer) {
-            true => Activity::Forward,
-            false => Activity::Update,
+            true => [Activity::Forward, Activity::Weights],
+            false => [Activity::Update, Activity::Gradient],
         };
         let member = room.members.iter().find(|member| member.peer == *peer);
         let report = member.and_then(|member| member.report.as_ref());
-        report.is_some_and(|report| report.timeline.marks.iter().any(|mark| mark.0 == wanted))
+        report.is_some_and(|report| {
+            let marks = || report.timeline.marks.iter();
+            wanted
+                .iter()
+                .all(|wanted| marks().any(|mark| mark.0 == *wanted))
+        })
     })
 }
 
@@ -144,7 +150,9 @@ async fn devices_of_a_parameter_server_show_what_they_did_on_one_axis_of_time() 
     tab.wait_for(RUN_MAX, "what all devices did", all_did)
         .await?;
     let drawn = "return document.querySelectorAll('.timeline .row').length === 3
-        && document.querySelectorAll('.timeline .row :is(.forward, .update)').length > 2";
+        && document.querySelectorAll('.timeline .row :is(.forward, .update)').length > 2
+        && document.querySelectorAll('.timeline .row .activation').length > 1
+        && document.querySelectorAll('.timeline .row .gradient').length > 0";
     tab.wait_for_script(JOIN_MAX, "a timeline of three rows", drawn)
         .await?;
     may_ask(tab).await?;

@@ -93,9 +93,11 @@ impl Session {
                 .dyn_ref::<ErrorEvent>()
                 .map(ErrorEvent::message)
                 .filter(|text| !text.is_empty());
-            report(Report::Broken(
-                said.unwrap_or_else(|| words::WORKER_NOT_LOADED.now().to_owned()),
-            ));
+            report(Report::Broken(match said {
+                None => words::WORKER_NOT_LOADED.now().to_owned(),
+                Some(said) if is_out_of_memory(&said) => words::MEMORY_USED_UP.now().to_owned(),
+                Some(said) => said,
+            }));
         });
         worker.set_onmessage(Some(hear.as_ref().unchecked_ref()));
         worker.set_onerror(Some(fail.as_ref().unchecked_ref()));
@@ -143,6 +145,11 @@ impl Drop for Session {
         self.worker.terminate();
         self.connections.borrow_mut().take();
     }
+}
+
+/// Whether the module was stopped where it had no more memory. It stops in the same way where it panics, but says so first.
+fn is_out_of_memory(said: &str) -> bool {
+    said.to_lowercase().contains("unreachable")
 }
 
 /// Makes the page's half of the connections and hands the other half to the worker, with its first message.

@@ -1,12 +1,12 @@
 //! The timeline on the page.
 
-use super::dom::{Dom, clear, listen, set_attribute, set_text};
+use super::dom::{Dom, clear, listen, set_attribute, set_text, show};
 use crate::timeline::{TimelineDrawing, summary};
 use crate::words;
 use ringtmp_peer::View;
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
-use web_sys::Element;
+use web_sys::{Element, HtmlElement};
 
 /// The kinds in the legend: class of the style sheet, and words.
 const LEGEND: [(&str, words::Text); 7] = [
@@ -19,10 +19,19 @@ const LEGEND: [(&str, words::Text); 7] = [
     ("idle", words::LEGEND_IDLE),
 ];
 
+/// What the legend says instead where devices have whole models: they go backward at once, and what comes to them is other than in a ring.
+const OF_WHOLE_MODELS: [(&str, Option<words::Text>); 3] = [
+    ("backward", None),
+    ("weights", Some(words::LEGEND_WHOLE_BACKWARD)),
+    ("activation", Some(words::LEGEND_WHOLE_ARRIVING)),
+];
+
 /// A row of what each device did, under one axis of time.
 pub(super) struct Timeline {
     plot: Element,
     summary: Element,
+    /// Items of the legend, each with its words, by class.
+    legend: Vec<(&'static str, HtmlElement, Element)>,
     /// What is drawn, at which width.
     drawn: RefCell<Option<(TimelineDrawing, u32)>>,
 }
@@ -38,9 +47,10 @@ impl Timeline {
         let summary = dom.child(&section, "p", "visually-hidden")?;
         let plot = dom.child(&section, "div", "lanes")?;
         plot.set_attribute("aria-hidden", "true")?;
-        let legend = dom.child(&section, "ul", "legend")?;
+        let list = dom.child(&section, "ul", "legend")?;
+        let mut legend = Vec::new();
         for (class, words) in LEGEND {
-            let item = dom.child(&legend, "li", "")?;
+            let item: HtmlElement = dom.typed(&list, "li", "")?;
             let size = [("viewBox", "0 0 22 14"), ("aria-hidden", "true")];
             let swatch = dom.svg(&item, "svg", &size)?;
             let (y, height) = match class {
@@ -52,7 +62,8 @@ impl Timeline {
             for (name, value) in [("y", y), ("height", height), ("class", class)] {
                 rect.set_attribute(name, value)?;
             }
-            dom.text(&item, "span", "", words.now())?;
+            let label = dom.text(&item, "span", "", words.now())?;
+            legend.push((class, item, label));
         }
         let save = dom.text(&section, "button", "save", words::TRACE_SAVE.now())?;
         save.set_attribute("type", "button")?;
@@ -60,6 +71,7 @@ impl Timeline {
         Ok(Self {
             plot,
             summary,
+            legend,
             drawn: RefCell::default(),
         })
     }
@@ -81,9 +93,28 @@ impl Timeline {
             // Made here from numbers alone.
             self.plot.insert_adjacent_html("beforeend", &svg)?;
             set_text(&self.summary, &summary(view));
+            let room = view.room.as_ref();
+            self.explain(room.is_some_and(|room| room.team().is_some()));
         }
         *self.drawn.borrow_mut() = wanted;
         Ok(())
+    }
+}
+
+impl Timeline {
+    /// Says what is drawn, of a ring or of devices that have whole models.
+    fn explain(&self, has_whole_models: bool) {
+        for ((class, item, label), (_, words)) in self.legend.iter().zip(LEGEND) {
+            let other = OF_WHOLE_MODELS.iter().find(|(other, _)| other == class);
+            let words = match other.filter(|_| has_whole_models) {
+                Some((_, instead)) => *instead,
+                None => Some(words),
+            };
+            show(item, words.is_some());
+            if let Some(words) = words {
+                set_text(label, words.now());
+            }
+        }
     }
 }
 

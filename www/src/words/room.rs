@@ -275,6 +275,9 @@ texts! {
     WORKER_NOT_LOADED:
         "its script could not be loaded",
         "ihr Skript lässt sich nicht laden";
+    MEMORY_USED_UP:
+        "its memory is used up (a tab has 4 GB at most; with more devices each holds less)",
+        "ihr Speicher ist aufgebraucht (ein Tab hat höchstens 4 GB; sind es mehr Geräte, hält jedes weniger)";
     START_UNREADABLE:
         "The training part of the page cannot read its first message.",
         "Der trainierende Teil der Seite kann seine erste Nachricht nicht lesen.";
@@ -302,6 +305,12 @@ texts! {
     LEGEND_ACTIVATION:
         "activations arriving",
         "ankommende Aktivierungen";
+    LEGEND_WHOLE_BACKWARD:
+        "W backward",
+        "W rückwärts";
+    LEGEND_WHOLE_ARRIVING:
+        "weights arriving",
+        "ankommende Gewichte";
     LEGEND_GRADIENT:
         "gradients arriving",
         "ankommende Gradienten";

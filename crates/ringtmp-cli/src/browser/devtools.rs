@@ -22,6 +22,17 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// A page without anything.
 const EMPTY: &str = "about:blank";
 
+/// In a page of a room: the device's name and what it complains of, or nothing.
+const COMPLAINT: &str = "(() => { \
+    const all = document.querySelectorAll('.notice[data-level=error] strong'); \
+    const name = new URLSearchParams(location.search).get('name') ?? 'a tab'; \
+    const said = Array.from(all, (one) => one.textContent).join(' '); \
+    return said && `${name}: ${said}`; \
+})()";
+
+/// The longest complaint that is told on.
+const COMPLAINT_CHARS_MAX: usize = 400;
+
 /// As a rate, that there is none.
 const NO_LIMIT: f64 = -1.0;
 
@@ -94,9 +105,7 @@ impl DevTools {
     /// <https://chromedevtools.github.io/devtools-protocol/tot/Network/#method-emulateNetworkConditions>, which goes for data channels
     /// as well.
     async fn go_behind(&mut self, link: AccessLink, target: &Value, url: &str) -> Result<()> {
-        let attach = json!({ "targetId": target, "flatten": true });
-        let attached = self.call("Target.attachToTarget", attach).await?;
-        let session = attached["sessionId"].as_str().map(str::to_owned);
+        let session = self.attach(target).await?;
         self.call_in(session.as_deref(), "Network.enable", json!({}))
             .await?;
         let conditions = "Network.emulateNetworkConditions";
@@ -106,6 +115,33 @@ impl DevTools {
         self.call_in(session.as_deref(), "Page.navigate", navigate)
             .await?;
         Ok(())
+    }
+
+    /// A session to a tab.
+    async fn attach(&mut self, target: &Value) -> Result<Option<String>> {
+        let attach = json!({ "targetId": target, "flatten": true });
+        let attached = self.call("Target.attachToTarget", attach).await?;
+        Ok(attached["sessionId"].as_str().map(str::to_owned))
+    }
+
+    /// What pages complain of, each with its device's name.
+    pub(super) async fn complaints(&mut self) -> Result<Vec<String>> {
+        let targets = self.call("Target.getTargets", json!({})).await?;
+        let infos = targets["targetInfos"].as_array().into_iter().flatten();
+        let pages = infos.filter(|target| target["type"] == "page");
+        let mut said = Vec::new();
+        for page in pages {
+            let session = self.attach(&page["targetId"]).await?;
+            let evaluate = json!({ "expression": COMPLAINT, "returnByValue": true });
+            let told = self
+                .call_in(session.as_deref(), "Runtime.evaluate", evaluate)
+                .await?;
+            let told = told["result"]["value"].as_str().unwrap_or_default();
+            if !told.is_empty() {
+                said.push(told.chars().take(COMPLAINT_CHARS_MAX).collect());
+            }
+        }
+        Ok(said)
     }
 
     /// Done, with words, when a tab has crashed; never done once the socket is closed.

@@ -77,6 +77,11 @@ impl Browser {
             crash = self.devtools.crash() => crash,
         }
     }
+
+    /// What pages complain of, each with its device's name; nothing where they cannot be asked.
+    pub(crate) async fn complaints(&mut self) -> Vec<String> {
+        self.devtools.complaints().await.unwrap_or_default()
+    }
 }
 
 fn does_not_start(program: &Path, what: &str, messages: &Messages) -> anyhow::Error {

@@ -139,8 +139,12 @@ async fn play(stage: &Stage<'_>, peer: &mut Peer, screen: &mut Screen) -> Result
     };
     let trouble = async || Err(Failure::Unfinished(cast.trouble().await).into());
     let view = tokio::select! {
-        view = until_finished(peer, screen, Some(Patience::new()), trouble) => view?,
+        view = until_finished(peer, screen, Some(Patience::new()), trouble) => view,
         () = &mut interrupt => return Err(Failure::Interrupted.into()),
+    };
+    let view = match view {
+        Ok(view) => view,
+        Err(error) => return Err(cast.explained(error).await),
     };
     if let Some(file) = &demo.json {
         let report = RunReport::of(&view, Transport::Webrtc)

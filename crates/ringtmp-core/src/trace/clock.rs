@@ -19,7 +19,7 @@ struct Answer {
 
 /// The room's clock as a peer knows it. The room answers when asked for its time; of all recent answers the quickest is
 /// believed, and was given half its round trip ago (Cristian, "Probabilistic clock synchronization", 1989).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RoomClock {
     answers: VecDeque<Answer>,
 }

@@ -5,12 +5,18 @@ use futures::channel::mpsc;
 use ringtmp_core::parameter_server::{MemberIndex, Message, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::json::RecordedBy;
-use ringtmp_core::trace::{Activity, Details, Shares, Span};
+use ringtmp_core::trace::{Activity, Details, RoomClock, Shares, Span};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Tasks that a timeline may be made of; few more than it has.
 const RECENT_TASKS: usize = 256;
+
+/// Frames that follow each other so closely are told as one stretch of time in which something was on its way.
+const STRETCH_GAP: Duration = Duration::from_millis(1);
+
+/// The longest that a frame is believed to have been on its way. A sender may claim anything.
+const TRANSFER_MAX: Duration = Duration::from_secs(60);
 
 /// Spans are handed on when there are so many.
 const HANDED_ON_AT: usize = 4096;
@@ -72,8 +78,8 @@ impl Spent {
 pub struct Lately {
     /// When its first task began.
     pub(super) began: Option<Time>,
-    /// Its newest tasks, the newest first, with the one under way.
-    pub(super) tasks: Vec<Span>,
+    /// Its newest tasks, with the one under way, and when something was on its way to it; by their ends, the newest first.
+    pub(super) spans: Vec<Span>,
 }
 
 /// Records tasks, waits and what arrives.
@@ -87,12 +93,20 @@ pub(super) struct Log {
     spans: Vec<Span>,
     /// The newest tasks, in the order in which they ended.
     recent: VecDeque<Span>,
+    /// The newest stretches of time in which gradients were on their way to it, and weights, each in their order.
+    arrivals: [VecDeque<Span>; 2],
+    /// By which devices of a room put what they did on one axis of time; none where all members have one clock.
+    clock: Option<RoomClock>,
     traced: Option<mpsc::Sender<Traced>>,
     lost: u64,
 }
 
 impl Log {
-    pub(super) fn new(me: MemberIndex, traced: Option<mpsc::Sender<Traced>>) -> Self {
+    pub(super) fn new(
+        me: MemberIndex,
+        clock: Option<RoomClock>,
+        traced: Option<mpsc::Sender<Traced>>,
+    ) -> Self {
         Self {
             number: u32::from(me.0),
             task: None,
@@ -102,8 +116,23 @@ impl Log {
             spent: Spent::default(),
             spans: Vec::new(),
             recent: VecDeque::new(),
+            arrivals: Default::default(),
+            clock,
             traced,
             lost: 0,
+        }
+    }
+
+    /// The room's clock is known better.
+    pub(super) fn set_clock(&mut self, clock: RoomClock) {
+        self.clock = Some(clock);
+    }
+
+    /// What a frame says of when it was sent: nothing while the room's time is not known.
+    pub(super) fn stamp(&self, now: Time) -> Option<Time> {
+        match &self.clock {
+            Some(clock) => clock.to_room(now),
+            None => Some(now),
         }
     }
 
@@ -165,21 +194,28 @@ impl Log {
         let Some((activity, clock)) = message.transfer() else {
             return;
         };
-        let longest = Duration::from_secs(60);
-        let sent = sent.filter(|sent| *sent <= now && now.since(*sent) <= longest);
-        if let Some(start) = sent {
-            self.keep(Span {
-                peer: u32::from(from.0),
-                activity,
-                start,
-                end: now,
-                details: Details {
-                    step: Some(clock.0),
-                    to: Some(self.number),
-                    ..Details::default()
-                },
-            });
-        }
+        let sent = sent.and_then(|sent| match &self.clock {
+            Some(clock) => clock.to_local(sent),
+            None => Some(sent),
+        });
+        let Some(sent) = sent.filter(|sent| now.since(*sent) <= TRANSFER_MAX) else {
+            return;
+        };
+        let span = Span {
+            peer: u32::from(from.0),
+            activity,
+            // Two clocks may differ by more than a frame takes.
+            start: sent.min(now),
+            end: now,
+            details: Details {
+                step: Some(clock.0),
+                to: Some(self.number),
+                ..Details::default()
+            },
+        };
+        let kind = usize::from(activity == Activity::Weights);
+        join(&mut self.arrivals[kind], span);
+        self.keep(span);
     }
 
     pub(super) fn spent(&self, bytes_sent: u64) -> Spent {
@@ -204,10 +240,13 @@ impl Log {
     /// What it did lately, the task under way included.
     pub(super) fn lately(&self, now: Time) -> Lately {
         let under_way = self.task.map(|span| Span { end: now, ..span });
-        let tasks = under_way.into_iter();
+        let arrivals = self.arrivals.iter().flatten();
+        let ended = self.recent.iter().chain(arrivals).copied();
+        let mut spans: Vec<Span> = ended.chain(under_way).collect();
+        spans.sort_by_key(|span| std::cmp::Reverse(span.end));
         Lately {
             began: self.began,
-            tasks: tasks.chain(self.recent.iter().rev().copied()).collect(),
+            spans,
         }
     }
 
@@ -222,17 +261,28 @@ impl Log {
 
     /// Hands on what was recorded since the last time.
     pub(super) fn hand_on(&mut self) {
-        let spans = std::mem::take(&mut self.spans);
+        let mut spans = std::mem::take(&mut self.spans);
         let Some(traced) = &mut self.traced else {
             return;
         };
+        let clock_error = match &self.clock {
+            Some(clock) => {
+                let room = |local: Time| clock.to_room(local).unwrap_or(local);
+                for span in &mut spans {
+                    (span.start, span.end) = (room(span.start), room(span.end));
+                }
+                clock.error()
+            }
+            // One clock for all of the process.
+            None => Some(Duration::ZERO),
+        };
+        let clock_error_us = clock_error.map(|error| error.as_micros());
         let count = spans.len() as u64;
         let batch = Traced {
             number: self.number,
             by: RecordedBy {
                 name: format!("member {}", self.number + 1),
-                // One clock for all of the process.
-                clock_error_us: Some(0),
+                clock_error_us: clock_error_us.and_then(|error| u64::try_from(error).ok()),
             },
             spans,
             lost: self.lost,
@@ -240,5 +290,125 @@ impl Log {
         if traced.try_send(batch).is_err() {
             self.lost += count;
         }
+    }
+}
+
+/// Adds a stretch of time, which those that it meets become part of.
+fn join(stretches: &mut VecDeque<Span>, mut span: Span) {
+    while let Some(last) = stretches
+        .back()
+        .filter(|last| span.start <= last.end + STRETCH_GAP)
+    {
+        span.start = span.start.min(last.start);
+        stretches.pop_back();
+    }
+    if stretches.len() == RECENT_TASKS {
+        stretches.pop_front();
+    }
+    stretches.push_back(span);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringtmp_core::ids::Step;
+    use ringtmp_core::parameter_server::{Numbers, Push, RangeIndex, Weights};
+    use ringtmp_core::wire::Codec;
+
+    const ME: MemberIndex = MemberIndex(0);
+    const OTHER: MemberIndex = MemberIndex(1);
+
+    const fn at(ms: u64) -> Time {
+        Time::from_micros(1000 * ms)
+    }
+
+    fn numbers() -> Numbers {
+        Numbers {
+            codec: Codec::F32,
+            elements: 4,
+        }
+    }
+
+    fn push() -> Message {
+        Message::Push(Push {
+            range: RangeIndex(0),
+            clock: Step(3),
+            base: Step(3),
+            labels: 8,
+            numbers: numbers(),
+        })
+    }
+
+    fn weights() -> Message {
+        Message::Weights(Weights {
+            range: RangeIndex(0),
+            clock: Step(4),
+            counted: 4,
+            numbers: numbers(),
+        })
+    }
+
+    /// Kind, beginning and end in milliseconds, the newest first.
+    fn told(log: &Log) -> Vec<(Activity, u64, u64)> {
+        let spans = log.lately(at(1000)).spans.into_iter();
+        let ms = |time: Time| time.as_micros() / 1000;
+        spans
+            .map(|span| (span.activity, ms(span.start), ms(span.end)))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_on_its_way_at_once_is_one_stretch_of_time_for_each_kind() {
+        let mut log = Log::new(ME, None, None);
+        for (now, sent, message) in [
+            (20, 10, push()),
+            // From another device, handed over while the first was on its way.
+            (25, 15, push()),
+            (30, 22, weights()),
+            // Before both of the first, by a slow link.
+            (35, 5, push()),
+            (90, 80, push()),
+        ] {
+            log.arrived(at(now), OTHER, Some(at(sent)), &message);
+        }
+        let expected = [
+            (Activity::Gradient, 80, 90),
+            (Activity::Gradient, 5, 35),
+            (Activity::Weights, 22, 30),
+        ];
+        assert_eq!(told(&log), expected);
+    }
+
+    #[test]
+    fn however_much_comes_it_is_bounded_and_what_a_sender_claims_is_too() {
+        let mut log = Log::new(ME, None, None);
+        for i in 0..2 * RECENT_TASKS as u64 {
+            log.arrived(at(10 * i + 5), OTHER, Some(at(10 * i)), &push());
+        }
+        assert_eq!(told(&log).len(), RECENT_TASKS);
+        let mut log = Log::new(ME, None, None);
+        log.arrived(at(100_000), OTHER, Some(at(10)), &push());
+        log.arrived(at(100_000), OTHER, None, &push());
+        assert_eq!(told(&log), [], "neither is believed");
+        log.arrived(at(500), OTHER, Some(at(700)), &push());
+        assert_eq!(
+            told(&log),
+            [(Activity::Gradient, 500, 500)],
+            "by a fast clock"
+        );
+    }
+
+    #[test]
+    fn devices_of_a_room_speak_of_the_rooms_time() {
+        let mut log = Log::new(ME, Some(RoomClock::default()), None);
+        assert_eq!(log.stamp(at(5)), None, "not known yet");
+        log.arrived(at(20), OTHER, Some(at(1010)), &push());
+        assert_eq!(told(&log), []);
+        let mut clock = RoomClock::default();
+        clock.answered(at(10), at(10), at(1010));
+        log.set_clock(clock);
+        assert_eq!(log.stamp(at(5)), Some(at(1005)));
+        log.arrived(at(20), OTHER, Some(at(1012)), &push());
+        assert_eq!(told(&log), [(Activity::Gradient, 12, 20)]);
     }
 }

@@ -51,7 +51,7 @@ use ringtmp_core::parameter_server::{
     Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, TeamStart,
 };
 use ringtmp_core::time::Time;
-use ringtmp_core::trace::REPORT_INTERVAL;
+use ringtmp_core::trace::{REPORT_INTERVAL, RoomClock};
 use ringtmp_core::wire::WireError;
 use ringtmp_data::Dataset;
 use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent};
@@ -99,6 +99,8 @@ pub struct MemberSetup {
     pub(crate) keeps_weights: bool,
     /// One clock for all members of a process, so that their spans can be compared.
     pub(crate) clock: Clock,
+    /// And that of the room, where they are devices of one.
+    pub(crate) room_clock: Option<RoomClock>,
 }
 
 /// What the event loop waits for.
@@ -174,7 +176,7 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
         links: Links::default(),
         desk,
         courier: setup.courier,
-        log: Log::new(me, setup.traced),
+        log: Log::new(me, setup.room_clock, setup.traced),
         clock: setup.clock,
         craft: None,
         queries: Queries::default(),
@@ -256,6 +258,10 @@ impl Shell {
                     self.queries.put(query);
                     None
                 }
+                Happening::Word(Some(Word::Clock(clock))) => {
+                    self.log.set_clock(clock);
+                    None
+                }
                 Happening::Word(Some(Word::Doubted(peer))) => Some(Input::Doubted { peer }),
                 Happening::Word(Some(Word::Vouched(peer))) => Some(Input::Vouched { peer }),
                 // Who carries messages is gone, and with it the run.
@@ -319,7 +325,7 @@ impl Shell {
     fn send(&mut self, to: MemberIndex, message: &Message, payload: Option<PayloadId>) {
         let numbers = payload.map(|payload| self.desk.get(payload));
         let bytes = numbers.as_ref().map_or(&[][..], |packed| &packed.bytes);
-        let sent = Some(self.clock.now());
+        let sent = self.log.stamp(self.clock.now());
         let queued = Frame::write(sent, message, bytes)
             .map_err(|error| error.to_string())
             .and_then(|frame| {
@@ -388,6 +394,7 @@ impl Shell {
             self.report_due = Some(now + REPORT_INTERVAL);
             let links = self.links.counts().collect();
             let (spent, lately) = (self.log.so_far(now), self.log.lately(now));
+            self.log.hand_on();
             self.courier.tell(Told::Does {
                 spent,
                 links,

@@ -11,6 +11,7 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, Parameter};
 use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
+use ringtmp_core::trace::RoomClock;
 use ringtmp_data::Dataset;
 use ringtmp_transport::Connector;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(super) struct Opening {
     pub(super) circumstances: Circumstances,
     pub(super) keeps_weights: bool,
     pub(super) clock: Clock,
+    pub(super) room_clock: RoomClock,
 }
 
 impl Opening {
@@ -97,6 +99,7 @@ impl Opening {
             held: free.held,
             keeps_weights: self.keeps_weights,
             clock: self.clock,
+            room_clock: Some(self.room_clock),
         };
         let (connector, held) = Box::pin(run_seated(setup, executor)).await;
         Free {

@@ -292,6 +292,11 @@ impl RoomMember {
             }
             ServerMessage::Clock { asked, now } => {
                 self.room_clock.answered(self.clock.now(), asked, now);
+                if let Some(seat) = &mut self.seat {
+                    let clock = self.room_clock.clone();
+                    // One whose queue is full hears the next.
+                    let _unheard = seat.post.words.try_send(Word::Clock(clock));
+                }
             }
             ServerMessage::AreYouThere { epoch } => {
                 self.say(&ClientMessage::Here { epoch }, progress);

@@ -107,6 +107,7 @@ impl RoomMember {
             circumstances: self.brought.circumstances,
             keeps_weights: self.keeps_weights(),
             clock: self.clock,
+            room_clock: self.room_clock.clone(),
         };
         self.seat = Some(Seat {
             run: open.run(executor, free).boxed_local().fuse(),

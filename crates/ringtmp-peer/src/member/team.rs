@@ -17,6 +17,7 @@ use ringtmp_core::parameter_server::{
     Job, LayoutError, MemberIndex, Score, TeamStart, WorkerIndex,
 };
 use ringtmp_core::signal::{LayerDigest, Signal};
+use ringtmp_core::trace::RoomClock;
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::Dataset;
 use ringtmp_transport::Traffic;
@@ -87,6 +88,8 @@ pub(crate) enum Word {
     Vouched(MemberIndex),
     /// The room does not hear it any more.
     Doubted(MemberIndex),
+    /// What is known by now of the room's time.
+    Clock(RoomClock),
 }
 
 /// What a member has to say.
@@ -276,6 +279,7 @@ impl Team {
                 held: Held::default(),
                 keeps_weights: false,
                 clock,
+                room_clock: None,
             });
         }
         let team = Self {

@@ -264,8 +264,8 @@ impl RoomMember {
         let Some(seat) = &mut self.seat else {
             return;
         };
-        let tasks = |from: Time| {
-            let recent = lately.tasks.iter().filter(|span| span.end > from);
+        let spans = |from: Time| {
+            let recent = lately.spans.iter().filter(|span| span.end > from);
             recent.copied().collect()
         };
         let spans_max = Report::timeline_spans_max(seat.plan.order.len());
@@ -277,7 +277,7 @@ impl RoomMember {
                 tasks: spent.paced,
                 late: spent.late,
             }),
-            timeline: Timeline::of(now, &self.room_clock, lately.began, spans_max, tasks),
+            timeline: Timeline::of(now, &self.room_clock, lately.began, spans_max, spans),
             ..Report::default()
         };
         seat.spent = spent;

@@ -1,10 +1,12 @@
 use super::*;
 use crate::random::Draws;
 use crate::scenario::{FORWARD, Fault, FaultKind};
+use ringtmp_core::parameter_server::MemberIndex;
 use ringtmp_core::partition::{Hop, Hops};
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::{Recovery, Replication};
 use ringtmp_core::trace::Activity;
+use std::collections::BTreeSet;
 
 /// Devices with a layer each, where the whole model's F, B and W of a micro-batch take as many units of FORWARD as there are layers.
 fn scenario(devices: u16, jitter: f64, seed: u64) -> Scenario {
@@ -321,6 +323,37 @@ fn who_comes_back_while_the_others_train_is_taken_in_and_nothing_is_made_again_f
         assert!(back.reason.contains("device 0 joins"), "{back:?}");
         assert_eq!(back.repeated, 0, "{choice:?}");
         assert!(outcome.order.contains(&0), "{choice:?}");
+    }
+}
+
+#[test]
+fn two_who_come_at_once_both_take_part_and_both_get_parts_where_workers_have_them() {
+    for choice in choices() {
+        for apart_by in [0.0, 0.05, 0.4] {
+            // Neither keeps the other's copies.
+            let mut lost = troubled(5, crash(0, Some(7.0)));
+            lost.outline.steps = 72;
+            lost.faults.push(Fault {
+                at_seconds: lost.faults[0].at_seconds,
+                what: crash(2, Some(7.0 + apart_by)),
+            });
+            let (_, outcome) = run(&lost, choice);
+            let (_, moves) = apart(&outcome.recoveries);
+            let words = || format!("{choice:?}, {apart_by} s: {:#?}", outcome.recoveries);
+            for device in [0, 2] {
+                assert!(outcome.order.contains(&device), "{}", words());
+            }
+            // A device without a part may need two turns, if its neighbour has none to move on.
+            let turns = moves.len();
+            if choice.exchange == Exchange::AllReduce || choice.placement == Placement::Colocated {
+                assert!((1..=3).contains(&turns), "{}", words());
+                let shards = &outcome.job.layout.shards;
+                let with: BTreeSet<MemberIndex> = shards.iter().copied().collect();
+                assert_eq!(with.len(), 4, "{shards:?}, {}", words());
+            } else {
+                assert_eq!(turns, 0, "{}", words());
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::arguments::Demo;
 use crate::browser::{Browser, Looks, Show};
+use crate::exit::Failure;
 use crate::memory::Memory;
 use crate::process::{Group, Guard, Messages};
 use crate::room_url::RoomUrl;
@@ -74,6 +75,20 @@ impl Cast {
             natives,
             _guard: guard,
         })
+    }
+
+    /// Why a run has not come to its end, with what the tabs' pages say of it: the room knows only who was lost.
+    pub(super) async fn explained(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let (Some(browser), Some(Failure::Unfinished(reason))) =
+            (&mut self.browser, error.downcast_ref::<Failure>())
+        else {
+            return error;
+        };
+        let said = browser.complaints().await;
+        if said.is_empty() {
+            return error;
+        }
+        Failure::Unfinished(format!("{reason} ({})", said.join("; "))).into()
     }
 
     /// Done, with words, when a device has ended or crashed.
