@@ -12,6 +12,7 @@ use crate::speed::Speed;
 use crate::terminal::participants;
 use anyhow::{Context, Result, bail};
 use futures::future::select_all;
+use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::signal::{Recovery, Replication, RoomState, RoomView};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::{Paced, extent};
@@ -19,6 +20,7 @@ use ringtmp_experiment::{Cell, Kind, Outcome, Profiles, Struck, Trouble};
 use ringtmp_peer::View;
 use ringtmp_sim::{Fault, FaultKind};
 use signaling_server::{Config, Server};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
@@ -32,7 +34,7 @@ const AWAY: Duration = Duration::from_secs(5);
 /// A run that takes longer hangs: it takes half a minute.
 const RUN_MAX: Duration = Duration::from_secs(300);
 
-/// The share of tasks, since devices were put together last, that may be late before this machine counts as what was measured.
+/// The share of tasks that may be late before this machine counts as what was measured.
 const LATE_SHARE_MAX: f64 = 0.02;
 
 /// Over so many seeds the middle third of a run is gone through.
@@ -151,6 +153,8 @@ struct Devices<'a> {
     room: RoomUrl,
     natives: Vec<(Group, Messages)>,
     guard: Guard,
+    /// How each device kept its pace under each plan, as it said last.
+    paced: BTreeMap<(PeerId, Epoch), Paced>,
 }
 
 async fn train(cell: &Cell, imitated: &Imitated, strike: Option<Strike>) -> Result<Course> {
@@ -170,6 +174,7 @@ async fn train(cell: &Cell, imitated: &Imitated, strike: Option<Strike>) -> Resu
         },
         natives: Vec::new(),
         guard: Guard::start(),
+        paced: BTreeMap::new(),
     };
     let outcome = tokio::select! {
         outcome = devices.play(cell.peers, strike) => outcome,
@@ -211,7 +216,7 @@ impl Devices<'_> {
         }
         let room = self.until(|room| room.state == RoomState::Finished).await?;
         let seconds = began.elapsed().as_secs_f64();
-        kept_pace(&room)?;
+        kept_pace(self.paced.values())?;
         if strike.is_some() && room.recoveries.is_empty() {
             return Err(Failure::Unfinished("nobody noticed the loss".to_owned()).into());
         }
@@ -241,10 +246,14 @@ impl Devices<'_> {
     /// The first view of the room of which something holds; an error if the run ends before.
     async fn until(&mut self, holds: impl Fn(&RoomView) -> bool) -> Result<RoomView> {
         let Self {
-            watcher, natives, ..
+            watcher,
+            natives,
+            paced,
+            ..
         } = self;
         let picked = watcher.view_until(|view| {
             let room = view.room.as_ref()?;
+            note_pace(paced, room);
             if holds(room) {
                 return Some(Ok(room.clone()));
             }
@@ -268,15 +277,25 @@ impl Devices<'_> {
     }
 }
 
-/// Whether tasks took as long as on the devices that are imitated: those since they were put together last, which devices tell.
-fn kept_pace(room: &RoomView) -> Result<()> {
-    let reports = room
-        .members
-        .iter()
-        .filter_map(|member| member.report.as_ref());
-    let paced: Vec<Paced> = reports.filter_map(|report| report.paced).collect();
-    let tasks: u64 = paced.iter().map(|paced| paced.tasks).sum();
-    let late: u64 = paced.iter().map(|paced| paced.late).sum();
+/// Devices tell of the plan at work alone: what they have said is kept.
+fn note_pace(known: &mut BTreeMap<(PeerId, Epoch), Paced>, room: &RoomView) {
+    let Some(plan) = &room.plan else { return };
+    for member in &room.members {
+        let paced = member.report.as_ref().and_then(|report| report.paced);
+        if let Some(paced) = paced {
+            let kept = known.entry((member.peer, plan.epoch())).or_default();
+            // A plan is told before anybody works by it.
+            if paced.tasks >= kept.tasks {
+                *kept = paced;
+            }
+        }
+    }
+}
+
+/// Whether tasks took as long as on the devices that are imitated.
+fn kept_pace<'a>(paced: impl Iterator<Item = &'a Paced> + Clone) -> Result<()> {
+    let tasks: u64 = paced.clone().map(|paced| paced.tasks).sum();
+    let late: u64 = paced.map(|paced| paced.late).sum();
     let share = late as f64 / tasks.max(1) as f64;
     if share > LATE_SHARE_MAX {
         return Err(Failure::Unfinished(format!(
@@ -287,4 +306,41 @@ fn kept_pace(room: &RoomView) -> Result<()> {
         .into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::sample;
+    use ringtmp_core::signal::RoomPlan;
+    use ringtmp_core::trace::Report;
+
+    #[test]
+    fn tasks_count_that_were_late_before_devices_were_put_together_anew() {
+        let view = sample::training();
+        let mut room = view.room.expect("a room");
+        let told = |room: &mut RoomView, tasks, late| {
+            let report = Report {
+                paced: Some(Paced { tasks, late }),
+                ..Report::default()
+            };
+            room.members[0].report = Some(Box::new(report));
+        };
+        let mut known = BTreeMap::new();
+        told(&mut room, 50, 0);
+        note_pace(&mut known, &room);
+        told(&mut room, 90, 3);
+        note_pace(&mut known, &room);
+        assert!(kept_pace(known.values()).is_err(), "3 of 90");
+        match room.plan.as_mut().expect("a plan") {
+            RoomPlan::Ring(plan) => plan.epoch.number += 1,
+            RoomPlan::Team(plan) => plan.epoch.number += 1,
+        }
+        told(&mut room, 10, 0);
+        note_pace(&mut known, &room);
+        assert!(kept_pace(known.values()).is_err(), "3 of 100");
+        told(&mut room, 60, 0);
+        note_pace(&mut known, &room);
+        assert!(kept_pace(known.values()).is_ok(), "3 of 150");
+    }
 }
