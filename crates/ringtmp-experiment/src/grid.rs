@@ -129,8 +129,8 @@ const STEPS_REAL: u32 = 5;
 const STEPS_STRUCK: u32 = 10;
 const PEERS_REAL: u16 = 3;
 /// Of those that learn: so that most digits are read in the end.
-const STEPS_TAUGHT: u32 = 48;
-const MICRO_BATCH_TAUGHT: u32 = 8;
+const STEPS_TAUGHT: u32 = 30;
+const MICRO_BATCH_TAUGHT: u32 = 16;
 
 /// Tabs of a ring that holds the largest model: each size that is tried takes half a minute.
 const TABS: [u16; 2] = [1, 3];

@@ -16,10 +16,13 @@ use ringtmp_sim::check::simulate_checked;
 use serde::Deserialize;
 
 /// Updates between two evaluations.
-const EVALUATE_EVERY: u32 = 8;
+const EVALUATE_EVERY: u32 = 5;
 
 /// As `imitated::SLOWNESS`. Nearly all that a perceptron takes is its first layer, whose tasks are long.
-const SLOWNESS: f64 = 0.5;
+const SLOWNESS: f64 = 1.25;
+
+/// Shares are told in millionths.
+const ACCURACY_ROUNDED: f64 = 1e6;
 
 /// The share of right answers after so many steps, in their order.
 type Right = Vec<(u32, f64)>;
@@ -102,7 +105,9 @@ fn course(trace: &[Span], way: Way, right: &[(u32, f64)]) -> Result<Vec<Reached>
         trace.iter().filter(of).map(|span| span.end).max()
     };
     let reached = |(steps, accuracy): &(u32, f64)| {
-        let (steps, accuracy) = (*steps, *accuracy);
+        let steps = *steps;
+        // Some are told in 32 bits.
+        let accuracy = (accuracy * ACCURACY_ROUNDED).round() / ACCURACY_ROUNDED;
         let known = known(steps).with_context(|| format!("nobody evaluated after step {steps}"))?;
         Ok(Reached {
             steps,
