@@ -97,6 +97,41 @@ async fn a_worker_gives_the_model_while_it_trains_and_once_more_when_all_is_done
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_of_all_parameters_gives_the_model_too() {
+    let mut devices = devices();
+    devices[0].fetches = true;
+    let team = train_ring(run_file(), &devices, MEMORY).await;
+    let steps: Vec<u32> = team.models.iter().map(|model| model.steps).collect();
+    assert!(
+        matches!(steps[..], [first, STEPS] if (1..STEPS).contains(&first)),
+        "{steps:?}"
+    );
+    for model in &team.models {
+        assert!(
+            model.file == to_safetensors(&learnt(model.steps).await),
+            "after {} steps",
+            model.steps
+        );
+    }
+    // One of two servers has a part, and says so.
+    let mut run = run_file();
+    run.parameter_server.placement = Some(Placement::Dedicated);
+    run.parameter_server.shards = Some(2);
+    run.start_at_peers = 4;
+    let [server, one, other] = devices;
+    let second = RingDevice {
+        fetches: false,
+        ..server.clone()
+    };
+    let team = train_ring(run, &[server, second, one, other], MEMORY).await;
+    assert!(team.models.is_empty());
+    let refused = ModelState::Lost {
+        reason: "this device does not hold the whole model".to_owned(),
+    };
+    assert_eq!(team.views[0].model, Some(refused));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_worker_says_what_a_drawing_shows_and_a_server_knows_nothing_of_it() {
     let mut devices = devices();
     for device in &mut devices {

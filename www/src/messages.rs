@@ -190,6 +190,12 @@ pub fn read_command(json: &str) -> Result<Command, serde_json::Error> {
     serde_json::from_str(json)
 }
 
+/// Whether a browser says by this that a module was stopped where it was refused memory. It stops in the same way where it panics, but says so
+/// first.
+pub fn is_out_of_memory(said: &str) -> bool {
+    said.contains("RuntimeError") && said.to_lowercase().contains("unreachable")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,6 +237,24 @@ mod tests {
             serde_json::from_str::<FromWorker>(&json).expect("it was written here"),
             ended
         );
+    }
+
+    #[test]
+    fn memory_that_is_used_up_is_told_from_other_errors_in_every_browser() {
+        for said in [
+            "Uncaught RuntimeError: unreachable",
+            "RuntimeError: unreachable executed",
+            "RuntimeError: Unreachable code should not be executed (evaluating 'wasm.f(a)')",
+        ] {
+            assert!(is_out_of_memory(said), "{said}");
+        }
+        for said in [
+            "Uncaught RuntimeError: memory access out of bounds",
+            "NetworkError: the network is unreachable",
+            "",
+        ] {
+            assert!(!is_out_of_memory(said), "{said}");
+        }
     }
 
     #[test]

@@ -334,8 +334,12 @@ pub fn summary(view: &View) -> String {
         ];
         let [forward, backward, weights, idle] =
             parts.map(|share| crate::format::percent(share as f32));
-        let words = words::timeline_row(i + 1, &forward, &backward, &weights, &idle);
-        Some(words)
+        let number = i + 1;
+        // Who has the whole model goes backward at once.
+        Some(match room.team() {
+            None => words::timeline_row(number, &forward, &backward, &weights, &idle),
+            Some(_) => words::timeline_row_whole(number, &forward, &weights, &idle),
+        })
     };
     let sentences: Vec<String> = order.iter().enumerate().filter_map(sentence).collect();
     sentences.join(" ")

@@ -50,6 +50,7 @@ Examples:
 const PS_EXAMPLES: &str = "\
 Examples:
   ringtmp ps                            opens a room on this computer's server and prints its address
+  ringtmp ps --exit-when-finished --export mlp.safetensors
   ringtmp ps --shards 2 --workers 3 --run server.toml
   ringtmp ps 'http://localhost:8080/r/CODE#secret=SECRET'";
 

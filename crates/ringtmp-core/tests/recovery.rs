@@ -10,7 +10,7 @@ use ringtmp_core::node::{Input, Node, Output};
 use ringtmp_core::plan::Plan;
 use ringtmp_core::room::HALT_WAIT_MAX;
 use ringtmp_core::signal::*;
-use ringtmp_core::wire::{Body, Piece};
+use ringtmp_core::wire::{Body, Piece, WireError};
 
 /// A room of three that trains, replicated every two updates, and its plan. Connections are 10, 11 and 12.
 fn training(server: &mut Server) -> Plan {
@@ -421,6 +421,44 @@ fn a_node_that_stumbles_keeps_its_copies_and_answers_the_halt_with_them() {
     };
     assert!(outputs.iter().any(holds), "{outputs:?}");
     assert_eq!(outputs.iter().filter(|output| hangs_up(output)).count(), 1);
+}
+
+#[test]
+fn links_stay_open_until_the_room_halts_whoever_has_let_go_and_are_closed_where_it_stops() {
+    let hangs_up = |outputs: &[Output]| {
+        let all = outputs.iter();
+        all.filter(|output| matches!(output, Output::Disconnect { peer: HEAD }))
+            .count()
+    };
+    let fault = || Input::Unreadable {
+        from: HEAD,
+        error: WireError::Malformed("not a frame"),
+    };
+    let next = |number| Epoch {
+        number,
+        incarnation: 0,
+    };
+    let halt = Input::Room(ServerMessage::Halt {
+        epoch: next(2),
+        reason: String::new(),
+    });
+    let stopped = Input::Room(ServerMessage::Room {
+        room: std::sync::Arc::new(pair::room(RoomState::Stopped {
+            reason: "enough".to_owned(),
+        })),
+    });
+    for ends in [halt, stopped] {
+        let mut node = tail();
+        let outputs = feed(&mut node, fault());
+        assert!(blames_head(&outputs), "{outputs:?}");
+        assert_eq!(hangs_up(&outputs), 0, "{outputs:?}");
+        // A link that opens only now is as good as one that was open.
+        assert_eq!(hangs_up(&feed(&mut node, Input::LinkUp { peer: HEAD })), 0);
+        let outputs = feed(&mut node, ends);
+        assert_eq!(hangs_up(&outputs), 1, "{outputs:?}");
+        let late = feed(&mut node, Input::LinkUp { peer: HEAD });
+        assert_eq!(hangs_up(&late), 1, "nobody wants it any more");
+    }
 }
 
 /// The tail of a ring of two that trains and is replicated.

@@ -1,6 +1,8 @@
 //! Which cells an experiment has.
 
-use crate::cell::{Capacity, Cell, Host, Kind, Model, Spread, Trouble, Way};
+mod real;
+
+use crate::cell::{Capacity, Cell, Kind, Model, Spread, Trouble, Way};
 use crate::profile::MIXED;
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::schedule::Mode;
@@ -122,34 +124,8 @@ const GROWN: [u32; 2] = [4, 256];
 /// The profile of real devices whose links are this machine's own.
 pub const HERE: &str = "this machine";
 
-/// Of real runs: they take their time.
-const SEEDS_REAL: u64 = 5;
-const STEPS_REAL: u32 = 5;
-/// Of those in which a device is lost: time to have copies before, and to go on after.
-const STEPS_STRUCK: u32 = 10;
-const PEERS_REAL: u16 = 3;
-/// Of those that learn: so that most digits are read in the end.
-const STEPS_TAUGHT: u32 = 30;
-const MICRO_BATCH_TAUGHT: u32 = 16;
-
-/// Tabs of a ring that holds the largest model: each size that is tried takes half a minute.
-const TABS: [u16; 2] = [1, 3];
-
-/// Of the shorter of two runs; a step is of 24 samples.
-const STEPS_HOSTED: u32 = 10;
-
-/// Divided evenly among the peers, and few, so that tasks can be long beside what disturbs them.
-const MICRO_BATCHES_REAL: u16 = 6;
-
 /// Rings as rooms have them.
 const RINGS: [Way; 2] = [Way::Ring(Mode::Sync), Way::Ring(Mode::TwoVersions)];
-
-/// One of each family, without staleness.
-const WAYS_REAL: [Way; 3] = [
-    Way::Ring(Mode::Sync),
-    bsp(Placement::Colocated),
-    Way::AllReduce,
-];
 
 /// A parameter server without staleness.
 const fn bsp(placement: Placement) -> Way {
@@ -237,7 +213,7 @@ impl Grid {
             Experiment::Real => self.real(),
             Experiment::Losses => self.losses(),
             Experiment::Courses => self.courses(),
-            Experiment::Tabs => tabs(),
+            Experiment::Tabs => real::tabs(),
             Experiment::Hosts => self.hosts(),
             Experiment::Energy => self.runs(&self.profiles, &[self.peers_fixed]),
         }
@@ -290,98 +266,6 @@ impl Grid {
             self.each(kind, &Model::gpt(GROWN[0], GROWN[1]), &ways)
         };
         Trouble::ALL.into_iter().flat_map(cells).collect()
-    }
-
-    /// A ring, a parameter server and all-reduce of three peers on this machine, over its own links and over emulated ones.
-    fn real(&self) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        for profile in &self.links_real {
-            for way in WAYS_REAL {
-                cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
-                    kind: Kind::Real { steps: STEPS_REAL },
-                    model: Model::preset("gpt-nano"),
-                    way,
-                    profile: profile.clone(),
-                    peers: PEERS_REAL,
-                    micro_batches: MICRO_BATCHES_REAL,
-                    micro_batch: MICRO_BATCH,
-                    seed,
-                }));
-            }
-        }
-        cells
-    }
-
-    /// Of the same, one falls silent for good or for a while, or none does.
-    fn losses(&self) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        for way in WAYS_REAL {
-            for trouble in [Trouble::None, Trouble::Away, Trouble::Gone] {
-                cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
-                    kind: Kind::Struck {
-                        steps: STEPS_STRUCK,
-                        trouble,
-                    },
-                    model: Model::preset("gpt-nano"),
-                    way,
-                    profile: HERE.to_owned(),
-                    peers: PEERS_REAL,
-                    micro_batches: MICRO_BATCHES_REAL,
-                    micro_batch: MICRO_BATCH,
-                    seed,
-                }));
-            }
-        }
-        cells
-    }
-
-    /// Three peers that learn: rings, and the others with and without staleness.
-    fn courses(&self) -> Vec<Cell> {
-        let mut ways = RINGS.to_vec();
-        let most = self.taus.last().copied();
-        let taus = [Some(Staleness::Steps(0)), most].into_iter().flatten();
-        ways.extend(taus.map(|tau| Way::ParameterServer {
-            placement: Placement::Colocated,
-            tau,
-        }));
-        ways.push(Way::AllReduce);
-        let mut cells = Vec::new();
-        for way in ways {
-            cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
-                kind: Kind::Taught {
-                    steps: STEPS_TAUGHT,
-                },
-                model: Model::preset("mlp"),
-                way,
-                profile: HERE.to_owned(),
-                peers: PEERS_REAL,
-                micro_batches: MICRO_BATCHES_REAL,
-                micro_batch: MICRO_BATCH_TAUGHT,
-                seed,
-            }));
-        }
-        cells
-    }
-
-    /// A ring as fast as this machine makes it, natively and in tabs. By seed, so that whatever else the machine does meanwhile falls on
-    /// both.
-    fn hosts(&self) -> Vec<Cell> {
-        let cells = (1..=self.seeds.min(SEEDS_REAL)).flat_map(|seed| {
-            Host::ALL.map(|host| Cell {
-                kind: Kind::Hosted {
-                    steps: STEPS_HOSTED,
-                    host,
-                },
-                model: Model::preset("gpt-nano"),
-                way: Way::Ring(Mode::Sync),
-                profile: HERE.to_owned(),
-                peers: PEERS_REAL,
-                micro_batches: MICRO_BATCHES_REAL,
-                micro_batch: MICRO_BATCH,
-                seed,
-            })
-        });
-        cells.collect()
     }
 
     /// Cells of one kind on the fixed number of laptops.
@@ -475,24 +359,6 @@ impl Grid {
         }
         cells
     }
-}
-
-/// The width of a model that tabs hold between them, or each.
-fn tabs() -> Vec<Cell> {
-    let [depth, width] = GROWN;
-    let ways = TABS.iter().map(|tabs| (Way::Ring(Mode::Sync), *tabs));
-    let most = TABS.iter().copied().max().unwrap_or(1);
-    let cell = |(way, peers)| Cell {
-        kind: Kind::Capacity(Capacity::Width),
-        model: Model::gpt(depth, width),
-        way,
-        profile: HERE.to_owned(),
-        peers,
-        micro_batches: peers,
-        micro_batch: 1,
-        seed: 1,
-    };
-    ways.chain([(Way::AllReduce, most)]).map(cell).collect()
 }
 
 fn pairs(ways: &[Way], peers: &[u16]) -> Vec<(Way, u16)> {

@@ -24,6 +24,9 @@ const STUDENT: [f64; 15] = [
 /// The same for more: a little too wide.
 const STUDENT_MORE: f64 = 2.131;
 
+/// Of a mean, what rounding may make of it.
+const ROUNDING: f64 = 1e-12;
+
 impl Estimate {
     /// Of some values; none of none.
     pub fn of(values: &[f64]) -> Option<Self> {
@@ -43,9 +46,11 @@ impl Estimate {
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let error = (squares / (count - 1.0) / count).sqrt();
         let student = STUDENT.get(seeds - 2).copied().unwrap_or(STUDENT_MORE);
+        // Equal values have a mean that is off by rounding.
+        let half_width = Some(student * error).filter(|half| *half > ROUNDING * mean.abs());
         Some(Self {
             mean,
-            half_width: student * error,
+            half_width: half_width.unwrap_or(0.0),
             seeds,
         })
     }

@@ -102,8 +102,16 @@ pub(crate) fn of_ring(held: &[Held], trace: &[Span], batch: f64) -> Vec<Point> {
     held.iter().filter_map(point).collect()
 }
 
+/// The share of held-out samples that a team told right, after so many steps, in their order.
+pub fn right_answers(outcome: &TeamOutcome) -> Vec<(u32, f64)> {
+    let points = of_team(outcome, 1.0).into_iter();
+    points
+        .map(|point| (point.steps as u32, point.accuracy))
+        .collect()
+}
+
 /// What a team's workers found together, when the last of them had told.
-pub fn of_team(outcome: &TeamOutcome, batch: f64) -> Vec<Point> {
+pub(crate) fn of_team(outcome: &TeamOutcome, batch: f64) -> Vec<Point> {
     let (start, _) = extent(&outcome.trace);
     let workers = outcome.job.layout.workers.len();
     let mut told: BTreeMap<u32, Vec<(Time, Sums)>> = BTreeMap::new();

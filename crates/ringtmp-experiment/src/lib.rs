@@ -39,7 +39,7 @@ pub use cell::{
 };
 pub use grid::{Experiment, Grid, HERE};
 pub use groups::{Estimate, Group, Half};
-pub use learn::{Held, Learner, Lesson, of_team};
+pub use learn::{Held, Learner, Lesson, right_answers};
 pub use profile::{DeviceProfile, PROFILES, ProfileError, Profiles};
 pub use report::{Provenance, write_report};
 pub use store::{Finished, Store, StoreError};

@@ -2,7 +2,7 @@
 
 use super::hosting;
 use crate::address::Address;
-use crate::messages::{Channels, Entry, FromWorker, LAYERS, Start, TRACE};
+use crate::messages::{self, Channels, Entry, FromWorker, LAYERS, Start, TRACE};
 use crate::words;
 use js_sys::{Array, Uint8Array};
 use ringtmp_core::signal::Form;
@@ -93,11 +93,7 @@ impl Session {
                 .dyn_ref::<ErrorEvent>()
                 .map(ErrorEvent::message)
                 .filter(|text| !text.is_empty());
-            report(Report::Broken(match said {
-                None => words::WORKER_NOT_LOADED.now().to_owned(),
-                Some(said) if is_out_of_memory(&said) => words::MEMORY_USED_UP.now().to_owned(),
-                Some(said) => said,
-            }));
+            report(Report::Broken(broken(said)));
         });
         worker.set_onmessage(Some(hear.as_ref().unchecked_ref()));
         worker.set_onerror(Some(fail.as_ref().unchecked_ref()));
@@ -147,9 +143,13 @@ impl Drop for Session {
     }
 }
 
-/// Whether the module was stopped where it had no more memory. It stops in the same way where it panics, but says so first.
-fn is_out_of_memory(said: &str) -> bool {
-    said.to_lowercase().contains("unreachable")
+/// What is wrong with a worker of which the browser says this, or nothing.
+fn broken(said: Option<String>) -> String {
+    match said {
+        None => words::WORKER_NOT_LOADED.now().to_owned(),
+        Some(said) if messages::is_out_of_memory(&said) => words::MEMORY_USED_UP.now().to_owned(),
+        Some(said) => said,
+    }
 }
 
 /// Makes the page's half of the connections and hands the other half to the worker, with its first message.

@@ -276,8 +276,8 @@ texts! {
         "its script could not be loaded",
         "ihr Skript lässt sich nicht laden";
     MEMORY_USED_UP:
-        "its memory is used up (a tab has 4 GB at most; with more devices each holds less)",
-        "ihr Speicher ist aufgebraucht (ein Tab hat höchstens 4 GB; sind es mehr Geräte, hält jedes weniger)";
+        "its memory is probably used up (a tab has 4 GB at most; with more devices each holds less)",
+        "ihr Speicher ist wahrscheinlich aufgebraucht (ein Tab hat höchstens 4 GB; sind es mehr Geräte, hält jedes weniger)";
     START_UNREADABLE:
         "The training part of the page cannot read its first message.",
         "Der trainierende Teil der Seite kann seine erste Nachricht nicht lesen.";

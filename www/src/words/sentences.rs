@@ -327,6 +327,13 @@ pub fn timeline_row(
     )
 }
 
+pub fn timeline_row_whole(number: usize, forward: &str, backward: &str, idle: &str) -> String {
+    say!(
+        "Device {number} in the last second: {forward} forward, {backward} backward, {idle} idle.",
+        "Gerät {number} in der letzten Sekunde: {forward} vorwärts, {backward} rückwärts, {idle} untätig."
+    )
+}
+
 pub fn device_name(browser: Option<&str>, system: Option<&str>) -> String {
     match (browser, system) {
         (Some(browser), Some(system)) => say!("{browser} on {system}", "{browser} auf {system}"),

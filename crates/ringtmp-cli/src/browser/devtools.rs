@@ -30,6 +30,9 @@ const COMPLAINT: &str = "(() => { \
     return said && `${name}: ${said}`; \
 })()";
 
+/// How long a page may take to say what it complains of.
+const COMPLAINT_WAIT: Duration = Duration::from_secs(2);
+
 /// The longest complaint that is told on.
 const COMPLAINT_CHARS_MAX: usize = 400;
 
@@ -124,24 +127,30 @@ impl DevTools {
         Ok(attached["sessionId"].as_str().map(str::to_owned))
     }
 
-    /// What pages complain of, each with its device's name.
+    /// What pages complain of, each with its device's name. Who does not answer at once is passed over: it is asked since something has failed.
     pub(super) async fn complaints(&mut self) -> Result<Vec<String>> {
         let targets = self.call("Target.getTargets", json!({})).await?;
         let infos = targets["targetInfos"].as_array().into_iter().flatten();
         let pages = infos.filter(|target| target["type"] == "page");
         let mut said = Vec::new();
         for page in pages {
-            let session = self.attach(&page["targetId"]).await?;
-            let evaluate = json!({ "expression": COMPLAINT, "returnByValue": true });
-            let told = self
-                .call_in(session.as_deref(), "Runtime.evaluate", evaluate)
-                .await?;
-            let told = told["result"]["value"].as_str().unwrap_or_default();
-            if !told.is_empty() {
-                said.push(told.chars().take(COMPLAINT_CHARS_MAX).collect());
+            let complaint = self.complaint(&page["targetId"]);
+            if let Ok(Ok(told)) = tokio::time::timeout(COMPLAINT_WAIT, complaint).await
+                && !told.is_empty()
+            {
+                said.push(told);
             }
         }
         Ok(said)
+    }
+
+    async fn complaint(&mut self, target: &Value) -> Result<String> {
+        let session = self.attach(target).await?;
+        let evaluate = json!({ "expression": COMPLAINT, "returnByValue": true });
+        let told = self.call_in(session.as_deref(), "Runtime.evaluate", evaluate);
+        let told = told.await?;
+        let told = told["result"]["value"].as_str().unwrap_or_default();
+        Ok(told.chars().take(COMPLAINT_CHARS_MAX).collect())
     }
 
     /// Done, with words, when a tab has crashed; never done once the socket is closed.

@@ -144,7 +144,10 @@ async fn play(stage: &Stage<'_>, peer: &mut Peer, screen: &mut Screen) -> Result
     };
     let view = match view {
         Ok(view) => view,
-        Err(error) => return Err(cast.explained(error).await),
+        Err(error) => tokio::select! {
+            explained = cast.explained(error) => return Err(explained),
+            () = &mut interrupt => return Err(Failure::Interrupted.into()),
+        },
     };
     if let Some(file) = &demo.json {
         let report = RunReport::of(&view, Transport::Webrtc)

@@ -1,5 +1,6 @@
 //! `ringtmp ps`.
 
+use super::fetch::Export;
 use super::join::take_part;
 use crate::announce::announce;
 use crate::memory::Memory;
@@ -49,6 +50,9 @@ pub(crate) struct Serve {
     /// Leave when the run has finished
     #[arg(long)]
     pub(crate) exit_when_finished: bool,
+    /// Write the model to this file once the run has finished; where this process is the only server
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) export: Option<PathBuf>,
 }
 
 /// Serves until it is interrupted, or, if asked to, until the run ends.
@@ -57,6 +61,12 @@ pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
         Some(url) => (url.server.clone(), Entry::Join(url.link)),
         None => (serve.server.clone(), Entry::Create(file(&serve)?)),
     };
+    if serve.export.is_some() && serve.shards > 1 {
+        bail!(
+            "--export needs all parameters in one place, and each of these servers has a part: let a worker write the model (ringtmp join --export)"
+        );
+    }
+    let (export, models) = serve.export.clone().map(Export::new).unzip();
     let part = |entry, number: u16| Part {
         server: server.to_string(),
         entry,
@@ -75,7 +85,9 @@ pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
             ..Own::default()
         },
     };
-    let mut first = Peer::start(part(entry, 1))?;
+    let mut own = part(entry, 1);
+    own.own.models = models;
+    let mut first = Peer::start(own)?;
     let link = first.view_until(View::link).await?;
     if serve.url.is_none() {
         let server = server.clone();
@@ -83,7 +95,7 @@ pub(crate) async fn run(serve: Serve, quiet: bool) -> Result<()> {
     }
     let others = (2..=serve.shards).map(|number| Peer::start(part(Entry::Join(link), number)));
     let others: Vec<Peer> = others.collect::<Result<_>>()?;
-    let outcome = take_part(first, serve.exit_when_finished, None, quiet).await;
+    let outcome = take_part(first, serve.exit_when_finished, export, quiet).await;
     futures::future::join_all(others.into_iter().map(Peer::leave)).await;
     outcome
 }

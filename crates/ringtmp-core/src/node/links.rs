@@ -29,6 +29,8 @@ impl Node {
                 self.greet(peer);
                 self.say_ready();
             }
+            // Until the room halts its other end.
+            None if self.left_linked.contains(&peer) => {}
             None => self.output.push_back(Output::Disconnect { peer }),
         }
     }

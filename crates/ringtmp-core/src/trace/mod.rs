@@ -21,6 +21,7 @@ use crate::schedule::{Task, Waiting};
 use crate::time::Time;
 use crate::wire::{Purpose, TensorKind};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What went on during a [`Span`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,6 +68,14 @@ pub enum Activity {
     /// Idle until the peer's own update.
     #[serde(rename = "wait for weights")]
     WaitWeights,
+}
+
+/// The longest that anything is believed to have been on its way. A sender may claim anything.
+pub(crate) const TRANSFER_MAX: Duration = Duration::from_secs(60);
+
+/// Since when something was on its way that has come now, if its sender says so.
+pub fn believed(sent: Time, now: Time) -> Time {
+    sent.min(now).max(now - TRANSFER_MAX)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

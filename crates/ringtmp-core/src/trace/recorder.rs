@@ -4,7 +4,7 @@ use super::report::forgetting_mean;
 use super::shares::covered_us;
 use super::{
     Activity, Details, LinkRate, Paced, REPORT_INTERVAL, Report, RoomClock, Shares, Span,
-    TaskSeconds, Timeline, shares,
+    TaskSeconds, Timeline, believed, shares,
 };
 use crate::ids::{MicroBatchId, PeerId};
 use crate::plan::Plan;
@@ -17,9 +17,6 @@ use std::time::Duration;
 /// The spans that a recorder keeps: the seconds of a timeline where tasks take a millisecond. Where they are shorter still, it
 /// keeps less time, which a report says.
 pub const RECENT_SPANS_MAX: usize = 16_384;
-
-/// The longest that a tensor is believed to have been on its way. A sender may claim anything.
-const TRANSFER_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes from a neighbour since the last report, and the stretches of time in which something was on its way, in microseconds.
 #[derive(Debug, Default)]
@@ -140,7 +137,7 @@ impl Recorder {
         let (Some(peer), to, Some(sent)) = (self.number(from), self.own_number(), sent) else {
             return;
         };
-        let start = sent.min(now).max(now - TRANSFER_MAX);
+        let start = believed(sent, now);
         let inbound = self.inbound.entry(from).or_default();
         inbound.bytes += bytes;
         // Bounded like the spans: what is dropped only makes the rate less exact.
@@ -300,7 +297,7 @@ impl Recorder {
 mod tests {
     use super::*;
     use crate::ids::{Epoch, Slot, Step, Version};
-    use crate::trace::Mark;
+    use crate::trace::{Mark, TRANSFER_MAX};
     use crate::wire::Purpose;
 
     const ME: PeerId = PeerId(7);

@@ -42,9 +42,9 @@ const JOULES: Measure = Measure {
     factor: ENERGY_FACTOR,
 };
 
-/// Writes an experiment's section.
-pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut String) {
-    let (title, about) = match experiment {
+/// An experiment's title, and what it is about.
+const fn told(experiment: Experiment) -> (&'static str, &'static str) {
+    match experiment {
         Experiment::Idle => (
             "Idle time",
             "The share of its time in which a device that computes gradients does not compute, in the middle third of the steps, by cause: waiting for others to compute (input), for \
@@ -98,7 +98,12 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             "Estimated joules for each sample: idle watts of all devices (servers counted) times wall time, what busy cores add, and what bytes and packets add. Thin lines span the coefficients' \
              lows and highs, which err alike in all bars.",
         ),
-    };
+    }
+}
+
+/// Writes an experiment's section.
+pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut String) {
+    let (title, about) = told(experiment);
     push(page, format_args!("<h2>{title}</h2>\n<p>{about}</p>\n"));
     for part in parts(groups) {
         match experiment {

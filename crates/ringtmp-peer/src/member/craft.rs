@@ -1,5 +1,7 @@
 //! What a member computes: a worker's whole model, a shard's ranges.
 
+mod served;
+
 use crate::pace::is_late;
 use crate::platform::{Clock, sleep};
 use crate::run_file::Run;
@@ -77,7 +79,8 @@ pub enum Made {
 pub struct Learnt {
     /// Of a worker: its layers as the last step left them.
     pub digests: Vec<LayerDigest>,
-    /// All weights: of the first worker, and of those whose user may want them; all have the same.
+    /// All weights: of the first worker, and of those whose user may want them; all workers have the same. A server that has all has them as
+    /// they were before the codec wrote them for the workers.
     pub weights: Vec<Parameter>,
 }
 
@@ -106,6 +109,8 @@ pub(super) struct Craft {
     pub(super) is_amid: bool,
     supply: Option<Supply>,
     updater: Option<RangeUpdater>,
+    /// The steps that are in each of its ranges, in their order; none of one that was not updated under this plan.
+    updated: Vec<Option<Step>>,
     /// What the ranges begin with, of a run that goes on from copies: the weights, and what the optimizer remembers.
     restored: Option<Vec<Vec<Arc<Packed>>>>,
 }
@@ -129,6 +134,7 @@ impl Craft {
             is_amid: false,
             supply: None,
             updater: None,
+            updated: vec![None; job.layout.ranges_at(me).count()],
             restored: None,
         }
     }
@@ -436,7 +442,12 @@ impl Craft {
     /// What the member has learnt.
     pub(super) async fn learnt(&self) -> Result<Learnt, ComputeError> {
         let Some(stage) = &self.stage else {
-            return Ok(Learnt::default());
+            let weights = match self.keeps_weights {
+                true => self.served().await?.unwrap_or_default(),
+                false => Vec::new(),
+            };
+            let digests = Vec::new();
+            return Ok(Learnt { digests, weights });
         };
         let digest = |(layer, sha256)| LayerDigest {
             layer: u16::try_from(layer).unwrap_or(u16::MAX),

@@ -1,25 +1,20 @@
 //! How a member spends its time.
 
-use crate::shell::Traced;
+use super::SharedClock;
+use crate::shell::{HANDED_ON_AT, Traced, to_room};
 use futures::channel::mpsc;
 use ringtmp_core::parameter_server::{MemberIndex, Message, Task};
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::json::RecordedBy;
-use ringtmp_core::trace::{Activity, Details, RoomClock, Shares, Span};
+use ringtmp_core::trace::{Activity, Details, Shares, Span, believed};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Tasks that a timeline may be made of; few more than it has.
-const RECENT_TASKS: usize = 256;
+/// Spans of a kind that a timeline may be made of; few more than it has.
+const RECENT_SPANS_MAX: usize = 256;
 
-/// Frames that follow each other so closely are told as one stretch of time in which something was on its way.
+/// Frames that follow each other so closely are drawn as one stretch of time in which something was on its way.
 const STRETCH_GAP: Duration = Duration::from_millis(1);
-
-/// The longest that a frame is believed to have been on its way. A sender may claim anything.
-const TRANSFER_MAX: Duration = Duration::from_secs(60);
-
-/// Spans are handed on when there are so many.
-const HANDED_ON_AT: usize = 4096;
 
 /// How a member spent its time, from its first task to its last.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,6 +27,8 @@ pub struct Spent {
     pub forward_seconds: f64,
     /// Of these, with backward.
     pub backward_seconds: f64,
+    /// Idle, while something was on its way to it.
+    pub link_seconds: f64,
     /// Tasks that had a pace to keep.
     pub paced: u64,
     /// Those among them that the machine was too slow for.
@@ -52,13 +49,16 @@ impl Spent {
         }
     }
 
-    /// How it was spent since an earlier time: what is not computing waits for others, a worker for weights, a server for gradients.
+    /// How it was spent since an earlier time: what is not computing waits for what is on its way, or for others to compute, a worker for weights
+    /// and a server for gradients. That something was on its way is known once it has come: of a wait that is longer than the time between two
+    /// reports, that part counts in the last of them, as far as it goes.
     pub(super) fn shares_since(&self, earlier: &Self) -> Shares {
         let seconds = self.seconds - earlier.seconds;
-        let [forward, backward, busy] = [
+        let [forward, backward, busy, link] = [
             self.forward_seconds - earlier.forward_seconds,
             self.backward_seconds - earlier.backward_seconds,
             self.busy_seconds - earlier.busy_seconds,
+            self.link_seconds - earlier.link_seconds,
         ];
         // A clock's rounding may let tasks take longer than there is.
         let whole = seconds.max(busy).max(f64::MIN_POSITIVE);
@@ -67,7 +67,8 @@ impl Spent {
             forward: forward / whole,
             backward_weights: backward / whole,
             update: ((busy - forward - backward) / whole).max(0.0),
-            input: 1.0 - busy / whole,
+            link: link.min(whole - busy) / whole,
+            input: (whole - busy - link).max(0.0) / whole,
             ..Shares::default()
         }
     }
@@ -95,8 +96,10 @@ pub(super) struct Log {
     recent: VecDeque<Span>,
     /// The newest stretches of time in which gradients were on their way to it, and weights, each in their order.
     arrivals: [VecDeque<Span>; 2],
+    /// Likewise in which anything was, gaps left out: by these, idle time is told.
+    coming: VecDeque<Span>,
     /// By which devices of a room put what they did on one axis of time; none where all members have one clock.
-    clock: Option<RoomClock>,
+    clock: Option<SharedClock>,
     traced: Option<mpsc::Sender<Traced>>,
     lost: u64,
 }
@@ -104,7 +107,7 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn new(
         me: MemberIndex,
-        clock: Option<RoomClock>,
+        clock: Option<SharedClock>,
         traced: Option<mpsc::Sender<Traced>>,
     ) -> Self {
         Self {
@@ -117,21 +120,17 @@ impl Log {
             spans: Vec::new(),
             recent: VecDeque::new(),
             arrivals: Default::default(),
+            coming: VecDeque::new(),
             clock,
             traced,
             lost: 0,
         }
     }
 
-    /// The room's clock is known better.
-    pub(super) fn set_clock(&mut self, clock: RoomClock) {
-        self.clock = Some(clock);
-    }
-
     /// What a frame says of when it was sent: nothing while the room's time is not known.
     pub(super) fn stamp(&self, now: Time) -> Option<Time> {
         match &self.clock {
-            Some(clock) => clock.to_room(now),
+            Some(clock) => clock.with(|clock| clock.to_room(now)),
             None => Some(now),
         }
     }
@@ -158,7 +157,7 @@ impl Log {
             .takes(span.activity, now.since(span.start).as_secs_f64());
         self.spent.paced += u64::from(late.is_some());
         self.spent.late += u64::from(late == Some(true));
-        if self.recent.len() == RECENT_TASKS {
+        if self.recent.len() == RECENT_SPANS_MAX {
             self.recent.pop_front();
         }
         self.recent.push_back(span);
@@ -171,6 +170,7 @@ impl Log {
             (None, true) => self.waiting = Some(now),
             (Some(start), false) => {
                 self.waiting = None;
+                self.spent.link_seconds += self.link_seconds(start, now);
                 self.keep(Span {
                     peer: self.number,
                     activity: Activity::WaitInput,
@@ -181,6 +181,14 @@ impl Log {
             }
             (None, false) | (Some(_), true) => {}
         }
+    }
+
+    /// Of this wait, in which something was on its way; nothing before the first task, from which on its time is told.
+    fn link_seconds(&self, start: Time, end: Time) -> f64 {
+        let newest = self.coming.iter().rev();
+        let of = newest.take_while(|span| self.began.is_some() && span.end > start);
+        let seconds = of.map(|span| span.end.min(end).since(span.start.max(start)).as_secs_f64());
+        seconds.sum()
     }
 
     /// Something came; `sent` is what the sender says of when.
@@ -195,17 +203,18 @@ impl Log {
             return;
         };
         let sent = sent.and_then(|sent| match &self.clock {
-            Some(clock) => clock.to_local(sent),
+            Some(clock) => clock.with(|clock| clock.to_local(sent)),
             None => Some(sent),
         });
-        let Some(sent) = sent.filter(|sent| now.since(*sent) <= TRANSFER_MAX) else {
+        let start = sent.map(|sent| believed(sent, now));
+        // Two clocks may differ by more than a frame takes.
+        let Some(start) = start.filter(|start| *start < now) else {
             return;
         };
         let span = Span {
             peer: u32::from(from.0),
             activity,
-            // Two clocks may differ by more than a frame takes.
-            start: sent.min(now),
+            start,
             end: now,
             details: Details {
                 step: Some(clock.0),
@@ -214,7 +223,8 @@ impl Log {
             },
         };
         let kind = usize::from(activity == Activity::Weights);
-        join(&mut self.arrivals[kind], span);
+        join(&mut self.arrivals[kind], span, STRETCH_GAP);
+        join(&mut self.coming, span, Duration::ZERO);
         self.keep(span);
     }
 
@@ -232,6 +242,9 @@ impl Log {
         let mut spent = self.spent;
         if let Some(span) = &self.task {
             spent.takes(span.activity, now.since(span.start).as_secs_f64());
+        }
+        if let Some(start) = self.waiting {
+            spent.link_seconds += self.link_seconds(start, now);
         }
         spent.seconds = now.since(self.began.unwrap_or(now)).as_secs_f64();
         spent
@@ -265,24 +278,16 @@ impl Log {
         let Some(traced) = &mut self.traced else {
             return;
         };
-        let clock_error = match &self.clock {
-            Some(clock) => {
-                let room = |local: Time| clock.to_room(local).unwrap_or(local);
-                for span in &mut spans {
-                    (span.start, span.end) = (room(span.start), room(span.end));
-                }
-                clock.error()
-            }
-            // One clock for all of the process.
-            None => Some(Duration::ZERO),
+        let clock_error_us = match &self.clock {
+            Some(clock) => clock.with(|clock| to_room(&mut spans, clock)),
+            None => Some(0),
         };
-        let clock_error_us = clock_error.map(|error| error.as_micros());
         let count = spans.len() as u64;
         let batch = Traced {
             number: self.number,
             by: RecordedBy {
                 name: format!("member {}", self.number + 1),
-                clock_error_us: clock_error_us.and_then(|error| u64::try_from(error).ok()),
+                clock_error_us,
             },
             spans,
             lost: self.lost,
@@ -293,16 +298,12 @@ impl Log {
     }
 }
 
-/// Adds a stretch of time, which those that it meets become part of.
-fn join(stretches: &mut VecDeque<Span>, mut span: Span) {
-    while let Some(last) = stretches
-        .back()
-        .filter(|last| span.start <= last.end + STRETCH_GAP)
-    {
+/// Adds a stretch of time, which those that it meets, or nearly does, become part of.
+fn join(stretches: &mut VecDeque<Span>, mut span: Span, gap: Duration) {
+    while let Some(last) = stretches.pop_back_if(|last| span.start <= last.end + gap) {
         span.start = span.start.min(last.start);
-        stretches.pop_back();
     }
-    if stretches.len() == RECENT_TASKS {
+    if stretches.len() == RECENT_SPANS_MAX {
         stretches.pop_front();
     }
     stretches.push_back(span);
@@ -379,34 +380,88 @@ mod tests {
         assert_eq!(told(&log), expected);
     }
 
+    fn read() -> Task {
+        Task::Read {
+            range: RangeIndex(0),
+        }
+    }
+
+    /// Busy, waiting for what is on its way, and for others to compute.
+    fn spent(log: &Log, now: u64, earlier: &Spent) -> [f64; 3] {
+        let shares = log.so_far(at(now)).shares_since(earlier);
+        [shares.busy, shares.link, shares.input]
+    }
+
+    fn assert_near(told: [f64; 3], expected: [f64; 3]) {
+        let near = |(told, expected): (f64, f64)| (told - expected).abs() < 1e-9;
+        assert!(told.into_iter().zip(expected).all(near), "{told:?}");
+    }
+
+    #[test]
+    fn idle_time_is_told_by_what_it_was_spent_on() {
+        let mut log = Log::new(ME, None, None);
+        log.task_began(at(0), &read());
+        log.task_ended(at(10), None);
+        log.waits(at(10), true);
+        // Twenty ms before anything was on its way, then thirty with one frame or both.
+        log.arrived(at(45), OTHER, Some(at(30)), &push());
+        log.arrived(at(60), OTHER, Some(at(40)), &weights());
+        assert_near(
+            spent(&log, 60, &Spent::default()),
+            [1.0 / 6.0, 0.5, 1.0 / 3.0],
+        );
+        let earlier = log.so_far(at(60));
+        log.task_began(at(60), &read());
+        log.task_ended(at(100), None);
+        assert_near(spent(&log, 100, &Spent::default()), [0.5, 0.3, 0.2]);
+        assert_near(spent(&log, 100, &earlier), [1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn gaps_too_short_to_draw_and_time_before_the_first_task_are_no_waiting_for_links() {
+        let mut log = Log::new(ME, None, None);
+        let us = Time::from_micros;
+        log.waits(at(0), true);
+        log.arrived(at(90), OTHER, Some(at(10)), &push());
+        log.task_began(at(100), &read());
+        log.task_ended(at(110), None);
+        log.waits(at(110), true);
+        // A tenth of each millisecond, ten times.
+        for i in 0..10 {
+            let now = 110_500 + 1000 * i;
+            log.arrived(us(now), OTHER, Some(us(now - 100)), &push());
+        }
+        assert_near(spent(&log, 120, &Spent::default()), [0.5, 0.05, 0.45]);
+        let drawn = told(&log).into_iter();
+        let drawn = drawn.filter(|(kind, ..)| *kind == Activity::Gradient);
+        assert_eq!(drawn.count(), 2, "one for all of the second wait");
+    }
+
     #[test]
     fn however_much_comes_it_is_bounded_and_what_a_sender_claims_is_too() {
         let mut log = Log::new(ME, None, None);
-        for i in 0..2 * RECENT_TASKS as u64 {
+        for i in 0..2 * RECENT_SPANS_MAX as u64 {
             log.arrived(at(10 * i + 5), OTHER, Some(at(10 * i)), &push());
         }
-        assert_eq!(told(&log).len(), RECENT_TASKS);
+        assert_eq!(told(&log).len(), RECENT_SPANS_MAX);
+        assert_eq!(log.coming.len(), RECENT_SPANS_MAX);
         let mut log = Log::new(ME, None, None);
-        log.arrived(at(100_000), OTHER, Some(at(10)), &push());
-        log.arrived(at(100_000), OTHER, None, &push());
-        assert_eq!(told(&log), [], "neither is believed");
         log.arrived(at(500), OTHER, Some(at(700)), &push());
-        assert_eq!(
-            told(&log),
-            [(Activity::Gradient, 500, 500)],
-            "by a fast clock"
-        );
+        log.arrived(at(500), OTHER, None, &push());
+        assert_eq!(told(&log), [], "by a fast clock, or by none");
+        log.arrived(at(100_000), OTHER, Some(at(10)), &push());
+        let minute = [(Activity::Gradient, 40_000, 100_000)];
+        assert_eq!(told(&log), minute, "no longer is believed");
     }
 
     #[test]
     fn devices_of_a_room_speak_of_the_rooms_time() {
-        let mut log = Log::new(ME, Some(RoomClock::default()), None);
+        let clock = SharedClock::default();
+        let mut log = Log::new(ME, Some(clock.clone()), None);
         assert_eq!(log.stamp(at(5)), None, "not known yet");
         log.arrived(at(20), OTHER, Some(at(1010)), &push());
         assert_eq!(told(&log), []);
-        let mut clock = RoomClock::default();
         clock.answered(at(10), at(10), at(1010));
-        log.set_clock(clock);
         assert_eq!(log.stamp(at(5)), Some(at(1005)));
         log.arrived(at(20), OTHER, Some(at(1012)), &push());
         assert_eq!(told(&log), [(Activity::Gradient, 12, 20)]);

@@ -15,6 +15,7 @@ mod query;
 mod room;
 mod scores;
 mod seat;
+mod shared_clock;
 mod team;
 mod telling;
 mod user;
@@ -30,6 +31,7 @@ pub use log::{Lately, Spent};
 use query::Queries;
 pub use query::Reply;
 pub(crate) use room::{Brought, RoomMember};
+pub(crate) use shared_clock::SharedClock;
 use team::Word;
 pub use team::{Courier, Team, TeamError, TeamEvent, TeamResult, TeamSettings, Told};
 use work::{Done, Worked};
@@ -51,7 +53,7 @@ use ringtmp_core::parameter_server::{
     Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, TeamStart,
 };
 use ringtmp_core::time::Time;
-use ringtmp_core::trace::{REPORT_INTERVAL, RoomClock};
+use ringtmp_core::trace::REPORT_INTERVAL;
 use ringtmp_core::wire::WireError;
 use ringtmp_data::Dataset;
 use ringtmp_transport::{ConnectRole, Connector, ConnectorEvent};
@@ -100,7 +102,7 @@ pub struct MemberSetup {
     /// One clock for all members of a process, so that their spans can be compared.
     pub(crate) clock: Clock,
     /// And that of the room, where they are devices of one.
-    pub(crate) room_clock: Option<RoomClock>,
+    pub(crate) room_clock: Option<SharedClock>,
 }
 
 /// What the event loop waits for.
@@ -256,10 +258,6 @@ impl Shell {
                 Happening::Word(Some(Word::Hold(held))) => Some(Input::Hold(held)),
                 Happening::Word(Some(Word::Query(query))) => {
                     self.queries.put(query);
-                    None
-                }
-                Happening::Word(Some(Word::Clock(clock))) => {
-                    self.log.set_clock(clock);
                     None
                 }
                 Happening::Word(Some(Word::Doubted(peer))) => Some(Input::Doubted { peer }),

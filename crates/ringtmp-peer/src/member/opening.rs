@@ -1,7 +1,7 @@
 //! How a room's device becomes a member.
 
 use super::team::News;
-use super::{Courier, Held, MemberSetup, Told, run_seated};
+use super::{Courier, Held, MemberSetup, SharedClock, Told, run_seated};
 use crate::datasets::{DataPlace, open_data};
 use crate::platform::Clock;
 use crate::run_file::Run;
@@ -11,7 +11,6 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use ringtmp_compute::{Executor, Parameter};
 use ringtmp_core::parameter_server::{Job, MemberIndex, TeamPlan};
-use ringtmp_core::trace::RoomClock;
 use ringtmp_data::Dataset;
 use ringtmp_transport::Connector;
 use std::sync::Arc;
@@ -38,7 +37,7 @@ pub(super) struct Opening {
     pub(super) circumstances: Circumstances,
     pub(super) keeps_weights: bool,
     pub(super) clock: Clock,
-    pub(super) room_clock: RoomClock,
+    pub(super) room_clock: SharedClock,
 }
 
 impl Opening {

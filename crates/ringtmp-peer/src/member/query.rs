@@ -1,5 +1,5 @@
 //! What a worker does for the user of its device, since it has the whole model at hand: it says what a sample shows, or gives the model as a
-//! file. Between two tasks, and never while a micro-batch is between F and the end of B, whose activations it would write over; so training
+//! file, as does a server that has all parameters. Between two tasks, and never while a micro-batch is between F and the end of B, whose activations it would write over; so training
 //! computes what it would without.
 
 use super::craft::{Craft, CraftError};
@@ -85,18 +85,39 @@ impl Craft {
             }
             Task::Backward { .. } => self.is_amid = false,
             Task::BackwardLayer { layer, .. } => self.is_amid = *layer != LayerIndex(0),
+            Task::Count {
+                range,
+                update: Some(update),
+                ..
+            } => self.note_update(*range, update),
             Task::Merge { .. } | Task::Read { .. } | Task::Copy { .. } | Task::Count { .. } => {}
         }
     }
 
     /// Whether it can do something else now.
     fn rests(&self) -> bool {
-        self.stage.is_some() && self.clock.is_some() && !self.is_amid
+        match self.stage {
+            Some(_) => self.clock.is_some() && !self.is_amid,
+            None => self.served_after().is_some(),
+        }
+    }
+
+    /// What a server says that does not work.
+    async fn serve(&self, query: &Query) -> Result<Reply, CraftError> {
+        let reason = || Reply::Failed("it has no copy of the model to compute with".to_owned());
+        let (Query::Model, Some(steps)) = (query, self.served_after()) else {
+            return Ok(reason());
+        };
+        let served = self.served().await?;
+        Ok(served.map_or_else(reason, |parameters| {
+            let file = finite_file(&parameters);
+            Reply::Model { steps, file }
+        }))
     }
 
     async fn reply(&mut self, query: &Query) -> Result<Reply, CraftError> {
         let (Some(stage), Some(steps)) = (&mut self.stage, self.clock) else {
-            unreachable!("only workers that have weights are asked");
+            return self.serve(query).await;
         };
         match query {
             Query::Model => {

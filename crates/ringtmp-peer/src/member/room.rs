@@ -9,7 +9,7 @@ use super::opening::Free;
 use super::seat::Seat;
 use super::team::{News, Word};
 use super::user::Wants;
-use super::{Held, Identity};
+use super::{Held, Identity, SharedClock};
 use crate::datasets::DataPlace;
 use crate::error::PeerError;
 use crate::measure::{self, Hurry};
@@ -30,7 +30,6 @@ use ringtmp_core::parameter_server::{MemberIndex, TeamPlan};
 use ringtmp_core::profile::{Planning, Profile};
 use ringtmp_core::signal::{ClientMessage, Role, RoomState, RoomView, ServerMessage, Signal};
 use ringtmp_core::time::Time;
-use ringtmp_core::trace::RoomClock;
 use ringtmp_transport::{Connector, SignallingError};
 use std::pin::pin;
 use std::sync::Arc;
@@ -89,7 +88,7 @@ pub(crate) struct RoomMember {
     pub(super) line: Line,
     pub(super) brought: Brought,
     pub(super) clock: Clock,
-    pub(super) room_clock: RoomClock,
+    pub(super) room_clock: SharedClock,
     /// While no member has it.
     pub(super) free: Option<Free>,
     pub(super) seat: Option<Seat>,
@@ -135,7 +134,7 @@ impl RoomMember {
             line,
             brought,
             clock,
-            room_clock: RoomClock::default(),
+            room_clock: SharedClock::default(),
             free: Some(Free {
                 connector,
                 dataset: None,
@@ -292,11 +291,6 @@ impl RoomMember {
             }
             ServerMessage::Clock { asked, now } => {
                 self.room_clock.answered(self.clock.now(), asked, now);
-                if let Some(seat) = &mut self.seat {
-                    let clock = self.room_clock.clone();
-                    // One whose queue is full hears the next.
-                    let _unheard = seat.post.words.try_send(Word::Clock(clock));
-                }
             }
             ServerMessage::AreYouThere { epoch } => {
                 self.say(&ClientMessage::Here { epoch }, progress);

@@ -5,6 +5,7 @@ use super::query::Query;
 use super::room::RoomMember;
 use super::scores::Scores;
 use super::team::{News, Post, Word};
+use super::user::Holds;
 use super::{Courier, Spent, job_of};
 use crate::progress::Progress;
 use crate::view::LinkState;
@@ -66,8 +67,8 @@ impl RoomMember {
         self.halted = None;
         self.whom.obeys(&plan);
         let begins_anew = plan.start == TeamStart::Beginning;
-        let works = plan.works(self.whom.me);
-        self.wants.plan_begins(begins_anew, works, progress);
+        let holds = Holds::of(&plan, self.whom.me);
+        self.wants.plan_begins(begins_anew, holds, progress);
         let me = plan.member_of(self.whom.me);
         let (Some(me), Some(executor)) = (me, self.brought.executor.clone()) else {
             return;

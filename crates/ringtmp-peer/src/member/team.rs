@@ -17,7 +17,6 @@ use ringtmp_core::parameter_server::{
     Job, LayoutError, MemberIndex, Score, TeamStart, WorkerIndex,
 };
 use ringtmp_core::signal::{LayerDigest, Signal};
-use ringtmp_core::trace::RoomClock;
 use ringtmp_core::wire::Purpose;
 use ringtmp_data::Dataset;
 use ringtmp_transport::Traffic;
@@ -88,8 +87,6 @@ pub(crate) enum Word {
     Vouched(MemberIndex),
     /// The room does not hear it any more.
     Doubted(MemberIndex),
-    /// What is known by now of the room's time.
-    Clock(RoomClock),
 }
 
 /// What a member has to say.

@@ -269,6 +269,9 @@ impl RoomMember {
             recent.copied().collect()
         };
         let spans_max = Report::timeline_spans_max(seat.plan.order.len());
+        let began = lately.began;
+        let clock = &self.room_clock;
+        let timeline = clock.with(|clock| Timeline::of(now, clock, began, spans_max, spans));
         let report = Report {
             shares: spent.shares_since(&seat.spent),
             run: spent.shares_since(&Spent::default()),
@@ -277,7 +280,7 @@ impl RoomMember {
                 tasks: spent.paced,
                 late: spent.late,
             }),
-            timeline: Timeline::of(now, &self.room_clock, lately.began, spans_max, spans),
+            timeline,
             ..Report::default()
         };
         seat.spent = spent;

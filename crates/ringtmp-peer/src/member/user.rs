@@ -13,11 +13,37 @@ use crate::view::{Asked, ModelState, NoticeLevel};
 use crate::weights::{WeightsError, finite_file};
 use futures::channel::mpsc;
 use ringtmp_compute::Parameter;
-use ringtmp_core::ids::Step;
+use ringtmp_core::ids::{PeerId, Step};
+use ringtmp_core::parameter_server::TeamPlan;
 use ringtmp_core::signal::{Point, RoomState};
 
 /// Times that a model is in memory while it becomes a file: as numbers, as their bytes, as the file.
 const TIMES_IN_MEMORY: u64 = 3;
+
+/// Why a device cannot give the model.
+const NOT_ALL: &str = "this device does not hold the whole model";
+
+/// What a device has of the model by a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// It computes with all of it.
+    Model,
+    /// It has all parameters, and computes nothing with them.
+    Parameters,
+    /// A part of the parameters, or nothing.
+    NotAll,
+}
+
+impl Holds {
+    pub(super) fn of(plan: &TeamPlan, me: PeerId) -> Self {
+        let mut shards = plan.shards.iter();
+        match plan.member_of(me) {
+            Some(_) if plan.works(me) => Self::Model,
+            Some(me) if shards.len() > 0 && shards.all(|home| *home == me) => Self::Parameters,
+            _ => Self::NotAll,
+        }
+    }
+}
 
 /// What is wanted, and what there is of it.
 pub(super) struct Wants {
@@ -25,6 +51,8 @@ pub(super) struct Wants {
     pub(super) scribe: Scribe,
     /// By the newest plan this device has the whole model; what is wanted waits for its part to begin.
     works: bool,
+    /// It has all parameters, and computes nothing with them.
+    serves_all: bool,
     /// The drawing that was asked about last, until there is an answer.
     drawing: Option<Vec<f32>>,
     /// Counts drawings.
@@ -46,6 +74,7 @@ impl Wants {
             run: run.clone(),
             scribe: Scribe::new(run, place),
             works: false,
+            serves_all: false,
             drawing: None,
             number: 0,
             model: None,
@@ -57,8 +86,9 @@ impl Wants {
     }
 
     /// There is a new plan, in which this device computes or does not. What was learnt under another is not what this one ends with.
-    pub(super) fn plan_begins(&mut self, anew: bool, works: bool, progress: &mut Progress) {
-        self.works = works;
+    pub(super) fn plan_begins(&mut self, anew: bool, part: Holds, progress: &mut Progress) {
+        self.works = part == Holds::Model;
+        self.serves_all = part == Holds::Parameters;
         self.learnt = None;
         if anew {
             self.scribe.begin_anew();
@@ -68,11 +98,10 @@ impl Wants {
                 progress.model(None);
             }
         }
-        if !works {
-            self.give_up(
-                "this device has no part in the run that holds the model",
-                progress,
-            );
+        match part {
+            Holds::Model => {}
+            Holds::Parameters => self.answer_nothing(progress),
+            Holds::NotAll => self.give_up(NOT_ALL, progress),
         }
     }
 
@@ -81,13 +110,18 @@ impl Wants {
         self.model_asked = false;
     }
 
-    /// What is wanted does not come.
-    fn give_up(&mut self, reason: &str, progress: &mut Progress) {
+    /// Nobody here computes what a sample shows.
+    fn answer_nothing(&mut self, progress: &mut Progress) {
         self.scribe.stop();
         progress.writing(self.scribe.shown());
         if self.drawing.take().is_some() {
             progress.asked(None);
         }
+    }
+
+    /// What is wanted does not come.
+    fn give_up(&mut self, reason: &str, progress: &mut Progress) {
+        self.answer_nothing(progress);
         if self.model == Some(ModelState::Waits) {
             let reason = reason.to_owned();
             self.model = Some(ModelState::Lost { reason });
@@ -220,14 +254,11 @@ impl RoomMember {
         wants.model_asked = false;
         if wants.learnt.is_some() {
             wants.give_learnt(progress);
-        } else if wants.works {
+        } else if wants.works || wants.serves_all {
             progress.model(wants.model.clone());
             self.ask_member(progress);
         } else {
-            wants.give_up(
-                "this device has no part in the run that holds the model",
-                progress,
-            );
+            wants.give_up(NOT_ALL, progress);
         }
     }
 
@@ -318,7 +349,7 @@ impl RoomMember {
             | RoomState::Reconfiguring { .. }
             | RoomState::Lacking { .. } => return,
         };
-        self.wants.works = false;
+        (self.wants.works, self.wants.serves_all) = (false, false);
         self.wants.give_up(reason, progress);
     }
 }

@@ -23,6 +23,7 @@ pub use entry::{ConnectorSource, Entry, Own, Setup, run, run_over};
 pub use fetching::Fetched;
 pub(crate) use fetching::refusal;
 pub use record::Traced;
+pub(crate) use record::{HANDED_ON_AT, to_room};
 
 use crate::error::PeerError;
 use crate::measure::Hurry;

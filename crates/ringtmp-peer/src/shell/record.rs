@@ -26,7 +26,7 @@ pub struct Traced {
 }
 
 /// Spans are handed on when there are so many, and with every report.
-const HANDED_ON_AT: usize = 4096;
+pub(crate) const HANDED_ON_AT: usize = 4096;
 
 /// What records.
 pub(super) struct Record {
@@ -109,17 +109,13 @@ impl Record {
         let (Some(traced), Some(number)) = (&mut self.traced, self.recorder.own_number()) else {
             return;
         };
-        let room = |local: Time| clock.to_room(local).unwrap_or(local);
-        for span in &mut spans {
-            (span.start, span.end) = (room(span.start), room(span.end));
-        }
+        let clock_error_us = to_room(&mut spans, clock);
         let count = spans.len() as u64;
-        let error = clock.error().map(|error| error.as_micros());
         let batch = Traced {
             number,
             by: RecordedBy {
                 name: self.name.clone(),
-                clock_error_us: error.and_then(|error| u64::try_from(error).ok()),
+                clock_error_us,
             },
             spans,
             lost: self.recorder.lost() + self.refused,
@@ -128,6 +124,15 @@ impl Record {
             self.refused += count;
         }
     }
+}
+
+/// Tells spans in the room's time, as far as it is known; by how many microseconds that may be off.
+pub(crate) fn to_room(spans: &mut [Span], clock: &RoomClock) -> Option<u64> {
+    let room = |local: Time| clock.to_room(local).unwrap_or(local);
+    for span in spans {
+        (span.start, span.end) = (room(span.start), room(span.end));
+    }
+    u64::try_from(clock.error()?.as_micros()).ok()
 }
 
 /// Lets a task take as long as it would on the emulated device, if there is one; says whether it took longer.

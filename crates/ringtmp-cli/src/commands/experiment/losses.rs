@@ -208,7 +208,13 @@ impl Devices<'_> {
             }
             self.natives[strike.device].0.hold_still()?;
             if strike.returns {
-                sleep(AWAY).await;
+                tokio::select! {
+                    () = sleep(AWAY) => {}
+                    ended = self.until(|room| room.state == RoomState::Finished) => {
+                        ended?;
+                        return Err(Failure::Unfinished("it ended without the device that was lost".to_owned()).into());
+                    }
+                }
                 // It has forgotten everything.
                 drop(self.natives.remove(strike.device));
                 self.start(strike.device as u16 + 1)?;
@@ -283,11 +289,7 @@ fn note_pace(known: &mut BTreeMap<(PeerId, Epoch), Paced>, room: &RoomView) {
     for member in &room.members {
         let paced = member.report.as_ref().and_then(|report| report.paced);
         if let Some(paced) = paced {
-            let kept = known.entry((member.peer, plan.epoch())).or_default();
-            // A plan is told before anybody works by it.
-            if paced.tasks >= kept.tasks {
-                *kept = paced;
-            }
+            known.insert((member.peer, plan.epoch()), paced);
         }
     }
 }

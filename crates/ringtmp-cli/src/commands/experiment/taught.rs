@@ -4,13 +4,13 @@ use super::imitated::Imitated;
 use super::learner::{Gradients, run_file};
 use super::real::{Course, RESULT, TRACE, begins, slower, train};
 use crate::result::Evaluation;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::Replication;
 use ringtmp_core::trace::json::from_json;
 use ringtmp_core::trace::{Activity, Span};
 use ringtmp_experiment::{
-    Cell, Kind, Learner, Lesson, Outcome, Profiles, Reached, Spread, Way, of_team,
+    Cell, Kind, Learner, Lesson, Outcome, Profiles, Reached, Spread, Way, right_answers,
 };
 use ringtmp_sim::check::simulate_checked;
 use serde::Deserialize;
@@ -65,6 +65,12 @@ pub(super) fn run(cell: &Cell, profiles: &Profiles) -> Result<Outcome> {
     let told = told.evaluations.iter();
     let right: Right = told.map(|one| (one.steps, one.accuracy.into())).collect();
     let (simulated, right_simulated) = simulate(cell, &lesson, &imitated)?;
+    let after = |right: &Right| right.iter().map(|(steps, _)| *steps).collect::<Vec<_>>();
+    let (told, foretold) = (after(&right), after(&right_simulated));
+    ensure!(
+        told == foretold && !told.is_empty(),
+        "real peers evaluated after {told:?} steps, and simulated ones after {foretold:?}"
+    );
     if let Err(reason) = slower(&Course::of(&trace, cell), &Course::of(&simulated, cell)) {
         return Ok(Outcome::Refused { reason });
     }
@@ -89,14 +95,13 @@ fn simulate(cell: &Cell, lesson: &Lesson, imitated: &Imitated) -> Result<(Vec<Sp
         (Some(choice), _) => {
             let outcome = Gradients.team(lesson, scenario, choice);
             let outcome = outcome.map_err(|error| anyhow!(error))?;
-            let points = of_team(&outcome, f64::from(lesson.batch)).into_iter();
-            let right = points.map(|point| (point.steps as u32, point.accuracy));
-            Ok((outcome.trace, right.collect()))
+            let right = right_answers(&outcome);
+            Ok((outcome.trace, right))
         }
     }
 }
 
-/// When that was known: once the last device had evaluated.
+/// When that was known, by the same rule for both: once the last device had evaluated.
 fn course(trace: &[Span], way: Way, right: &[(u32, f64)]) -> Result<Vec<Reached>> {
     let began = begins(trace, way);
     let known = |steps: u32| {

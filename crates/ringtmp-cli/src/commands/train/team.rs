@@ -82,11 +82,8 @@ pub(super) async fn train(
     let (result, evaluations) = result?;
     if let Some(path) = &train.json {
         let seconds = began.elapsed().as_secs_f64();
-        let report = TeamReport {
-            evaluations,
-            ..TeamReport::of(&run, &job, &result, train.transport, seconds)
-        };
-        report.write(path)?;
+        let report = TeamReport::of(&run, &job, &result, train.transport, seconds);
+        report.with(evaluations).write(path)?;
     }
     Ok(ended(&run, result))
 }
@@ -251,6 +248,13 @@ impl TeamReport {
             seconds,
             members: members.map(member).collect(),
             digests: result.digests.clone(),
+        }
+    }
+
+    fn with(self, evaluations: Vec<Evaluation>) -> Self {
+        Self {
+            evaluations,
+            ..self
         }
     }
 

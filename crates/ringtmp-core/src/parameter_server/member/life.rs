@@ -259,3 +259,44 @@ impl Member {
         self.desk.event(event);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(ms: u64) -> Time {
+        Time::from_micros(1000 * ms)
+    }
+
+    #[test]
+    fn whoever_has_not_answered_is_greeted_again_at_its_own_time_and_nobody_else() {
+        let [one, two, three] = [0, 1, 2].map(MemberIndex);
+        let mut links = Links::new([one, two, three].into_iter());
+        for (peer, ms) in [(one, 0), (two, 50), (three, 100)] {
+            assert!(links.open(peer));
+            links.wait_until(peer, at(ms) + GREETING_INTERVAL);
+        }
+        assert!(!links.open(MemberIndex(3)), "none of these");
+        assert_eq!(links.due, Some(at(200)));
+        // The one that is due first answers: the wake that is left over is for nobody.
+        assert!(links.greeted(one) && !links.greeted(one));
+        assert_eq!(links.take_due(at(200)), []);
+        assert_eq!(links.due, Some(at(250)));
+        assert_eq!(links.take_due(at(249)), []);
+        assert_eq!(links.take_due(at(310)), [two, three]);
+        for peer in [two, three] {
+            links.wait_until(peer, at(310) + GREETING_INTERVAL);
+        }
+        assert!(links.greeted(three) && !links.all_greeted());
+        assert_eq!(links.take_due(at(510)), [two]);
+        links.wait_until(two, at(510) + GREETING_INTERVAL);
+        // A link that opens again is no reason to wait for who has answered.
+        links.wait_until(one, at(600));
+        assert_eq!(links.due, Some(at(710)));
+        assert!(links.greeted(two) && links.all_greeted());
+        assert_eq!(
+            links.due, None,
+            "or a member that is done would be woken for ever"
+        );
+    }
+}
