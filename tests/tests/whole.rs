@@ -123,6 +123,11 @@ async fn a_server_of_all_parameters_gives_the_model_too() {
         fetches: false,
         ..server.clone()
     };
+    let server = RingDevice {
+        // What it fetches is not waited for.
+        memory_bytes: Some(1 << 30),
+        ..server
+    };
     let team = train_ring(run, &[server, second, one, other], MEMORY).await;
     assert!(team.models.is_empty());
     let refused = ModelState::Lost {
