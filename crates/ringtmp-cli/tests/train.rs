@@ -666,3 +666,30 @@ fn mlp_follows_pytorch_step_by_step() {
         near(norms[name].as_f64().expect("a norm"), theirs, 1e-3, name);
     }
 }
+
+#[test]
+fn one_device_that_is_emulated_is_a_ring_of_one_and_learns_what_one_process_does() {
+    let folder = folder();
+    let path = folder.path();
+    let small = format!("{SMALL} --steps 3 --evaluate-every 2");
+    succeeds(path, &format!("{small} --export alone.safetensors"));
+    let emulated = "--peers 1 --pace 200M --trace trace.json --json - --export one.safetensors";
+    let out = succeeds(path, &format!("{small} {emulated}"));
+    let json: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["peers"].as_array().map(Vec::len), Some(1));
+    let steps = |place: usize| json["evaluations"][place]["steps"].as_u64();
+    assert_eq!([steps(0), steps(1), steps(2)], [Some(2), Some(3), None]);
+    assert_eq!(
+        json["evaluations"][1]["accuracy"], json["test_accuracy"],
+        "{json}"
+    );
+    assert_eq!(
+        read(path, "one.safetensors"),
+        read(path, "alone.safetensors")
+    );
+    assert!(!read(path, "trace.json").is_empty());
+    let both = format!("{small} --peers 1 --pace 200M --checkpoint kept");
+    assert!(fails(path, &both).contains("keeps no checkpoints"));
+    let json = fails(path, &format!("{small} --json x.json"));
+    assert!(json.contains("tells of a ring"), "{json}");
+}

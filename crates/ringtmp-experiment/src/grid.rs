@@ -27,6 +27,8 @@ pub enum Experiment {
     Energy,
     /// Does what real peers do agree with what the simulator says of them?
     Real,
+    /// How does the throughput of real peers grow with their number?
+    Scale,
     /// Does losing a device cost real devices what the simulator says?
     Losses,
     /// Does a model learn from real peers what the simulator says, and as fast?
@@ -58,6 +60,7 @@ impl Experiment {
             Self::Capacity => "capacity",
             Self::Energy => "energy",
             Self::Real => "real",
+            Self::Scale => "scale",
             Self::Losses => "losses",
             Self::Courses => "courses",
             Self::Tabs => "tabs",
@@ -211,6 +214,7 @@ impl Grid {
             Experiment::Resilience => self.resilience(),
             Experiment::Capacity => self.capacity(),
             Experiment::Real => self.real(),
+            Experiment::Scale => self.scale(),
             Experiment::Losses => self.losses(),
             Experiment::Courses => self.courses(),
             Experiment::Tabs => real::tabs(),

@@ -52,7 +52,8 @@ enum Which {
     /// Joules for each sample, estimated
     Energy,
     /// All of these; a ring, a parameter server and all-reduce of real peers beside what the simulator says of them; and, without --quick,
-    /// what losing a device costs them, what they learn, what browser tabs can hold, and a ring of native processes beside one of tabs
+    /// the same of one to eight peers, what losing a device costs them, what they learn, what browser tabs can hold, and a ring of native processes
+    /// beside one of tabs
     All,
 }
 
@@ -63,8 +64,9 @@ pub(crate) struct ExperimentArguments {
     /// Only on emulated devices and links under virtual time; without --real all but "all" are
     #[arg(long, conflicts_with = "real")]
     simulated: bool,
-    /// Only real devices on this machine: for "idle" and "scaling" three peers over WebRTC beside the simulator; for "progress" three that
-    /// learn; for "resilience" three of which one falls silent; for "capacity" browser tabs whose model grows; for "energy" native processes beside browser tabs; for "all" all of these
+    /// Only real devices on this machine: for "idle" three peers over WebRTC beside the simulator; for "scaling" one to eight; for "progress"
+    /// three that learn; for "resilience" three of which one falls silent; for "capacity" browser tabs whose model grows; for "energy" native
+    /// processes beside browser tabs; for "all" all of these
     #[arg(long)]
     real: bool,
     /// A smaller grid, which takes minutes
@@ -135,6 +137,7 @@ fn experiments(arguments: &ExperimentArguments) -> Vec<Experiment> {
                 all.push(Experiment::Real);
                 if !arguments.quick {
                     all.extend([
+                        Experiment::Scale,
                         Experiment::Losses,
                         Experiment::Courses,
                         Experiment::Tabs,
@@ -154,7 +157,8 @@ fn experiments(arguments: &ExperimentArguments) -> Vec<Experiment> {
 /// The same question, asked of real devices.
 const fn for_real(simulated: Experiment) -> Experiment {
     match simulated {
-        Experiment::Idle | Experiment::Scaling => Experiment::Real,
+        Experiment::Idle => Experiment::Real,
+        Experiment::Scaling => Experiment::Scale,
         Experiment::Progress => Experiment::Courses,
         Experiment::Resilience => Experiment::Losses,
         Experiment::Capacity => Experiment::Tabs,
@@ -162,6 +166,7 @@ const fn for_real(simulated: Experiment) -> Experiment {
         real @ (Experiment::Real
         | Experiment::Losses
         | Experiment::Courses
+        | Experiment::Scale
         | Experiment::Tabs
         | Experiment::Hosts) => real,
     }
@@ -233,7 +238,7 @@ fn work(
 /// How cells are run that are not simulated.
 fn real_run(experiment: Experiment) -> Option<fn(&Cell, &Profiles) -> Result<Outcome>> {
     match experiment {
-        Experiment::Real => Some(real::run),
+        Experiment::Real | Experiment::Scale => Some(real::run),
         Experiment::Losses => Some(losses::run),
         Experiment::Courses => Some(taught::run),
         Experiment::Tabs => Some(|cell, _| tabs::run(cell)),
@@ -323,6 +328,16 @@ fn run_file(model: &Model) -> RunFile {
         micro_batch: 4,
         ..RunFile::default()
     }
+}
+
+/// A run of such a transformer that can be made anywhere: it learns to add.
+fn addition_file(model: &Model) -> RunFile {
+    let mut file = RunFile {
+        data: DataTable::set("addition"),
+        ..run_file(model)
+    };
+    file.model.vocabulary = None;
+    file
 }
 
 /// The version, and a digest of the very program: cells of another one are done again.

@@ -15,6 +15,12 @@ const PEERS_REAL: u16 = 3;
 const STEPS_TAUGHT: u32 = 30;
 const MICRO_BATCH_TAUGHT: u32 = 16;
 
+/// Numbers of peers, and a run for them: each of eight has a block and two micro-batches.
+const PEERS_SCALE: [u16; 4] = [1, 2, 4, 8];
+const MODEL_SCALE: [u32; 2] = [8, 64];
+const MICRO_BATCHES_SCALE: u16 = 16;
+const STEPS_SCALE: u32 = 2;
+
 /// Tabs of a ring that holds the largest model: each size that is tried takes half a minute.
 const TABS: [u16; 2] = [1, 3];
 
@@ -44,6 +50,29 @@ impl Grid {
                     profile: profile.clone(),
                     peers: PEERS_REAL,
                     micro_batches: MICRO_BATCHES_REAL,
+                    micro_batch: MICRO_BATCH,
+                    seed,
+                }));
+            }
+        }
+        cells
+    }
+
+    /// The same of one to eight peers, each as fast.
+    pub(super) fn scale(&self) -> Vec<Cell> {
+        let [depth, width] = MODEL_SCALE;
+        let mut cells = Vec::new();
+        for way in WAYS_REAL {
+            // One alone is a ring.
+            let peers = PEERS_SCALE.iter().filter(|it| way.is_ring() || **it > 1);
+            for peers in peers {
+                cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+                    kind: Kind::Real { steps: STEPS_SCALE },
+                    model: Model::gpt(depth, width),
+                    way,
+                    profile: HERE.to_owned(),
+                    peers: *peers,
+                    micro_batches: MICRO_BATCHES_SCALE,
                     micro_batch: MICRO_BATCH,
                     seed,
                 }));

@@ -3,10 +3,13 @@
 use super::sections::tell;
 use super::table::refusals;
 use crate::cell::{Compared, Outcome};
-use crate::chart::{Bar, Bars, escaped, push, short};
+use crate::chart::{Bar, Bars, Lines, escaped, push, short};
 use crate::findings;
 use crate::grid::HERE;
 use crate::groups::{Estimate, Group};
+
+/// A figure of a run.
+type Figure = fn(&Compared) -> f64;
 
 /// One figure over the seeds.
 fn figure(group: &Group, figure: impl Fn(&Compared) -> f64) -> Option<Estimate> {
@@ -64,25 +67,67 @@ pub(super) fn real(part: &[&Group], page: &mut String) {
         most: None,
     };
     page.push_str(&bars.svg());
-    let compared = part.iter().map(|group| {
+    tell(&findings::agreement(&compared(part, false)), page);
+    figures_table(part, page);
+}
+
+/// Throughput by number of peers.
+pub(super) fn scale(part: &[&Group], page: &mut String) {
+    let first = &part[0].cell;
+    let mut series: Vec<(String, Vec<(u16, Estimate)>)> = Vec::new();
+    let which: [(&str, Figure); 2] = [
+        ("", |c| c.throughput),
+        (", simulated", |c| c.throughput_simulated),
+    ];
+    for group in part {
+        for (host, of) in which {
+            let name = format!("{}{host}", group.cell.way);
+            let Some(value) = figure(group, of) else {
+                continue;
+            };
+            let point = (group.cell.peers, value);
+            match series.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, points)) => points.push(point),
+                None => series.push((name, vec![point])),
+            }
+        }
+    }
+    let lines = Lines {
+        title: format!("Throughput, for real and simulated: {}", first.model),
+        y: "samples/s",
+        percent: false,
+        logarithmic: false,
+        series,
+    };
+    page.push_str(&lines.svg());
+    tell(&findings::agreement(&compared(part, true)), page);
+    figures_table(part, page);
+}
+
+/// What is compared of each group, named with or without its number of peers.
+fn compared(part: &[&Group], with_peers: bool) -> Vec<findings::Pair> {
+    let pair = |group: &&Group| {
         let of = |which: fn(&Compared) -> f64| figure(group, which).map(|value| value.mean);
         let both = |real: fn(&Compared) -> f64, simulated: fn(&Compared) -> f64| {
             Some([of(real)?, of(simulated)?])
         };
+        let (way, peers) = (group.cell.way, group.cell.peers);
         findings::Pair {
-            way: group.cell.way.to_string(),
+            way: match with_peers {
+                true => format!("{way}, {peers}"),
+                false => way.to_string(),
+            },
             throughput: both(|c| c.throughput, |c| c.throughput_simulated),
             idle: both(|c| c.idle, |c| c.idle_simulated),
         }
-    });
-    tell(&findings::agreement(&compared.collect::<Vec<_>>()), page);
-    figures_table(part, page);
+    };
+    part.iter().map(pair).collect()
 }
 
 /// All figures, and what was refused.
 fn figures_table(part: &[&Group], page: &mut String) {
     page.push_str(
-        "<details open><summary>Figures, and what was refused</summary><table><tr><th>way<th>samples/s<th>simulated<th>idle<th>simulated<th>samples per CPU-second</tr>\n",
+        "<details open><summary>Figures, and what was refused</summary><table><tr><th>way<th>peers<th>samples/s<th>simulated<th>idle<th>simulated<th>samples per CPU-second</tr>\n",
     );
     for group in part {
         let plain = |which: fn(&Compared) -> f64| {
@@ -108,8 +153,9 @@ fn figures_table(part: &[&Group], page: &mut String) {
         push(
             page,
             format_args!(
-                "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>\n",
+                "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>\n",
                 escaped(&group.cell.way.to_string()),
+                group.cell.peers,
                 plain(|c| c.throughput),
                 plain(|c| c.throughput_simulated),
                 share(|c| c.idle),

@@ -74,6 +74,10 @@ const fn told(experiment: Experiment) -> (&'static str, &'static str) {
             "Three native peers in one process of this machine, over WebRTC, each as slow as a device of which this machine can be three at once; and the same run simulated. All of it is told, filling and \
              draining too; of a team from when its last worker begins. A run in which tasks took longer in sum than they should have is refused: there this machine was what was measured.",
         ),
+        Experiment::Scale => (
+            "Scaling for real, beside the simulator",
+            "One to eight native peers in one process of this machine, over WebRTC, each as slow as a device of which this machine can be eight at once, whatever their number; and the same run simulated. Filling and draining are told too. A run in which tasks took longer in sum than they should have is refused.",
+        ),
         Experiment::Losses => (
             "Losses for real, beside the simulator",
             "Three processes on this machine, each as slow as a device of which this machine can be three at once, train with copies of each other's layers or parts. In the middle third of the run the system holds one of them still, so that nobody is told; it stays so, or is replaced by a newcomer after 5 s. The same is simulated.",
@@ -114,6 +118,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             Experiment::Capacity => capacity(&part, page),
             Experiment::Energy => energy(&part, page),
             Experiment::Real => real::real(&part, page),
+            Experiment::Scale => real::scale(&part, page),
             Experiment::Losses => losses::losses(&part, page),
             Experiment::Courses => courses::courses(&part, page),
             Experiment::Tabs => capacity(&part, page),

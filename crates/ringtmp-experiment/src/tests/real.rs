@@ -4,8 +4,8 @@ use super::{RING, costs, report_of};
 use crate::cell::{Capacity, Cell, Kind, Model};
 use crate::findings;
 use crate::{
-    Experiment, Finished, Grid, HERE, Host, Outcome, PROFILES, Profiles, Reached, Spent, Struck,
-    Trouble, Worker, grow,
+    Compared, Experiment, Finished, Grid, HERE, Host, Outcome, PROFILES, Profiles, Reached, Spent,
+    Struck, Trouble, Worker, grow,
 };
 use ringtmp_energy::estimate::Coefficients;
 
@@ -133,6 +133,43 @@ fn what_losses_cost_is_told_against_the_undisturbed_run_of_the_same_seed() {
     assert!(page.contains("10 ± 0 s lost"), "{page}");
     assert!(page.contains("1 of 3 runs did not come to their end"));
     assert!(page.contains("it was late"));
+}
+
+#[test]
+fn throughput_of_real_peers_is_told_by_their_number() {
+    let cells = Grid::full(2).cells(Experiment::Scale);
+    assert_eq!(
+        cells.len(),
+        20,
+        "a ring alone, and three ways of 2, 4 and 8"
+    );
+    let finished = cells.into_iter().map(|cell| Finished {
+        digest: String::new(),
+        outcome: match (cell.way == RING, cell.peers) {
+            (true, 8) => Outcome::Refused {
+                reason: "it was late".to_owned(),
+            },
+            (_, peers) => Outcome::Real(Box::new(Compared {
+                throughput: 10.0 * f64::from(peers),
+                throughput_simulated: 11.0 * f64::from(peers),
+                idle: 0.25,
+                idle_simulated: 0.125,
+                ..Compared::default()
+            })),
+        },
+        cell,
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let [page, ..] = report_of(folder.path(), Experiment::Scale, finished.collect());
+    for told in [
+        "ring sync, 1 makes 10 samples/s, the simulator says 11 (+10.0%, which agrees within 15%); idle 25.0% against 12.5%",
+        "all-reduce, 8 makes 80 samples/s, the simulator says 88 (+10.0%",
+        "ring sync, 8: nothing to compare",
+        "it was late",
+        "all-reduce, simulated</text>",
+    ] {
+        assert!(page.contains(told), "{told}: {page}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A run by devices that this machine imitates, and the same one under virtual time.
 
 use super::super::idle::{NATIVE_LINK, behind};
+use super::addition_file;
 use crate::speed::Speed;
 use anyhow::Result;
 use ringtmp_core::codec::CodecChoice;
@@ -17,8 +18,9 @@ use ringtmp_sim::{DeviceSpec, Fault, Scenario};
 use ringtmp_transport::native::AccessLink;
 use std::time::Duration;
 
-/// How many times slower than the device of 25 ms a task its devices are: so long tasks are not late for what else this machine does.
-const SLOWNESS: f64 = 4.0;
+/// How many times slower than the device of 25 ms a task one device alone is; of several, each is as fast. So long tasks are not late for what
+/// else this machine does.
+const SLOWNESS_ALONE: f64 = 12.0;
 
 /// A cell's run on imitated devices.
 #[derive(Clone, Debug)]
@@ -51,7 +53,8 @@ impl Imitated {
         profiles: &Profiles,
     ) -> Result<Self> {
         let file = run_file(cell, steps, replicate);
-        Self::of(cell, file, SLOWNESS, profiles)
+        let slowness = SLOWNESS_ALONE / f64::from(cell.peers);
+        Self::of(cell, file, slowness, profiles)
     }
 
     /// A run by as many devices as the cell has, in its way.
@@ -141,8 +144,14 @@ impl Imitated {
 }
 
 fn run_file(cell: &Cell, steps: u32, replicate: Replication) -> RunFile {
+    let whole = match cell.model.depth {
+        Some(_) => addition_file(&cell.model),
+        None => RunFile {
+            model: ModelTable::preset(&cell.model.preset),
+            ..RunFile::default()
+        },
+    };
     RunFile {
-        model: ModelTable::preset(&cell.model.preset),
         batch: cell.micro_batch * u32::from(cell.micro_batches),
         micro_batch: cell.micro_batch,
         steps,
@@ -150,7 +159,7 @@ fn run_file(cell: &Cell, steps: u32, replicate: Replication) -> RunFile {
         codec: CodecChoice::F16,
         seed: cell.seed,
         replicate,
-        ..RunFile::default()
+        ..whole
     }
 }
 

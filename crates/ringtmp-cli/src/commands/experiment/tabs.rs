@@ -1,12 +1,12 @@
 //! The largest model that tabs of a browser really train.
 
+use super::addition_file;
 use super::imitated::train_by;
-use super::run_file;
 use crate::commands::spent::said;
 use anyhow::{Context, Result, bail};
 use ringtmp_core::signal::Replication;
 use ringtmp_experiment::{Cell, Kind, Model, Outcome, grow};
-use ringtmp_peer::{DataTable, RunFile};
+use ringtmp_peer::RunFile;
 use std::process::{Command, Stdio};
 
 /// Updates of a run: in the second everything is used that there is.
@@ -44,16 +44,14 @@ pub(super) fn run(cell: &Cell) -> Result<Outcome> {
 
 fn tabs_file(cell: &Cell, model: &Model) -> RunFile {
     let mut file = RunFile {
-        data: DataTable::set("addition"),
         batch: cell.micro_batch * u32::from(cell.micro_batches),
         micro_batch: cell.micro_batch,
         steps: STEPS,
         evaluation_samples: 0,
         // A copy of everything is not what is asked about.
         replicate: Replication::Off,
-        ..run_file(model)
+        ..addition_file(model)
     };
-    file.model.vocabulary = None;
     train_by(&mut file, cell.way);
     file
 }

@@ -18,7 +18,7 @@ use serde::Deserialize;
 /// Updates between two evaluations.
 const EVALUATE_EVERY: u32 = 5;
 
-/// As `imitated::SLOWNESS`. Nearly all that a perceptron takes is its first layer, whose tasks are long.
+/// Each of three, as `imitated` counts it. Nearly all that a perceptron takes is its first layer, whose tasks are long.
 const SLOWNESS: f64 = 1.25;
 
 /// Shares are told in millionths.

@@ -29,17 +29,22 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
         .as_ref()
         .map(|path| weights(path, &run))
         .transpose()?;
-    if train.json.is_some() && train.peers == 1 {
+    // One device that is emulated or traced is a ring, too.
+    let alone = train.peers == 1
+        && train.pace.is_empty()
+        && train.trace.is_none()
+        && train.access_link.is_none();
+    if train.json.is_some() && alone {
         bail!("--json tells of a ring: train with --peers 2 or more, or leave it out");
     }
     let paradigm = run.file.paradigm;
     if paradigm != Paradigm::Ring && train.peers == 1 {
         bail!("{paradigm} is for several devices: train with --peers 2 or more");
     }
-    let ended = if train.peers > 1 {
+    let ended = if !alone {
         if train.checkpoint.is_some() {
             bail!(
-                "a ring keeps no checkpoints yet: leave out --checkpoint, or train with --peers 1"
+                "a ring keeps no checkpoints yet: leave out --checkpoint, or train in one process, with --peers 1 and without --pace, --trace and --access-link"
             );
         }
         if !(train.pace.is_empty() || train.pace.len() == usize::from(train.peers)) {
@@ -55,8 +60,6 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
                 Box::pin(team::train(&train, run, initial, quiet)).await?
             }
         }
-    } else if train.trace.is_some() || !train.pace.is_empty() || train.access_link.is_some() {
-        bail!("--trace, --pace and --access-link are for several peers: say --peers 2 or more");
     } else {
         alone::train(&train, run, initial, quiet).await?
     };
