@@ -19,7 +19,8 @@ const MICRO_BATCH_TAUGHT: u32 = 16;
 const PEERS_SCALE: [u16; 4] = [1, 2, 4, 8];
 const MODEL_SCALE: [u32; 2] = [8, 64];
 const MICRO_BATCHES_SCALE: u16 = 16;
-const STEPS_SCALE: u32 = 2;
+/// As many as there are peers, but no fewer than these: so each run takes about as long, and who begins first does not count for much.
+const STEPS_SCALE_MIN: u16 = 2;
 
 /// Tabs of a ring that holds the largest model: each size that is tried takes half a minute.
 const TABS: [u16; 2] = [1, 3];
@@ -67,7 +68,9 @@ impl Grid {
             let peers = PEERS_SCALE.iter().filter(|it| way.is_ring() || **it > 1);
             for peers in peers {
                 cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
-                    kind: Kind::Real { steps: STEPS_SCALE },
+                    kind: Kind::Real {
+                        steps: (*peers).max(STEPS_SCALE_MIN).into(),
+                    },
                     model: Model::gpt(depth, width),
                     way,
                     profile: HERE.to_owned(),

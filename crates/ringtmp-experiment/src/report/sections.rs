@@ -139,6 +139,7 @@ fn parts(groups: &[Group]) -> Vec<Vec<&Group>> {
             let alike = match (one.kind, other.kind) {
                 (Kind::Resilience { .. }, Kind::Resilience { .. })
                 | (Kind::Struck { .. }, Kind::Struck { .. })
+                | (Kind::Real { .. }, Kind::Real { .. })
                 | (Kind::Hosted { .. }, Kind::Hosted { .. }) => true,
                 (one, other) => one == other,
             };
