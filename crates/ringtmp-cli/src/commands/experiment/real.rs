@@ -44,7 +44,8 @@ impl Course {
         Self {
             seconds,
             busy_seconds: busy(earliest) * end.since(earliest).as_secs_f64(),
-            idle: 1.0 - busy(start) / f64::from(cell.peers),
+            // Rounding may let tasks take longer than there is.
+            idle: (1.0 - busy(start) / f64::from(cell.peers)).max(0.0),
         }
     }
 }
