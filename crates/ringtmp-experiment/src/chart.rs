@@ -160,10 +160,9 @@ impl Frame {
 
 impl Lines {
     pub(crate) fn svg(&self) -> String {
-        let rows = self.series.len().div_ceil(4) as f64;
-        let frame = self.frame(32.0 + rows * ROW);
-        let mut text = open(&self.title, LINES_HEIGHT);
         let names: Vec<&str> = self.series.iter().map(|(name, _)| name.as_str()).collect();
+        let frame = self.frame(32.0 + legend_rows(&names) * ROW);
+        let mut text = open(&self.title, LINES_HEIGHT);
         draw_legend(&names, LEFT_LINES, &mut text);
         self.axes(&frame, &mut text);
         for (number, (_, points)) in self.series.iter().enumerate() {
@@ -267,13 +266,31 @@ pub(crate) fn open(title: &str, height: f64) -> String {
     )
 }
 
-/// Four a row.
+/// How many names of lines stand side by side in a legend: as many as there is room for.
+fn legend_columns(names: &[&str]) -> usize {
+    match names.iter().map(|name| name.chars().count()).max() {
+        Some(0..=22) | None => 4,
+        Some(23..=30) => 3,
+        Some(_) => 2,
+    }
+}
+
+/// Rows of the legend of lines.
+pub(crate) fn legend_rows(names: &[&str]) -> f64 {
+    names.len().div_ceil(legend_columns(names)) as f64
+}
+
+/// Of bars in one row.
 pub(crate) fn draw_legend(names: &[&str], left: f64, text: &mut String) {
+    let columns = if left > LEFT_LINES {
+        6
+    } else {
+        legend_columns(names)
+    };
+    let width = (WIDTH - left) / columns as f64;
     for (place, name) in names.iter().enumerate() {
-        let per_row = if left > LEFT_LINES { 6 } else { 4 };
-        let width = (WIDTH - left) / f64::from(per_row);
-        let x = left + width * (place % per_row as usize) as f64;
-        let y = 30.0 + ROW * (place / per_row as usize) as f64;
+        let x = left + width * (place % columns) as f64;
+        let y = 30.0 + ROW * (place / columns) as f64;
         push(
             text,
             format_args!(

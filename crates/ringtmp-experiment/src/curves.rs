@@ -1,8 +1,8 @@
 //! Plots of several curves over a common axis, as inline SVG.
 
 use crate::chart::{
-    COLOURS, LEFT_LINES, LINES_HEIGHT, RIGHT, ROW, WIDTH, draw_legend, open, push, round_step,
-    short,
+    COLOURS, LEFT_LINES, LINES_HEIGHT, RIGHT, ROW, WIDTH, draw_legend, legend_rows, open, push,
+    round_step, short,
 };
 
 /// Curves over an axis that begins at zero.
@@ -18,8 +18,8 @@ pub(crate) struct Curves {
 
 impl Curves {
     pub(crate) fn svg(&self) -> String {
-        let rows = self.series.len().div_ceil(4) as f64;
-        let (top, bottom) = (36.0 + rows * ROW, LINES_HEIGHT - 44.0);
+        let names: Vec<&str> = self.series.iter().map(|(name, _)| name.as_str()).collect();
+        let (top, bottom) = (36.0 + legend_rows(&names) * ROW, LINES_HEIGHT - 44.0);
         let points = || self.series.iter().flat_map(|(_, points)| points);
         let longest = points().map(|[x, _]| *x).fold(1e-9, f64::max);
         let most = [
@@ -30,7 +30,6 @@ impl Curves {
         let x = |value: f64| LEFT_LINES + value / most[0] * width;
         let y = |value: f64| bottom - value / most[1] * (bottom - top);
         let mut text = open(&self.title, LINES_HEIGHT);
-        let names: Vec<&str> = self.series.iter().map(|(name, _)| name.as_str()).collect();
         draw_legend(&names, LEFT_LINES, &mut text);
         for tick in ticks(most[1]) {
             push(

@@ -2,7 +2,7 @@
 
 use super::sections::tell;
 use super::table::refusals;
-use crate::cell::{Outcome, Reached};
+use crate::cell::{Cell, Outcome, Reached};
 use crate::chart::{escaped, push, short};
 use crate::curves::Curves;
 use crate::findings;
@@ -63,11 +63,13 @@ fn mean(courses: &[&[Reached]]) -> Vec<[f64; 2]> {
     (0..shortest).map(at).collect()
 }
 
-pub(super) fn courses(part: &[&Group], page: &mut String) {
-    let first = &part[0].cell;
-    let all: Vec<(&Group, Vec<Pair<'_>>)> =
-        part.iter().map(|group| (*group, pairs(group))).collect();
-    let series = all.iter().flat_map(|(group, pairs)| {
+/// What is read right by seconds, real and simulated.
+fn curves<'a>(
+    whose: &str,
+    first: &Cell,
+    all: impl Iterator<Item = &'a (&'a Group, Vec<Pair<'a>>)>,
+) -> Curves {
+    let series = all.flat_map(|(group, pairs)| {
         let of = |which: usize| {
             let courses: Vec<&[Reached]> = pairs.iter().map(|pair| pair[which]).collect();
             mean(&courses)
@@ -78,16 +80,27 @@ pub(super) fn courses(part: &[&Group], page: &mut String) {
             (format!("{way}, simulated"), of(1)),
         ]
     });
-    let curves = Curves {
+    Curves {
         title: format!(
-            "Digits read right, for real and simulated: {}, {} peers",
+            "Digits read right, for real and simulated: {}, {} peers, {whose}",
             first.model, first.peers
         ),
         axes: "seconds; share of held-out digits that is read right".to_owned(),
         until: None,
         series: series.filter(|(_, points)| !points.is_empty()).collect(),
-    };
-    page.push_str(&curves.svg());
+    }
+}
+
+pub(super) fn courses(part: &[&Group], page: &mut String) {
+    let first = &part[0].cell;
+    let all: Vec<(&Group, Vec<Pair<'_>>)> =
+        part.iter().map(|group| (*group, pairs(group))).collect();
+    // Apart, so that each line has a colour of its own.
+    for (whose, are_rings) in [("rings", true), ("whole models", false)] {
+        let some = all.iter();
+        let some = some.filter(|(group, _)| group.cell.way.is_ring() == are_rings);
+        page.push_str(&curves(whose, first, some).svg());
+    }
     let told = all.iter().map(|(group, pairs)| {
         let last = pairs.first().and_then(|[real, _]| real.last());
         findings::Taught {
