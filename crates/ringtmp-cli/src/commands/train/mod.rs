@@ -30,12 +30,12 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
         .map(|path| weights(path, &run))
         .transpose()?;
     // One device that is emulated or traced is a ring, too.
-    let alone = train.peers == 1
-        && train.pace.is_empty()
-        && train.trace.is_none()
-        && train.access_link.is_none();
+    let alone = train.peers == 1 && train.pace.is_empty() && train.trace.is_none();
     if train.json.is_some() && alone {
         bail!("--json tells of a ring: train with --peers 2 or more, or leave it out");
+    }
+    if train.access_link.is_some() && train.peers == 1 {
+        bail!("--access-link is for several peers: say --peers 2 or more");
     }
     let paradigm = run.file.paradigm;
     if paradigm != Paradigm::Ring && train.peers == 1 {
@@ -44,7 +44,7 @@ pub(crate) async fn run(train: Train, quiet: bool) -> Result<()> {
     let ended = if !alone {
         if train.checkpoint.is_some() {
             bail!(
-                "a ring keeps no checkpoints yet: leave out --checkpoint, or train in one process, with --peers 1 and without --pace, --trace and --access-link"
+                "a ring keeps no checkpoints yet: leave out --checkpoint, or train in one process, with --peers 1 and without --pace and --trace"
             );
         }
         if !(train.pace.is_empty() || train.pace.len() == usize::from(train.peers)) {
