@@ -62,13 +62,15 @@ impl Spent {
         ];
         // A clock's rounding may let tasks take longer than there is.
         let whole = seconds.max(busy).max(f64::MIN_POSITIVE);
+        // Of a wait in which very much came, what came first may be forgotten by its end.
+        let link = link.max(0.0).min(whole - busy);
         Shares {
             busy: busy / whole,
             forward: forward / whole,
             backward_weights: backward / whole,
             update: ((busy - forward - backward) / whole).max(0.0),
-            link: link.min(whole - busy) / whole,
-            input: (whole - busy - link).max(0.0) / whole,
+            link: link / whole,
+            input: (whole - busy - link) / whole,
             ..Shares::default()
         }
     }
@@ -435,6 +437,25 @@ mod tests {
         let drawn = told(&log).into_iter();
         let drawn = drawn.filter(|(kind, ..)| *kind == Activity::Gradient);
         assert_eq!(drawn.count(), 2, "one for all of the second wait");
+    }
+
+    #[test]
+    fn shares_are_shares_whatever_was_told_before() {
+        let later = Spent {
+            seconds: 3.0,
+            busy_seconds: 1.0,
+            link_seconds: 0.25,
+            ..Spent::default()
+        };
+        for (link_seconds, expected) in [(0.5, [0.5, 0.0, 0.5]), (-9.0, [0.5, 0.5, 0.0])] {
+            let earlier = Spent {
+                seconds: 1.0,
+                link_seconds,
+                ..Spent::default()
+            };
+            let shares = later.shares_since(&earlier);
+            assert_near([shares.busy, shares.link, shares.input], expected);
+        }
     }
 
     #[test]
