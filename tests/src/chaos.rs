@@ -26,6 +26,9 @@ pub const TABS: usize = 4;
 /// Updates between two versions that are kept, so that at most ten steps are made again.
 pub const EVERY: u16 = 2;
 
+/// Operations per second at which a step of 16 samples takes a ring some 0.8 seconds.
+pub const PACE: f64 = 2e9;
+
 /// Until a ring has done what it is waited for: two cores carry four tabs.
 const WAIT_MAX: Duration = Duration::from_secs(240);
 
@@ -41,6 +44,9 @@ pub struct Work {
     pub steps: u32,
     /// Samples of each, in eight micro-batches.
     pub batch: u32,
+    /// Operations per second of the device that each tab stands for, so that on any machine a run outlasts what is done to it;
+    /// none for as fast as the machine is.
+    pub pace: Option<f64>,
 }
 
 /// A run whose end nobody awaits.
@@ -48,6 +54,7 @@ const ENDLESS: Work = Work {
     paradigm: Paradigm::Ring,
     steps: 100_000,
     batch: 8,
+    pace: None,
 };
 
 /// Whether a tab has written all that it is to keep of a version: what it says of it comes last.
@@ -186,13 +193,20 @@ async fn watching<T, F: Future<Output = Result<T>>>(
     done
 }
 
+/// The address at which a tab joins the room to do its part of the work.
+fn seat(theatre: &Theatre, room: &RoomLink, work: Work) -> String {
+    let pace = work.pace.map(|pace| format!("&pace={pace}"));
+    let pace = pace.unwrap_or_default();
+    theatre.joining(&format!("/r/{room}?executor=cpu{pace}"))
+}
+
 /// Opens a tab of the room in each of so many new browsers.
-async fn open(theatre: &Theatre, room: RoomLink) -> Result<Vec<(Browser, Tab)>> {
+async fn open(theatre: &Theatre, room: RoomLink, work: Work) -> Result<Vec<(Browser, Tab)>> {
     let mut tabs = Vec::new();
     // One after the other, so that who joined first is known.
     let browsers = (0..TABS).map(|_| theatre.browser(BrowserKind::Chromium));
     for browser in try_join_all(browsers).await? {
-        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
+        let address = seat(theatre, &room, work);
         let tab = browser.tab(&address).await?;
         tabs.push((browser, tab));
     }
@@ -206,11 +220,12 @@ async fn open(theatre: &Theatre, room: RoomLink) -> Result<Vec<(Browser, Tab)>> 
 /// If it does not finish.
 pub async fn undisturbed(theatre: &Theatre, work: Work) -> Result<Round> {
     watching(theatre, run_file(work), async |mut watcher, room| {
-        // Nobody is to die: one browser is enough.
+        // Nobody is to die: one browser is enough, and nothing need wait.
+        let work = Work { pace: None, ..work };
         let browser = theatre.browser(BrowserKind::Chromium).await?;
         let mut tabs = Vec::new();
         for _ in 0..TABS {
-            let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
+            let address = seat(theatre, &room, work);
             tabs.push(browser.tab(&address).await?);
         }
         let view = watcher.until("the end", has_finished).await?;
@@ -232,7 +247,7 @@ pub async fn killed(
     and_then: Duration,
 ) -> Result<Round> {
     watching(theatre, run_file(work), async |mut watcher, room| {
-        let mut tabs = open(theatre, room).await?;
+        let mut tabs = open(theatre, room, work).await?;
         watcher.reaches(at_step).await?;
         // A moment in the middle of whatever is going on.
         tokio::time::sleep(and_then).await;
@@ -260,7 +275,7 @@ pub async fn server_and_tab_killed(
     at_step: u32,
 ) -> Result<Round> {
     watching(theatre, run_file(work), async |mut watcher, room| {
-        let mut tabs = open(theatre, room).await?;
+        let mut tabs = open(theatre, room, work).await?;
         watcher.reaches(at_step).await?;
         let (browser, _tab) = tabs.swap_remove(victim % TABS);
         browser.kill()?;
@@ -284,7 +299,7 @@ pub async fn server_killed_and_tab_left(
     at_step: u32,
 ) -> Result<Round> {
     watching(theatre, run_file(work), async |mut watcher, room| {
-        let tabs = open(theatre, room).await?;
+        let tabs = open(theatre, room, work).await?;
         watcher.reaches(at_step).await?;
         theatre.restart_server(Duration::from_secs(1)).await?;
         watcher.trains_on().await?;
@@ -315,7 +330,7 @@ pub async fn asleep_and_fifth_and_head_closed(
     sleeper: usize,
 ) -> Result<Vec<Recovery>> {
     watching(theatre, five_blocks()?, async |mut watcher, room| {
-        let tabs = open(theatre, room).await?;
+        let tabs = open(theatre, room.clone(), ENDLESS).await?;
         watcher.until("something to lose", has_stable).await?;
         let (browser, _) = &tabs[sleeper % TABS];
         let asleep = Instant::now();
@@ -327,7 +342,7 @@ pub async fn asleep_and_fifth_and_head_closed(
         without?;
         watcher.put_together(2, "training with it again").await?;
         let fifth = theatre.browser(BrowserKind::Chromium).await?;
-        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
+        let address = seat(theatre, &room, ENDLESS);
         let _fifth = fifth.tab(&address).await?;
         watcher.put_together(3, "training with a fifth").await?;
         let (_browser, head) = &tabs[0];
@@ -381,7 +396,7 @@ async fn behind_relay<T, F: Future<Output = Result<T>>>(
         let relay = Rc::new(Relay::new());
         let browsers = (0..TABS).map(|_| theatre.open_browser());
         let browsers = try_join_all(browsers).await?;
-        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
+        let address = seat(theatre, &room, work);
         let [alone, others @ ..] = &browsers[..] else {
             bail!("a ring has a tab");
         };
@@ -419,7 +434,7 @@ pub async fn all_closed(
     come_back: usize,
 ) -> Result<(u32, RunResult)> {
     let profiles = watching(theatre, run_file(work), async |mut watcher, room| {
-        let tabs = open(theatre, room).await?;
+        let tabs = open(theatre, room, work).await?;
         watcher.reaches(at_step).await?;
         // So that the end does not come before the disks have it.
         watcher.commands.try_send(Command::Pause)?;
@@ -444,7 +459,7 @@ pub async fn all_closed(
     let mut others = Vec::new();
     for profile in profiles {
         let browser = theatre.reopen(BrowserKind::Chromium, profile).await?;
-        let address = theatre.joining(&format!("/r/{room}?executor=cpu"));
+        let address = seat(theatre, &room, work);
         let tab = browser.tab(&address).await?;
         others.push((browser, tab));
     }

@@ -14,6 +14,7 @@ const WORK: Work = Work {
     paradigm: Paradigm::Ring,
     steps: 12,
     batch: 64,
+    pace: None,
 };
 
 /// What is asked for.

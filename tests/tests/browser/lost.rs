@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail, ensure};
 use ringtmp_core::signal::Recovery;
 use ringtmp_peer::Paradigm;
 use ringtmp_tests::chaos::{
-    EVERY, Round, TABS, Work, asleep_and_fifth_and_head_closed, cut_off, cut_off_for_long, killed,
-    server_and_tab_killed, server_killed_and_tab_left, undisturbed,
+    EVERY, PACE, Round, TABS, Work, asleep_and_fifth_and_head_closed, cut_off, cut_off_for_long,
+    killed, server_and_tab_killed, server_killed_and_tab_left, undisturbed,
 };
 use ringtmp_tests::{BrowserKind, Theatre};
 use std::time::Duration;
@@ -16,6 +16,7 @@ pub(super) const WORK: Work = Work {
     paradigm: Paradigm::Ring,
     steps: 12,
     batch: 16,
+    pace: Some(PACE),
 };
 
 /// What comes of it in a ring that is left in peace: all tests are held against the same.
@@ -118,7 +119,12 @@ async fn a_server_that_is_killed_and_a_tab_whose_user_presses_leave_cost_nobody_
         return Ok(());
     };
     let whole = in_peace(&theatre).await?;
-    let round = server_killed_and_tab_left(&theatre, WORK, TABS - 1, 3).await?;
+    // Between the kill and the press a tab has to find the server again, some steps later.
+    let slow = Work {
+        pace: Some(PACE / 2.0),
+        ..WORK
+    };
+    let round = server_killed_and_tab_left(&theatre, slow, TABS - 1, 3).await?;
     println!("{:?}", round.recoveries);
     let [recovery] = &round.recoveries[..] else {
         bail!("put together anew once, not {:?}", round.recoveries);

@@ -8,7 +8,7 @@ use ringtmp_core::profile::Planning;
 use ringtmp_core::signal::{DeviceKind, LayerDigest, Role, RoomState};
 use ringtmp_core::trace::Activity;
 use ringtmp_peer::{Arithmetic, Asked, Command, ModelState, Paradigm, RunFile, View};
-use ringtmp_tests::chaos::{EVERY, Work, killed};
+use ringtmp_tests::chaos::{EVERY, PACE, Work, killed};
 use ringtmp_tests::ring::{Over, RingDevice, train_ring};
 use ringtmp_tests::{BrowserKind, NativePeer, Tab, Theatre};
 use std::time::Duration;
@@ -215,6 +215,7 @@ async fn tabs_of_an_all_reduce_go_on_without_one_that_is_killed_from_the_copies_
         paradigm: Paradigm::AllReduce,
         steps: 12,
         batch: 16,
+        pace: Some(PACE),
     };
     let round = killed(&theatre, work, 1, 5, Duration::from_millis(100)).await?;
     let [recovery] = &round.recoveries[..] else {
