@@ -330,7 +330,7 @@ pub async fn asleep_and_fifth_and_head_closed(
     sleeper: usize,
 ) -> Result<Vec<Recovery>> {
     watching(theatre, five_blocks()?, async |mut watcher, room| {
-        let tabs = open(theatre, room.clone(), ENDLESS).await?;
+        let tabs = open(theatre, room, ENDLESS).await?;
         watcher.until("something to lose", has_stable).await?;
         let (browser, _) = &tabs[sleeper % TABS];
         let asleep = Instant::now();

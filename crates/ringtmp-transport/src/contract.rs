@@ -5,12 +5,14 @@
 
 use crate::connector::{ConnectRole, Connector, ConnectorEvent};
 use crate::error::{ClosedBy, LinkError};
-use crate::link::{CONTROL_QUEUE_BYTES_MAX, Link, LinkReceiver, QUEUE_BYTES_MAX};
+use crate::link::{CONTROL_QUEUE_BYTES_MAX, Link, LinkReceiver, QUEUE_BYTES_MAX, ROOM_BYTES};
 use crate::platform;
-use futures::future::{Either, join, select};
+use futures::future::{Either, FutureExt, join, select};
+use futures::stream::{FuturesUnordered, StreamExt};
 use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::signal::Signal;
 use ringtmp_core::wire::{CHUNK_BYTES_MAX, Lane, WireError};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -50,6 +52,8 @@ macro_rules! contract_suite {
             frames_of_every_length_arrive_whole_and_in_order
             a_control_frame_overtakes_a_queue_of_tensors
             an_empty_or_too_long_frame_is_refused_and_the_link_stays
+            who_waits_for_room_holds_one_frame_in_the_queue
+            who_waits_for_room_hears_of_the_end
             closing_is_noticed_at_the_other_end
             dropping_the_receiver_closes_the_link
             disconnecting_and_dropping_the_connector_close_links
@@ -198,6 +202,43 @@ async fn an_empty_or_too_long_frame_is_refused_and_the_link_stays(a: Connector, 
         within(link_b.receiver.receive()).await,
         Ok((Lane::Control, vec![1]))
     );
+}
+
+async fn who_waits_for_room_holds_one_frame_in_the_queue(a: Connector, b: Connector) {
+    let (_a, _b, link_a, mut link_b) = connected(a, b).await;
+    let (frames, bytes) = (3, 2 * ROOM_BYTES);
+    assert!(link_a.sender.has_room(), "nothing waits");
+    let send = async {
+        for index in 0..frames {
+            within(poll_fn(|context| link_a.sender.poll_room(context))).await;
+            let waiting = link_a.sender.traffic().queued;
+            assert!(waiting < ROOM_BYTES as u64, "{waiting} bytes wait");
+            let queued = link_a.sender.queue(Lane::Tensors, pattern(bytes, index));
+            queued.expect("there is room");
+        }
+    };
+    let read = async {
+        let received = receive(&mut link_b.receiver, frames).await;
+        for (index, (_, frame)) in received.iter().enumerate() {
+            assert!(*frame == pattern(bytes, index), "frame {index}");
+        }
+    };
+    // Each of them is polled only when it is woken itself.
+    let mut both = FuturesUnordered::from_iter([send.boxed_local(), read.boxed_local()]);
+    while both.next().await.is_some() {}
+}
+
+async fn who_waits_for_room_hears_of_the_end(a: Connector, b: Connector) {
+    let (_a, _b, link_a, link_b) = connected(a, b).await;
+    // More than a reader's bounds and a channel's take, so that room comes of the end alone.
+    while link_a
+        .sender
+        .queue(Lane::Tensors, vec![7; 2 * ROOM_BYTES])
+        .is_ok()
+    {}
+    assert!(!link_a.sender.has_room(), "all of it waits");
+    drop(link_b);
+    within(poll_fn(|context| link_a.sender.poll_room(context))).await;
 }
 
 async fn a_reader_that_stops_holds_the_sender_back_and_loses_nothing(a: Connector, b: Connector) {

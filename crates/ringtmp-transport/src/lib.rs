@@ -10,7 +10,7 @@
 //! - [`loopback`]: in memory, with a seeded order of delivery, everywhere.
 //!
 //! **Bounds.** What waits to be sent is bounded by [`QUEUE_BYTES_MAX`] and [`CONTROL_QUEUE_BYTES_MAX`]: beyond them
-//! [`LinkSender::queue`] says [`LinkError::Stuck`], and the link ends with [`LinkError::Stalled`] where none of it moves for
+//! [`LinkSender::queue`] says [`LinkError::Stuck`] (who may have more to send than that waits for [`LinkSender::poll_room`]), and the link ends with [`LinkError::Stalled`] where none of it moves for
 //! [`STALL_MAX`]. What waits to be read holds the peer back on native and loopback; a browser's channel cannot be held back, so
 //! there the link ends with [`LinkError::Overrun`] at the same bounds. Whatever a peer sends is checked before memory is taken
 //! for it; a broken chunk ends the link with [`LinkError::Wire`].
@@ -46,6 +46,8 @@ mod contract;
 pub use address::{Fingerprint, NoFingerprint, ServerAddress, SignallingWay};
 pub use connector::{CONNECT_TIMEOUT, ConnectRole, Connector, ConnectorEvent};
 pub use error::{ClosedBy, LinkError, SignallingError};
-pub use link::{CONTROL_QUEUE_BYTES_MAX, Link, LinkReceiver, LinkSender, QUEUE_BYTES_MAX, Traffic};
+pub use link::{
+    CONTROL_QUEUE_BYTES_MAX, Link, LinkReceiver, LinkSender, QUEUE_BYTES_MAX, ROOM_BYTES, Traffic,
+};
 pub use signalling::{SIGNALLING_QUEUE_MAX, Signalling};
 pub use stall::STALL_MAX;

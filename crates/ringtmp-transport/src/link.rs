@@ -24,6 +24,10 @@ pub const QUEUE_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 /// this is minutes of them.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 16 * CONTROL_FRAME_BYTES_MAX;
 
+/// Below so many bytes that wait on the tensors lane a link has room for another frame: enough to keep a channel busy between two
+/// looks, and little enough that what waits is held once, by who sends it.
+pub const ROOM_BYTES: usize = 4 * 1024 * 1024;
+
 /// Where reading pauses, on platforms that can hold the peer back: enough to keep a reader busy between two looks.
 const PAUSE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -71,6 +75,21 @@ impl LinkSender {
     )]
     pub fn queue(&self, lane: Lane, frame: Vec<u8>) -> Result<(), LinkError> {
         self.endpoint.queue(lane, &frame)
+    }
+
+    /// Whether fewer than [`ROOM_BYTES`] wait on the tensors lane, or the link has ended. Who queues a frame only then never meets
+    /// [`LinkError::Stuck`], whatever the frame's length.
+    pub fn has_room(&self) -> bool {
+        self.endpoint.lock().has_room()
+    }
+
+    /// Whether it [has room](Self::has_room); if not, the task is woken once it has. One task at a time can wait for it.
+    pub fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
+        self.endpoint.0.room.register(context.waker());
+        match self.has_room() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// What the link has moved so far.
@@ -130,6 +149,7 @@ struct Shared {
     outgoing: [AtomicWaker; 2],
     space: [AtomicWaker; 2],
     incoming: AtomicWaker,
+    room: AtomicWaker,
 }
 
 struct State {
@@ -167,6 +187,7 @@ impl Endpoint {
             outgoing: Default::default(),
             space: Default::default(),
             incoming: AtomicWaker::new(),
+            room: AtomicWaker::new(),
         }))
     }
 
@@ -195,6 +216,7 @@ impl Endpoint {
             if state.end.is_some() {
                 return Poll::Ready(None);
             }
+            let had_room = state.has_room();
             let Some(chunk) = state.lanes[slot(lane)].unqueue(longest) else {
                 return Poll::Pending;
             };
@@ -202,6 +224,11 @@ impl Endpoint {
             #[cfg(test)]
             {
                 state.chunks_sent += 1;
+            }
+            let has_room = state.has_room();
+            drop(state);
+            if has_room && !had_room {
+                self.0.room.wake();
             }
             Poll::Ready(Some(chunk))
         })
@@ -261,6 +288,7 @@ impl Endpoint {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         self.0.incoming.wake();
+        self.0.room.wake();
         self.0
             .outgoing
             .iter()
@@ -354,6 +382,10 @@ impl Endpoint {
 }
 
 impl State {
+    fn has_room(&self) -> bool {
+        self.end.is_some() || self.lanes[slot(Lane::Tensors)].outgoing_bytes < ROOM_BYTES
+    }
+
     fn traffic(&self) -> Traffic {
         let queued = self
             .lanes

@@ -243,7 +243,7 @@ impl Message {
 /// One message between members.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
-    /// When it was handed to the link, by a clock that both ends know; none where there is none.
+    /// When it was ready for the link, by a clock that both ends know; none where there is none.
     pub sent: Option<Time>,
     /// What it says.
     pub message: Message,

@@ -11,6 +11,7 @@ mod identity;
 mod job;
 mod log;
 mod opening;
+mod outbox;
 mod query;
 mod room;
 mod scores;
@@ -47,10 +48,11 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Fuse, FutureExt, LocalBoxFuture};
 use log::Log;
+use outbox::Outbox;
 use ringtmp_compute::{Executor, ExecutorChoice, Parameter};
-use ringtmp_core::ids::{Epoch, PayloadId, PeerId};
+use ringtmp_core::ids::{Epoch, PeerId};
 use ringtmp_core::parameter_server::{
-    Event, Frame, Input, Job, Member, MemberIndex, Message, Output, Polled, TeamStart,
+    Event, Frame, Input, Job, Member, MemberIndex, Output, Polled, TeamStart,
 };
 use ringtmp_core::time::Time;
 use ringtmp_core::trace::REPORT_INTERVAL;
@@ -110,6 +112,8 @@ enum Happening {
     Word(Option<Word>),
     Connector(ConnectorEvent),
     Link(crate::shell::LinkEvent),
+    /// A link takes more.
+    Room,
     Worked(Box<Worked>),
     Stop,
     Time,
@@ -120,6 +124,7 @@ struct Shell {
     member: Member,
     connector: Connector,
     links: Links,
+    outbox: Outbox,
     desk: Desk,
     courier: Courier,
     log: Log,
@@ -176,6 +181,7 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
             .connector
             .connector(setup.peers[usize::from(me.0)], None),
         links: Links::default(),
+        outbox: Outbox::default(),
         desk,
         courier: setup.courier,
         log: Log::new(me, setup.room_clock, setup.traced),
@@ -266,6 +272,7 @@ impl Shell {
                 Happening::Word(None) => break,
                 Happening::Connector(event) => self.connector_said(event),
                 Happening::Link(event) => Some(self.link_said(event)),
+                Happening::Room => None,
                 Happening::Worked(worked) => self.worked(*worked),
                 Happening::Time => {
                     for peer in self.links.stirred() {
@@ -288,9 +295,11 @@ impl Shell {
             courier,
             connector,
             links,
+            outbox,
             work,
             ..
         } = self;
+        let room = links.room(outbox.whom());
         let mut work = work;
         // In this order: what is urgent and small before what is large.
         futures::select_biased! {
@@ -298,6 +307,7 @@ impl Shell {
             word = courier.incoming.next() => Happening::Word(word),
             event = pin!(connector.next().fuse()) => Happening::Connector(event),
             event = pin!(links.next().fuse()) => Happening::Link(event),
+            () = pin!(room.fuse()) => Happening::Room,
             worked = work => Happening::Worked(Box::new(worked)),
             () = pin!(sleep(wait).fuse()) => Happening::Time,
         }
@@ -307,32 +317,18 @@ impl Shell {
     fn drain(&mut self) -> Option<Time> {
         loop {
             match self.member.poll_output() {
-                Polled::Wait(wake) => return wake,
+                // What could not be sent may have made the member say more.
+                Polled::Wait(wake) if !self.send_waiting() => return wake,
+                Polled::Wait(_) => {}
                 Polled::Do(Output::Send {
                     to,
                     message,
                     payload,
-                }) => self.send(to, &message, payload),
+                }) => self.send(to, message, payload),
                 Polled::Do(Output::Run(task)) => self.begin(task),
                 Polled::Do(Output::Discard(payload)) => self.desk.discard(payload),
                 Polled::Do(Output::Event(event)) => self.event(event),
             }
-        }
-    }
-
-    fn send(&mut self, to: MemberIndex, message: &Message, payload: Option<PayloadId>) {
-        let numbers = payload.map(|payload| self.desk.get(payload));
-        let bytes = numbers.as_ref().map_or(&[][..], |packed| &packed.bytes);
-        let sent = self.log.stamp(self.clock.now());
-        let queued = Frame::write(sent, message, bytes)
-            .map_err(|error| error.to_string())
-            .and_then(|frame| {
-                let queued = self.links.send(self.peer_id(to), message.lane(), frame);
-                queued.map_err(|error| error.to_string())
-            });
-        if let Err(reason) = queued {
-            let lost = Input::LinkLost { peer: to, reason };
-            self.member.handle(self.clock.now(), lost);
         }
     }
 
@@ -361,7 +357,8 @@ impl Shell {
 
     /// Once its part is done: what it has learnt, and how it spent its time.
     async fn tell_learnt(&mut self) {
-        if !self.finishing {
+        // Bytes are counted once all have left.
+        if !self.finishing || !self.outbox.is_empty() {
             return;
         }
         let Some(craft) = &self.craft else { return };

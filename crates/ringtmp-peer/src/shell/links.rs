@@ -11,6 +11,8 @@ use ringtmp_transport::{
     ConnectRole, ConnectorEvent, Link, LinkError, LinkReceiver, LinkSender, Traffic,
 };
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::task::Poll;
 
 /// A frame from a neighbour, or why there will be no more.
 #[derive(Debug)]
@@ -101,6 +103,29 @@ impl Links {
             // The node hears of the loss before it reads on; what it sent meanwhile goes the way of the link.
             None => Ok(()),
         }
+    }
+
+    /// Whether a link takes another frame of numbers now. One that is gone takes, and drops, any.
+    pub(crate) fn has_room(&self, to: PeerId) -> bool {
+        let sender = self.senders.get(&to);
+        sender.is_none_or(|outgoing| outgoing.sender.has_room())
+    }
+
+    /// Waits until one of the links to these does, or is gone; where there are none, for ever.
+    pub(crate) fn room<I: Iterator<Item = PeerId>>(
+        &self,
+        to: I,
+    ) -> impl Future<Output = ()> + use<I> {
+        let senders = to.filter_map(|peer| self.senders.get(&peer));
+        let senders: Vec<LinkSender> = senders.map(|outgoing| outgoing.sender.clone()).collect();
+        poll_fn(move |context| {
+            // All of them are asked, so that each wakes this task.
+            let rooms = senders.iter().map(|sender| sender.poll_room(context));
+            match rooms.filter(Poll::is_ready).count() {
+                0 => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        })
     }
 
     pub(crate) fn peers(&self) -> Vec<PeerId> {
