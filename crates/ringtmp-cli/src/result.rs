@@ -57,7 +57,8 @@ pub(crate) struct Evaluation {
 struct Peer {
     id: String,
     kind: &'static str,
-    /// `stage` of a ring, `worker` on the whole model, `server` of parameters, or `worker, server`.
+    /// `stage` of a ring, `worker` on the whole model, `server` of parameters, `worker, server`, or `stand-in`, which keeps copies of what
+    /// it is to serve.
     part: &'static str,
     /// With which it computes, half open; none at a server alone.
     layers: [u16; 2],
@@ -153,7 +154,8 @@ fn parts(plan: &RoomPlan, all: u16) -> Vec<(PeerId, &'static str, [u16; 2])> {
             let part = |id: &PeerId| match (plan.works(*id), plan.serves(*id)) {
                 (true, true) => (*id, "worker, server", [0, all]),
                 (true, false) => (*id, "worker", [0, all]),
-                (false, _) => (*id, "server", [0, 0]),
+                (false, true) => (*id, "server", [0, 0]),
+                (false, false) => (*id, "stand-in", [0, 0]),
             };
             plan.order.iter().map(part).collect()
         }

@@ -378,3 +378,124 @@ fn parts_stay_where_the_run_ends_soon_or_copies_do_not_reach_and_that_is_tried_o
     }
     assert_eq!(says_stable(&mut server, next.epoch, 16), None, "not again");
 }
+
+/// Of three the last serves and is lost, so that the first has all parameters; then a server comes.
+#[test]
+fn who_comes_as_a_server_keeps_copies_of_what_a_worker_serves_and_takes_it_over() {
+    let mut server = Server::new(Limits::default());
+    let topology = Topology::ParameterServer {
+        placement: Placement::Single,
+        shards: 1,
+    };
+    let (plan, room_code) = training_for(&mut server, topology, 40);
+    let [one, two, three] = plan.order[..] else {
+        panic!("three devices")
+    };
+    assert_eq!(homes(&plan), [three]);
+    // As long as it serves, nobody else is needed for that.
+    server.enter(13, room_code, Role::Server).expect("let in");
+    let output = tick_after(&mut server, Duration::from_secs(2));
+    assert_eq!(halted(&output), None, "there is a server");
+    let output = server.say(13, &ClientMessage::Leave);
+    assert_eq!(halted(&output), None, "it had no part");
+
+    let output = server.say(12, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    let left: [(u64, Holds<'_>); 2] = [(10, (9, &[], &[(8, &[0])])), (11, (9, &[], &[]))];
+    let output = left.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let plan = prepared(&output[1]).expect("a plan");
+    assert_eq!(homes(&plan), [one], "{plan:?}");
+    assert!(plan.works(one) && plan.works(two));
+    all_ready(&mut server, 10..12, plan.epoch);
+
+    let entered = server.enter(14, room_code, Role::Server);
+    let (four, _) = entered.expect("let in");
+    let output = tick_after(&mut server, Duration::from_secs(2));
+    let epoch = halted(&output).expect("it is wanted");
+    let now: [(u64, Holds<'_>); 3] = [
+        (10, (12, &[0], &[(8, &[0])])),
+        (11, (12, &[], &[(8, &[0])])),
+        (14, (0, &[], &[])),
+    ];
+    let output = now.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let plan = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    assert_eq!(plan.start, TeamStart::Held { reached: Step(12) });
+    assert_eq!(homes(&plan), [one], "it has no copies yet");
+    assert!(plan.stands_in(four) && plan.spares.is_empty(), "{plan:?}");
+    assert_eq!(plan.linked(four), [one], "from whom its copies come");
+    let layout = plan.layout(&[100], 6).expect("sound");
+    assert_eq!(layout.buddy(ShardIndex(0)), plan.member_of(four));
+    for who in [10, 11, 14] {
+        all_ready(&mut server, who..who + 1, plan.epoch);
+    }
+    // One stands in for one part: another server is too much.
+    server.enter(15, room_code, Role::Server).expect("let in");
+    let output = tick_after(&mut server, Duration::from_secs(2));
+    assert_eq!(halted(&output), None, "one is enough");
+
+    let epoch = says_stable(&mut server, plan.epoch, 13).expect("it takes over");
+    let held: [(u64, Holds<'_>); 4] = [
+        (10, (15, &[0], &[(13, &[0]), (14, &[0])])),
+        (11, (15, &[], &[])),
+        (14, (15, &[], &[(13, &[0])])),
+        (15, (0, &[], &[])),
+    ];
+    let output = held.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let next = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    assert_eq!(next.start, TeamStart::Copies { version: Step(13) });
+    assert_eq!(homes(&next), [four]);
+    assert!(next.works(one) && next.works(two) && !next.works(four));
+    assert_eq!(next.spares.len(), 1, "{:?}", next.spares);
+    all_ready(&mut server, 10..12, next.epoch);
+    let (epoch, links) = (next.epoch, Vec::new());
+    let room = room(&server.say(14, &ClientMessage::Ready { epoch, links }));
+    assert_eq!(room.state, RoomState::Training);
+    let [_, _, last] = &room.recoveries[..] else {
+        panic!("{:?}", room.recoveries)
+    };
+    assert!(last.reason.contains("takes over what"), "{last:?}");
+    assert_eq!((last.repeated, last.moved), (2, 1));
+}
+
+/// A run whose server stands in does not wait for it to be done.
+#[test]
+fn a_run_ends_without_a_word_of_who_only_keeps_copies() {
+    let mut server = Server::new(Limits::default());
+    let topology = Topology::ParameterServer {
+        placement: Placement::Single,
+        shards: 1,
+    };
+    let (plan, room_code) = training_for(&mut server, topology, 10);
+    let output = server.say(12, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    let left: [(u64, Holds<'_>); 2] = [(10, (4, &[], &[(4, &[0])])), (11, (4, &[], &[]))];
+    let output = left.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let plan = prepared(&output[1]).expect("a plan");
+    all_ready(&mut server, 10..12, plan.epoch);
+    server.enter(14, room_code, Role::Server).expect("let in");
+    let output = tick_after(&mut server, Duration::from_secs(2));
+    let epoch = halted(&output).expect("it is wanted");
+    let now: [(u64, Holds<'_>); 3] = [
+        (10, (5, &[0], &[(4, &[0])])),
+        (11, (5, &[], &[])),
+        (14, (0, &[], &[])),
+    ];
+    let output = now.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let plan = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    for who in [10, 11, 14] {
+        all_ready(&mut server, who..who + 1, plan.epoch);
+    }
+    let done = |digests| ClientMessage::Done {
+        epoch: plan.epoch,
+        digests,
+        links: Vec::new(),
+    };
+    server.say(10, &done(Vec::new()));
+    let room = room(&server.say(11, &done(Vec::new())));
+    assert_eq!(room.state, RoomState::Finished);
+    let statuses = room.members.iter().map(|member| member.status);
+    let statuses: Vec<MemberStatus> = statuses
+        .filter(|status| *status != MemberStatus::Watching)
+        .collect();
+    assert_eq!(statuses, [MemberStatus::Done; 3]);
+}

@@ -17,6 +17,7 @@ pub(super) fn training(view: &View, plan: &TeamPlan) -> String {
         (true, true) => words::this_works_and_serves(),
         (true, false) => words::this_works(),
         (false, true) => words::this_serves(),
+        (false, false) if plan.stands_in(me) => words::this_stands_in(),
         (false, false) if view.role == Role::Spectator => words::this_watches(),
         (false, false) => words::this_is_spare(),
     });
@@ -29,6 +30,9 @@ pub(super) fn part(plan: &TeamPlan, peer: PeerId) -> Option<(String, String)> {
         1 => words::serves_all(),
         shards => words::serves_one_of(shards),
     });
+    if plan.stands_in(peer) {
+        return Some((words::stands_in(), String::new()));
+    }
     let Some(share) = plan.share_of(peer) else {
         return serves.map(|serves| (serves, String::new()));
     };
@@ -123,6 +127,19 @@ pub(crate) mod tests {
         assert_eq!(drawing.links.len(), 2);
         assert!(drawing.links.iter().all(|link| !link.closing));
         assert!(drawing.segments.is_empty() && drawing.rates.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_comes_back_keeps_copies_until_it_serves() {
+        let view = view(|plan| plan.shards = plan.workers.clone());
+        let lines = member_lines(&view);
+        let stands_in = lines.iter().find(|line| line.peer == PeerId(2));
+        let stands_in = stands_in.expect("it is shown");
+        assert_eq!(stands_in.layers, "copies of what it is to serve");
+        assert!(
+            sentence(Phase::Training, Some(&view))
+                .ends_with("This one trains and updates a part of the parameters.")
+        );
     }
 
     #[test]

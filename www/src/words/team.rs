@@ -51,6 +51,20 @@ pub fn this_works_and_serves() -> String {
     )
 }
 
+pub fn this_stands_in() -> String {
+    say!(
+        "This one keeps copies, and serves soon.",
+        "Dieses hält Kopien und dient bald."
+    )
+}
+
+pub fn stands_in() -> String {
+    say!(
+        "copies of what it is to serve",
+        "Kopien dessen, was ihm bald zufällt"
+    )
+}
+
 pub fn whole_model() -> String {
     say!("the whole model", "das ganze Modell")
 }

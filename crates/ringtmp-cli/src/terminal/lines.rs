@@ -243,7 +243,10 @@ fn team_part(plan: &TeamPlan, peer: PeerId) -> String {
             servers => format!("server, 1 of {servers}"),
         }),
     };
-    let parts: Vec<String> = share.into_iter().chain(serves).collect();
+    let copies = plan
+        .stands_in(peer)
+        .then(|| "copies, serves soon".to_owned());
+    let parts: Vec<String> = share.into_iter().chain(serves).chain(copies).collect();
     parts.join("; ")
 }
 

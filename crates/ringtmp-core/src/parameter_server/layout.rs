@@ -245,14 +245,41 @@ impl Layout {
             .map(RangeIndex)
     }
 
-    /// Who keeps copies of a shard: a device that is linked to its own, and another. Of a server it is a worker, of a worker the one
-    /// after it. None where there is no other.
+    /// Whether a device neither works nor has a shard yet. It has come as a server of a run that goes on, and keeps copies of shards that
+    /// lie with workers until these move to it.
+    pub fn stands_in(&self, member: MemberIndex) -> bool {
+        self.worker_at(member).is_none() && !self.serves(member)
+    }
+
+    /// The devices that do.
+    pub fn stand_ins(&self) -> impl Iterator<Item = MemberIndex> {
+        let all = (0..self.members).map(MemberIndex);
+        all.filter(|member| self.stands_in(*member))
+    }
+
+    /// Who stands in for a shard that lies with a worker, where anybody does.
+    fn stand_in(&self, shard: usize) -> Option<MemberIndex> {
+        if self.workers.len() == usize::from(self.members) {
+            return None;
+        }
+        let with_worker = |home: &&MemberIndex| self.worker_at(**home).is_some();
+        let before = self.shards[..shard].iter().filter(with_worker).count();
+        let all: Vec<MemberIndex> = self.stand_ins().collect();
+        let turn = before.checked_rem(all.len())?;
+        all.get(turn).copied()
+    }
+
+    /// Who keeps copies of a shard: a device that is linked to its own, and another. Of a server it is a worker, of a worker who stands in
+    /// for it, or the one after it. None where there is no other.
     pub fn buddy(&self, shard: ShardIndex) -> Option<MemberIndex> {
         let place = usize::from(shard.0);
         let home = *self.shards.get(place)?;
         let buddy = match (self.exchange, self.workers.binary_search(&home)) {
             (Exchange::AllReduce, _) => self.successor(home),
-            (Exchange::Server, Ok(worker)) => self.workers[(worker + 1) % self.workers.len()],
+            (Exchange::Server, Ok(worker)) => {
+                let next = self.workers[(worker + 1) % self.workers.len()];
+                self.stand_in(place).unwrap_or(next)
+            }
             (Exchange::Server, Err(_)) => self.workers[place % self.workers.len()],
         };
         if buddy != home {
@@ -296,11 +323,13 @@ impl Layout {
         let mut links = BTreeSet::new();
         match self.exchange {
             Exchange::Server => {
-                if self.worker_at(member).is_some() {
+                // Who stands in keeps copies, of which those tell it that have the shards.
+                if self.worker_at(member).is_some() || !self.serves(member) {
                     links.extend(&self.shards);
                 }
                 if self.serves(member) {
                     links.extend(&self.workers);
+                    links.extend(self.stand_ins());
                 }
             }
             Exchange::AllReduce => {

@@ -463,9 +463,11 @@ impl Member {
         self.built && self.links.all_greeted()
     }
 
+    /// Who only keeps copies does so until the run ends, or another plan has more for it to do.
     fn is_done(&self) -> bool {
         let job = &self.desk.job;
-        self.running.is_none()
+        (self.worker.is_some() || self.shard.is_some())
+            && self.running.is_none()
             && self.desk.work.is_empty()
             && self.worker.as_ref().is_none_or(Worker::is_done)
             && self.shard.as_ref().is_none_or(Shard::is_done)

@@ -221,13 +221,15 @@ impl TeamPlan {
             devices,
             workers: &workers,
             homes: &homes,
+            stand_ins: &[],
         };
         let plan = roles.plan(epoch, exchange, micro_batches);
         Ok(Self { spares, ..plan })
     }
 
     /// Says who does what in a run that goes on: each part of the parameters is where it is said to be, and whoever has not come as a
-    /// server works, those with parts first, then the fastest.
+    /// server works, those with parts first, then the fastest. Where a worker has a part that a server is to have, a server without one
+    /// stands in: it keeps copies of that part, along which it can come to it.
     ///
     /// # Errors
     ///
@@ -258,9 +260,16 @@ impl TeamPlan {
                 servers,
             });
         }
-        let servers = devices
-            .iter()
-            .filter(|device| device.serves && !is_home(device));
+        let wanted = match topology.takes_servers() {
+            true => homes
+                .iter()
+                .filter(|home| is_among(&workers, **home))
+                .count(),
+            false => 0,
+        };
+        let without = |device: &&TeamDevice| device.serves && !is_home(device);
+        let mut servers = devices.iter().filter(without);
+        let stand_ins: Vec<PeerId> = servers.by_ref().take(wanted).map(|it| it.peer).collect();
         let too_many = servers.map(|it| spare(it, TeamSpareReason::TooManyServers));
         let idle = late.iter().filter(|device| !is_home(device));
         let idle = idle.map(|device| spare(device, TeamSpareReason::TooFewMicroBatches));
@@ -268,6 +277,7 @@ impl TeamPlan {
             devices,
             workers: &workers,
             homes,
+            stand_ins: &stand_ins,
         };
         let plan = roles.plan(epoch, exchange, micro_batches);
         Ok(Self {
@@ -292,6 +302,23 @@ impl TeamPlan {
     pub fn serves(&self, peer: PeerId) -> bool {
         let member = self.member_of(peer);
         member.is_some_and(|member| self.shards.contains(&member))
+    }
+
+    /// Whether a device only keeps copies, of what is to come to it from a worker.
+    pub fn stands_in(&self, peer: PeerId) -> bool {
+        self.member_of(peer).is_some() && !self.works(peer) && !self.serves(peer)
+    }
+
+    /// Those that do.
+    pub fn stand_ins(&self) -> impl Iterator<Item = PeerId> {
+        let all = self.order.iter().copied();
+        all.filter(|peer| self.stands_in(*peer))
+    }
+
+    /// How many parts of the parameters lie with workers.
+    pub fn parts_with_workers(&self) -> usize {
+        let with_worker = |home: &&MemberIndex| self.workers.contains(*home);
+        self.shards.iter().filter(with_worker).count()
     }
 
     /// The devices that have ranges of the parameters, in the plan's order.
@@ -369,7 +396,8 @@ impl TeamPlan {
             return Err("not every device of an all-reduce computes");
         }
         let all: BTreeSet<&MemberIndex> = self.workers.iter().chain(&self.shards).collect();
-        if all.len() < members {
+        let stand_ins = members - all.len();
+        if stand_ins > self.parts_with_workers() {
             return Err("a device has nothing to do");
         }
         let whole: u64 = self.shares.iter().map(|share| u64::from(*share)).sum();
@@ -388,25 +416,31 @@ fn spare(device: &TeamDevice, reason: TeamSpareReason) -> TeamSpare {
     }
 }
 
+fn is_among(devices: &[TeamDevice], peer: PeerId) -> bool {
+    devices.iter().any(|device| device.peer == peer)
+}
+
 /// In the order in which they came.
 fn peers(devices: &[TeamDevice], which: &[TeamDevice]) -> Vec<PeerId> {
     let all = devices.iter().map(|device| device.peer);
-    all.filter(|peer| which.iter().any(|device| device.peer == *peer))
-        .collect()
+    all.filter(|peer| is_among(which, *peer)).collect()
 }
 
-/// Who works, and where each part of the parameters is.
+/// Who works, where each part of the parameters is, and who has nothing but copies.
 struct Roles<'a> {
     devices: &'a [TeamDevice],
     workers: &'a [TeamDevice],
     homes: &'a [PeerId],
+    stand_ins: &'a [PeerId],
 }
 
 impl Roles<'_> {
     fn plan(&self, epoch: Epoch, exchange: Exchange, micro_batches: u16) -> TeamPlan {
-        let works = |peer: PeerId| self.workers.iter().any(|device| device.peer == peer);
-        let takes_part =
-            |device: &&TeamDevice| works(device.peer) || self.homes.contains(&device.peer);
+        let works = |peer: PeerId| is_among(self.workers, peer);
+        let takes_part = |device: &&TeamDevice| {
+            let peer = device.peer;
+            works(peer) || self.homes.contains(&peer) || self.stand_ins.contains(&peer)
+        };
         let order: Vec<&TeamDevice> = self.devices.iter().filter(takes_part).collect();
         let places = || (0..).map(MemberIndex).zip(&order);
         let workers = places().filter(|(_, device)| works(device.peer));
@@ -434,6 +468,7 @@ impl Roles<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameter_server::ShardIndex;
 
     const SINGLE: Topology = Topology::ParameterServer {
         placement: Placement::Single,
@@ -507,6 +542,47 @@ mod tests {
                 "{none:?}"
             );
         }
+    }
+
+    #[test]
+    fn servers_without_a_part_stand_in_for_the_parts_that_are_with_workers_one_for_each() {
+        let came = devices(&[
+            (false, 1.0),
+            (true, 1.0),
+            (false, 1.0),
+            (true, 1.0),
+            (true, 1.0),
+        ]);
+        let [one, two, three, four, five] = [1, 2, 3, 4, 5].map(PeerId);
+        let going_on = |topology, homes: &[PeerId]| {
+            let plan = TeamPlan::going_on(Epoch::default(), topology, 8, &came, homes);
+            plan.expect("they can")
+        };
+        let plan = going_on(DEDICATED, &[one, three]);
+        assert_eq!(plan.stand_ins().collect::<Vec<_>>(), [two, four]);
+        assert_eq!(
+            plan.spares[..],
+            [spare(&came[4], TeamSpareReason::TooManyServers)]
+        );
+        let layout = plan.layout(&[10], 8).expect("sound");
+        let buddies = [0, 1].map(|shard| layout.buddy(ShardIndex(shard)));
+        assert_eq!(buddies, [plan.member_of(two), plan.member_of(four)]);
+        for buddy in [two, four] {
+            assert_eq!(plan.linked(buddy), [one, three]);
+        }
+        // A part that is with a server is not theirs.
+        let plan = going_on(DEDICATED, &[five, three]);
+        assert_eq!(plan.stand_ins().collect::<Vec<_>>(), [two]);
+        let layout = plan.layout(&[10], 8).expect("sound");
+        assert_eq!(layout.buddy(ShardIndex(0)), plan.member_of(one));
+        assert_eq!(layout.buddy(ShardIndex(1)), plan.member_of(two));
+        assert_eq!(plan.linked(two), [three, five]);
+        // Nor is there anything to stand in for where workers serve anyhow.
+        let colocated = Topology::ParameterServer {
+            placement: Placement::Colocated,
+            shards: 1,
+        };
+        assert_eq!(going_on(colocated, &[one, three]).stand_ins().count(), 0);
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! A part moves only along copies that there are anyhow: to whoever keeps one of it. Where that device has a part already, that one moves
 //! on in turn, to whoever keeps a copy of it, until the last comes to a device that has room. Where one between has no part to move on, that takes
 //! two turns: it gets one first, and then keeps company with the next.
+//!
+//! Where servers stand apart and one was lost, its part lies with a worker. A device that then comes as a server stands in: it does nothing
+//! but keep copies of that part, until it has it.
 
 use super::Room;
 use crate::ids::{PeerId, Step};
-use crate::parameter_server::TeamPlan;
+use crate::parameter_server::{MemberIndex, TeamPlan};
 use crate::signal::RoomState;
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,12 +17,12 @@ use std::collections::{BTreeMap, VecDeque};
 /// Steps that have to be left: putting a team together anew costs about two.
 const STEPS_LEFT_MIN: u32 = 10;
 
-/// By how many parts two devices have to differ: with a difference of one, moving only swaps them.
+/// By how much two devices' loads have to differ: with a difference of one, moving only swaps them.
 const DIFFERENCE_MIN: usize = 2;
 
 impl Room {
-    /// A version lies twice under this plan: if somebody has two parts more than a worker, all are halted to divide them anew from there. Not
-    /// again for the same devices where that moved nothing.
+    /// A version lies twice under this plan: if somebody has two parts more than a worker, or a worker one for which a server stands in, all
+    /// are halted to divide them anew from there. Not again for the same devices where that moved nothing.
     pub(super) fn spread_parts(&mut self, now: Time, version: Step) {
         let left = self.run.outline.steps.saturating_sub(version.0);
         let trains = self.state == RoomState::Training && self.done.is_empty();
@@ -35,11 +38,13 @@ impl Room {
             return;
         }
         let order = plan.order.clone();
-        let reason = format!(
-            "the parts of the parameters are divided anew: {} has several, and {} fewer",
-            self.name(from),
-            self.name(to)
-        );
+        let (has, gets) = (self.name(from), self.name(to));
+        let reason = match plan.stands_in(to) {
+            true => format!("{gets} takes over what {has} has served"),
+            false => format!(
+                "the parts of the parameters are divided anew: {has} has several, and {gets} fewer"
+            ),
+        };
         self.recovering.spread_among = Some(order);
         self.recovering.spreads = true;
         self.halt(now, reason, None);
@@ -48,8 +53,13 @@ impl Room {
     }
 }
 
-/// Who has several parts more than a worker has.
+/// From whom a part is to move, and who has none or fewer: who stands in for the former, or a worker that has two parts less.
 fn uneven(plan: &TeamPlan) -> Option<(PeerId, PeerId)> {
+    let peer = |member: MemberIndex| plan.order.get(usize::from(member.0)).copied();
+    let works = |home: &&MemberIndex| plan.workers.contains(*home);
+    if let Some(stand_in) = plan.stand_ins().next() {
+        return Some((peer(*plan.shards.iter().find(works)?)?, stand_in));
+    }
     let parts = |member| plan.shards.iter().filter(|home| **home == member).count();
     let most = plan
         .shards
@@ -58,31 +68,30 @@ fn uneven(plan: &TeamPlan) -> Option<(PeerId, PeerId)> {
         .max_by_key(|home| parts(*home))?;
     let least = plan.workers.iter().copied().min_by_key(|it| parts(*it))?;
     let differ = parts(most) >= parts(least) + DIFFERENCE_MIN;
-    let peer = |member: crate::parameter_server::MemberIndex| {
-        plan.order.get(usize::from(member.0)).copied()
-    };
     differ.then_some(())?;
     Some((peer(most)?, peer(least)?))
 }
 
-/// Moves parts along their copies until no device has two more than another that can be reached. `homes` and `keepers` are by part.
-pub(super) fn spread(homes: &mut [PeerId], keepers: &[Vec<PeerId>]) {
-    while let Some(moves) = path(homes, keepers) {
+/// Moves parts along their copies until no device has two more to do than another that can be reached. `homes` and `keepers` are by part.
+pub(super) fn spread(homes: &mut [PeerId], keepers: &[Vec<PeerId>], before: &TeamPlan) {
+    while let Some(moves) = path(homes, keepers, before) {
         for (part, to) in moves {
             homes[part] = to;
         }
     }
 }
 
-/// The less, the more evenly parts lie: the sum of the squares of how many each device has.
-pub(super) fn crowding(homes: &[PeerId]) -> usize {
-    let loads = loads(homes, &[]);
-    loads.into_values().map(|parts| parts * parts).sum()
+/// The less, the more evenly parts lie: the sum of the squares of what each device of the plan before has to do.
+pub(super) fn crowding(homes: &[PeerId], before: &TeamPlan) -> usize {
+    let loads = loads(homes, &[], before);
+    loads.into_values().map(|load| load * load).sum()
 }
 
-fn loads(homes: &[PeerId], keepers: &[Vec<PeerId>]) -> BTreeMap<PeerId, usize> {
-    let none = keepers.iter().flatten().map(|peer| (*peer, 0));
-    let mut loads: BTreeMap<PeerId, usize> = none.collect();
+/// What each device has to do: a part counts one, and so does being more than a stand-in, who has nothing else.
+fn loads(homes: &[PeerId], keepers: &[Vec<PeerId>], before: &TeamPlan) -> BTreeMap<PeerId, usize> {
+    let all = keepers.iter().flatten().chain(homes).chain(&before.order);
+    let without = |peer: &PeerId| (*peer, usize::from(!before.stands_in(*peer)));
+    let mut loads: BTreeMap<PeerId, usize> = all.map(without).collect();
     for home in homes {
         *loads.entry(*home).or_default() += 1;
     }
@@ -90,8 +99,12 @@ fn loads(homes: &[PeerId], keepers: &[Vec<PeerId>]) -> BTreeMap<PeerId, usize> {
 }
 
 /// Moves after which a device has one part less, and another that had fewer by two or more one more: the shortest, from the fullest device.
-fn path(homes: &[PeerId], keepers: &[Vec<PeerId>]) -> Option<Vec<(usize, PeerId)>> {
-    let loads = loads(homes, keepers);
+fn path(
+    homes: &[PeerId],
+    keepers: &[Vec<PeerId>],
+    before: &TeamPlan,
+) -> Option<Vec<(usize, PeerId)>> {
+    let loads = loads(homes, keepers, before);
     let mut fullest: Vec<PeerId> = loads.keys().copied().collect();
     fullest.sort_by_key(|peer| std::cmp::Reverse(loads[peer]));
     fullest.into_iter().find_map(|from| {
@@ -136,6 +149,15 @@ mod tests {
 
     const PEERS: [PeerId; 4] = [PeerId(1), PeerId(2), PeerId(3), PeerId(4)];
 
+    /// All of them compute.
+    fn plan() -> TeamPlan {
+        TeamPlan {
+            order: PEERS.to_vec(),
+            workers: (0..4).map(MemberIndex).collect(),
+            ..TeamPlan::default()
+        }
+    }
+
     /// By part: the device of this place, and whoever keeps a copy of it.
     fn divided(parts: &[(usize, usize)]) -> (Vec<PeerId>, Vec<Vec<PeerId>>) {
         let keepers = |(home, buddy): &(usize, usize)| vec![PEERS[*home], PEERS[*buddy]];
@@ -149,9 +171,9 @@ mod tests {
     fn a_part_comes_to_whoever_has_none_by_way_of_those_between() {
         // The second has two, and its buddy one, whose buddy has none.
         let (mut homes, keepers) = divided(&[(1, 2), (1, 2), (2, 3)]);
-        assert_eq!(crowding(&homes), 5);
-        spread(&mut homes, &keepers);
-        assert_eq!(crowding(&homes), 3, "{homes:?}");
+        assert_eq!(crowding(&homes, &plan()), 9 + 4 + 1 + 1);
+        spread(&mut homes, &keepers, &plan());
+        assert_eq!(crowding(&homes, &plan()), 4 + 4 + 4 + 1, "{homes:?}");
         assert_eq!(homes[2], PEERS[3], "the only way");
         for (home, keepers) in homes.iter().zip(&keepers) {
             assert!(keepers.contains(home), "nobody has what it has no copy of");
@@ -159,16 +181,31 @@ mod tests {
     }
 
     #[test]
+    fn a_part_comes_from_a_worker_to_who_stands_in_and_from_a_server_to_no_worker() {
+        // The first two compute, the third serves, and the last stands in for what is with the first.
+        let plan = TeamPlan {
+            workers: vec![MemberIndex(0), MemberIndex(1)],
+            shards: vec![MemberIndex(0), MemberIndex(2)],
+            ..plan()
+        };
+        let (mut homes, keepers) = divided(&[(0, 3), (2, 1)]);
+        let before = crowding(&homes, &plan);
+        spread(&mut homes, &keepers, &plan);
+        assert_eq!(homes, [PEERS[3], PEERS[2]]);
+        assert!(crowding(&homes, &plan) < before);
+    }
+
+    #[test]
     fn what_cannot_be_reached_or_would_only_be_swapped_stays() {
         // The buddy has as many as would be left.
         let (mut homes, keepers) = divided(&[(0, 1), (0, 1), (1, 0)]);
         let before = homes.clone();
-        spread(&mut homes, &keepers);
+        spread(&mut homes, &keepers, &plan());
         assert_eq!(homes, before);
         // Nobody else keeps anything.
         let (mut alone, keepers) = divided(&[(0, 0), (0, 0), (0, 0)]);
         let before = alone.clone();
-        spread(&mut alone, &keepers);
+        spread(&mut alone, &keepers, &plan());
         assert_eq!(alone, before);
     }
 
@@ -180,9 +217,9 @@ mod tests {
             };
             let parts: Vec<(usize, usize)> = (0..7).map(|p| (draw(p, 0), draw(p, 2))).collect();
             let (mut homes, keepers) = divided(&parts);
-            let before = crowding(&homes);
-            spread(&mut homes, &keepers);
-            assert!(crowding(&homes) <= before, "seed {seed}");
+            let before = crowding(&homes, &plan());
+            spread(&mut homes, &keepers, &plan());
+            assert!(crowding(&homes, &plan()) <= before, "seed {seed}");
             let count = |peer: PeerId| homes.iter().filter(|home| **home == peer).count();
             for (home, keepers) in homes.iter().zip(&keepers) {
                 assert!(keepers.contains(home), "seed {seed}");

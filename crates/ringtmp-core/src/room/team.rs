@@ -201,15 +201,24 @@ impl Room {
         trains && self.recovers() && self.newcomers().next().is_some()
     }
 
-    /// Participants that might compute and have no part in the plan: not where a step has too few micro-batches for one more.
+    /// Members that have no part in the plan and might compute, but not where a step has too few micro-batches for one more; or that might
+    /// serve, where a worker has what a server is to have.
     fn newcomers(&self) -> impl Iterator<Item = &Member> {
         let plan = self.team();
         let most = usize::from(self.run.outline.micro_batches).min(usize::from(MEMBERS_MAX));
-        let room = plan.is_some_and(|plan| plan.workers.len() < most);
+        let computes = plan.is_some_and(|plan| plan.workers.len() < most);
+        let takes_servers = self.run.outline.topology.takes_servers();
+        let lacks = |plan: &TeamPlan| plan.stand_ins().count() < plan.parts_with_workers();
+        let serves = takes_servers && plan.is_some_and(lacks);
         self.participants().filter(move |member| {
             let outside = plan.is_some_and(|plan| plan.member_of(member.peer).is_none());
             let measured = !self.unmeasured().any(|other| other.peer == member.peer);
-            outside && room && measured && member.role == Role::Participant
+            let wanted = match member.role {
+                Role::Participant => computes,
+                Role::Server => serves,
+                Role::Spectator => false,
+            };
+            outside && wanted && measured
         })
     }
 
@@ -363,7 +372,8 @@ fn found(
     let all_live: Option<Vec<PeerId>> = shards().map(live).collect();
     let mut copied = copied(before, holding, newest);
     if let Some(homes) = all_live.filter(|_| !rolled_back) {
-        let better = |(_, others): &(TeamStart, Vec<PeerId>)| crowding(others) < crowding(&homes);
+        let now = crowding(&homes, before);
+        let better = |(_, others): &(TeamStart, Vec<PeerId>)| crowding(others, before) < now;
         let spread = spreads.then(|| copied.find(better)).flatten();
         return spread.or(Some((TeamStart::Held { reached }, homes)));
     }
@@ -404,7 +414,7 @@ fn copied(
                 homes.push(stays.or(takes_over)?);
                 keepers.push(keeps(shard).collect());
             }
-            spread(&mut homes, &keepers);
+            spread(&mut homes, &keepers, before);
             Some((TeamStart::Copies { version }, homes))
         })
 }

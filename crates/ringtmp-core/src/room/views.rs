@@ -77,9 +77,9 @@ impl Room {
                 MemberStatus::Preparing
             }
             (_, true) if self.done.contains_key(&member.peer) => MemberStatus::Done,
-            (RoomState::Training | RoomState::Paused | RoomState::Finished, true) => {
-                MemberStatus::Training
-            }
+            (RoomState::Training | RoomState::Paused, true) => MemberStatus::Training,
+            // Who has only kept copies does not say so.
+            (RoomState::Finished, true) => MemberStatus::Done,
         }
     }
 }

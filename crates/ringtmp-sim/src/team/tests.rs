@@ -277,7 +277,9 @@ fn whoever_dies_the_others_end_the_run_in_every_way_and_a_seed_replays_it() {
 
 /// Those for a loss or a newcomer, and those in which parts moved to who had none.
 fn apart(recoveries: &[Recovery]) -> (Vec<&Recovery>, Vec<&Recovery>) {
-    let moves = |it: &&Recovery| it.reason.contains("are divided anew");
+    let moves = |it: &&Recovery| {
+        it.reason.contains("are divided anew") || it.reason.contains("takes over what")
+    };
     recoveries.iter().partition(|it| !moves(it))
 }
 
@@ -323,6 +325,45 @@ fn who_comes_back_while_the_others_train_is_taken_in_and_nothing_is_made_again_f
         assert!(back.reason.contains("device 0 joins"), "{back:?}");
         assert_eq!(back.repeated, 0, "{choice:?}");
         assert!(outcome.order.contains(&0), "{choice:?}");
+    }
+}
+
+#[test]
+fn a_server_that_stands_apart_and_comes_back_serves_again_what_a_worker_had_meanwhile() {
+    for placement in [Placement::Single, Placement::Dedicated] {
+        for tau in [BSP, Staleness::Steps(2), Staleness::Infinite] {
+            let choice = server(placement, tau);
+            // The last serves in both.
+            let mut lost = troubled(5, crash(3, Some(7.0)));
+            lost.outline.steps = 48;
+            let (report, outcome) = run(&lost, choice);
+            assert_eq!(report, run(&lost, choice).0, "{choice:?}");
+            let (others, moves) = apart(&outcome.recoveries);
+            let [gone, back] = others[..] else {
+                panic!("{choice:?}: {:?}", outcome.recoveries);
+            };
+            assert_eq!((gone.moved, back.moved), (1, 0), "{choice:?}");
+            assert!(back.reason.contains("device 3 joins"), "{back:?}");
+            let [takes_over] = moves[..] else {
+                panic!("{choice:?}: {moves:?}");
+            };
+            let words = "device 3 takes over what device ";
+            assert!(takes_over.reason.contains(words), "{takes_over:?}");
+            assert!(
+                takes_over.moved == 1 && takes_over.repeated <= 4,
+                "{takes_over:?}"
+            );
+            let layout = &outcome.job.layout;
+            let of = |members: &[MemberIndex]| {
+                let devices = members.iter().map(|it| outcome.order[usize::from(it.0)]);
+                devices.collect::<BTreeSet<usize>>()
+            };
+            let servers = if placement == Placement::Single { 1 } else { 2 };
+            let works: BTreeSet<usize> = (0..4 - servers).collect();
+            let serves: BTreeSet<usize> = (4 - servers..4).collect();
+            assert_eq!(of(&layout.workers), works, "{choice:?}");
+            assert_eq!(of(&layout.shards), serves, "{choice:?}");
+        }
     }
 }
 

@@ -92,7 +92,13 @@ impl<C: TeamCompute> World<'_, C> {
             form: None,
         };
         let token = MemberToken(0);
-        let role = Role::Participant;
+        // Who serves and does nothing else has come for that, and comes back for that.
+        let layout = &meeting.job.layout;
+        let works = u16::try_from(at).is_ok_and(|at| layout.worker_at(MemberIndex(at)).is_some());
+        let role = match works {
+            true => Role::Participant,
+            false => Role::Server,
+        };
         meeting
             .room
             .join(self.now, peer, token, role, described, true);
