@@ -54,6 +54,8 @@ pub struct RingDrawing {
     pub discs: Vec<Disc>,
     /// Whoever holds no layers.
     pub outside: Vec<Outside>,
+    /// What it is a drawing of.
+    pub title: &'static str,
     /// The drawing in a sentence.
     pub summary: String,
 }
@@ -186,6 +188,7 @@ impl RingDrawing {
         let layers = view.run.as_ref().map_or(0, |run| run.layers.len());
         let planned = view.room.as_ref().is_some_and(|room| room.plan.is_some());
         let outside = outside::of(view, lines, &on_ring, &circle);
+        let team = view.room.as_ref().and_then(|room| room.team());
         Self {
             size: circle.size_with(!outside.is_empty()),
             centre: circle.centre(),
@@ -194,7 +197,11 @@ impl RingDrawing {
             segments: segments(&circle, view, &on_ring),
             discs: discs(&circle, &on_ring),
             outside,
-            summary: match view.room.as_ref().and_then(|room| room.team()) {
+            title: match team {
+                Some(_) => words::TEAM_TITLE.now(),
+                None => words::RING_TITLE.now(),
+            },
+            summary: match team {
                 Some(plan) => team_summary(plan),
                 None if planned => words::ring_summary(on_ring.len(), layers),
                 None => words::devices(on_ring.len()),
@@ -237,6 +244,7 @@ impl RingDrawing {
             segments,
             discs,
             outside: Vec::new(),
+            title: words::RING_TITLE.now(),
             summary: words::ring_summary(devices, devices * layers_each),
         }
     }

@@ -24,6 +24,7 @@ const REPLAY_SECONDS_MAX: f64 = 2.5;
 /// The drawing of the ring.
 pub(super) struct Ring {
     section: Element,
+    heading: Option<Element>,
     motion: Motion,
     moving: Rc<Moving>,
     legend: HtmlElement,
@@ -58,6 +59,7 @@ impl Ring {
         show(&legend, false);
         let replay = RefCell::default();
         Ok(Self {
+            heading: section.first_element_child(),
             section,
             motion: Motion::new(window)?,
             moving: Rc::new(Moving { canvas, replay }),
@@ -78,6 +80,9 @@ impl Ring {
         centre: [String; 3],
         replay: Option<Replay>,
     ) -> Result<(), JsValue> {
+        if let Some(heading) = &self.heading {
+            set_text(heading, drawing.title);
+        }
         let moves = self.motion.is_on();
         let canvas = &self.moving.canvas;
         canvas.draw(drawing, moves)?;

@@ -111,6 +111,7 @@ pub(crate) mod tests {
         assert!(drawing.links.is_empty() && drawing.segments.is_empty());
         assert!(drawing.rates.is_empty());
         assert!(drawing.summary.contains("linked to one server"));
+        assert_eq!(drawing.title, "Who is linked to whom");
     }
 
     #[test]

@@ -36,8 +36,8 @@ texts! {
         "Paused",
         "Pause";
     RECONFIGURING:
-        "Putting the ring together again",
-        "Setzt den Ring neu zusammen";
+        "Regrouping the devices",
+        "Stellt die Geräte neu auf";
     LACKING:
         "Waiting for a device",
         "Wartet auf ein Gerät";
@@ -107,6 +107,9 @@ texts! {
     RING_TITLE:
         "The ring",
         "Der Ring";
+    TEAM_TITLE:
+        "Who is linked to whom",
+        "Wer mit wem verbunden ist";
     RING_CLOSING:
         "closing link",
         "schließender Link";

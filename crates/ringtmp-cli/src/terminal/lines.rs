@@ -36,7 +36,11 @@ pub(crate) fn state(view: &View) -> String {
         RoomState::Paused => "paused".to_owned(),
         RoomState::Reconfiguring { reason } => {
             let reason = short(reason, WORDS_CHARS_MAX);
-            format!("the ring is put together anew: {reason}")
+            let what = match room.team() {
+                Some(_) => "all are put together anew",
+                None => "the ring is put together anew",
+            };
+            format!("{what}: {reason}")
         }
         RoomState::Lacking { reason } => {
             let reason = short(reason, WORDS_CHARS_MAX);

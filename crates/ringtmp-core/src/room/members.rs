@@ -147,7 +147,11 @@ impl Room {
 
     /// A member is gone, on purpose or not.
     pub fn leave(&mut self, now: Time, peer: PeerId) {
-        self.gone(now, peer, "left the ring");
+        let how = match self.is_ring() {
+            true => "left the ring",
+            false => "left",
+        };
+        self.gone(now, peer, how);
     }
 
     /// A member is gone, and in which way, as the others are told.

@@ -206,8 +206,12 @@ impl Room {
         recovering.attempts += 1;
         if recovering.attempts > ATTEMPTS_MAX {
             let times = recovering.attempts;
+            let what = match self.is_ring() {
+                true => "the ring was",
+                false => "the devices were",
+            };
             return self.stop(format!(
-                "the ring was put together {times} times and got no further: {reason}"
+                "{what} put together {times} times and got no further: {reason}"
             ));
         }
         recovering.note_work(at_work);
