@@ -39,6 +39,7 @@ fn folder_of(path: &Path) -> &Path {
 /// A file in this folder that others may read as far as the user's mask lets them; temporary files are private otherwise.
 fn temporary(folder: &Path) -> std::io::Result<NamedTempFile> {
     fs::create_dir_all(folder)?;
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only there are permissions"))]
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
