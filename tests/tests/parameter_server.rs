@@ -170,6 +170,7 @@ async fn train_alone(run: &Run, layout: &Layout) -> Result<Alone, ComputeError> 
     let executor = Executor::open(CPU).await?;
     let packing = written(file.codec);
     let mut stage = Stage::layer_by_layer(whole_model(run), executor.clone()).await?;
+    stage.draw_all();
     let mut layers = vec![Vec::new(); run.layers.len()];
     for parameter in stage.parameters().await? {
         layers[parameter.layer].extend(parameter.values);

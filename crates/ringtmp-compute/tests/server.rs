@@ -102,8 +102,15 @@ suite! {
             let cpu = cpu().await;
             let mut alone = Stage::new(config.clone(), cpu.clone()).await.expect("a stage");
             let mut worker = Stage::layer_by_layer(config.clone(), cpu.clone()).await.expect("a stage");
-            let drawn = Stage::first_parameters(&config).expect("a stage could be");
+            let all = worker.parameters().await.expect("readable");
+            assert!(all.iter().flat_map(|it| &it.values).all(|value| *value == 0.0), "not drawn yet");
+            worker.draw_all();
+            let drawn: Vec<_> = (0..config.model.layers.len()).flat_map(|layer| Stage::first_parameters(&config, layer).expect("a stage could be")).collect();
             assert_eq!(worker.parameters().await.expect("readable"), drawn);
+            assert_eq!(alone.parameters().await.expect("readable"), drawn);
+            let mut named = drawn;
+            named.iter_mut().for_each(|it| it.values.clear());
+            assert_eq!(Stage::named_parameters(&config).expect("a stage could be"), named);
             let cut = |layer: Vec<f32>| {
                 let (first, second) = layer.split_at(layer.len() / 3);
                 [first.to_vec(), second.to_vec()]
@@ -138,6 +145,7 @@ suite! {
                 let layers = model.layers.len();
                 let config = StageConfig { slots: 1, ..config(model, 0..layers) };
                 let mut stage = Stage::layer_by_layer(config.clone(), executor.clone()).await.expect("a stage");
+                stage.draw_all();
                 let mut alone = Stage::new(config, executor.clone()).await.expect("a stage");
                 let before = parameters(&alone).await;
                 for number in 0..2 {
@@ -164,6 +172,7 @@ suite! {
         let config = whole(Rule::Sgd {});
         let cpu = cpu().await;
         let mut stage = Stage::layer_by_layer(config.clone(), cpu.clone()).await.expect("a stage");
+        stage.draw_all();
         let (input, labels) = sample(&mut Numbers::new(1), &config, 5);
         assert!(stage.backward_layer(0, 4).await.is_err(), "nothing went forward");
         stage.forward_loss(0, &input, &labels).await.expect("a loss");

@@ -1,11 +1,22 @@
 //! Weights as safetensors: names and shapes are those of the PyTorch module, so that its `load_state_dict` takes them as
 //! they are, and the files it saves are taken here.
 
-use ringtmp_compute::{ModelSpec, Parameter};
+use crate::platform::Breath;
+use ringtmp_compute::{ModelSpec, Parameter, Stage};
 use ringtmp_core::ids::LayerIndex;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Draws a stage's first weights. In between links can be made, and answers heard: a browser's thread does one thing at a time, and
+/// a hundred million weights take longer than a peer is waited for.
+pub(crate) async fn draw(stage: &mut Stage) {
+    let mut breath = Breath::new();
+    for parameter in 0..stage.parameter_count() {
+        stage.draw(parameter);
+        breath.take().await;
+    }
+}
 
 /// The most bytes of a file of weights: as many as a device that trains it could hold, and then some.
 pub const WEIGHTS_BYTES_MAX: u64 = 4 << 30;

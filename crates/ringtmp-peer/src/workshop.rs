@@ -10,6 +10,7 @@ use crate::platform::Clock;
 use crate::run_file::Run;
 use crate::samples::{self, Entering, Supply};
 use crate::vault::{self, CopyError};
+use crate::weights::draw;
 use futures::channel::mpsc;
 use ringtmp_compute::{
     ComputeError, Executor, ExecutorChoice, Packed, Parameter, PendingLoss, Stage, StageConfig,
@@ -287,9 +288,11 @@ impl Workshop {
             output_packing: payloads::packing(assignment.output_codec),
             arithmetic: file.arithmetic,
         };
-        let mut stage = Stage::new(config, self.executor.clone()).await?;
-        if let Some(weights) = &self.initial {
-            stage.set_parameters(weights)?;
+        let mut stage = Stage::undrawn(config, self.executor.clone()).await?;
+        match &self.initial {
+            _ if assignment.start.0 > 0 => {}
+            Some(weights) => stage.set_parameters(weights)?,
+            None => draw(&mut stage).await,
         }
         if assignment.start.0 > 0 {
             let shapes = stage.parameters().await?;

@@ -10,7 +10,7 @@ use crate::recording::{Instance, View};
 use std::ops::Range;
 
 impl Stage {
-    /// As [`Stage::new`], for a stage of all layers, which can go backward by [`Stage::backward_layer`] as well. It keeps one
+    /// As [`Stage::undrawn`], for a stage of all layers, which can go backward by [`Stage::backward_layer`] as well. It keeps one
     /// version of its weights, which are not updated but written.
     ///
     /// # Errors
@@ -29,16 +29,36 @@ impl Stage {
         Self::of_plan(config, plan, executor).await
     }
 
-    /// The first weights that a stage of this configuration would draw, without the stage.
+    /// The first weights of one layer that a stage of this configuration would draw, without the stage.
     ///
     /// # Errors
     ///
     /// That there can be no such stage.
-    pub fn first_parameters(config: &StageConfig) -> Result<Vec<Parameter>, ComputeError> {
-        let plans = StagePlan::new(config)?.parameters;
+    pub fn first_parameters(
+        config: &StageConfig,
+        layer: usize,
+    ) -> Result<Vec<Parameter>, ComputeError> {
+        let mut plans = StagePlan::new(config)?.parameters;
+        plans.retain(|plan| plan.layer == layer);
         let parameter = |plan: ParameterPlan| Parameter {
             layer: plan.layer,
             values: parameters::initial_values(config.seed, &plan),
+            name: plan.name,
+            shape: plan.shape,
+        };
+        Ok(plans.into_iter().map(parameter).collect())
+    }
+
+    /// The names and shapes of all its parameters, without values.
+    ///
+    /// # Errors
+    ///
+    /// That there can be no such stage.
+    pub fn named_parameters(config: &StageConfig) -> Result<Vec<Parameter>, ComputeError> {
+        let plans = StagePlan::new(config)?.parameters;
+        let parameter = |plan: ParameterPlan| Parameter {
+            layer: plan.layer,
+            values: Vec::new(),
             name: plan.name,
             shape: plan.shape,
         };

@@ -138,8 +138,40 @@ impl Stage {
     ///
     /// Weights begin as PyTorch's modules begin, by ChaCha8 keyed with (seed, layer, parameter).
     pub async fn new(config: StageConfig, executor: Executor) -> Result<Self, ComputeError> {
+        let mut stage = Self::undrawn(config, executor).await?;
+        stage.draw_all();
+        Ok(stage)
+    }
+
+    /// As [`Stage::new`], with weights that are zero: for whoever has others, or draws them bit by bit by [`Stage::draw`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Stage::new`].
+    pub async fn undrawn(config: StageConfig, executor: Executor) -> Result<Self, ComputeError> {
         let plan = StagePlan::new(&config)?;
         Self::of_plan(config, plan, executor).await
+    }
+
+    /// Draws all first weights.
+    pub fn draw_all(&mut self) {
+        (0..self.parameter_count()).for_each(|parameter| self.draw(parameter));
+    }
+
+    /// How many parameters it has: matrices, vectors and so on.
+    pub const fn parameter_count(&self) -> usize {
+        self.plan.parameters.len()
+    }
+
+    /// Draws the first values of one of its parameters: 20 million take about a second in a browser. Those that it does not have are
+    /// not drawn.
+    pub fn draw(&mut self, parameter: usize) {
+        if let Some(parameter) = self.plan.parameters.get(parameter) {
+            let values = parameters::initial_values(self.config.seed, parameter);
+            let first = Instance::default();
+            let values = bytemuck::cast_slice(&values);
+            self.program.write(parameter.view, first, values);
+        }
     }
 
     async fn of_plan(
@@ -147,12 +179,7 @@ impl Stage {
         mut plan: StagePlan,
         executor: Executor,
     ) -> Result<Self, ComputeError> {
-        let mut program = executor.prepare(std::mem::take(&mut plan.plan)).await?;
-        for parameter in &plan.parameters {
-            let values = parameters::initial_values(config.seed, parameter);
-            let first = Instance::default();
-            program.write(parameter.view, first, bytemuck::cast_slice(&values));
-        }
+        let program = executor.prepare(std::mem::take(&mut plan.plan)).await?;
         let slot = Slot {
             state: SlotState::Free,
             wanted: None,

@@ -3,10 +3,11 @@
 mod served;
 
 use crate::pace::is_late;
-use crate::platform::{Clock, sleep};
+use crate::platform::{Breath, Clock, sleep};
 use crate::run_file::Run;
 use crate::samples::{Supply, held_out, position};
 use crate::solo;
+use crate::weights::draw;
 use ringtmp_compute::packing::{dither_key, pack_rows, unpack_vector};
 use ringtmp_compute::{
     ComputeError, Executor, LossReport, Packed, Packing, Parameter, ParameterError, RangeUpdate,
@@ -21,6 +22,7 @@ use ringtmp_core::schedule::DataSource;
 use ringtmp_core::signal::LayerDigest;
 use ringtmp_core::wire::{Codec, Purpose};
 use ringtmp_data::{Dataset, ShareError};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +97,8 @@ pub(super) struct Craft {
     dataset: Arc<Dataset>,
     /// Weights to begin from, instead of those that the seed gives.
     pub(super) initial: Option<Arc<[Parameter]>>,
+    /// The run goes on: a worker gets all weights from where the parameters are.
+    pub(super) goes_on: bool,
     layers: Vec<LayerCost>,
     /// Of the emulated device.
     pub(super) operations_per_second: Option<f64>,
@@ -126,6 +130,7 @@ impl Craft {
             own: job.layout.ranges_at(me).collect(),
             dataset,
             initial: None,
+            goes_on: false,
             operations_per_second: None,
             memory_bytes: None,
             keeps_weights: false,
@@ -161,14 +166,16 @@ impl Craft {
         if let Some(worker) = self.worker {
             let stage = Box::pin(Stage::layer_by_layer(config.clone(), executor.clone()));
             let mut stage = stage.await?;
-            if let Some(initial) = &self.initial {
-                stage.set_parameters(initial)?;
+            match &self.initial {
+                _ if self.goes_on => {}
+                Some(initial) => stage.set_parameters(initial)?,
+                None => draw(&mut stage).await,
             }
             self.stage = Some(stage);
             self.supply = Some(self.supply_of(worker)?);
         }
         if !self.own.is_empty() && self.updater.is_none() {
-            let ranges = self.first_weights(&config)?;
+            let ranges = self.first_weights(&config).await?;
             let updater = RangeUpdater::new(self.run.optimizer, &ranges, &executor);
             let mut updater = Box::pin(updater).await?;
             for (place, slots) in self.restored.take().into_iter().flatten().enumerate() {
@@ -203,15 +210,23 @@ impl Craft {
         }
     }
 
-    /// Its ranges before the first step.
-    fn first_weights(&self, config: &StageConfig) -> Result<Vec<Vec<f32>>, ComputeError> {
-        let drawn = match &self.initial {
-            Some(given) => given.to_vec(),
-            None => Stage::first_parameters(config)?,
-        };
+    /// Its ranges before the first step; zeros where they are to be restored.
+    async fn first_weights(&self, config: &StageConfig) -> Result<Vec<Vec<f32>>, ComputeError> {
+        if self.restored.is_some() {
+            let zeros = |range: &RangeIndex| vec![0.0; self.spec(*range).elements as usize];
+            return Ok(self.own.iter().map(zeros).collect());
+        }
         let mut layers = vec![Vec::new(); self.run.layers.len()];
-        for parameter in drawn {
-            layers[parameter.layer].extend(parameter.values);
+        let own = self.own.iter().map(|range| self.spec(*range).layer.0);
+        let mut breath = Breath::new();
+        for layer in own.map(usize::from).collect::<BTreeSet<_>>() {
+            let of_layer = |parameter: &&Parameter| parameter.layer == layer;
+            let drawn = match &self.initial {
+                Some(given) => given.iter().filter(of_layer).cloned().collect(),
+                None => Stage::first_parameters(config, layer)?,
+            };
+            layers[layer].extend(drawn.into_iter().flat_map(|it| it.values));
+            breath.take().await;
         }
         let values = |range: &RangeIndex| {
             let spec = self.spec(*range);

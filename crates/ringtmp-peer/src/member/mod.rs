@@ -165,6 +165,7 @@ pub(crate) async fn run_seated(setup: MemberSetup, executor: Executor) -> (Conne
     let (job, me) = (setup.job.clone(), setup.me);
     let mut craft = Craft::new(&setup.run, &job, me, setup.dataset);
     craft.initial = setup.weights;
+    craft.goes_on = setup.start != TeamStart::Beginning;
     craft.operations_per_second = setup.operations_per_second;
     craft.memory_bytes = setup.memory_bytes;
     craft.keeps_weights = setup.keeps_weights;

@@ -30,11 +30,10 @@ impl Craft {
             let layer = usize::from(self.spec(*range).layer.0);
             layers[layer].extend(updater.values(place).await?);
         }
-        // Names and shapes are those of the first weights.
-        let mut parameters = Stage::first_parameters(&solo::config(&self.run))?;
+        let mut parameters = Stage::named_parameters(&solo::config(&self.run))?;
         for parameter in &mut parameters {
             let values = &mut layers[parameter.layer];
-            let rest = values.split_off(parameter.values.len());
+            let rest = values.split_off(parameter.shape.iter().product());
             parameter.values = std::mem::replace(values, rest);
         }
         Ok(Some(parameters))
