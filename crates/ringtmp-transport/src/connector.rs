@@ -22,8 +22,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long an attempt may take. Where there is a path it takes 0.2 to 2 s; browsers themselves give up after 15 to 29 s.
+/// How long an attempt may take once the peer has said something. Where there is a path it takes 0.2 to 2 s; browsers themselves give up
+/// after 15 to 29 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a peer may say nothing before that: a browser's thread that takes memory for a large model, or draws its first weights, answers
+/// nobody meanwhile.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often the time of an attempt is looked at. Time in which this end can do nothing itself so counts as one look.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The most signals of one peer that wait: a description and its candidates, of which a device has one per address.
 const SIGNALS_MAX: usize = 64;
@@ -258,6 +266,7 @@ impl Entry {
             Ok(Opened::Confirmed) => return,
             Err(error) => return self.doubts(from, error.into()),
         };
+        self.endpoint.hear();
         let passed = self.signals.try_send(signal);
         if passed.is_err_and(|error| error.is_full()) {
             let error = LinkError::signal("more of them than a connection needs");
@@ -459,7 +468,7 @@ pub(crate) async fn within_limits(
         Ok(())
     };
     let ended = pin!(endpoint.ended());
-    let time_limit = pin!(platform::sleep(CONNECT_TIMEOUT));
+    let time_limit = pin!(time_limit(endpoint));
     let limits = select(ended, time_limit);
     match select(pin!(connecting), limits).await {
         Either::Left((outcome, _)) => outcome,
@@ -467,7 +476,22 @@ pub(crate) async fn within_limits(
         Either::Right((Either::Right(((), _)), _)) if is_open.load(Ordering::Relaxed) => {
             Err(LinkError::unconfirmed_in_time())
         }
-        Either::Right((Either::Right(((), _)), _)) => Err(LinkError::unreachable_in_time()),
+        Either::Right((Either::Right(((), _)), _)) if endpoint.was_heard() => {
+            Err(LinkError::unreachable_in_time())
+        }
+        Either::Right((Either::Right(((), _)), _)) => Err(LinkError::unanswered_in_time()),
+    }
+}
+
+/// Waits until an attempt has taken too long.
+async fn time_limit(endpoint: &Endpoint) {
+    let (mut silent, mut heard) = (Duration::ZERO, Duration::ZERO);
+    while silent < ANSWER_TIMEOUT && heard < CONNECT_TIMEOUT {
+        platform::sleep(LOOK).await;
+        match endpoint.was_heard() {
+            true => heard += LOOK,
+            false => silent += LOOK,
+        }
     }
 }
 

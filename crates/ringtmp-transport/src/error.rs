@@ -1,7 +1,7 @@
 //! Why a link or the signalling socket fails: whose fault it is, and what to do. The same on every platform.
 
 use crate::address::Fingerprint;
-use crate::{CONNECT_TIMEOUT, STALL_MAX};
+use crate::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, STALL_MAX};
 use ringtmp_core::secret::ProofError;
 use ringtmp_core::signal::SIGNAL_BYTES_MAX;
 use ringtmp_core::wire::{Lane, WireError};
@@ -115,6 +115,12 @@ impl LinkError {
     pub(crate) fn unreachable_in_time() -> Self {
         Self::Unreachable {
             detail: format!("no path was found within {} s", CONNECT_TIMEOUT.as_secs()),
+        }
+    }
+
+    pub(crate) fn unanswered_in_time() -> Self {
+        Self::Unreachable {
+            detail: format!("it did not answer within {} s", ANSWER_TIMEOUT.as_secs()),
         }
     }
 

@@ -44,7 +44,7 @@ use native as platform;
 mod contract;
 
 pub use address::{Fingerprint, NoFingerprint, ServerAddress, SignallingWay};
-pub use connector::{CONNECT_TIMEOUT, ConnectRole, Connector, ConnectorEvent};
+pub use connector::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, ConnectRole, Connector, ConnectorEvent};
 pub use error::{ClosedBy, LinkError, SignallingError};
 pub use link::{
     CONTROL_QUEUE_BYTES_MAX, Link, LinkReceiver, LinkSender, QUEUE_BYTES_MAX, ROOM_BYTES, Traffic,

@@ -161,6 +161,7 @@ struct State {
     chunks_sent: u64,
     received: u64,
     relayed: bool,
+    heard: bool,
 }
 
 struct LaneState {
@@ -183,6 +184,7 @@ impl Endpoint {
                 chunks_sent: 0,
                 received: 0,
                 relayed: false,
+                heard: false,
             }),
             outgoing: Default::default(),
             space: Default::default(),
@@ -322,6 +324,15 @@ impl Endpoint {
     /// Which way it goes is known.
     pub(crate) fn set_relayed(&self, relayed: bool) {
         self.lock().relayed = relayed;
+    }
+
+    /// The peer has said something, by the way of connection messages.
+    pub(crate) fn hear(&self) {
+        self.lock().heard = true;
+    }
+
+    pub(crate) fn was_heard(&self) -> bool {
+        self.lock().heard
     }
 
     pub(crate) fn has_ended(&self) -> bool {

@@ -282,8 +282,10 @@ impl SplitMix64 {
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
-    use crate::connector::{CONNECT_TIMEOUT, ConnectorEvent};
+    use crate::connector::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, ConnectorEvent};
     use ringtmp_core::ids::Epoch;
+    use ringtmp_core::signal::Signal;
+    use std::time::Duration;
     use tokio::time::Instant;
 
     const PEER: PeerId = PeerId(2);
@@ -305,6 +307,50 @@ mod tests {
                 assert!(error.advice().contains("firewall"));
             }
             other => panic!("there is nobody: {other:?}"),
+        }
+        assert_eq!(start.elapsed(), ANSWER_TIMEOUT);
+    }
+
+    /// As a tab does that takes memory for a large model first.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_answers_late_is_linked_and_who_falls_silent_is_not_waited_for_as_long() {
+        let late = ANSWER_TIMEOUT - Duration::from_secs(5);
+        let network = LoopbackNetwork::new(1);
+        let [mut one, mut other] = [1, 2].map(|peer| network.connector(PeerId(peer)));
+        one.connect(PEER, ConnectRole::Offer, Epoch::default());
+        let ConnectorEvent::Signal { signal, .. } = one.next().await else {
+            panic!("an offer comes first");
+        };
+        tokio::time::sleep(late).await;
+        other.connect(PeerId(1), ConnectRole::Answer, Epoch::default());
+        other.deliver(PeerId(1), signal);
+        let ConnectorEvent::Signal { signal, .. } = other.next().await else {
+            panic!("then its answer");
+        };
+        one.deliver(PEER, signal);
+        for connector in [&mut one, &mut other] {
+            let event = connector.next().await;
+            assert!(
+                matches!(event, ConnectorEvent::Connected { .. }),
+                "{event:?}"
+            );
+        }
+
+        // Who was heard, and then says no more, is not waited for as long.
+        let mut other = network.connector(PEER);
+        other.connect(PeerId(1), ConnectRole::Answer, Epoch::default());
+        let candidate = Signal::Candidate {
+            epoch: Epoch::default(),
+            candidate: "none".to_owned(),
+            mid: None,
+        };
+        other.deliver(PeerId(1), candidate);
+        let start = Instant::now();
+        match other.next().await {
+            ConnectorEvent::Failed { error, .. } => {
+                assert!(error.to_string().contains("no path"), "{error}");
+            }
+            event => panic!("there is no link: {event:?}"),
         }
         assert_eq!(start.elapsed(), CONNECT_TIMEOUT);
     }
