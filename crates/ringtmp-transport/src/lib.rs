@@ -23,6 +23,8 @@
 mod address;
 mod connector;
 mod error;
+mod lane;
+mod limits;
 mod link;
 pub mod loopback;
 mod negotiation;
@@ -44,8 +46,9 @@ use native as platform;
 mod contract;
 
 pub use address::{Fingerprint, NoFingerprint, ServerAddress, SignallingWay};
-pub use connector::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, ConnectRole, Connector, ConnectorEvent};
+pub use connector::{ConnectRole, Connector, ConnectorEvent};
 pub use error::{ClosedBy, LinkError, SignallingError};
+pub use limits::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
 pub use link::{
     CONTROL_QUEUE_BYTES_MAX, Link, LinkReceiver, LinkSender, QUEUE_BYTES_MAX, ROOM_BYTES, Traffic,
 };

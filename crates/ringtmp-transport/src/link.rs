@@ -6,11 +6,9 @@
 //! Where a platform can hold the peer back, its pump awaits [`Endpoint::incoming_space`] before each chunk.
 
 use crate::error::LinkError;
+use crate::lane::LaneState;
 use futures::task::AtomicWaker;
-use ringtmp_core::wire::{
-    Assembler, CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, Lane, chunks, cut,
-};
-use std::collections::VecDeque;
+use ringtmp_core::wire::{CHUNK_BYTES_MAX, CONTROL_FRAME_BYTES_MAX, FRAME_BYTES_MAX, Lane, chunks};
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,9 +28,6 @@ pub const ROOM_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where reading pauses, on platforms that can hold the peer back: enough to keep a reader busy between two looks.
 const PAUSE_BYTES: usize = 4 * 1024 * 1024;
-
-/// What a frame that waits to be read costs beside its bytes; with it, many tiny frames cannot evade a limit in bytes.
-const ENTRY_BYTES: usize = 64;
 
 /// Bytes that a link has moved and holds, counted as chunks on the channels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,14 +157,6 @@ struct State {
     received: u64,
     relayed: bool,
     heard: bool,
-}
-
-struct LaneState {
-    outgoing: VecDeque<Vec<u8>>,
-    outgoing_bytes: usize,
-    assembler: Assembler,
-    incoming: VecDeque<Vec<u8>>,
-    incoming_bytes: usize,
 }
 
 impl Endpoint {
@@ -409,62 +396,6 @@ impl State {
             queued,
             relayed: self.relayed,
         }
-    }
-}
-
-impl LaneState {
-    fn new(lane: Lane) -> Self {
-        Self {
-            outgoing: VecDeque::new(),
-            outgoing_bytes: 0,
-            assembler: Assembler::new(lane),
-            incoming: VecDeque::new(),
-            incoming_bytes: 0,
-        }
-    }
-
-    fn queue(&mut self, chunks: impl IntoIterator<Item = Vec<u8>>) {
-        for chunk in chunks {
-            self.outgoing_bytes += chunk.len();
-            self.outgoing.push_back(chunk);
-        }
-    }
-
-    fn unqueue(&mut self, longest: usize) -> Option<Vec<u8>> {
-        let mut chunk = self.outgoing.pop_front()?;
-        self.outgoing_bytes -= chunk.len();
-        // What is no chunk, which only tests of broken peers send, goes as it is.
-        let rest = (chunk.len() <= CHUNK_BYTES_MAX).then(|| cut(&mut chunk, longest));
-        if let Some(rest) = rest.flatten() {
-            self.outgoing_bytes += rest.len();
-            self.outgoing.push_front(rest);
-        }
-        Some(chunk)
-    }
-
-    /// Takes a chunk; true if it completed a frame.
-    fn accept(&mut self, lane: Lane, chunk: &[u8]) -> Result<bool, LinkError> {
-        let (waiting, limit) = (self.incoming_bytes, queue_bytes_max(lane));
-        let Some(frame) = self.assembler.push(chunk)? else {
-            return Ok(false);
-        };
-        let cost = frame.len() + ENTRY_BYTES;
-        if waiting > 0 && waiting + cost > limit {
-            return Err(LinkError::Overrun {
-                lane,
-                waiting,
-                limit,
-            });
-        }
-        self.incoming_bytes += cost;
-        self.incoming.push_back(frame);
-        Ok(true)
-    }
-
-    fn take_frame(&mut self) -> Option<Vec<u8>> {
-        let frame = self.incoming.pop_front()?;
-        self.incoming_bytes -= frame.len() + ENTRY_BYTES;
-        Some(frame)
     }
 }
 

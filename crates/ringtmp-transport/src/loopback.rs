@@ -6,9 +6,9 @@
 
 use crate::connector::{
     Attempt, Backend as AnyBackend, ConnectRole, Connector, SignalSender, until_ended,
-    within_limits,
 };
 use crate::error::LinkError;
+use crate::limits::within_limits;
 use crate::link::Endpoint;
 use crate::negotiation::{Negotiation, Step};
 use crate::platform;
@@ -282,7 +282,8 @@ impl SplitMix64 {
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use super::*;
-    use crate::connector::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, ConnectorEvent};
+    use crate::connector::ConnectorEvent;
+    use crate::limits::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
     use ringtmp_core::ids::Epoch;
     use ringtmp_core::signal::Signal;
     use std::time::Duration;

@@ -7,8 +7,9 @@ use super::port::{
     read, tell,
 };
 use super::spawn;
-use crate::connector::{Attempt, SignalSender, until_ended, within_limits};
+use crate::connector::{Attempt, SignalSender, until_ended};
 use crate::error::LinkError;
+use crate::limits::within_limits;
 use crate::link::Endpoint;
 use futures::StreamExt;
 use futures::channel::mpsc;
