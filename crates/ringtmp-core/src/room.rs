@@ -55,7 +55,8 @@ use rebuilding::Rebuilding;
 use recovery::Recovering;
 pub use recovery::{ATTEMPTS_MAX, HALT_WAIT_MAX};
 
-/// How long stages and links may take to be built. First use of a pipeline takes seconds on slow devices, a link up to 20 s.
+/// How long stages and links may take to be built. First use of a pipeline takes seconds on slow devices, a link up to 20 s once both ends
+/// have time for it.
 pub const WARM_UP_MAX: Duration = Duration::from_secs(120);
 
 /// A reason given by a peer is cut to this length.
@@ -420,8 +421,8 @@ impl Room {
         self.done.insert(from, digests);
         let Some(plan) = &self.plan else { return };
         let is_done = |peer: &PeerId| {
-            let stands_in = plan.team().is_some_and(|plan| plan.stands_in(*peer));
-            stands_in || self.done.contains_key(peer)
+            let stands_in = || plan.team().is_some_and(|plan| plan.stands_in(*peer));
+            self.done.contains_key(peer) || stands_in()
         };
         if plan.order().iter().all(is_done) {
             let digests = match plan {
@@ -438,6 +439,8 @@ impl Room {
             let steps = self.run.outline.steps;
             self.result = Some(self.result_after(now, steps, digests));
             self.state = RoomState::Finished;
+            // Who only stands in may not even have been ready.
+            self.warm_up_ends = None;
         }
         self.show();
     }

@@ -252,9 +252,11 @@ impl Layout {
     }
 
     /// The devices that do.
-    pub fn stand_ins(&self) -> impl Iterator<Item = MemberIndex> {
+    pub fn stand_ins(&self) -> impl Iterator<Item = MemberIndex> + use<> {
+        let others: BTreeSet<MemberIndex> =
+            self.workers.iter().chain(&self.shards).copied().collect();
         let all = (0..self.members).map(MemberIndex);
-        all.filter(|member| self.stands_in(*member))
+        all.filter(move |member| !others.contains(member))
     }
 
     /// Who stands in for a shard that lies with a worker, where anybody does.

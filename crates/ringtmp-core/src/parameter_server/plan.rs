@@ -311,8 +311,11 @@ impl TeamPlan {
 
     /// Those that do.
     pub fn stand_ins(&self) -> impl Iterator<Item = PeerId> {
-        let all = self.order.iter().copied();
-        all.filter(|peer| self.stands_in(*peer))
+        let others: BTreeSet<MemberIndex> =
+            self.workers.iter().chain(&self.shards).copied().collect();
+        let all = (0..).map(MemberIndex).zip(&self.order);
+        let stand_ins = all.filter(move |(member, _)| !others.contains(member));
+        stand_ins.map(|(_, peer)| *peer)
     }
 
     /// How many parts of the parameters lie with workers.

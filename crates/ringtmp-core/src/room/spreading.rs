@@ -15,7 +15,7 @@ use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Steps that have to be left: putting a team together anew costs about two.
-const STEPS_LEFT_MIN: u32 = 10;
+pub(super) const STEPS_LEFT_MIN: u32 = 10;
 
 /// By how much two devices' loads have to differ: with a difference of one, moving only swaps them.
 const DIFFERENCE_MIN: usize = 2;

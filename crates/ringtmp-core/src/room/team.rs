@@ -1,7 +1,7 @@
 //! Rooms whose devices hold whole models: a parameter server's, or those of all-reduce.
 //!
 //! ```text
-//!   waiting ──▶ warming up: PrepareTeam ── Ready of all ──▶ training ── Done of all ──▶ finished
+//!   waiting ──▶ warming up: PrepareTeam ── Ready of all ──▶ training ── Done of all with a part ──▶ finished
 //! ```
 //!
 //! A member that is lost is done without as one of a ring is (see [`super::recovery`]): all others halt and say what they hold. Where
@@ -12,7 +12,7 @@
 
 use super::planning::Told;
 use super::recovery::newest_under;
-use super::spreading::{crowding, spread};
+use super::spreading::{STEPS_LEFT_MIN, crowding, spread};
 use super::{Member, Room, WARM_UP_MAX};
 use crate::curve::Curve;
 use crate::ids::{PeerId, Step, Version};
@@ -202,14 +202,16 @@ impl Room {
     }
 
     /// Members that have no part in the plan and might compute, but not where a step has too few micro-batches for one more; or that might
-    /// serve, where a worker has what a server is to have.
+    /// serve, where a worker has what a server is to have and enough steps are left.
     fn newcomers(&self) -> impl Iterator<Item = &Member> {
         let plan = self.team();
         let most = usize::from(self.run.outline.micro_batches).min(usize::from(MEMBERS_MAX));
         let computes = plan.is_some_and(|plan| plan.workers.len() < most);
         let takes_servers = self.run.outline.topology.takes_servers();
         let lacks = |plan: &TeamPlan| plan.stand_ins().count() < plan.parts_with_workers();
-        let serves = takes_servers && plan.is_some_and(lacks);
+        let left = self.run.outline.steps.saturating_sub(self.steps_told().0);
+        // With fewer it would take nothing over any more.
+        let serves = takes_servers && left >= STEPS_LEFT_MIN && plan.is_some_and(lacks);
         self.participants().filter(move |member| {
             let outside = plan.is_some_and(|plan| plan.member_of(member.peer).is_none());
             let measured = !self.unmeasured().any(|other| other.peer == member.peer);

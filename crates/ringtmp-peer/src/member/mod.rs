@@ -358,8 +358,8 @@ impl Shell {
 
     /// Once its part is done: what it has learnt, and how it spent its time.
     async fn tell_learnt(&mut self) {
-        // Bytes are counted once all have left.
-        if !self.finishing || !self.outbox.is_empty() {
+        // Bytes are counted once all that others wait for have left.
+        if !self.finishing || self.outbox.is_awaited() {
             return;
         }
         let Some(craft) = &self.craft else { return };

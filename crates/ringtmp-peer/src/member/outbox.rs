@@ -2,7 +2,7 @@
 //!
 //! All gradients of a large model are there at once, and a link takes them one after the other: until then they wait here, as they
 //! lie on the desk, in the order in which they were sent. How many there can be is the protocol's business: two pushes of each
-//! range at most, and of each worker one answer to them. Messages without numbers wait for nothing.
+//! range at most, for each worker one answer to them, and copies of two versions. Messages without numbers wait for nothing.
 
 use super::Shell;
 use ringtmp_compute::Packed;
@@ -26,8 +26,10 @@ struct Letter {
 pub(super) struct Outbox(BTreeMap<PeerId, VecDeque<Letter>>);
 
 impl Outbox {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether there is anything that a run cannot end without: copies are none of that.
+    pub(super) fn is_awaited(&self) -> bool {
+        let mut letters = self.0.values().flatten();
+        letters.any(|letter| !matches!(letter.message, Message::Copy(_)))
     }
 
     /// For whom there is something.
@@ -91,5 +93,73 @@ impl Shell {
             let lost = Input::LinkLost { peer, reason };
             self.member.handle(self.clock.now(), lost);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringtmp_core::ids::Step;
+    use ringtmp_core::parameter_server::{Copy, Numbers, RangeIndex, Weights};
+    use ringtmp_core::wire::Codec;
+
+    const NUMBERS: Numbers = Numbers {
+        codec: Codec::F32,
+        elements: 1,
+    };
+
+    fn weights(clock: u32) -> Letter {
+        letter(Message::Weights(Weights {
+            range: RangeIndex(0),
+            clock: Step(clock),
+            counted: clock,
+            numbers: NUMBERS,
+        }))
+    }
+
+    fn letter(message: Message) -> Letter {
+        Letter {
+            sent: None,
+            message,
+            numbers: None,
+        }
+    }
+
+    #[test]
+    fn who_is_slow_holds_nobody_else_back_and_each_gets_its_letters_in_order() {
+        let [slow, fast] = [1, 2].map(PeerId);
+        let mut outbox = Outbox::default();
+        for clock in 0..3 {
+            outbox.put(slow, weights(clock));
+            outbox.put(fast, weights(clock + 10));
+        }
+        let mut taken = |whom: PeerId| {
+            let taken = std::iter::from_fn(|| outbox.take(|to| to == whom));
+            let said = taken.map(|(to, letter)| (to, letter.message));
+            said.collect::<Vec<_>>()
+        };
+        let expected = |to, first: u32| {
+            let all = (first..first + 3).map(|clock| (to, weights(clock).message));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(taken(fast), expected(fast, 10));
+        assert_eq!(taken(slow), expected(slow, 0));
+        assert_eq!(outbox.whom().count(), 0);
+    }
+
+    #[test]
+    fn a_run_does_not_wait_for_copies_at_its_end() {
+        let mut outbox = Outbox::default();
+        let copy = Copy {
+            range: RangeIndex(0),
+            version: Step(2),
+            updates: 2,
+            slot: 0,
+            numbers: NUMBERS,
+        };
+        outbox.put(PeerId(1), letter(Message::Copy(copy)));
+        assert!(!outbox.is_awaited());
+        outbox.put(PeerId(1), weights(3));
+        assert!(outbox.is_awaited());
     }
 }

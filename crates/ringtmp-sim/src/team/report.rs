@@ -114,7 +114,7 @@ impl TeamReport {
             seed: scenario.seed,
             runs: 1,
             idle_workers: idle(|member| member.is_worker).unwrap_or(0.0),
-            idle_servers: idle(|member| !member.is_worker),
+            idle_servers: idle(|member| member.is_server && !member.is_worker),
             idle: idle(|_| true).unwrap_or(0.0),
             rate_lost: 1.0 - throughput / bound,
             throughput,
