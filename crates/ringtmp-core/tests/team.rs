@@ -379,15 +379,49 @@ fn parts_stay_where_the_run_ends_soon_or_copies_do_not_reach_and_that_is_tried_o
     assert_eq!(says_stable(&mut server, next.epoch, 16), None, "not again");
 }
 
-/// Of three the last serves and is lost, so that the first has all parameters; then a server comes.
+const SINGLE: Topology = Topology::ParameterServer {
+    placement: Placement::Single,
+    shards: 1,
+};
+
+/// Of three the last serves, and is lost: the plan of the two that are left, the first of which has all parameters as this version.
+fn served_by_a_worker(server: &mut Server, before: &TeamPlan, version: u32) -> TeamPlan {
+    let output = server.say(12, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("the others are asked");
+    let (version, under) = ([(version, &[0][..])], before.epoch);
+    let left: [(u64, Holds<'_>); 2] = [(10, (9, &[], &version)), (11, (9, &[], &[]))];
+    let output = left.map(|(who, held)| server.say(who, &holds(epoch, under, held)));
+    let plan = prepared(&output[1]).expect("a plan");
+    assert_eq!(homes(&plan), [plan.order[0]], "{plan:?}");
+    all_ready(server, 10..12, plan.epoch);
+    plan
+}
+
+/// Then a server comes, at 14: who it is, and the plan in which it stands in.
+fn with_a_stand_in(
+    server: &mut Server,
+    room: RoomCode,
+    before: &TeamPlan,
+    reached: u32,
+) -> (PeerId, TeamPlan) {
+    let entered = server.enter(14, room, Role::Server);
+    let (comes, _) = entered.expect("let in");
+    let output = tick_after(server, Duration::from_secs(2));
+    let epoch = halted(&output).expect("it is wanted");
+    let now: [(u64, Holds<'_>); 3] = [
+        (10, (reached, &[0], &[(4, &[0])])),
+        (11, (reached, &[], &[(4, &[0])])),
+        (14, (0, &[], &[])),
+    ];
+    let output = now.map(|(who, held)| server.say(who, &holds(epoch, before.epoch, held)));
+    let plan = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    (comes, plan)
+}
+
 #[test]
 fn who_comes_as_a_server_keeps_copies_of_what_a_worker_serves_and_takes_it_over() {
     let mut server = Server::new(Limits::default());
-    let topology = Topology::ParameterServer {
-        placement: Placement::Single,
-        shards: 1,
-    };
-    let (plan, room_code) = training_for(&mut server, topology, 40);
+    let (plan, room_code) = training_for(&mut server, SINGLE, 40);
     let [one, two, three] = plan.order[..] else {
         panic!("three devices")
     };
@@ -399,26 +433,9 @@ fn who_comes_as_a_server_keeps_copies_of_what_a_worker_serves_and_takes_it_over(
     let output = server.say(13, &ClientMessage::Leave);
     assert_eq!(halted(&output), None, "it had no part");
 
-    let output = server.say(12, &ClientMessage::Leave);
-    let epoch = halted(&output).expect("the others are asked");
-    let left: [(u64, Holds<'_>); 2] = [(10, (9, &[], &[(8, &[0])])), (11, (9, &[], &[]))];
-    let output = left.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
-    let plan = prepared(&output[1]).expect("a plan");
-    assert_eq!(homes(&plan), [one], "{plan:?}");
-    assert!(plan.works(one) && plan.works(two));
-    all_ready(&mut server, 10..12, plan.epoch);
-
-    let entered = server.enter(14, room_code, Role::Server);
-    let (four, _) = entered.expect("let in");
-    let output = tick_after(&mut server, Duration::from_secs(2));
-    let epoch = halted(&output).expect("it is wanted");
-    let now: [(u64, Holds<'_>); 3] = [
-        (10, (12, &[0], &[(8, &[0])])),
-        (11, (12, &[], &[(8, &[0])])),
-        (14, (0, &[], &[])),
-    ];
-    let output = now.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
-    let plan = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    let plan = served_by_a_worker(&mut server, &plan, 4);
+    assert!(homes(&plan) == [one] && plan.works(one) && plan.works(two));
+    let (four, plan) = with_a_stand_in(&mut server, room_code, &plan, 12);
     assert_eq!(plan.start, TeamStart::Held { reached: Step(12) });
     assert_eq!(homes(&plan), [one], "it has no copies yet");
     assert!(plan.stands_in(four) && plan.spares.is_empty(), "{plan:?}");
@@ -461,27 +478,9 @@ fn who_comes_as_a_server_keeps_copies_of_what_a_worker_serves_and_takes_it_over(
 #[test]
 fn a_run_ends_without_a_word_of_who_only_keeps_copies() {
     let mut server = Server::new(Limits::default());
-    let topology = Topology::ParameterServer {
-        placement: Placement::Single,
-        shards: 1,
-    };
-    let (plan, room_code) = training_for(&mut server, topology, 10);
-    let output = server.say(12, &ClientMessage::Leave);
-    let epoch = halted(&output).expect("the others are asked");
-    let left: [(u64, Holds<'_>); 2] = [(10, (4, &[], &[(4, &[0])])), (11, (4, &[], &[]))];
-    let output = left.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
-    let plan = prepared(&output[1]).expect("a plan");
-    all_ready(&mut server, 10..12, plan.epoch);
-    server.enter(14, room_code, Role::Server).expect("let in");
-    let output = tick_after(&mut server, Duration::from_secs(2));
-    let epoch = halted(&output).expect("it is wanted");
-    let now: [(u64, Holds<'_>); 3] = [
-        (10, (5, &[0], &[(4, &[0])])),
-        (11, (5, &[], &[])),
-        (14, (0, &[], &[])),
-    ];
-    let output = now.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
-    let plan = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    let (plan, room_code) = training_for(&mut server, SINGLE, 10);
+    let plan = served_by_a_worker(&mut server, &plan, 4);
+    let (_, plan) = with_a_stand_in(&mut server, room_code, &plan, 5);
     // Nor for it to be ready.
     all_ready(&mut server, 10..12, plan.epoch);
     let done = |digests| ClientMessage::Done {

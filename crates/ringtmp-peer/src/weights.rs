@@ -8,8 +8,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Draws a stage's first weights. In between links can be made, and answers heard: a browser's thread does one thing at a time, and
-/// a hundred million weights take longer than a peer is waited for.
+/// Draws a stage's first weights. In between links can be made, and answers heard: a browser's thread does one thing at a time.
 pub(crate) async fn draw(stage: &mut Stage) {
     let mut breath = Breath::new();
     for parameter in 0..stage.parameter_count() {

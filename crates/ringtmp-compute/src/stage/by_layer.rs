@@ -41,10 +41,8 @@ impl Stage {
         let mut plans = StagePlan::new(config)?.parameters;
         plans.retain(|plan| plan.layer == layer);
         let parameter = |plan: ParameterPlan| Parameter {
-            layer: plan.layer,
             values: parameters::initial_values(config.seed, &plan),
-            name: plan.name,
-            shape: plan.shape,
+            ..named(plan)
         };
         Ok(plans.into_iter().map(parameter).collect())
     }
@@ -56,13 +54,7 @@ impl Stage {
     /// That there can be no such stage.
     pub fn named_parameters(config: &StageConfig) -> Result<Vec<Parameter>, ComputeError> {
         let plans = StagePlan::new(config)?.parameters;
-        let parameter = |plan: ParameterPlan| Parameter {
-            layer: plan.layer,
-            values: Vec::new(),
-            name: plan.name,
-            shape: plan.shape,
-        };
-        Ok(plans.into_iter().map(parameter).collect())
+        Ok(plans.into_iter().map(named).collect())
     }
 
     /// B and W of one layer, the last one first, in place of [`Stage::backward_input`] and [`Stage::backward_weights`]; then the
@@ -163,4 +155,14 @@ impl Stage {
 fn overlap(one: &Range<usize>, other: &Range<usize>) -> Range<usize> {
     let start = one.start.max(other.start);
     start..one.end.min(other.end).max(start)
+}
+
+/// A parameter without its values.
+fn named(plan: ParameterPlan) -> Parameter {
+    Parameter {
+        layer: plan.layer,
+        name: plan.name,
+        shape: plan.shape,
+        values: Vec::new(),
+    }
 }

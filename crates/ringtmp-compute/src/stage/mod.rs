@@ -163,8 +163,8 @@ impl Stage {
         self.plan.parameters.len()
     }
 
-    /// Draws the first values of one of its parameters: 20 million take about a second in a browser. Those that it does not have are
-    /// not drawn.
+    /// Draws the first values of one of its parameters, for which large ones keep the thread a while. One that it does not have is not
+    /// drawn.
     pub fn draw(&mut self, parameter: usize) {
         if let Some(parameter) = self.plan.parameters.get(parameter) {
             let values = parameters::initial_values(self.config.seed, parameter);
