@@ -180,6 +180,7 @@ impl Room {
             ClientMessage::Resume => {
                 self.go_on();
                 self.grow_team(now);
+                self.spread_parts(now);
             }
             ClientMessage::Stop => {
                 let lacking = matches!(self.state, RoomState::Lacking { .. });
@@ -368,19 +369,20 @@ impl Room {
             self.replanned = true;
             return self.prepare(now);
         }
-        if all {
-            self.bound_by_links();
-            self.warm_up_ends = None;
-            self.state = self.recovering.over(now);
-            self.disks.begun();
-            self.grow_team(now);
+        if !all {
+            return self.show();
         }
+        self.bound_by_links();
+        self.warm_up_ends = None;
+        self.state = self.recovering.over(now);
+        self.disks.begun();
         self.show();
-        if all {
-            let commit = |peer: &PeerId| (*peer, ServerMessage::Commit { epoch });
-            let commits: Vec<Addressed> = self.parts().iter().map(commit).collect();
-            self.output.extend(commits);
-        }
+        let commit = |peer: &PeerId| (*peer, ServerMessage::Commit { epoch });
+        let commits: Vec<Addressed> = self.parts().iter().map(commit).collect();
+        self.output.extend(commits);
+        self.grow_team(now);
+        // Those who were ready before may have copied everything.
+        self.spread_parts(now);
     }
 
     fn progress(&mut self, from: PeerId, epoch: Epoch, points: Vec<Point>) {

@@ -474,6 +474,64 @@ fn who_comes_as_a_server_keeps_copies_of_what_a_worker_serves_and_takes_it_over(
     assert_eq!((last.repeated, last.moved), (2, 1));
 }
 
+#[test]
+fn what_was_stable_before_all_were_ready_or_in_a_pause_is_taken_over_from_once_they_train() {
+    for paused in [false, true] {
+        let mut server = Server::new(Limits::default());
+        let (plan, room_code) = training_for(&mut server, SINGLE, 40);
+        let plan = served_by_a_worker(&mut server, &plan, 4);
+        let (four, plan) = with_a_stand_in(&mut server, room_code, &plan, 12);
+        all_ready(&mut server, 10..12, plan.epoch);
+        let (epoch, links) = (plan.epoch, Vec::new());
+        let last = ClientMessage::Ready { epoch, links };
+        if paused {
+            server.say(14, &last);
+            server.say(10, &ClientMessage::Pause);
+        }
+        assert_eq!(says_stable(&mut server, plan.epoch, 13), None, "not yet");
+        let output = match paused {
+            true => server.say(10, &ClientMessage::Resume),
+            false => server.say(14, &last),
+        };
+        let epoch = halted(&output).expect("it takes over");
+        let held: [(u64, Holds<'_>); 3] = [
+            (10, (15, &[0], &[(13, &[0])])),
+            (11, (15, &[], &[])),
+            (14, (15, &[], &[(13, &[0])])),
+        ];
+        let output = held.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+        let next = output.iter().find_map(|it| prepared(it)).expect("a plan");
+        assert_eq!(homes(&next), [four], "paused: {paused}");
+    }
+}
+
+#[test]
+fn a_stand_in_that_is_lost_costs_no_step_and_leaves_its_place_to_the_next() {
+    let mut server = Server::new(Limits::default());
+    let (plan, room_code) = training_for(&mut server, SINGLE, 40);
+    let [one, ..] = plan.order[..] else {
+        panic!("three devices")
+    };
+    let plan = served_by_a_worker(&mut server, &plan, 4);
+    let (_, plan) = with_a_stand_in(&mut server, room_code, &plan, 12);
+    for who in [10, 11, 14] {
+        all_ready(&mut server, who..who + 1, plan.epoch);
+    }
+    let output = server.say(14, &ClientMessage::Leave);
+    let epoch = halted(&output).expect("nobody keeps copies");
+    let left: [(u64, Holds<'_>); 2] = [(10, (14, &[0], &[(13, &[0])])), (11, (14, &[], &[]))];
+    let output = left.map(|(who, held)| server.say(who, &holds(epoch, plan.epoch, held)));
+    let next = output.iter().find_map(|it| prepared(it)).expect("a plan");
+    assert_eq!(next.start, TeamStart::Held { reached: Step(14) });
+    assert_eq!(homes(&next), [one]);
+    let layout = next.layout(&[100], 6).expect("sound");
+    assert_eq!(layout.buddy(ShardIndex(0)), next.member_of(next.order[1]));
+    all_ready(&mut server, 10..12, next.epoch);
+    server.enter(15, room_code, Role::Server).expect("let in");
+    let output = tick_after(&mut server, Duration::from_secs(2));
+    assert!(halted(&output).is_some(), "another may stand in");
+}
+
 /// A run whose server stands in does not wait for it to be done.
 #[test]
 fn a_run_ends_without_a_word_of_who_only_keeps_copies() {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Server, closes, device, doubted, join, prepared, returns, run, tick_after};
-use ringtmp_core::ids::{Epoch, MemberToken, PeerId, Step, Version};
+use ringtmp_core::ids::{Epoch, MemberToken, PeerId, RoomCode, Step, Version};
 use ringtmp_core::lobby::{Limits, LobbyOutput};
 use ringtmp_core::parameter_server::{Placement, ShardIndex, TeamPlan, TeamStart, Topology};
 use ringtmp_core::room::{AWAY_WAIT_MAX, REBUILD_WAIT_MAX};
@@ -22,6 +22,7 @@ struct Team {
 
 fn descriptor() -> RunDescriptor {
     let mut run = run(3);
+    run.outline.steps = 40;
     run.outline.replication = Replication::Every(2);
     run.outline.topology = Topology::ParameterServer {
         placement: Placement::Single,
@@ -33,41 +34,20 @@ fn descriptor() -> RunDescriptor {
 
 fn training() -> Team {
     let mut server = Server::new(Limits::default());
-    let run = descriptor();
-    let room = server.create(1, run.clone()).expect("a room");
+    let room = server.create(1, descriptor()).expect("a room");
     let (mut backs, mut plan) = (Vec::new(), None);
     for connection in SERVER..SERVER + 3 {
         let role = match connection {
             SERVER => Role::Server,
             _ => Role::Participant,
         };
-        server.connect(connection);
-        let output = server.say(connection, &join(room, role));
-        let (peer, token) = welcomed(&output, connection).expect("let in");
+        let (back, output) = comes(&mut server, connection, room, role);
         plan = plan.or(prepared(&output));
-        backs.push(Returning {
-            protocol: PROTOCOL_VERSION,
-            room,
-            peer,
-            token,
-            proof: None,
-            role,
-            device: device(),
-            has_data: true,
-            run: run.clone(),
-            standing: Standing {
-                state: RoomState::Training,
-                plan: None,
-                phase: Phase::Training,
-                stable: None,
-                points: Vec::new(),
-            },
-        });
+        backs.push(back);
     }
     let plan = plan.expect("a plan");
     for connection in SERVER..SERVER + 3 {
-        let (epoch, links) = (plan.epoch, Vec::new());
-        server.say(connection, &ClientMessage::Ready { epoch, links });
+        is_ready(&mut server, connection, plan.epoch);
     }
     for back in &mut backs {
         back.standing.plan = Some(RoomPlan::Team(plan.clone()));
@@ -77,6 +57,42 @@ fn training() -> Team {
         plan,
         backs,
     }
+}
+
+/// Joins a room, and what it says should it come back.
+fn comes(
+    server: &mut Server,
+    connection: u64,
+    room: RoomCode,
+    role: Role,
+) -> (Returning, Vec<LobbyOutput>) {
+    server.connect(connection);
+    let output = server.say(connection, &join(room, role));
+    let (peer, token) = welcomed(&output, connection).expect("let in");
+    let back = Returning {
+        protocol: PROTOCOL_VERSION,
+        room,
+        peer,
+        token,
+        proof: None,
+        role,
+        device: device(),
+        has_data: true,
+        run: descriptor(),
+        standing: Standing {
+            state: RoomState::Training,
+            plan: None,
+            phase: Phase::Training,
+            stable: None,
+            points: Vec::new(),
+        },
+    };
+    (back, output)
+}
+
+fn is_ready(server: &mut Server, connection: u64, epoch: Epoch) {
+    let links = Vec::new();
+    server.say(connection, &ClientMessage::Ready { epoch, links });
 }
 
 fn welcomed(output: &[LobbyOutput], to: u64) -> Option<(PeerId, MemberToken)> {
@@ -183,8 +199,7 @@ fn who_was_given_up_meanwhile_is_taken_in_again() {
     let without = prepared(&output).expect("a plan");
     assert_eq!(without.order, [backs[0].peer, backs[2].peer]);
     for connection in [SERVER, 12] {
-        let (epoch, links) = (without.epoch, Vec::new());
-        server.say(connection, &ClientMessage::Ready { epoch, links });
+        is_ready(&mut server, connection, without.epoch);
     }
     let output = returns(&mut server, 21, backs[1].clone());
     assert_eq!(prepared(&output), Some(without), "the old plan is over");
@@ -220,6 +235,57 @@ fn a_server_that_forgot_everything_learns_it_from_the_team_and_interrupts_nobody
     let next = prepared(&output).expect("a plan");
     assert_eq!(next.start, TeamStart::Copies { version: Step(4) });
     assert_eq!(next.order, [backs[1].peer, backs[2].peer]);
+}
+
+/// The server of a team is lost, and another has come that stands in for it; then the signalling server forgets everything.
+#[test]
+fn a_server_that_forgot_everything_knows_again_who_stands_in_and_lets_it_take_over() {
+    let Team {
+        mut server,
+        plan,
+        mut backs,
+    } = training();
+    let epoch = halts(&server.say(SERVER, &ClientMessage::Leave))[0].1;
+    server.say(11, &holds(epoch, plan.epoch, false, &[4]));
+    let output = server.say(12, &holds(epoch, plan.epoch, false, &[]));
+    let left = prepared(&output).expect("a plan");
+    for connection in [11, 12] {
+        is_ready(&mut server, connection, left.epoch);
+    }
+    let (back, _) = comes(&mut server, 13, backs[0].room, Role::Server);
+    backs[0] = back;
+    let epoch = halts(&tick_after(&mut server, Duration::from_secs(2)))[0].1;
+    server.say(11, &holds(epoch, left.epoch, true, &[4]));
+    server.say(12, &holds(epoch, left.epoch, false, &[]));
+    let output = server.say(13, &holds(epoch, left.epoch, false, &[]));
+    let plan = prepared(&output).expect("a plan");
+    assert!(plan.stands_in(backs[0].peer), "{plan:?}");
+    for connection in 11..14 {
+        is_ready(&mut server, connection, plan.epoch);
+    }
+    let mut server = Server::restarted(7);
+    let mut all = Vec::new();
+    for (connection, back) in (20..).zip(&mut backs) {
+        back.standing.plan = Some(RoomPlan::Team(plan.clone()));
+        all = returns(&mut server, connection, back.clone());
+        let told = (Server::refusal(&all), halts(&all), prepared(&all));
+        assert_eq!(told, (None, vec![], None));
+    }
+    assert_eq!(Server::states(&all).last(), Some(&RoomState::Training));
+    // The stand-in is 20 now, and 21 serves.
+    let stable = ClientMessage::Stable {
+        epoch: plan.epoch,
+        version: Version(10),
+        every: 2,
+        at_rest: false,
+    };
+    let epoch = halts(&server.say(21, &stable))[0].1;
+    server.say(20, &holds(epoch, plan.epoch, false, &[10]));
+    server.say(21, &holds(epoch, plan.epoch, true, &[10]));
+    let output = server.say(22, &holds(epoch, plan.epoch, false, &[]));
+    let next = prepared(&output).expect("a plan");
+    assert_eq!(next.start, TeamStart::Copies { version: Step(10) });
+    assert!(next.serves(backs[0].peer) && !next.works(backs[0].peer));
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(super) use past::newest_under;
 
 use super::disks::Found;
 use super::{Member, Room, WARM_UP_MAX};
-use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Step, Version};
+use crate::ids::{Epoch, LayerIndex, PeerId, StageIndex, Version};
 use crate::plan::{Move, Plan};
 use crate::signal::{Holding, Recovery, Role, RoomPlan, RoomState, ServerMessage};
 use crate::time::Time;
@@ -460,8 +460,14 @@ impl Room {
             self.halt(now, reason, None);
         }
         if !is_ring {
-            self.spread_parts(now, Step(version.0));
+            self.spread_parts(now);
         }
+    }
+
+    /// The newest version that lies twice, if that was told under this plan.
+    pub(super) fn stable_of_this_plan(&self) -> Option<Version> {
+        let told = self.recovering.stable_under == Some(self.epoch);
+        self.recovering.stable.filter(|_| told)
     }
 
     /// A member that did not answer is back.

@@ -8,7 +8,7 @@
 //! but keep copies of that part, until it has it.
 
 use super::Room;
-use crate::ids::{PeerId, Step};
+use crate::ids::PeerId;
 use crate::parameter_server::{MemberIndex, TeamPlan};
 use crate::signal::RoomState;
 use crate::time::Time;
@@ -21,9 +21,12 @@ pub(super) const STEPS_LEFT_MIN: u32 = 10;
 const DIFFERENCE_MIN: usize = 2;
 
 impl Room {
-    /// A version lies twice under this plan: if somebody has two parts more than a worker, or a worker one for which a server stands in, all
-    /// are halted to divide them anew from there. Not again for the same devices where that moved nothing.
-    pub(super) fn spread_parts(&mut self, now: Time, version: Step) {
+    /// If a version lies twice under this plan, and somebody has two parts more than a worker, or a worker one for which a server stands in,
+    /// all are halted to divide them anew from there. Not again for the same devices where that moved nothing.
+    pub(super) fn spread_parts(&mut self, now: Time) {
+        let Some(version) = self.stable_of_this_plan() else {
+            return;
+        };
         let left = self.run.outline.steps.saturating_sub(version.0);
         let trains = self.state == RoomState::Training && self.done.is_empty();
         let calm = self.members.iter().all(|it| it.suspected_by.is_empty());

@@ -94,7 +94,8 @@ pub(super) struct Craft {
     worker: Option<WorkerIndex>,
     /// The ranges that lie here, ascending: their updater has them in this order.
     own: Vec<RangeIndex>,
-    dataset: Arc<Dataset>,
+    /// Of a worker.
+    dataset: Option<Arc<Dataset>>,
     /// Weights to begin from, instead of those that the seed gives.
     pub(super) initial: Option<Arc<[Parameter]>>,
     /// The run goes on: a worker gets all weights from where the parameters are.
@@ -120,7 +121,12 @@ pub(super) struct Craft {
 }
 
 impl Craft {
-    pub(super) fn new(run: &Run, job: &Arc<Job>, me: MemberIndex, dataset: Arc<Dataset>) -> Self {
+    pub(super) fn new(
+        run: &Run,
+        job: &Arc<Job>,
+        me: MemberIndex,
+        dataset: Option<Arc<Dataset>>,
+    ) -> Self {
         Self {
             layers: run.descriptor().outline.layers,
             run: run.clone(),
@@ -200,7 +206,7 @@ impl Craft {
 
     /// What a worker trains on: all draw from one set of samples, or each from its share.
     fn supply_of(&self, worker: WorkerIndex) -> Result<Supply, ShareError> {
-        let data = self.dataset.clone();
+        let data = samples(&self.dataset).clone();
         match self.run.file.data.source {
             DataSource::One => Ok(Supply::whole(data)),
             DataSource::Every => {
@@ -341,7 +347,7 @@ impl Craft {
     }
 
     async fn evaluate(&mut self, sequence: u16) -> Result<Made, CraftError> {
-        let (samples, labels) = held_out(&self.run, &self.dataset, sequence)?;
+        let (samples, labels) = held_out(&self.run, samples(&self.dataset), sequence)?;
         let stage = worker(self.stage.as_mut());
         stage.set_position(0, position(&self.run, Purpose::Evaluate, 0, 0))?;
         let report = stage.forward_loss(0, &samples, &labels).await?;
@@ -482,4 +488,8 @@ impl Craft {
 /// The model, which every worker has.
 fn worker(stage: Option<&mut Stage>) -> &mut Stage {
     stage.expect("only workers have samples")
+}
+
+fn samples(dataset: &Option<Arc<Dataset>>) -> &Arc<Dataset> {
+    dataset.as_ref().expect("a worker has samples")
 }

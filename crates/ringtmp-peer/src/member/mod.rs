@@ -79,8 +79,8 @@ pub struct MemberSetup {
     pub(crate) peers: Vec<PeerId>,
     /// The plan that the links are for.
     pub(crate) epoch: Epoch,
-    /// The run's data.
-    pub dataset: Arc<Dataset>,
+    /// The run's data; a worker needs it, and nobody else.
+    pub dataset: Option<Arc<Dataset>>,
     /// What is to compute.
     pub executor: ExecutorChoice,
     /// What makes links.

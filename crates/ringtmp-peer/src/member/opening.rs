@@ -2,7 +2,7 @@
 
 use super::team::News;
 use super::{Courier, Held, MemberSetup, SharedClock, Told, run_seated};
-use crate::datasets::{DataPlace, open_data};
+use crate::datasets::{DataError, DataPlace, open_data};
 use crate::platform::Clock;
 use crate::run_file::Run;
 use crate::shell::Traced;
@@ -46,39 +46,15 @@ impl Opening {
         executor: Executor,
         free: impl Future<Output = Free>,
     ) -> Free {
-        let free = free.await;
-        let dataset = match free.dataset {
-            Some(dataset) => Ok(dataset),
-            None => open_data(&self.run, &self.place).await.map(Arc::new),
-        };
-        let connector = free.connector;
-        let dataset = match dataset {
-            Ok(dataset) => dataset,
-            Err(error) => {
-                let (culprit, reason) = (None, error.to_string());
-                let told = News::Told(Told::Aborted { culprit, reason });
-                // The room's side is gone, then, and needs to know nothing.
-                let _unheard = self.tell.send((self.me, told)).await;
-                return Free {
-                    connector,
-                    dataset: None,
-                    held: free.held,
-                };
-            }
-        };
-        let start = self.plan.start;
-        if !free.held.serves(&self.job.layout, self.me, start) {
-            let reason = "it does not hold what the run is to go on from".to_owned();
+        let mut free = free.await;
+        if let Err(reason) = self.prepare(&mut free).await {
             let told = News::Told(Told::Aborted {
                 culprit: None,
                 reason,
             });
+            // The room's side is gone, then, and needs to know nothing.
             let _unheard = self.tell.send((self.me, told)).await;
-            return Free {
-                connector,
-                dataset: Some(dataset),
-                held: free.held,
-            };
+            return free;
         }
         let setup = MemberSetup {
             run: self.run,
@@ -86,15 +62,15 @@ impl Opening {
             me: self.me,
             peers: self.plan.order,
             epoch: self.plan.epoch,
-            dataset: dataset.clone(),
+            dataset: free.dataset.clone(),
             executor: self.circumstances.executor,
-            connector: connector.into(),
+            connector: free.connector.into(),
             courier: self.courier,
             weights: self.initial,
             operations_per_second: self.circumstances.operations_per_second,
             memory_bytes: self.circumstances.memory_bytes,
             traced: self.traced,
-            start,
+            start: self.plan.start,
             held: free.held,
             keeps_weights: self.keeps_weights,
             clock: self.clock,
@@ -103,8 +79,71 @@ impl Opening {
         let (connector, held) = Box::pin(run_seated(setup, executor)).await;
         Free {
             connector,
-            dataset: Some(dataset),
+            dataset: free.dataset,
             held,
         }
+    }
+
+    /// Sees to it that there is what the member begins with. An error is why it cannot begin.
+    async fn prepare(&self, free: &mut Free) -> Result<(), String> {
+        let (job, start) = (&self.job, self.plan.start);
+        if free.dataset.is_none() {
+            let opened = data_for(&self.run, &self.place, job, self.me).await;
+            let opened = opened.map_err(|error| error.to_string())?;
+            free.dataset = opened.map(Arc::new);
+        }
+        match free.held.serves(&job.layout, self.me, start) {
+            true => Ok(()),
+            false => Err("it does not hold what the run is to go on from".to_owned()),
+        }
+    }
+}
+
+/// Opens the data of who draws from them: a server never sees any.
+async fn data_for(
+    run: &Run,
+    place: &DataPlace,
+    job: &Job,
+    me: MemberIndex,
+) -> Result<Option<Dataset>, DataError> {
+    match job.layout.worker_at(me) {
+        Some(_) => open_data(run, place).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::job::member_job;
+    use crate::run_file::{DataTable, Paradigm, ParameterServerTable, RunFile};
+    use ringtmp_core::parameter_server::Placement;
+
+    #[test]
+    fn a_server_opens_no_data() {
+        let file = RunFile {
+            paradigm: Paradigm::ParameterServer,
+            parameter_server: ParameterServerTable {
+                placement: Some(Placement::Single),
+                ..ParameterServerTable::default()
+            },
+            data: DataTable::set("idx:/nowhere"),
+            ..RunFile::default()
+        };
+        let run = file.check().expect("a run");
+        let job = member_job(&run, 3, &[]).expect("a layout");
+        let place = DataPlace::Disk;
+        let mut servers = 0;
+        for me in (0..3).map(MemberIndex) {
+            let opened = futures::executor::block_on(data_for(&run, &place, &job, me));
+            match job.layout.worker_at(me) {
+                Some(_) => assert!(matches!(opened, Err(DataError::NotInFolder { .. }))),
+                None => {
+                    assert!(opened.expect("nothing is looked for").is_none());
+                    servers += 1;
+                }
+            }
+        }
+        assert_eq!(servers, 1);
     }
 }

@@ -264,7 +264,7 @@ impl Team {
                 me: index,
                 peers: peers.clone(),
                 epoch: Epoch::default(),
-                dataset: settings.dataset.clone(),
+                dataset: Some(settings.dataset.clone()),
                 executor: settings.executor,
                 connector,
                 courier,

@@ -37,7 +37,7 @@ impl Workbench {
         let (job, dataset) = (Arc::new(job.clone()), Arc::new(dataset));
         let mut crafts = Vec::new();
         for me in (0..job.layout.members).map(MemberIndex) {
-            let mut craft = Craft::new(run, &job, me, dataset.clone());
+            let mut craft = Craft::new(run, &job, me, Some(dataset.clone()));
             Box::pin(craft.build(executor.clone())).await?;
             crafts.push(craft);
         }
