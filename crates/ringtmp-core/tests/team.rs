@@ -6,6 +6,7 @@ use common::{Server, join, prepared, run, tick_after};
 use ringtmp_core::ids::{Epoch, PeerId, RoomCode, Step, Version};
 use ringtmp_core::lobby::{Limits, LobbyOutput};
 use ringtmp_core::parameter_server::{Placement, ShardIndex, TeamPlan, TeamStart, Topology};
+use ringtmp_core::room::ATTEMPTS_MAX;
 use ringtmp_core::signal::*;
 use std::time::Duration;
 
@@ -377,6 +378,36 @@ fn parts_stay_where_the_run_ends_soon_or_copies_do_not_reach_and_that_is_tried_o
         all_ready(&mut server, who..who + 1, next.epoch);
     }
     assert_eq!(says_stable(&mut server, next.epoch, 16), None, "not again");
+}
+
+/// All of these say that they hold everything as version 8, and are ready for the plan that comes of it.
+fn go_on(server: &mut Server, who: &[u64], epoch: Epoch, under: Epoch) -> TeamPlan {
+    let held: Holds<'_> = (9, &[], &[(8, &[0, 1, 2])]);
+    let say = |who: &u64| prepared(&server.say(*who, &holds(epoch, under, held)));
+    let plan = who.iter().filter_map(say).last().expect("a plan");
+    for who in who {
+        all_ready(server, *who..*who + 1, plan.epoch);
+    }
+    plan
+}
+
+#[test]
+fn who_comes_after_many_losses_is_not_one_loss_too_many() {
+    let mut server = Server::new(Limits::default());
+    let (mut plan, room_code) = training_for(&mut server, COLOCATED, 40);
+    let mut there = vec![10, 11, 12];
+    for newcomer in (13..).take(ATTEMPTS_MAX as usize) {
+        let output = server.say(there.remove(1), &ClientMessage::Leave);
+        let epoch = halted(&output).expect("the others are asked");
+        plan = go_on(&mut server, &there, epoch, plan.epoch);
+        let entered = server.enter(newcomer, room_code, Role::Participant);
+        entered.expect("let in");
+        there.push(newcomer);
+        let output = tick_after(&mut server, Duration::from_secs(2));
+        let epoch = halted(&output).expect("it gets a share");
+        plan = go_on(&mut server, &there, epoch, plan.epoch);
+        assert_eq!(plan.order.len(), 3, "{newcomer}");
+    }
 }
 
 const SINGLE: Topology = Topology::ParameterServer {

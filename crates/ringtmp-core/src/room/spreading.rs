@@ -50,9 +50,7 @@ impl Room {
         };
         self.recovering.spread_among = Some(order);
         self.recovering.spreads = true;
-        self.halt(now, reason, None);
-        // Nothing went wrong.
-        self.recovering.attempts = self.recovering.attempts.saturating_sub(1);
+        self.halt_unharmed(now, reason);
     }
 }
 

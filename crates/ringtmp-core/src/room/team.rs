@@ -191,9 +191,7 @@ impl Room {
         }
         let names: Vec<String> = self.newcomers().map(|it| it.device.name.clone()).collect();
         let reason = format!("{} joins, and takes its share", names.join(", "));
-        self.halt(now, reason, None);
-        // Nothing went wrong.
-        self.recovering.attempts = self.recovering.attempts.saturating_sub(1);
+        self.halt_unharmed(now, reason);
     }
 
     fn has_newcomers(&self) -> bool {

@@ -57,6 +57,14 @@ impl Held {
         }
     }
 
+    /// Forgets everything that was held under a plan that is none of these: a device that was done without for a while has parts that lie
+    /// elsewhere by now, and copies of versions that were made again.
+    pub(super) fn forget_other_pasts(&mut self, pasts: &[Epoch]) {
+        if !pasts.contains(&self.told.under) {
+            *self = Self::default();
+        }
+    }
+
     /// As a room asks for it.
     pub(super) fn told(&self) -> Holding {
         self.told.clone()
@@ -113,5 +121,82 @@ impl Held {
             reached: self.reached,
             copies: copies.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::job::member_job;
+    use crate::run_file::{Paradigm, ParameterServerTable, RunFile};
+    use ringtmp_core::parameter_server::{Placement, ShardIndex};
+    use ringtmp_core::signal::TeamHolding;
+
+    const BEFORE: Epoch = Epoch {
+        number: 3,
+        incarnation: 1,
+    };
+
+    /// What the server of a run leaves, without its numbers, and the run's layout.
+    fn left() -> (Held, Layout, MemberIndex) {
+        let file = RunFile {
+            paradigm: Paradigm::ParameterServer,
+            parameter_server: ParameterServerTable {
+                placement: Some(Placement::Single),
+                ..ParameterServerTable::default()
+            },
+            ..RunFile::default()
+        };
+        let run = file.check().expect("a run");
+        let layout = member_job(&run, 3, &[]).expect("a layout").layout;
+        let me = layout.collector();
+        let reached = Reached {
+            clock: Step(9),
+            updates: 9,
+        };
+        let held = Held {
+            told: Holding {
+                under: BEFORE,
+                updates: Step(9),
+                copies: Vec::new(),
+                team: Some(TeamHolding {
+                    live: vec![ShardIndex(0)],
+                    copies: Vec::new(),
+                }),
+            },
+            reached: layout.ranges_at(me).map(|it| (it, reached)).collect(),
+            copies: BTreeMap::new(),
+            updater: None,
+        };
+        (held, layout, me)
+    }
+
+    #[test]
+    fn who_was_done_without_begins_with_nothing_and_is_not_at_fault() {
+        let (mut held, layout, me) = left();
+        // By now another serves: this device computes.
+        let worker = (0..layout.members).map(MemberIndex).find(|it| *it != me);
+        let worker = worker.expect("a worker");
+        let start = TeamStart::Held { reached: Step(30) };
+        assert!(
+            !held.serves(&layout, worker, start),
+            "it has what it served"
+        );
+        let later = Epoch {
+            number: 5,
+            ..BEFORE
+        };
+        held.forget_other_pasts(&[later]);
+        assert!(held.serves(&layout, worker, start));
+        assert_eq!(held.told(), Holding::default());
+    }
+
+    #[test]
+    fn what_is_of_the_past_is_kept() {
+        let (mut held, _, _) = left();
+        let told = held.told();
+        held.forget_other_pasts(&[BEFORE]);
+        assert_eq!(held.told(), told);
+        assert!(!held.reached.is_empty());
     }
 }

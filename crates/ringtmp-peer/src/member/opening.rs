@@ -87,6 +87,7 @@ impl Opening {
     /// Sees to it that there is what the member begins with. An error is why it cannot begin.
     async fn prepare(&self, free: &mut Free) -> Result<(), String> {
         let (job, start) = (&self.job, self.plan.start);
+        free.held.forget_other_pasts(&self.plan.pasts);
         if free.dataset.is_none() {
             let opened = data_for(&self.run, &self.place, job, self.me).await;
             let opened = opened.map_err(|error| error.to_string())?;

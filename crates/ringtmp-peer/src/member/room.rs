@@ -296,7 +296,7 @@ impl RoomMember {
                 self.say(&ClientMessage::Here { epoch }, progress);
             }
             ServerMessage::Asked(asked) => {
-                if let Some(says) = self.porch.heard(&asked, progress) {
+                if let Some(says) = self.porch.heard(&asked, now, progress) {
                     self.say(&says, progress);
                 }
             }
