@@ -1,4 +1,4 @@
-//! A cell of a grid: one run, and what came of it.
+//! A cell of a grid: one run.
 
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::plan::LayerCost;
@@ -139,13 +139,21 @@ pub enum Trouble {
     Away,
     /// It dies unnoticed, for good.
     Gone,
-    /// Devices die unnoticed at random, each once a minute in the mean, and are back after 5 s.
-    Random,
+    /// Devices die unnoticed at random, each once in twenty minutes in the mean, and are back after 5 s.
+    Seldom,
+    /// Likewise, each once in five minutes.
+    Often,
 }
 
 impl Trouble {
     /// All.
-    pub const ALL: [Self; 4] = [Self::None, Self::Away, Self::Gone, Self::Random];
+    pub const ALL: [Self; 5] = [
+        Self::None,
+        Self::Away,
+        Self::Gone,
+        Self::Seldom,
+        Self::Often,
+    ];
 
     /// In words.
     pub const fn words(self) -> &'static str {
@@ -153,7 +161,19 @@ impl Trouble {
             Self::None => "undisturbed",
             Self::Away => "one away for 5 s",
             Self::Gone => "one gone for good",
-            Self::Random => "each lost once a minute, back after 5 s",
+            Self::Seldom => "each lost once in 20 minutes, back after 5 s",
+            Self::Often => "each lost once in 5 minutes, back after 5 s",
+        }
+    }
+
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "undisturbed",
+            Self::Away => "away",
+            Self::Gone => "gone",
+            Self::Seldom => "seldom",
+            Self::Often => "often",
         }
     }
 }
@@ -286,187 +306,4 @@ impl Cell {
         let digest = hash.finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
-}
-
-/// Joules for each sample, estimated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Joules {
-    /// With all devices' idle watts: the most likely.
-    pub estimated_joules_per_sample: f64,
-    /// If all coefficients are at their least.
-    pub estimated_joules_per_sample_low: f64,
-    /// If all are at their most.
-    pub estimated_joules_per_sample_high: f64,
-    /// Of the most likely, what being there takes.
-    pub estimated_joules_per_sample_idle: f64,
-    /// Of the most likely, what bytes and frames take.
-    pub estimated_joules_per_sample_network: f64,
-}
-
-/// The figures of a simulated run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
-    /// Samples per second, in the middle third of the steps.
-    pub throughput: f64,
-    /// Virtual seconds of the whole run.
-    pub seconds: f64,
-    /// Not computing, mean of those who compute gradients; a device for which the plan finds no use counts as idle.
-    pub idle: f64,
-    /// Of that, waiting for others to compute.
-    pub idle_input: f64,
-    /// Of that, waiting for what is on its way.
-    pub idle_link: f64,
-    /// Of that, waiting for a credit.
-    pub idle_credit: f64,
-    /// Of that, waiting for an update.
-    pub idle_weights: f64,
-    /// Of that, having no part in the run.
-    pub idle_spare: f64,
-    /// Not computing, mean of all devices, servers counted.
-    pub idle_devices: f64,
-    /// Core-seconds of all devices, for each sample.
-    pub core_seconds_per_sample: f64,
-    /// Bytes that all devices sent, for each sample.
-    pub bytes_per_sample: f64,
-    /// Devices that have a part in the run.
-    pub devices_used: f64,
-    /// The share of the whole run for which the device that computes most does.
-    pub busiest_device: f64,
-    /// The share of the whole run for which the access link that carries most does, in its busier direction.
-    pub busiest_link: f64,
-    /// Steps by which one worker was ahead of another, at most; of a ring 0.
-    pub drift: f64,
-    /// How often a ring was put together anew.
-    pub recoveries: f64,
-    /// Steps that were made again for that.
-    pub repeated: f64,
-    /// Seconds that the run took longer than the same one undisturbed.
-    pub seconds_lost: f64,
-    /// What it takes.
-    pub joules: Joules,
-}
-
-/// A run of real peers beside the same one simulated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Compared {
-    /// Samples per second, from the first task to the end of the last.
-    pub throughput: f64,
-    /// The same, simulated.
-    pub throughput_simulated: f64,
-    /// The share of that time in which the devices did not compute, their mean.
-    pub idle: f64,
-    /// The same, simulated.
-    pub idle_simulated: f64,
-    /// Samples for each CPU-second that this machine spent, starting and ending the peers included.
-    pub samples_per_cpu_second: f64,
-    /// By what share tasks took longer in sum than those of the devices that were imitated.
-    pub slower: f64,
-}
-
-/// A run of real devices of which one fell silent, beside the same one simulated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Struck {
-    /// From when training began until all was done.
-    pub seconds: f64,
-    /// The same, simulated.
-    pub seconds_simulated: f64,
-    /// How often the devices were put together anew.
-    pub recoveries: f64,
-    /// The same, simulated.
-    pub recoveries_simulated: f64,
-    /// Steps that were made again for that.
-    pub repeated: f64,
-    /// The same, simulated.
-    pub repeated_simulated: f64,
-}
-
-/// What real devices took for each sample, starting and ending left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Spent {
-    /// CPU seconds of the server, the devices and, where there is one, the whole browser.
-    pub core_seconds_per_sample: f64,
-    /// Wall time.
-    pub seconds_per_sample: f64,
-    /// Gross, by meters; none where this machine has none that can be read.
-    pub measured_joules_per_sample: Option<f64>,
-    /// Gross, the most likely.
-    pub estimated_joules_per_sample: f64,
-    /// If all coefficients are at their least.
-    pub estimated_joules_per_sample_low: f64,
-    /// If all are at their most.
-    pub estimated_joules_per_sample_high: f64,
-}
-
-/// How good a model is on held-out samples, and what it took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Point {
-    /// Updates of the whole batch.
-    pub steps: f64,
-    /// Samples that it was trained on.
-    pub samples: f64,
-    /// Virtual seconds, evaluations counted.
-    pub seconds: f64,
-    /// Mean cross entropy.
-    pub loss: f64,
-    /// Share of right answers, 0 to 1.
-    pub accuracy: f64,
-    /// Joules of all devices until then, the most likely.
-    pub estimated_joules: f64,
-    /// If all coefficients are at their least.
-    pub estimated_joules_low: f64,
-    /// If all are at their most.
-    pub estimated_joules_high: f64,
-}
-
-/// How good a model was on held-out samples, and when.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Reached {
-    /// Updates of the whole batch.
-    pub steps: u32,
-    /// Since training began, evaluations counted.
-    pub seconds: f64,
-    /// Share of right answers, 0 to 1.
-    pub accuracy: f64,
-}
-
-/// What came of a cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// A run.
-    Ran(Box<Figures>),
-    /// The largest model.
-    Grew {
-        /// It.
-        model: Model,
-        /// Numbers that it learns.
-        parameters: u64,
-        /// The smallest that was refused.
-        refused: Model,
-        /// Why.
-        reason: String,
-    },
-    /// Real peers, beside what the simulator says of them.
-    Real(Box<Compared>),
-    /// Real devices of which one fell silent, beside what the simulator says of them.
-    Struck(Box<Struck>),
-    /// What real devices took.
-    Spent(Box<Spent>),
-    /// How a model learnt from real peers, beside what the simulator says.
-    Taught {
-        /// In their order.
-        real: Vec<Reached>,
-        /// After the same updates.
-        simulated: Vec<Reached>,
-    },
-    /// How a model learnt.
-    Learnt {
-        /// In their order.
-        points: Vec<Point>,
-    },
-    /// It cannot be done so.
-    Refused {
-        /// Why, in the words of who refused.
-        reason: String,
-    },
 }

@@ -8,9 +8,10 @@ pub(crate) use losses::resilience;
 pub(crate) use real::{Loss, Pair, Taught, agreement, hosts, losses, taught};
 pub(crate) use spread::spread;
 
-use crate::cell::{Figures, Joules, Outcome, Point, Way};
+use crate::cell::Way;
 use crate::chart::short;
-use crate::groups::{Estimate, Group, Half};
+use crate::groups::{Estimate, Group, Half, are_enough, few};
+use crate::outcome::{Figures, Joules, Outcome, Point};
 
 /// Which is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,14 @@ impl Measure {
         } else {
             let (mean, half) = (short(value.mean), short(value.half_width));
             format!("{mean} ± {half} {}", self.unit)
+        }
+    }
+
+    /// Whether one mean is better than another.
+    fn is_better(&self, one: f64, other: f64) -> bool {
+        match self.better {
+            Better::Less => one < other,
+            Better::More => one > other,
         }
     }
 
@@ -78,26 +87,35 @@ impl Family {
     }
 }
 
-/// The best of each family that ran: chosen by the mean over some seeds, with its figures under the others.
+/// The best of each family that ran: chosen by the mean over some seeds, with its figures under the others. A way of which a run did not get
+/// there is chosen only where none of its family got through, and never wins: the mean of those that did flatters it.
 struct Contest<'a> {
     best: Vec<(Family, &'a Group, Estimate)>,
+    /// Families that were run, and of which there is no figure.
+    absent: Vec<Family>,
 }
 
 impl<'a> Contest<'a> {
     fn of(groups: impl Iterator<Item = &'a Group>, measure: &Measure) -> Self {
-        let mut chosen: Vec<(Family, &Group, f64)> = Vec::new();
+        let mut absent: Vec<Family> = Vec::new();
+        let mut chosen: Vec<(Family, &Group, bool, f64)> = Vec::new();
         for group in groups {
+            let family = Family::of(group.cell.way);
+            if !absent.contains(&family) {
+                absent.push(family);
+            }
             let Some(value) = group.figure_in(Half::Chooses, measure.figure) else {
                 continue;
             };
-            let family = Family::of(group.cell.way);
-            let new = (family, group, value.mean);
+            let lacks = group.missing_in(Half::Chooses).0 > 0;
+            let new = (family, group, lacks, value.mean);
             match chosen.iter_mut().find(|(other, ..)| *other == family) {
                 None => chosen.push(new),
                 Some(old) => {
-                    let is_better = match measure.better {
-                        Better::Less => value.mean < old.2,
-                        Better::More => value.mean > old.2,
+                    let is_better = match (old.2, lacks) {
+                        (true, false) => true,
+                        (false, true) => false,
+                        (true, true) | (false, false) => measure.is_better(value.mean, old.3),
                     };
                     if is_better {
                         *old = new;
@@ -105,23 +123,43 @@ impl<'a> Contest<'a> {
                 }
             }
         }
-        let told = |(family, group, _): (Family, &'a Group, f64)| {
+        let told = |(family, group, ..): (Family, &'a Group, bool, f64)| {
             let value = group.figure_in(Half::Tells, measure.figure)?;
             Some((family, group, value))
         };
-        Self {
-            best: chosen.into_iter().filter_map(told).collect(),
-        }
+        let best: Vec<_> = chosen.into_iter().filter_map(told).collect();
+        absent.retain(|family| !best.iter().any(|(other, ..)| other == family));
+        Self { best, absent }
     }
 
-    /// The family whose best beats those of all others; none where intervals overlap.
+    /// The family whose best beats those of all others; none where intervals overlap, where seeds are too few, or where a run of it did not
+    /// get there.
     fn winner(&self, measure: &Measure) -> Option<Family> {
         let wins = |one: &&(Family, &Group, Estimate)| {
             let mut others = self.best.iter().filter(|other| other.0 != one.0);
-            others.all(|other| measure.beats(one.2, other.2))
+            one.1.missing_in(Half::Tells).0 == 0
+                && others.all(|other| measure.beats(one.2, other.2))
         };
         let found = self.best.iter().find(wins).map(|(family, ..)| *family);
-        found.filter(|_| self.best.len() > 1)
+        found.filter(|_| self.best.len() > 1 && are_enough(self.seeds()))
+    }
+
+    /// On how many seeds it stands: of the least known.
+    fn seeds(&self) -> usize {
+        let seeds = self.best.iter().map(|(_, _, value)| value.seeds);
+        seeds.min().unwrap_or(0)
+    }
+
+    /// Who cannot win, since runs of it did not get there; empty where there is nobody.
+    fn lacking(&self) -> String {
+        let told = self.best.iter().filter_map(|(_, group, _)| {
+            let (missing, runs) = group.missing_in(Half::Tells);
+            let way = group.cell.way;
+            let words =
+                || format!("{missing} of {runs} runs of {way} did not get there, so it cannot win");
+            (missing > 0).then(words)
+        });
+        told.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -158,40 +196,70 @@ fn contest(groups: &[&Group], measure: &Measure, which: impl Fn(Way) -> bool) ->
         .iter()
         .map(|(_, group, value)| format!("{} {}", group.cell.way, measure.told(*value)))
         .collect();
-    let mut text = format!("at {most} devices {}; ", told.join(", "));
-    text.push_str(&outcome(&contests, measure));
-    text
+    format!(
+        "at {most} devices {}{}; {}",
+        told.join(", "),
+        few(last.seeds()),
+        outcome(&contests, measure)
+    )
 }
 
 /// Who wins at which numbers of devices.
 fn outcome(contests: &[(u16, Contest<'_>)], measure: &Measure) -> String {
-    let at = |family: Option<Family>| {
-        let won = contests
-            .iter()
-            .filter(|(_, contest)| contest.winner(measure) == family);
-        won.map(|(peers, _)| peers.to_string()).collect::<Vec<_>>()
-    };
     let mut parts = Vec::new();
+    let was_run = |family: Family| {
+        let mut best = contests.iter().flat_map(|(_, contest)| &contest.best);
+        best.any(|(other, ..)| *other == family)
+    };
     for family in Family::ALL {
-        let won = at(Some(family));
-        if won.is_empty() {
-            if family == Family::Server {
-                parts.push("the parameter server wins at none".to_owned());
-            }
-        } else {
-            parts.push(format!("{} wins at {}", family.words(), won.join(", ")));
+        let won = places(contests, |contest| contest.winner(measure) == Some(family));
+        let words = family.words();
+        if !won.is_empty() {
+            parts.push(format!("{words} wins at {won}"));
+        } else if family == Family::Server && was_run(family) {
+            parts.push(format!("{words} wins at none"));
         }
     }
-    let open = at(None);
+    let is_open = |contest: &Contest<'_>| {
+        let undecided = are_enough(contest.seeds()) && contest.winner(measure).is_none();
+        undecided && contest.lacking().is_empty()
+    };
+    let open = places(contests, is_open);
     if !open.is_empty() {
         let why = if measure.factor > 1.0 {
             "the best are too close to call"
         } else {
             "intervals overlap"
         };
-        parts.push(format!("at {} {why}, so nobody wins", open.join(", ")));
+        parts.push(format!("at {open} {why}, so nobody wins"));
+    }
+    let unknown = places(contests, |contest| !are_enough(contest.seeds()));
+    if !unknown.is_empty() {
+        parts.push(format!("at {unknown} seeds are too few to say who wins"));
+    }
+    for (peers, contest) in contests {
+        let lacking = contest.lacking();
+        if !lacking.is_empty() {
+            parts.push(format!("at {peers} {lacking}"));
+        }
+    }
+    for family in Family::ALL {
+        let absent = places(contests, |contest| contest.absent.contains(&family));
+        if !absent.is_empty() {
+            let words = family.words();
+            parts.push(format!(
+                "{words} has no figure at {absent}, where its runs did not all get there"
+            ));
+        }
     }
     format!("{}.", parts.join("; "))
+}
+
+/// The numbers of devices of some contests.
+fn places(contests: &[(u16, Contest<'_>)], which: impl Fn(&Contest<'_>) -> bool) -> String {
+    let some = contests.iter().filter(|(_, contest)| which(contest));
+    let peers: Vec<String> = some.map(|(peers, _)| peers.to_string()).collect();
+    peers.join(", ")
 }
 
 /// From this share on a device or a link counts as what a run is bound by.
@@ -331,14 +399,18 @@ pub(crate) fn capacity(groups: &[&Group]) -> String {
     let best = |is: fn(Way) -> bool| all.iter().find(|(way, _)| is(*way));
     let ring = best(Way::is_ring);
     let other = best(|way| !way.is_ring());
+    // Of ways that were not run nothing is said.
+    let server = groups.iter().any(|group| group.cell.way.is_server());
     match (ring, other) {
         (Some((ring, ours)), Some((other, theirs))) => {
             let millions = |parameters: u64| short(parameters as f64 / 1e6);
             let factor = short(*ours as f64 / (*theirs).max(1) as f64);
             let who = if ours > theirs {
-                format!(
-                    "the ring trains {factor} times as much, and the parameter server wins nowhere"
-                )
+                let nowhere = match server {
+                    true => ", and the parameter server wins nowhere",
+                    false => "",
+                };
+                format!("the ring trains {factor} times as much{nowhere}")
             } else if Way::is_server(*other) && theirs > ours {
                 "the parameter server trains more and wins".to_owned()
             } else {

@@ -1,6 +1,7 @@
 //! Cells that differ by their seeds alone, and what is known of them together.
 
-use crate::cell::{Cell, Figures, Outcome};
+use crate::cell::Cell;
+use crate::outcome::{Figures, Outcome};
 use crate::store::Finished;
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use serde::Serialize;
 pub struct Estimate {
     /// Over the seeds.
     pub mean: f64,
-    /// Half of the 95% interval of the mean (Student's t); 0 with one seed.
+    /// Half of the 95% interval of the mean (Student's t); 0 with one seed, which therefore says nothing of who is better.
     pub half_width: f64,
     /// Seeds.
     pub seeds: usize,
@@ -86,42 +87,53 @@ pub enum Half {
     Tells,
 }
 
+/// The fewest seeds by which one way can be told from another: one has no interval.
+const SEEDS_LEAST: usize = 2;
+
+/// Of fewer it is said how many they were: t is large then, and a single seed moves the mean.
+const SEEDS_USUAL: usize = 5;
+
+/// Whether so many seeds say anything of who is better.
+pub(crate) const fn are_enough(seeds: usize) -> bool {
+    seeds >= SEEDS_LEAST
+}
+
+/// What a finding says of its own basis where that is small: `, of 3 seeds only`.
+pub(crate) fn few(seeds: usize) -> String {
+    match seeds {
+        0 => String::new(),
+        1 => ", of one seed only".to_owned(),
+        few if few < SEEDS_USUAL => format!(", of {few} seeds only"),
+        _ => String::new(),
+    }
+}
+
 impl Group {
-    /// One figure over the seeds; none where the cell was refused.
+    /// One figure over the seeds that ran; none where all were refused.
     pub fn figure(&self, figure: impl Fn(&Figures) -> f64) -> Option<Estimate> {
-        let ran = self.outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Ran(figures) => Some(figure(figures)),
-            Outcome::Grew { .. }
-            | Outcome::Learnt { .. }
-            | Outcome::Taught { .. }
-            | Outcome::Real(_)
-            | Outcome::Struck(_)
-            | Outcome::Spent(_)
-            | Outcome::Refused { .. } => None,
-        });
-        Estimate::of(&ran.collect::<Vec<_>>())
+        estimate(self.outcomes.iter(), figure)
     }
 
     /// One figure over half of the seeds; over all where one alone was run.
     pub fn figure_in(&self, half: Half, figure: impl Fn(&Figures) -> f64) -> Option<Estimate> {
-        if self.seeds.len() < 2 {
-            return self.figure(figure);
-        }
+        estimate(self.half(half), figure)
+    }
+
+    /// The outcomes of half of the seeds; of all where one alone was run.
+    fn half(&self, half: Half) -> impl Iterator<Item = &Outcome> {
         let chooses = half == Half::Chooses;
+        let all = self.seeds.len() < 2;
         let seeds = self.seeds.iter().zip(&self.outcomes);
-        let ran = seeds
-            .filter(|(seed, _)| seed.is_multiple_of(2) == chooses)
-            .filter_map(|(_, outcome)| match outcome {
-                Outcome::Ran(figures) => Some(figure(figures)),
-                Outcome::Grew { .. }
-                | Outcome::Learnt { .. }
-                | Outcome::Taught { .. }
-                | Outcome::Real(_)
-                | Outcome::Struck(_)
-                | Outcome::Spent(_)
-                | Outcome::Refused { .. } => None,
-            });
-        Estimate::of(&ran.collect::<Vec<_>>())
+        seeds
+            .filter(move |(seed, _)| all || seed.is_multiple_of(2) == chooses)
+            .map(|(_, outcome)| outcome)
+    }
+
+    /// How many runs of half of the seeds did not get there, and how many these are. What is told of the others flatters.
+    pub fn missing_in(&self, half: Half) -> (usize, usize) {
+        let refused = |outcome: &&Outcome| matches!(outcome, Outcome::Refused { .. });
+        let missing = self.half(half).filter(refused).count();
+        (missing, self.half(half).count())
     }
 
     /// How often it was refused, or ended before its end.
@@ -143,6 +155,24 @@ impl Group {
             | Outcome::Spent(_) => None,
         })
     }
+}
+
+/// Of those that ran.
+fn estimate<'a>(
+    outcomes: impl Iterator<Item = &'a Outcome>,
+    figure: impl Fn(&Figures) -> f64,
+) -> Option<Estimate> {
+    let ran = outcomes.filter_map(|outcome| match outcome {
+        Outcome::Ran(figures) => Some(figure(figures)),
+        Outcome::Grew { .. }
+        | Outcome::Learnt { .. }
+        | Outcome::Taught { .. }
+        | Outcome::Real(_)
+        | Outcome::Struck(_)
+        | Outcome::Spent(_)
+        | Outcome::Refused { .. } => None,
+    });
+    Estimate::of(&ran.collect::<Vec<_>>())
 }
 
 /// Groups, in the order of their first cells.

@@ -1,6 +1,7 @@
 //! Real gradients: an argument of experiments, as what layers cost is.
 
-use crate::cell::{Point, Spread};
+use crate::cell::Spread;
+use crate::outcome::Point;
 use ringtmp_core::parameter_server::Sums;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::RunOutline;

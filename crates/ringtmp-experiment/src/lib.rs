@@ -25,6 +25,7 @@ mod grid;
 mod groups;
 mod learn;
 mod memory;
+mod outcome;
 mod profile;
 mod report;
 mod store;
@@ -33,13 +34,13 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-pub use cell::{
-    Capacity, Cell, Compared, Figures, Host, Joules, Kind, Model, ModelCosts, Outcome, Point,
-    Reached, Spent, Spread, Struck, Trouble, Way,
-};
+pub use cell::{Capacity, Cell, Host, Kind, Model, ModelCosts, Spread, Trouble, Way};
 pub use grid::{Experiment, Grid, HERE};
 pub use groups::{Estimate, Group, Half};
 pub use learn::{Held, Learner, Lesson, right_answers};
+pub use outcome::{
+    Cause, Compared, Figures, Joules, Outcome, Point, Reached, Spent, Struck, Waits,
+};
 pub use profile::{DeviceProfile, PROFILES, ProfileError, Profiles};
 pub use report::{Provenance, write_report};
 pub use store::{Finished, Store, StoreError};

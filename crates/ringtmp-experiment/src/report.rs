@@ -1,5 +1,6 @@
 //! The report: a page that needs nothing else, with the data beside it as CSV and JSON. The same cells make the same report.
 
+mod columns;
 mod course;
 mod courses;
 mod hosts;
@@ -29,8 +30,14 @@ pub struct Provenance {
     pub command: String,
     /// Version and digest of the program.
     pub program: String,
-    /// The machine: it has no part in what is simulated.
+    /// The machine, with its CPU: it has no part in what is simulated.
     pub machine: String,
+    /// The version of its kernel, where that can be told.
+    pub kernel: Option<String>,
+    /// The browser with its version, where one has a part in it.
+    pub browser: Option<String>,
+    /// How many threads wanted to compute here, the mean of a minute, when the command began and when it ended; none where that cannot be told.
+    pub load: Option<[f64; 2]>,
     /// What was asked for.
     pub grid: Grid,
 }
@@ -98,28 +105,55 @@ fn html(
          <meta name=\"color-scheme\" content=\"light dark\"><title>RingTMP: experiments</title><style>{STYLE}</style></head><body>\n\
          <h1>When is a ring of small devices better than a parameter server?</h1>\n\
          <p>Everything but the sections <i>for real</i>, <i>scaling for real</i>, <i>losses for real</i>, <i>learning for real</i>, <i>what tabs of a browser really train</i> and <i>native against browser</i> is <b>simulated</b>: the program's own protocols run under virtual time on emulated devices and links, with the operations that \
-         the layers of each model really take. Joules are <b>estimated</b>. Whiskers and ± are 95% intervals (Student's t) over {} seeds, which \
-         draw how long tasks take; they say nothing of how well the model of devices fits yours. A way <i>wins</i> only where its interval lies clear of those of \
-         the best of the others. The best of a family is chosen by the even seeds and told with its figures of the odd ones, so that being one of many settings flatters none. Ways with staleness or two versions take more samples to get as far; throughput, idle time and joules per sample do not show that; <i>progress</i> does. A device's links share its access link, in rings as in teams.</p>\n",
-        provenance.grid.seeds
+         the layers of each model really take. Joules are <b>estimated</b>, unless they say <b>measured</b>. Whiskers and ± are 95% intervals (Student's t): {}. Seeds draw how long tasks take; they say nothing of how well the model of devices fits yours. A way <i>wins</i> only where its interval lies clear of those of \
+         the best of the others, and where all its runs got there. The best of a family is chosen by the even seeds and told with its figures of the odd ones, so that being one of many settings flatters none. Ways with staleness or two versions take more samples to get as far; throughput, idle time and joules per sample do not show that; <i>progress</i> does. A device's links share its access link, in rings as in teams.</p>\n",
+        basis(&provenance.grid)
     );
     for (experiment, cells) in experiments {
         sections::experiment(*experiment, &groups(cells), &mut page);
     }
     devices(profiles, &mut page);
+    repeat(provenance, &mut page);
+    page
+}
+
+/// Over which seeds figures are told.
+fn basis(grid: &Grid) -> String {
+    let (all, odd, real) = (grid.seeds, grid.seeds.div_ceil(2), grid.seeds_real());
+    format!(
+        "of what is simulated over all {all} seeds in plots and tables, and over the odd ones, which are {odd}, where the finding says who wins; of real runs over {real}"
+    )
+}
+
+/// How the report came to be.
+fn repeat(provenance: &Provenance, page: &mut String) {
+    let mut machine = provenance.machine.clone();
+    if let Some(kernel) = &provenance.kernel {
+        push(&mut machine, format_args!(", kernel {kernel}"));
+    }
+    if let Some(browser) = &provenance.browser {
+        push(&mut machine, format_args!(", {browser}"));
+    }
+    let load = match provenance.load {
+        Some([before, after]) => {
+            format!(
+                " In the last minute before it {before:.2} threads wanted to compute there, in that before its end {after:.2}."
+            )
+        }
+        None => String::new(),
+    };
     push(
-        &mut page,
+        page,
         format_args!(
-            "<h2>How to repeat it</h2>\n<pre>{}</pre>\n<p>Program {}. On {}, which has no part in what is simulated: there the same program makes the same \
+            "<h2>How to repeat it</h2>\n<pre>{}</pre>\n<p>Program {}. On {}.{load} The machine has no part in what is simulated: there the same program makes the same \
              figures anywhere. Seeds 1 to {}, {} steps a run. Every cell: <a href=\"cells.csv\">cells.csv</a>, <a href=\"report.json\">report.json</a>.</p>\n</body></html>\n",
             escaped(&provenance.command),
             escaped(&provenance.program),
-            escaped(&provenance.machine),
+            escaped(&machine),
             provenance.grid.seeds,
             provenance.grid.steps
         ),
     );
-    page
 }
 
 fn devices(profiles: &Profiles, page: &mut String) {

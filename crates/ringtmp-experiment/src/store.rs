@@ -1,6 +1,7 @@
 //! Finished cells on disk: a JSON line for each, appended as they finish.
 
-use crate::cell::{Cell, Outcome};
+use crate::cell::Cell;
+use crate::outcome::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -1,6 +1,9 @@
 //! Of the whole crate: cells, resuming, the report and its sentences.
 
+mod evidence;
+mod learns;
 mod real;
+mod told;
 
 use crate::cell::{Capacity, Cell, Kind};
 use crate::findings::{self, Better, Measure};
@@ -115,6 +118,9 @@ fn report_of(folder: &Path, experiment: Experiment, cells: Vec<Finished>) -> [St
         command: "ringtmp experiment idle --simulated".to_owned(),
         program: "test".to_owned(),
         machine: "a machine".to_owned(),
+        kernel: Some("6.1".to_owned()),
+        browser: Some("Browser 1.2".to_owned()),
+        load: Some([0.25, 1.5]),
         grid: tiny(),
     };
     let profiles = Profiles::parse(PROFILES).expect("the table");

@@ -4,9 +4,10 @@ mod learning;
 mod one;
 mod trouble;
 
-use crate::cell::{Capacity, Cell, Figures, Kind, Model, ModelCosts, Outcome, Way};
+use crate::cell::{Capacity, Cell, Kind, Model, ModelCosts, Way};
 use crate::grid::HERE;
 use crate::learn::Learner;
+use crate::outcome::{Figures, Outcome};
 use crate::profile::{DeviceProfile, ProfileError, Profiles, links};
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::parameter_server::{Exchange, Placement, Staleness, UPDATE_OPERATIONS};

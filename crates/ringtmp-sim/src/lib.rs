@@ -24,6 +24,7 @@ mod fault;
 mod random;
 pub mod report;
 mod scenario;
+mod tally;
 pub mod team;
 
 pub mod timeline;

@@ -5,22 +5,23 @@ mod imitated;
 mod learner;
 mod losses;
 mod real;
+mod surroundings;
 mod tabs;
 mod taught;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result};
 use clap::{Args, ValueEnum};
 use learner::Gradients;
 use ringtmp_energy::estimate::Coefficients;
 use ringtmp_experiment::{
-    Cell, Experiment, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles, Provenance,
-    Store, Worker, write_report,
+    Cell, Experiment, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles, Store,
+    Worker, write_report,
 };
 use ringtmp_peer::{DataTable, ModelTable, RunFile};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use surroundings::Surroundings;
 
 /// Tokens of a sample of the transformers.
 const CONTEXT: usize = 64;
@@ -33,9 +34,6 @@ const HEADS_MIN: usize = 4;
 
 /// Of a head: the widths that are tried are multiples of it, and kernels take no head of more than 128.
 const HEAD_WIDTH: usize = 64;
-
-/// Hexadecimal digits of the program's digest that are told.
-const DIGEST_DIGITS: usize = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
@@ -91,7 +89,7 @@ pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
     };
     let profiles = Profiles::parse(PROFILES)?;
     let coefficients = Coefficients::embedded()?;
-    let program = program()?;
+    let surroundings = Surroundings::here(&experiments)?;
     let out = &arguments.out;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let mut store = Store::open(&out.join("cells.jsonl"))?;
@@ -104,21 +102,23 @@ pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
         coefficients,
     };
     let mut done = Vec::new();
+    let mut failure = None;
     for experiment in experiments {
         let cells = grid.cells(experiment);
-        let cells = work(experiment, cells, &tables, &mut store, &program, quiet)?;
+        let program = surroundings.program(experiment);
+        let (cells, failed) = work(experiment, cells, &tables, &mut store, &program, quiet)?;
         done.push((experiment, cells));
+        failure = failure.or(failed);
+        // After each, so that one that is interrupted leaves a report of what was done.
+        let provenance = surroundings.provenance(command(arguments), grid.clone());
+        write_report(out, &done, &provenance, &profiles)
+            .with_context(|| format!("cannot write the report to {}", out.display()))?;
     }
-    let provenance = Provenance {
-        command: command(arguments),
-        program,
-        machine: machine(),
-        grid,
-    };
-    write_report(out, &done, &provenance, &profiles)
-        .with_context(|| format!("cannot write the report to {}", out.display()))?;
     outln!("{}", out.join("index.html").display());
-    Ok(())
+    failure.map_or(Ok(()), |error| {
+        Err(error
+            .context("the report lacks what could not be run; the same command tries it again"))
+    })
 }
 
 /// What was asked for.
@@ -185,7 +185,7 @@ impl Tables {
     }
 }
 
-/// Works off what is not done yet.
+/// Works off what is not done yet. What keeps real devices from being run is told beside what there is: others of an experiment may be run.
 fn work(
     experiment: Experiment,
     cells: Vec<Cell>,
@@ -193,7 +193,7 @@ fn work(
     store: &mut Store,
     program: &str,
     quiet: bool,
-) -> Result<Vec<Finished>> {
+) -> Result<(Vec<Finished>, Option<Error>)> {
     let mut worker = tables.worker();
     let names = cells.iter().map(|cell| worker.digest(cell, program));
     let names: Vec<String> = names.collect::<Result<_, _>>()?;
@@ -216,10 +216,17 @@ fn work(
         }
         Ok(store.keep(finished)?)
     };
+    let mut failure = None;
     if let Some(run) = real_run(experiment) {
         for (name, cell) in &open {
             tell(experiment, cell, quiet);
-            take(name, cell, run(cell, &tables.profiles)?)?;
+            let outcome = run(cell, &tables.profiles).unwrap_or_else(|error| {
+                let reason = format!("{error:#}");
+                eprintln!("{experiment}: it could not be run: {reason}");
+                failure.get_or_insert(error);
+                Outcome::Refused { reason }
+            });
+            take(name, cell, outcome)?;
         }
     } else {
         simulate(experiment, &open, tables, quiet, &mut take)?;
@@ -232,7 +239,7 @@ fn work(
         let all = cells.len();
         eprintln!("{experiment}: {all} cells, {kept} of them done before, {refused} refused");
     }
-    Ok(finished)
+    Ok((finished, failure))
 }
 
 /// How cells are run that are not simulated.
@@ -340,18 +347,6 @@ fn addition_file(model: &Model) -> RunFile {
     file
 }
 
-/// The version, and a digest of the very program: cells of another one are done again.
-fn program() -> Result<String> {
-    let path = std::env::current_exe().context("cannot tell which program this is")?;
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let digest = Sha256::digest(&bytes);
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let Some(digits) = digits.get(..DIGEST_DIGITS) else {
-        bail!("a digest has {DIGEST_DIGITS} digits");
-    };
-    Ok(format!("{} ({digits})", env!("CARGO_PKG_VERSION")))
-}
-
 /// The command that makes the same report, defaults written out.
 fn command(arguments: &ExperimentArguments) -> String {
     let which = arguments.which.to_possible_value();
@@ -376,10 +371,4 @@ fn shown(path: &Path) -> String {
     } else {
         text
     }
-}
-
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
-    format!("{system} on {architecture} with {cores} cores")
 }

@@ -2,7 +2,7 @@
 
 use crate::cell::Trouble;
 use crate::chart::short;
-use crate::groups::Estimate;
+use crate::groups::{Estimate, are_enough, few};
 
 /// By how much predictions may differ from what real peers do before it wants an explanation.
 const AGREES: f64 = 0.15;
@@ -18,37 +18,70 @@ fn verdict(real: f64, simulated: f64) -> String {
     format!("{:+.1}%, {agrees} within 15%", 100.0 * differs)
 }
 
+/// By how many points of the whole time a prediction is off, and whether that is near enough.
+fn verdict_in_points(real: f64, simulated: f64) -> String {
+    let differs = simulated - real;
+    let agrees = if differs.abs() <= AGREES {
+        "which agrees"
+    } else {
+        "which does not agree"
+    };
+    format!("{:+.1} points, {agrees} within 15", 100.0 * differs)
+}
+
+/// Of how many runs something is told, where these are few or not all; of how many there are, so many were refused.
+fn through([runs, refused]: [usize; 2]) -> String {
+    match refused {
+        0 => few(runs),
+        refused => format!(
+            ", of those {} of {runs} runs that got there",
+            runs - refused
+        ),
+    }
+}
+
 /// What real peers of one way did, and what the simulator says of them; none where all runs were refused.
 pub(crate) struct Pair {
     pub(crate) way: String,
+    /// How many, and how many of them were refused.
+    pub(crate) runs: [usize; 2],
     /// Samples per second, real and simulated.
     pub(crate) throughput: Option<[f64; 2]>,
     /// Idle shares, real and simulated.
     pub(crate) idle: Option<[f64; 2]>,
+    /// Those shares by cause, where there is any: the cause, real and simulated.
+    pub(crate) causes: Vec<(&'static str, [f64; 2])>,
 }
 
 /// Whether real peers do what the simulator says.
 pub(crate) fn agreement(all: &[Pair]) -> String {
-    let mut told = Vec::new();
-    for Pair {
-        way,
-        throughput,
-        idle,
-    } in all
-    {
-        let (Some([real, simulated]), Some([idle, idle_simulated])) = (throughput, idle) else {
-            told.push(format!("{way}: nothing to compare, all runs were refused"));
-            continue;
+    let told = |pair: &Pair| {
+        let way = &pair.way;
+        let (Some([real, simulated]), Some([idle, idle_simulated])) = (pair.throughput, pair.idle)
+        else {
+            return format!("{way}: nothing to compare, all runs were refused");
         };
-        let verdict = verdict(*real, *simulated);
-        told.push(format!(
-            "{way} makes {} samples/s, the simulator says {} ({verdict}); idle {:.1}% against {:.1}%",
-            short(*real),
-            short(*simulated),
-            100.0 * idle,
-            100.0 * idle_simulated
-        ));
-    }
+        let percent = |share: f64| format!("{:.1}%", 100.0 * share);
+        let causes = pair.causes.iter().map(|(cause, [real, simulated])| {
+            format!("{cause} {} and {}", percent(*real), percent(*simulated))
+        });
+        let causes: Vec<String> = causes.collect();
+        let causes = match causes.is_empty() {
+            true => String::new(),
+            false => format!("; of that for {}", causes.join(", ")),
+        };
+        let through = through(pair.runs);
+        format!(
+            "{way} makes {} samples/s, the simulator says {} ({}); idle {} against {} ({}){causes}{through}",
+            short(real),
+            short(simulated),
+            verdict(real, simulated),
+            percent(idle),
+            percent(idle_simulated),
+            verdict_in_points(idle, idle_simulated)
+        )
+    };
+    let told: Vec<String> = all.iter().map(told).collect();
     format!("{}.", told.join(".\n"))
 }
 
@@ -66,7 +99,10 @@ pub(crate) fn hosts(
             let (mean, half) = (short(scale * value.mean), short(scale * value.half_width));
             format!("{mean} ± {half}")
         };
-        let verdict = if native.high() < tabs.low() {
+        let seeds = native.seeds.min(tabs.seeds);
+        let verdict = if !are_enough(seeds) {
+            "seeds are too few to say which takes less".to_owned()
+        } else if native.high() < tabs.low() {
             let times = short(tabs.mean / native.mean);
             format!("tabs take {times} times as much")
         } else if tabs.high() < native.low() {
@@ -76,9 +112,10 @@ pub(crate) fn hosts(
             "intervals overlap, so that neither takes less".to_owned()
         };
         format!(
-            "Natively a sample takes {} {unit}, in tabs {}: {verdict}.",
+            "Natively a sample takes {} {unit}, in tabs {}{}: {verdict}.",
             told(native),
-            told(tabs)
+            told(tabs),
+            few(seeds)
         )
     };
     let mut text = compared(cores, 1e3, "core-milliseconds");
@@ -116,16 +153,17 @@ pub(crate) fn losses(all: &[Loss]) -> String {
             return format!("{way}, {what}: nothing to compare, no run came to its end");
         };
         let seconds = |v: Estimate| format!("{} ± {} s", short(v.mean), short(v.half_width));
-        let verdict = match lost.low() > 0.0 {
+        let verdict = match lost.low() > 0.0 && are_enough(lost.seeds) {
             true => verdict(lost.mean, simulated.mean),
             false => "too little to compare".to_owned(),
         };
+        let basis = few(lost.seeds);
         let ended = match loss.ended {
             0 => String::new(),
             ended => format!("; {ended} of {} runs did not come to their end", loss.runs),
         };
         format!(
-            "{way}, {what}: {} lost and {} steps made again, by the simulator {} and {} ({verdict}){ended}",
+            "{way}, {what}: {} lost and {} steps made again, by the simulator {} and {} ({verdict}){basis}{ended}",
             seconds(lost),
             short(again.mean),
             seconds(simulated),
@@ -139,6 +177,8 @@ pub(crate) fn losses(all: &[Loss]) -> String {
 /// What real peers of one way have learnt in the end, and what the simulator says of them; none where all runs were refused.
 pub(crate) struct Taught {
     pub(crate) way: String,
+    /// How many, and how many of them were refused.
+    pub(crate) runs: [usize; 2],
     /// Updates.
     pub(crate) steps: u32,
     /// Shares of right answers, real and simulated.
@@ -169,14 +209,15 @@ pub(crate) fn taught(all: &[Taught]) -> String {
             "the same after every evaluation of each seed".to_owned()
         };
         format!(
-            "{way}: {} read right after {} steps, simulated {} ({apart}); in {} ± {} s, simulated {} ({})",
+            "{way}: {} read right after {} steps, simulated {} ({apart}); in {} ± {} s, simulated {} ({}){}",
             percent(right),
             one.steps,
             percent(right_simulated),
             short(seconds.mean),
             short(seconds.half_width),
             short(seconds_simulated.mean),
-            verdict(seconds.mean, seconds_simulated.mean)
+            verdict(seconds.mean, seconds_simulated.mean),
+            through(one.runs)
         )
     };
     let all: Vec<String> = all.iter().map(told).collect();

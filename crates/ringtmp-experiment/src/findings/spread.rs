@@ -1,7 +1,8 @@
 //! What it does to each way that devices have classes of their own, not samples that all share.
 
-use crate::cell::{Cell, Kind, Outcome, Spread};
-use crate::groups::{Estimate, Group};
+use crate::cell::{Cell, Kind, Spread};
+use crate::groups::{Estimate, Group, are_enough, few};
+use crate::outcome::Outcome;
 
 /// Of the most devices, each way beside itself with shared samples, seed by seed.
 pub(crate) fn spread(groups: &[Group]) -> String {
@@ -44,8 +45,8 @@ fn told(group: &Group, groups: &[Group]) -> Option<String> {
         Some(100.0 * (accuracy(outcome)? - accuracy(&shared.outcomes[place])?))
     });
     let differs = Estimate::of(&differences.collect::<Vec<_>>())?;
-    let verdict = if differs.seeds < 2 {
-        "of one seed"
+    let verdict = if !are_enough(differs.seeds) {
+        "too few seeds to say more"
     } else if differs.high() < 0.0 {
         "it loses by that"
     } else if differs.low() > 0.0 {
@@ -53,8 +54,13 @@ fn told(group: &Group, groups: &[Group]) -> Option<String> {
     } else {
         "no difference that seeds would show"
     };
+    let runs = group.seeds.len();
+    let through = match differs.seeds < runs {
+        true => format!(", of those {} of {runs} runs that got there", differs.seeds),
+        false => few(differs.seeds),
+    };
     Some(format!(
-        "{} {:+.1} ± {:.1}, {verdict}",
+        "{} {:+.1} ± {:.1}{through}, {verdict}",
         group.cell.way, differs.mean, differs.half_width
     ))
 }
@@ -76,7 +82,8 @@ fn accuracy(outcome: &Outcome) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::{Model, Point, Way};
+    use crate::cell::{Model, Way};
+    use crate::outcome::Point;
 
     /// Five runs of all-reduce that end with these accuracies.
     fn group(spread: Spread, accuracies: [f64; 5]) -> Group {
@@ -113,6 +120,13 @@ mod tests {
         let alike = group(Spread::ByLabel, [0.71, 0.89, 0.81, 0.74, 0.85]);
         let told = spread(&[shared.clone(), alike]);
         assert!(told.contains("no difference"), "{told}");
-        assert_eq!(spread(&[shared]), "");
+        assert_eq!(spread(std::slice::from_ref(&shared)), "");
+        // A run that did not get there is not left out in silence.
+        let mut torn = group(Spread::ByLabel, [0.65, 0.86, 0.74, 0.70, 0.80]);
+        torn.outcomes[4] = Outcome::Refused {
+            reason: "a device lacks memory".to_owned(),
+        };
+        let told = spread(&[shared, torn]);
+        assert!(told.contains("of those 4 of 5 runs"), "{told}");
     }
 }

@@ -39,12 +39,17 @@ const WAYS_REAL: [Way; 3] = [
 ];
 
 impl Grid {
+    /// Of real runs.
+    pub fn seeds_real(&self) -> u64 {
+        self.seeds.min(SEEDS_REAL)
+    }
+
     /// A ring, a parameter server and all-reduce of three peers on this machine, over its own links and over emulated ones.
     pub(super) fn real(&self) -> Vec<Cell> {
         let mut cells = Vec::new();
         for profile in &self.links_real {
             for way in WAYS_REAL {
-                cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+                cells.extend((1..=self.seeds_real()).map(|seed| Cell {
                     kind: Kind::Real { steps: STEPS_REAL },
                     model: Model::preset("gpt-nano"),
                     way,
@@ -67,7 +72,7 @@ impl Grid {
             // One alone is a ring.
             let peers = PEERS_SCALE.iter().filter(|it| way.is_ring() || **it > 1);
             for peers in peers {
-                cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+                cells.extend((1..=self.seeds_real()).map(|seed| Cell {
                     kind: Kind::Real {
                         steps: (*peers).max(STEPS_SCALE_MIN).into(),
                     },
@@ -89,7 +94,7 @@ impl Grid {
         let mut cells = Vec::new();
         for way in WAYS_REAL {
             for trouble in [Trouble::None, Trouble::Away, Trouble::Gone] {
-                cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+                cells.extend((1..=self.seeds_real()).map(|seed| Cell {
                     kind: Kind::Struck {
                         steps: STEPS_STRUCK,
                         trouble,
@@ -119,7 +124,7 @@ impl Grid {
         ways.push(Way::AllReduce);
         let mut cells = Vec::new();
         for way in ways {
-            cells.extend((1..=self.seeds.min(SEEDS_REAL)).map(|seed| Cell {
+            cells.extend((1..=self.seeds_real()).map(|seed| Cell {
                 kind: Kind::Taught {
                     steps: STEPS_TAUGHT,
                 },
@@ -138,7 +143,7 @@ impl Grid {
     /// A ring as fast as this machine makes it, natively and in tabs. By seed, so that whatever else the machine does meanwhile falls on
     /// both.
     pub(super) fn hosts(&self) -> Vec<Cell> {
-        let cells = (1..=self.seeds.min(SEEDS_REAL)).flat_map(|seed| {
+        let cells = (1..=self.seeds_real()).flat_map(|seed| {
             Host::ALL.map(|host| Cell {
                 kind: Kind::Hosted {
                     steps: STEPS_HOSTED,

@@ -2,17 +2,18 @@
 
 use super::sections::{ENERGY_FACTOR, tell};
 use super::table::{refusals, table};
-use crate::cell::{Kind, Outcome, Point, Trouble};
+use crate::cell::{Kind, Trouble};
 use crate::chart::{Bar, Bars, escaped, push, short};
 use crate::curves::Curves;
 use crate::findings::{self, Better, Measure};
 use crate::groups::Group;
+use crate::outcome::{Outcome, Point};
 
 /// Devices of which curves are drawn.
 const DRAWN: u16 = 4;
 
 /// Held-out accuracy that is to be reached.
-const ACCURACY: f64 = 0.7;
+pub(super) const ACCURACY: f64 = 0.7;
 
 const TO_ACCURACY: Measure = Measure {
     figure: |figures| figures.seconds,
@@ -186,10 +187,8 @@ pub(super) fn resilience(part: &[&Group], page: &mut String) {
         .collect();
     let bar = |(trouble, group): &(Trouble, &Group)| {
         let name = match trouble {
-            Trouble::None => format!("{}", group.cell.way),
-            Trouble::Away => format!("{}, away", group.cell.way),
-            Trouble::Gone => format!("{}, gone", group.cell.way),
-            Trouble::Random => format!("{}, random", group.cell.way),
+            Trouble::None => group.cell.way.to_string(),
+            trouble => format!("{}, {}", group.cell.way, trouble.word()),
         };
         let Some(whole) = group.figure(|figures| figures.seconds) else {
             return Bar {
@@ -201,11 +200,16 @@ pub(super) fn resilience(part: &[&Group], page: &mut String) {
         };
         let lost = group.figure(|figures| figures.seconds_lost);
         let lost = lost.map_or(0.0, |lost| lost.mean);
+        let (missing, runs) = (group.refusals(), group.outcomes.len());
+        let of = match missing {
+            0 => String::new(),
+            missing => format!(", {} of {runs}", runs - missing),
+        };
         Bar {
             name,
             parts: vec![whole.mean - lost, lost],
             interval: Some((whole.low(), whole.high())),
-            label: format!("{} s", short(whole.mean)),
+            label: format!("{} s{of}", short(whole.mean)),
         }
     };
     let bars = Bars {

@@ -2,11 +2,12 @@
 
 use super::sections::tell;
 use super::table::refusals;
-use crate::cell::{Cell, Outcome, Reached};
+use crate::cell::Cell;
 use crate::chart::{escaped, push, short};
 use crate::curves::Curves;
 use crate::findings;
 use crate::groups::{Estimate, Group};
+use crate::outcome::{Outcome, Reached};
 
 /// A run's course, real and simulated.
 type Pair<'a> = [&'a [Reached]; 2];
@@ -105,6 +106,7 @@ pub(super) fn courses(part: &[&Group], page: &mut String) {
         let last = pairs.first().and_then(|[real, _]| real.last());
         findings::Taught {
             way: group.cell.way.to_string(),
+            runs: [group.outcomes.len(), group.refusals()],
             steps: last.map_or(0, |reached| reached.steps),
             accuracy: ends(pairs, |reached| reached.accuracy),
             apart: apart(pairs),

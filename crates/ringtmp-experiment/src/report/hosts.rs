@@ -2,10 +2,11 @@
 
 use super::sections::tell;
 use super::table::refusals;
-use crate::cell::{Host, Kind, Outcome, Spent};
+use crate::cell::{Host, Kind};
 use crate::chart::{Bar, Bars, push, short};
 use crate::findings;
 use crate::groups::{Estimate, Group};
+use crate::outcome::{Outcome, Spent};
 
 /// One figure over the seeds.
 fn figure(group: &Group, figure: impl Fn(&Spent) -> Option<f64>) -> Option<Estimate> {
@@ -69,7 +70,7 @@ pub(super) fn hosts(part: &[&Group], page: &mut String) {
 /// All figures, and what was refused.
 fn figures_table(part: &[&Group], page: &mut String) {
     page.push_str(
-        "<details open><summary>Figures, and what was refused</summary><table><tr><th>devices<th>samples/s<th>core-ms per sample<th>J per sample, measured<th>J per sample, estimated<th>from<th>to</tr>\n",
+        "<details open><summary>Figures, and what was refused</summary><table><tr><th>devices<th>samples/s<th>core-ms per sample<th>J per sample, measured<th>J per sample, estimated<th>J at least, estimated<th>J at most, estimated</tr>\n",
     );
     for group in part {
         let cell = |which: fn(&Spent) -> Option<f64>, without: &str| {

@@ -2,10 +2,11 @@
 
 use super::sections::tell;
 use super::table::refusals;
-use crate::cell::{Kind, Outcome, Struck, Trouble};
+use crate::cell::{Kind, Trouble};
 use crate::chart::{Bar, Bars, escaped, push, short};
 use crate::findings;
 use crate::groups::{Estimate, Group};
+use crate::outcome::{Outcome, Struck};
 
 fn trouble(group: &Group) -> Trouble {
     match group.cell.kind {

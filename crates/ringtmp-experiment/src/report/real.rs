@@ -2,11 +2,11 @@
 
 use super::sections::tell;
 use super::table::refusals;
-use crate::cell::{Compared, Outcome};
 use crate::chart::{Bar, Bars, Lines, escaped, push, short};
 use crate::findings;
 use crate::grid::HERE;
 use crate::groups::{Estimate, Group};
+use crate::outcome::{Compared, Outcome, Waits};
 
 /// A figure of a run.
 type Figure = fn(&Compared) -> f64;
@@ -37,32 +37,37 @@ fn over(profile: &str) -> String {
 pub(super) fn real(part: &[&Group], page: &mut String) {
     let first = &part[0].cell;
     let bars = part.iter().flat_map(|group| {
-        let bar = |name: String, value: Option<Estimate>| {
-            let value = value?;
+        let bar = |name: String, value: Figure, waits: fn(&Compared) -> Waits| {
+            let value = figure(group, value)?;
+            let parts = Waits::CAUSES.map(|(_, cause)| {
+                let mean = figure(group, |compared| cause(&waits(compared)));
+                mean.map_or(0.0, |mean| mean.mean)
+            });
             Some(Bar {
                 name,
-                parts: vec![value.mean],
+                parts: parts.to_vec(),
                 interval: Some((value.low(), value.high())),
                 label: format!("{:.1}%", 100.0 * value.mean),
             })
         };
         let way = group.cell.way;
         [
-            bar(format!("{way}"), figure(group, |c| c.idle)),
+            bar(format!("{way}"), |c| c.idle, |c| c.waits),
             bar(
                 "the same, simulated".to_owned(),
-                figure(group, |c| c.idle_simulated),
+                |c| c.idle_simulated,
+                |c| c.waits_simulated,
             ),
         ]
     });
     let bars = Bars {
         title: format!(
-            "Idle share, for real and simulated: {}, {} peers, {}",
+            "Idle share by cause, for real and simulated: {}, {} peers, {}",
             first.model,
             first.peers,
             over(&first.profile)
         ),
-        kinds: vec!["idle"],
+        kinds: Waits::CAUSES.map(|(cause, _)| cause).to_vec(),
         bars: bars.flatten().collect(),
         most: None,
     };
@@ -111,8 +116,20 @@ fn compared(part: &[&Group], with_peers: bool) -> Vec<findings::Pair> {
         let both = |real: fn(&Compared) -> f64, simulated: fn(&Compared) -> f64| {
             Some([of(real)?, of(simulated)?])
         };
+        let causes = Waits::CAUSES.into_iter().filter_map(|(name, cause)| {
+            let mean = |waits: fn(&Compared) -> Waits| {
+                figure(group, |compared| cause(&waits(compared))).map(|value| value.mean)
+            };
+            let both = [mean(|c| c.waits)?, mean(|c| c.waits_simulated)?];
+            // What is nothing in both is not worth a word.
+            both.iter()
+                .any(|share| *share > 0.0)
+                .then_some((name, both))
+        });
         let (way, peers) = (group.cell.way, group.cell.peers);
         findings::Pair {
+            runs: [group.outcomes.len(), group.refusals()],
+            causes: causes.collect(),
             way: match with_peers {
                 true => format!("{way}, {peers}"),
                 false => way.to_string(),
@@ -126,28 +143,14 @@ fn compared(part: &[&Group], with_peers: bool) -> Vec<findings::Pair> {
 
 /// All figures, and what was refused.
 fn figures_table(part: &[&Group], page: &mut String) {
-    page.push_str(
-        "<details open><summary>Figures, and what was refused</summary><table><tr><th>way<th>peers<th>samples/s<th>simulated<th>idle<th>simulated<th>samples per CPU-second</tr>\n",
-    );
+    page.push_str("<details open><summary>Figures, and what was refused</summary>");
+    page.push_str("<table><tr><th>way<th>peers<th>samples/s<th>simulated<th>idle<th>simulated<th>samples per CPU-second</tr>\n");
     for group in part {
-        let plain = |which: fn(&Compared) -> f64| {
+        let plain = |which: Figure| {
             let value = figure(group, which);
             value.map_or_else(
                 || "refused".to_owned(),
                 |v| format!("{}&nbsp;±&nbsp;{}", short(v.mean), short(v.half_width)),
-            )
-        };
-        let share = |which: fn(&Compared) -> f64| {
-            let value = figure(group, which);
-            value.map_or_else(
-                || "refused".to_owned(),
-                |v| {
-                    format!(
-                        "{:.1}&nbsp;±&nbsp;{:.1}&nbsp;%",
-                        100.0 * v.mean,
-                        100.0 * v.half_width
-                    )
-                },
             )
         };
         push(
@@ -158,13 +161,45 @@ fn figures_table(part: &[&Group], page: &mut String) {
                 group.cell.peers,
                 plain(|c| c.throughput),
                 plain(|c| c.throughput_simulated),
-                share(|c| c.idle),
-                share(|c| c.idle_simulated),
+                share(group, |c| c.idle),
+                share(group, |c| c.idle_simulated),
                 plain(|c| c.samples_per_cpu_second)
             ),
         );
     }
     page.push_str("</table>");
+    causes_table(part, page);
     refusals(part, page);
     page.push_str("</details>\n");
+}
+
+/// For what devices waited.
+fn causes_table(part: &[&Group], page: &mut String) {
+    page.push_str("<table><caption>idle share by cause</caption><tr><th>way<th>peers");
+    for (cause, _) in Waits::CAUSES {
+        push(page, format_args!("<th>{cause}<th>simulated"));
+    }
+    page.push_str("</tr>\n");
+    for group in part {
+        let way = escaped(&group.cell.way.to_string());
+        push(page, format_args!("<tr><td>{way}<td>{}", group.cell.peers));
+        for (_, cause) in Waits::CAUSES {
+            let real = share(group, |compared| cause(&compared.waits));
+            let simulated = share(group, |compared| cause(&compared.waits_simulated));
+            push(page, format_args!("<td>{real}<td>{simulated}"));
+        }
+        page.push_str("</tr>\n");
+    }
+    page.push_str("</table>");
+}
+
+/// A share over the seeds.
+fn share(group: &Group, which: impl Fn(&Compared) -> f64) -> String {
+    figure(group, which).map_or_else(
+        || "refused".to_owned(),
+        |v| {
+            let [mean, half] = [v.mean, v.half_width].map(|share| 100.0 * share);
+            format!("{mean:.1}&nbsp;±&nbsp;{half:.1}&nbsp;%")
+        },
+    )
 }

@@ -2,11 +2,12 @@
 
 use super::table::table;
 use super::{course, courses, hosts, losses, real};
-use crate::cell::{Capacity, Kind, Outcome, Way};
+use crate::cell::{Capacity, Kind, Way};
 use crate::chart::{Bar, Bars, Lines, escaped, push, short};
 use crate::findings::{self, Better, Measure};
 use crate::grid::Experiment;
 use crate::groups::Group;
+use crate::outcome::Outcome;
 use ringtmp_core::parameter_server::{Placement, Staleness};
 use ringtmp_core::schedule::Mode;
 
@@ -16,13 +17,14 @@ pub(super) const ENERGY_FACTOR: f64 = 1.3;
 const IDLE: Measure = Measure {
     figure: |figures| figures.idle,
     better: Better::Less,
-    unit: "",
+    unit: "idle share of workers (simulated)",
     percent: true,
     factor: 1.0,
 };
 
 const IDLE_DEVICES: Measure = Measure {
     figure: |figures| figures.idle_devices,
+    unit: "idle share of all devices (simulated)",
     ..IDLE
 };
 
@@ -30,6 +32,14 @@ const THROUGHPUT: Measure = Measure {
     figure: |figures| figures.throughput,
     better: Better::More,
     unit: "samples/s",
+    percent: false,
+    factor: 1.0,
+};
+
+const CORE_SECONDS: Measure = Measure {
+    figure: |figures| figures.core_seconds_per_sample,
+    better: Better::Less,
+    unit: "core-seconds per sample",
     percent: false,
     factor: 1.0,
 };
@@ -57,7 +67,7 @@ const fn told(experiment: Experiment) -> (&'static str, &'static str) {
         ),
         Experiment::Resilience => (
             "Resilience",
-            "Seconds of the same run undisturbed and with devices that die unnoticed: one in the middle third of the run, which is back as a newcomer after 5 s, or is not; or every device, once a minute in the \
+            "Seconds of the same run undisturbed and with devices that die unnoticed: one in the middle third of the run, which is back as a newcomer after 5 s, or is not; or every device, once in twenty or in five minutes in the \
              mean. All keep copies: rings of layers, as often as slows them by at most a twentieth, the others of the parts of the parameters, which take at most a twentieth of what their devices send, or of the time on a phone's Wi-Fi.",
         ),
         Experiment::Scaling => (
@@ -98,8 +108,8 @@ const fn told(experiment: Experiment) -> (&'static str, &'static str) {
              starting and ending do not count. All processes do: server, devices, and the whole browser.",
         ),
         Experiment::Energy => (
-            "Energy, estimated",
-            "Estimated joules for each sample: idle watts of all devices (servers counted) times wall time, what busy cores add, and what bytes and packets add. Thin lines span the coefficients' \
+            "Energy",
+            "No meter was read, as devices are simulated: so what counts is first the core-seconds of all devices for each sample. Below are estimated joules for each sample: idle watts of all devices (servers counted) times wall time, what busy cores add, and what bytes and packets add. Thin lines span the coefficients' \
              lows and highs, which err alike in all bars.",
         ),
     }
@@ -331,10 +341,37 @@ fn what_ended(part: &[&Group], page: &mut String) {
     page.push_str("</table></details>\n");
 }
 
+/// Core-seconds first: no meter was read, so that joules are estimates.
 fn energy(part: &[&Group], page: &mut String) {
     let first = &part[0].cell;
     let bar = |group: &&Group| {
-        let of = |figure: fn(&crate::cell::Joules) -> f64| {
+        let value = group.figure(CORE_SECONDS.figure)?;
+        Some(Bar {
+            name: group.cell.way.to_string(),
+            parts: vec![value.mean],
+            interval: Some((value.low(), value.high())),
+            label: short(value.mean),
+        })
+    };
+    let chart = Bars {
+        title: format!(
+            "Core-seconds per sample: {}, {} x {}",
+            first.model, first.peers, first.profile
+        ),
+        kinds: vec!["core-seconds"],
+        bars: part.iter().filter_map(bar).collect(),
+        most: None,
+    };
+    page.push_str(&chart.svg());
+    tell(&findings::finding(part, &CORE_SECONDS), page);
+    page.push_str(&table(part, &CORE_SECONDS));
+    joules(part, page);
+}
+
+fn joules(part: &[&Group], page: &mut String) {
+    let first = &part[0].cell;
+    let bar = |group: &&Group| {
+        let of = |figure: fn(&crate::outcome::Joules) -> f64| {
             let value = group.figure(|figures| figure(&figures.joules));
             value.map(|value| value.mean)
         };

@@ -1,17 +1,20 @@
 //! Cells as text.
 
-use crate::cell::{Figures, Host, Joules, Kind, Outcome, Point, Spent, Trouble};
+use super::columns::{COLUMNS, numbers};
+use crate::cell::{Host, Kind};
 use crate::chart::{escaped, push, short};
 use crate::findings::Measure;
 use crate::grid::Experiment;
 use crate::groups::Group;
+use crate::outcome::Outcome;
 use crate::store::Finished;
 
-const COLUMNS: &str = "experiment,kind,model,way,profile,devices,seed,outcome,samples_per_second,seconds,idle_workers,idle_input,idle_link,idle_credit,idle_weights,idle_spare,idle_devices,core_seconds_per_sample,bytes_per_sample,devices_used,busiest_device,busiest_link,drift,recoveries,steps_repeated,seconds_lost,steps_learnt,loss,accuracy,estimated_joules_per_sample,estimated_joules_per_sample_low,estimated_joules_per_sample_high,largest_model,parameters,reason,digest\n";
-
-/// A line for each cell and seed.
+/// A line for each cell and seed. What was not measured is empty, and not 0.
 pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
-    let mut text = COLUMNS.to_owned();
+    let mut text = format!(
+        "experiment,kind,model,way,profile,devices,seed,outcome,{},largest_model,smallest_refused,parameters,reason,digest\n",
+        COLUMNS.join(",")
+    );
     for (experiment, cells) in experiments {
         for one in cells {
             let cell = &one.cell;
@@ -37,78 +40,43 @@ pub(super) fn csv(experiments: &[(Experiment, Vec<Finished>)]) -> String {
 
 /// The columns of an outcome, up to the digest.
 fn told(outcome: &Outcome) -> String {
-    let ran = |kind: &str, figures: &Figures, learnt: Point| {
-        format!("{kind},{},,,,", numbers(figures, learnt))
-    };
+    let figures = numbers(outcome);
+    let figures = COLUMNS.map(|column| {
+        let figure = figures.get(column);
+        figure.map_or_else(String::new, f64::to_string)
+    });
+    let figures = figures.join(",");
+    let name = name(outcome);
     match outcome {
-        Outcome::Ran(figures) => ran("ran", figures, Point::default()),
         Outcome::Grew {
             model,
             parameters,
+            refused,
             reason,
-            ..
         } => format!(
-            "grew{}{model},{parameters},{},",
-            ",".repeat(25),
+            "{name},{figures},{model},{refused},{parameters},{},",
             quoted(reason)
         ),
-        Outcome::Real(compared) => {
-            let figures = Figures {
-                throughput: compared.throughput,
-                idle: compared.idle,
-                ..Figures::default()
-            };
-            ran("real", &figures, Point::default())
-        }
-        Outcome::Struck(struck) => {
-            let figures = Figures {
-                seconds: struck.seconds,
-                recoveries: struck.recoveries,
-                repeated: struck.repeated,
-                ..Figures::default()
-            };
-            ran("struck", &figures, Point::default())
-        }
-        Outcome::Spent(spent) => ran("spent", &as_figures(spent), Point::default()),
-        Outcome::Taught { real, .. } => {
-            let last = real.last().copied().unwrap_or_default();
-            let figures = Figures {
-                seconds: last.seconds,
-                ..Figures::default()
-            };
-            let learnt = Point {
-                steps: f64::from(last.steps),
-                accuracy: last.accuracy,
-                ..Point::default()
-            };
-            ran("taught", &figures, learnt)
-        }
-        Outcome::Learnt { points } => {
-            let last = points.last().copied().unwrap_or_default();
-            let figures = Figures {
-                seconds: last.seconds,
-                ..Figures::default()
-            };
-            ran("learnt", &figures, last)
-        }
-        Outcome::Refused { reason } => {
-            format!("refused{}{},", ",".repeat(27), quoted(reason))
-        }
+        Outcome::Refused { reason } => format!("{name},{figures},,,,{},", quoted(reason)),
+        Outcome::Ran(_)
+        | Outcome::Real(_)
+        | Outcome::Struck(_)
+        | Outcome::Spent(_)
+        | Outcome::Taught { .. }
+        | Outcome::Learnt { .. } => format!("{name},{figures},,,,,"),
     }
 }
 
-/// What real devices took, in the columns of simulated ones.
-fn as_figures(spent: &Spent) -> Figures {
-    Figures {
-        throughput: spent.seconds_per_sample.recip(),
-        core_seconds_per_sample: spent.core_seconds_per_sample,
-        joules: Joules {
-            estimated_joules_per_sample: spent.estimated_joules_per_sample,
-            estimated_joules_per_sample_low: spent.estimated_joules_per_sample_low,
-            estimated_joules_per_sample_high: spent.estimated_joules_per_sample_high,
-            ..Joules::default()
-        },
-        ..Figures::default()
+const fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ran(_) => "ran",
+        Outcome::Grew { .. } => "grew",
+        Outcome::Real(_) => "real",
+        Outcome::Struck(_) => "struck",
+        Outcome::Spent(_) => "spent",
+        Outcome::Taught { .. } => "taught",
+        Outcome::Learnt { .. } => "learnt",
+        Outcome::Refused { .. } => "refused",
     }
 }
 
@@ -123,57 +91,23 @@ const fn kind(kind: Kind) -> &'static str {
             Host::Native => "native",
             Host::Browser => "browser",
         },
-        Kind::Resilience { trouble, .. } | Kind::Struck { trouble, .. } => match trouble {
-            Trouble::None => "undisturbed",
-            Trouble::Away => "away",
-            Trouble::Gone => "gone",
-            Trouble::Random => "random",
-        },
+        Kind::Resilience { trouble, .. } | Kind::Struck { trouble, .. } => trouble.word(),
     }
-}
-
-fn numbers(figures: &Figures, learnt: Point) -> String {
-    let joules = figures.joules;
-    let all = [
-        figures.throughput,
-        figures.seconds,
-        figures.idle,
-        figures.idle_input,
-        figures.idle_link,
-        figures.idle_credit,
-        figures.idle_weights,
-        figures.idle_spare,
-        figures.idle_devices,
-        figures.core_seconds_per_sample,
-        figures.bytes_per_sample,
-        figures.devices_used,
-        figures.busiest_device,
-        figures.busiest_link,
-        figures.drift,
-        figures.recoveries,
-        figures.repeated,
-        figures.seconds_lost,
-        learnt.steps,
-        learnt.loss,
-        learnt.accuracy,
-        joules.estimated_joules_per_sample,
-        joules.estimated_joules_per_sample_low,
-        joules.estimated_joules_per_sample_high,
-    ];
-    all.map(|number| number.to_string()).join(",")
 }
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// One figure, way by way and number of devices by number of devices, with the refusals.
+/// One figure with its unit, way by way and number of devices by number of devices, with the refusals.
 pub(super) fn table(groups: &[&Group], measure: &Measure) -> String {
     let mut peers: Vec<u16> = groups.iter().map(|group| group.cell.peers).collect();
     peers.sort_unstable();
     peers.dedup();
-    let mut text =
-        "<details><summary>Figures, and what was refused</summary><table><tr><th>way".to_owned();
+    let mut text = format!(
+        "<details><summary>Figures, and what was refused</summary><table><caption>{}, by number of devices</caption><tr><th>way",
+        measure.unit
+    );
     for peers in &peers {
         push(&mut text, format_args!("<th>{peers}"));
     }
@@ -203,17 +137,23 @@ pub(super) fn table(groups: &[&Group], measure: &Measure) -> String {
 }
 
 fn cell(group: &Group, measure: &Measure) -> String {
-    match group.figure(measure.figure) {
-        Some(value) if measure.percent => {
-            let [mean, half] = [value.mean, value.half_width].map(|share| 100.0 * share);
-            format!("{mean:.1}&nbsp;±&nbsp;{half:.1}&nbsp;%")
-        }
-        Some(value) => format!(
+    let Some(value) = group.figure(measure.figure) else {
+        return "refused".to_owned();
+    };
+    let told = if measure.percent {
+        let [mean, half] = [value.mean, value.half_width].map(|share| 100.0 * share);
+        format!("{mean:.1}&nbsp;±&nbsp;{half:.1}&nbsp;%")
+    } else {
+        format!(
             "{}&nbsp;±&nbsp;{}",
             short(value.mean),
             short(value.half_width)
-        ),
-        None => "refused".to_owned(),
+        )
+    };
+    let (missing, runs) = (group.refusals(), group.outcomes.len());
+    match missing {
+        0 => told,
+        missing => format!("{told} ({} of {runs} runs)", runs - missing),
     }
 }
 

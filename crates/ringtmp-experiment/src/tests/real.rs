@@ -5,7 +5,7 @@ use crate::cell::{Capacity, Cell, Kind, Model};
 use crate::findings;
 use crate::{
     Compared, Experiment, Finished, Grid, HERE, Host, Outcome, PROFILES, Profiles, Reached, Spent,
-    Struck, Trouble, Worker, grow,
+    Struck, Trouble, Waits, Worker, grow,
 };
 use ringtmp_energy::estimate::Coefficients;
 
@@ -13,13 +13,29 @@ use ringtmp_energy::estimate::Coefficients;
 fn agreement_with_real_peers_is_computed_and_a_refusal_told() {
     let pair = |simulated: f64| findings::Pair {
         way: RING.to_string(),
+        runs: [5, 0],
         throughput: Some([10.0, simulated]),
         idle: Some([0.2, 0.1]),
+        causes: vec![("link", [0.15, 0.1])],
     };
     let close = findings::agreement(&[pair(11.4)]);
     assert!(close.contains("(+14.0%, which agrees"), "{close}");
     let far = findings::agreement(&[pair(8.4)]);
     assert!(far.contains("(-16.0%, which does not agree"), "{far}");
+    let idle = "idle 20.0% against 10.0% (-10.0 points, which agrees within 15); of that for link 15.0% and 10.0%";
+    assert!(close.contains(idle), "{close}");
+    assert!(!close.contains("runs"), "{close}");
+    let waits = findings::agreement(&[findings::Pair {
+        runs: [5, 1],
+        idle: Some([0.2, 0.36]),
+        ..pair(10.0)
+    }]);
+    let apart = "(+16.0 points, which does not agree within 15)";
+    assert!(waits.contains(apart), "{waits}");
+    assert!(
+        waits.contains("of those 4 of 5 runs that got there"),
+        "{waits}"
+    );
     let refused = findings::Pair {
         throughput: None,
         ..pair(1.0)
@@ -87,7 +103,7 @@ fn what_losses_cost_is_told_against_the_undisturbed_run_of_the_same_seed() {
             Trouble::None => [0.0, 0.0],
             Trouble::Away => [10.0, 9.0],
             Trouble::Gone => [20.0, 30.0],
-            Trouble::Random => panic!("not for real"),
+            Trouble::Seldom | Trouble::Often => panic!("not for real"),
         };
         let whole = 100.0 * cell.seed as f64;
         Outcome::Struck(Box::new(Struck {
@@ -154,6 +170,10 @@ fn throughput_of_real_peers_is_told_by_their_number() {
                 throughput_simulated: 11.0 * f64::from(peers),
                 idle: 0.25,
                 idle_simulated: 0.125,
+                waits: Waits {
+                    link: 0.25,
+                    ..Waits::default()
+                },
                 ..Compared::default()
             })),
         },
@@ -162,7 +182,8 @@ fn throughput_of_real_peers_is_told_by_their_number() {
     let folder = tempfile::tempdir().expect("a folder");
     let [page, ..] = report_of(folder.path(), Experiment::Scale, finished.collect());
     for told in [
-        "ring sync, 1 makes 10 samples/s, the simulator says 11 (+10.0%, which agrees within 15%); idle 25.0% against 12.5%",
+        "ring sync, 1 makes 10 samples/s, the simulator says 11 (+10.0%, which agrees within 15%); idle 25.0% against 12.5% (-12.5 points, which agrees within 15); of that for link 25.0% and 0.0%, of 2 seeds only",
+        "<caption>idle share by cause</caption>",
         "all-reduce, 8 makes 80 samples/s, the simulator says 88 (+10.0%",
         "ring sync, 8: nothing to compare",
         "it was late",

@@ -2,15 +2,15 @@
 
 use super::one::samples;
 use super::{Failure, Tried, Worker, choice, scenario};
-use crate::cell::{Cell, ModelCosts, Outcome, Point, Spread, Way};
+use crate::cell::{Cell, ModelCosts, Spread, Way};
 use crate::learn::{Lesson, of_ring, of_team};
+use crate::outcome::{Figures, Outcome, Point};
 use crate::profile::DeviceProfile;
 use ringtmp_core::parameter_server::UPDATE_OPERATIONS;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::RunOutline;
-use ringtmp_sim::Scenario;
 use ringtmp_sim::check::simulate_checked;
-use ringtmp_sim::team::{TeamFault, team_job};
+use ringtmp_sim::{Scenario, SimulationError};
 
 /// Evaluations of a run.
 const EVALUATIONS: u32 = 16;
@@ -46,62 +46,56 @@ impl Worker<'_> {
         };
         let devices = self.profiles.devices(&cell.profile, cell.peers)?;
         let scenario = lesson_scenario(cell, outline, &devices, steps);
+        // What these devices cannot run they cannot learn either: it is asked before anything is computed.
+        let costs = ModelCosts {
+            layers: scenario.outline.layers.clone(),
+            sample_bytes: scenario.outline.sample_bytes,
+        };
+        let figures = match self.simulate(cell, &scenario, &costs, &devices)? {
+            Tried::Ran(figures) => figures,
+            Tried::Refused(reason) => return refused(reason),
+        };
         let batch = f64::from(lesson.batch);
         let broken = |error: String| Failure::Broken(error);
-        let points: Result<Vec<Point>, Failure> = match (choice(cell.way), cell.way) {
+        let mut points = match (choice(cell.way), cell.way) {
             (Some(choice), _) => {
-                match team_job(&scenario, choice) {
-                    Ok(_) => {}
-                    Err(error @ (TeamFault::Scenario(_) | TeamFault::Layout(_))) => {
-                        return refused(error.to_string());
-                    }
-                    Err(error) => return Err(broken(error.to_string())),
-                }
                 let outcome = learner.team(&lesson, &scenario, choice).map_err(broken)?;
-                Ok(of_team(&outcome, batch))
+                of_team(&outcome, batch)
             }
             (None, Way::Ring(mode)) => {
-                let outcome = simulate_checked(&scenario);
-                let outcome = outcome.map_err(|error| broken(error.to_string()))?;
+                let outcome = match simulate_checked(&scenario) {
+                    Ok(outcome) => outcome,
+                    Err(
+                        error @ (SimulationError::Scenario(_)
+                        | SimulationError::Refused { .. }
+                        | SimulationError::Stopped { .. }),
+                    ) => return refused(error.to_string()),
+                    Err(error) => return Err(broken(error.to_string())),
+                };
                 // Devices that hold no layers bring no samples.
                 let lesson = Lesson {
                     devices: outcome.order.len() as u16,
                     ..lesson
                 };
                 let held = learner.ring(&lesson, mode).map_err(broken)?;
-                Ok(of_ring(&held, &outcome.trace, batch))
+                of_ring(&held, &outcome.trace, batch)
             }
             (None, _) => return refused("only rings of all devices learn here".to_owned()),
         };
-        let mut points = points?;
-        self.bill(cell, &scenario, &devices, &mut points)?;
+        bill(&figures, &scenario, &mut points);
         Ok(Outcome::Learnt { points })
     }
+}
 
-    /// Says what the devices took until each point: of what the same run takes in all, the part that time has.
-    fn bill(
-        &self,
-        cell: &Cell,
-        scenario: &Scenario,
-        devices: &[&DeviceProfile],
-        points: &mut [Point],
-    ) -> Result<(), Failure> {
-        let costs = ModelCosts {
-            layers: scenario.outline.layers.clone(),
-            sample_bytes: scenario.outline.sample_bytes,
-        };
-        let Tried::Ran(figures) = self.simulate(cell, scenario, &costs, devices)? else {
-            return Ok(());
-        };
-        let per_second = samples(scenario) / figures.seconds;
-        for point in points {
-            let joules = |per_sample: f64| per_sample * per_second * point.seconds;
-            let of = &figures.joules;
-            point.estimated_joules = joules(of.estimated_joules_per_sample);
-            point.estimated_joules_low = joules(of.estimated_joules_per_sample_low);
-            point.estimated_joules_high = joules(of.estimated_joules_per_sample_high);
-        }
-        Ok(())
+/// Says what the devices took until each point: of what the same run takes in all, the part that time has.
+fn bill(figures: &Figures, scenario: &Scenario, points: &mut [Point]) {
+    let per_second = samples(scenario) / figures.seconds;
+    for point in points {
+        let joules = |per_sample: f64| per_sample * per_second * point.seconds;
+        let of = &figures.joules;
+        point.estimated_joules = joules(of.estimated_joules_per_sample);
+        point.estimated_joules_low = joules(of.estimated_joules_per_sample_low);
+        point.estimated_joules_high = joules(of.estimated_joules_per_sample_high);
     }
 }
 

@@ -1,8 +1,9 @@
 //! One simulated run, and its figures.
 
 use super::{Failure, Tried, Worker};
-use crate::cell::{Cell, Figures, Joules, Kind, ModelCosts};
+use crate::cell::{Cell, Kind, ModelCosts};
 use crate::memory;
+use crate::outcome::{Figures, Joules};
 use crate::profile::DeviceProfile;
 use ringtmp_core::parameter_server::MemberIndex;
 use ringtmp_core::partition::{Hops, arrange};

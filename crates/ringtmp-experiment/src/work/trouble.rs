@@ -3,19 +3,13 @@
 use super::{Failure, Tried, Worker, scenario};
 use crate::cell::{Cell, ModelCosts, Trouble};
 use ringtmp_core::signal::Replication;
-use ringtmp_sim::{Fault, FaultKind, Scenario};
+use ringtmp_sim::{Fault, FaultKind};
 
 /// For how long a device is away.
 const AWAY_SECONDS: f64 = 5.0;
 
-/// In the mean, from when a device is there until it is lost, where devices are lost at random.
-const BETWEEN_LOSSES_SECONDS: f64 = 60.0;
-
-/// The most losses of a run: what is drawn beyond them is left out, as a run has bounded memory.
-const LOSSES_MAX: usize = 256;
-
-/// Losses are drawn for so many times what the run takes undisturbed.
-const LONGER: f64 = 3.0;
+/// Where devices are lost at random they are so for an hour, whatever the way: a run that takes longer did not get there.
+const HORIZON_SECONDS: f64 = 3600.0;
 
 impl Worker<'_> {
     /// A run in which something happens, beside the same one in which nothing does.
@@ -36,8 +30,15 @@ impl Worker<'_> {
         if trouble == Trouble::None {
             return Ok(Tried::Ran(undisturbed));
         }
-        scenario.faults = faults(&scenario, trouble, undisturbed.seconds);
+        let count = scenario.devices.len();
+        scenario.faults = faults(scenario.seed, count, trouble, undisturbed.seconds);
+        let at_random = between_losses(trouble).is_some();
         Ok(match self.simulate(cell, &scenario, costs, &devices)? {
+            Tried::Ran(figures) if at_random && figures.seconds > HORIZON_SECONDS => {
+                Tried::Refused(format!(
+                    "the run was not at its end after {HORIZON_SECONDS} s of losses"
+                ))
+            }
             Tried::Ran(mut figures) => {
                 figures.seconds_lost = figures.seconds - undisturbed.seconds;
                 Tried::Ran(figures)
@@ -47,10 +48,18 @@ impl Worker<'_> {
     }
 }
 
-/// What happens in a run that takes so many seconds undisturbed.
-fn faults(scenario: &Scenario, trouble: Trouble, seconds: f64) -> Vec<Fault> {
-    let mut draws = Draws(scenario.seed);
-    let devices = scenario.devices.len();
+/// In the mean, from when a device is there until it is lost, where devices are lost at random.
+const fn between_losses(trouble: Trouble) -> Option<f64> {
+    match trouble {
+        Trouble::None | Trouble::Away | Trouble::Gone => None,
+        Trouble::Seldom => Some(1200.0),
+        Trouble::Often => Some(300.0),
+    }
+}
+
+/// What happens in a run of so many devices that takes so many seconds undisturbed.
+fn faults(seed: u64, devices: usize, trouble: Trouble, seconds: f64) -> Vec<Fault> {
+    let mut draws = Draws(seed);
     let lost = |at_seconds: f64, device: usize, returns: bool| Fault {
         at_seconds,
         what: FaultKind::Crash {
@@ -66,20 +75,21 @@ fn faults(scenario: &Scenario, trouble: Trouble, seconds: f64) -> Vec<Fault> {
         vec![lost(at, device.min(devices - 1), returns)]
     };
     match trouble {
-        Trouble::None => Vec::new(),
         Trouble::Away => once(true),
         Trouble::Gone => once(false),
-        Trouble::Random => {
+        Trouble::None | Trouble::Seldom | Trouble::Often => {
+            let Some(between) = between_losses(trouble) else {
+                return Vec::new();
+            };
             let mut all = Vec::new();
             for device in 0..devices {
-                let mut at = draws.exponential() * BETWEEN_LOSSES_SECONDS;
-                while at < LONGER * seconds {
+                let mut at = draws.exponential() * between;
+                while at < HORIZON_SECONDS {
                     all.push(lost(at, device, true));
-                    at += AWAY_SECONDS + draws.exponential() * BETWEEN_LOSSES_SECONDS;
+                    at += AWAY_SECONDS + draws.exponential() * between;
                 }
             }
             all.sort_by(|one, other| one.at_seconds.total_cmp(&other.at_seconds));
-            all.truncate(LOSSES_MAX);
             all
         }
     }
@@ -100,5 +110,28 @@ impl Draws {
     /// Of mean 1.
     fn exponential(&mut self) -> f64 {
         -(1.0 - self.unit()).ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_lost_as_often_whatever_the_way_and_for_as_long() {
+        let times = |all: &[Fault]| all.iter().map(|fault| fault.at_seconds).collect::<Vec<_>>();
+        for (trouble, between) in [(Trouble::Seldom, 1200.0), (Trouble::Often, 300.0)] {
+            let mut count = 0;
+            for seed in 1..=100 {
+                let quick = faults(seed, 4, trouble, 10.0);
+                let slow = faults(seed, 4, trouble, 1000.0);
+                assert_eq!(times(&quick), times(&slow), "seed {seed}");
+                assert!(times(&quick).is_sorted_by(|one, other| one <= other));
+                count += quick.len();
+            }
+            let expected = 100.0 * 4.0 * HORIZON_SECONDS / (between + AWAY_SECONDS);
+            let share = count as f64 / expected;
+            assert!((0.9..1.1).contains(&share), "{trouble:?}: {share}");
+        }
     }
 }

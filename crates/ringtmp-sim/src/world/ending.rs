@@ -153,7 +153,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             stages,
             events,
             dealt: self.dealt,
-            recoveries: self.recoveries,
+            recoveries: self.tally.into_all(),
             from_disks: self.from_disks,
         })
     }

@@ -15,6 +15,7 @@ use crate::check::Watch;
 use crate::compute::Compute;
 use crate::random::Draws;
 use crate::scenario::{FaultKind, Scenario};
+use crate::tally::Tally;
 pub use ending::{Outcome, SimulationError, StageUse};
 use links::{Access, Link, Parcel};
 #[cfg(test)]
@@ -175,7 +176,11 @@ pub(crate) struct World<'a, C: Compute, B> {
     dealt: Vec<(Step, u16)>,
     /// The same under every plan, since a run may come back to what was kept under an older one.
     dealt_under: BTreeMap<Past, Vec<(Step, u16)>>,
+    /// As the room shows them.
     recoveries: Vec<Recovery>,
+    tally: Tally,
+    /// The newest step that a device has told the room of.
+    told: u32,
     /// Plans that went on from what lay on disks.
     from_disks: u32,
     /// What devices said of their weights at the end of the plan.
@@ -246,6 +251,8 @@ impl<'a, C: Compute, B: FnMut(Assignment) -> C> World<'a, C, B> {
             dealt: Vec::new(),
             dealt_under: BTreeMap::new(),
             recoveries: Vec::new(),
+            tally: Tally::default(),
+            told: 0,
             from_disks: 0,
             digested: BTreeMap::new(),
             stable: None,

@@ -37,6 +37,10 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
     }
 
     pub(super) fn text(&mut self, connection: ConnectionId, message: &ClientMessage) {
+        if let ClientMessage::Progress { points, .. } = message {
+            let steps = points.iter().map(|point| point.step);
+            self.told = steps.fold(self.told, u32::max);
+        }
         let text = serde_json::to_string(message).expect("messages are JSON");
         let input = LobbyInput::Text {
             connection,
@@ -97,6 +101,7 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
             ServerMessage::Created { room } => return self.join_all(*room),
             ServerMessage::Room { room } if server == self.speaker => {
                 self.recoveries.clone_from(&room.recoveries);
+                self.tally.sees(&room.recoveries);
                 self.check_made_again();
                 self.became(room.state.clone());
             }

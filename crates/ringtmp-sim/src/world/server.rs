@@ -220,14 +220,21 @@ impl<C: Compute, B: FnMut(Assignment) -> C> World<'_, C, B> {
         if matches!(self.state, RoomState::Finished | RoomState::Stopped { .. }) {
             return;
         }
-        if matches!(self.state, RoomState::Lacking { .. }) {
+        let lacks = matches!(self.state, RoomState::Lacking { .. });
+        if lacks {
             self.check_waits_for_memory();
         }
         let there = |at: &usize| self.peers[*at].connection.is_some();
         let reaches = |at: &usize| there(at) && !self.peers[*at].offline;
         let all = || std::iter::once(meant).chain(0..self.peers.len());
         match all().find(reaches) {
-            Some(at) => self.tell_server(at, &ClientMessage::Start),
+            Some(at) => {
+                if lacks {
+                    let after = std::mem::take(&mut self.told);
+                    self.tally.begins_anew(after);
+                }
+                self.tell_server(at, &ClientMessage::Start);
+            }
             None if all().any(|at| there(&at)) => {
                 self.user_presses = Some(self.now + USER_WAIT);
                 self.schedule(USER_WAIT, Event::UserPresses(meant));

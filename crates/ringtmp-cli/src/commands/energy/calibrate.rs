@@ -4,7 +4,7 @@ use super::{External, coefficients, ticker};
 use crate::exit::Failure;
 use crate::files;
 use crate::interrupt::interrupted;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use ringtmp_energy::calibrate::{Circumstances, Fit, PointsError, fit, idles, points};
 use ringtmp_energy::estimate::UNKNOWN_DEVICE;
@@ -53,7 +53,7 @@ pub(crate) async fn run(calibrate: Calibrate, quiet: bool) -> Result<()> {
         other => anyhow::Error::from(other),
     })?;
     let fit = fit(&points)?;
-    let circumstances = Circumstances::new(&machine(), &total);
+    let circumstances = Circumstances::new(&crate::machine::cores(), &total);
     let file = ringtmp_energy::calibrate::coefficients(&fit, &circumstances, like);
     files::replace(&calibrate.out, file.to_toml()?.as_bytes())?;
     eprint!("{}", told(&fit, &circumstances));
@@ -178,18 +178,4 @@ impl Drop for Load {
             }
         }
     }
-}
-
-/// This machine, in words.
-fn machine() -> String {
-    let cores = all_cores();
-    let model = std::fs::read_to_string("/proc/cpuinfo")
-        .context("no names of CPUs here")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("model name"))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        });
-    let model = model.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    format!("{cores} cores of {model}")
 }

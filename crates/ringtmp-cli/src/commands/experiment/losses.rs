@@ -57,7 +57,7 @@ impl Strike {
             Trouble::None => return Ok(None),
             Trouble::Away => true,
             Trouble::Gone => false,
-            Trouble::Random => bail!("real devices are not lost at random"),
+            Trouble::Seldom | Trouble::Often => bail!("real devices are not lost at random"),
         };
         let through = (cell.seed - 1) % SEEDS;
         Ok(Some(Self {

@@ -7,7 +7,7 @@ use ringtmp_core::time::Time;
 use ringtmp_core::trace::json::from_json;
 use ringtmp_core::trace::{Activity, Shares, Span, extent, shares};
 use ringtmp_energy::process::ProcessTree;
-use ringtmp_experiment::{Cell, Compared, Kind, Outcome, Profiles, Way};
+use ringtmp_experiment::{Cell, Compared, Kind, Outcome, Profiles, Waits, Way};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A run that takes longer hangs: it takes some ten seconds.
 const SECONDS_MAX: Duration = Duration::from_secs(300);
 
+/// Likewise so much less: then it was not what was meant to be imitated, or its trace is not whole.
+const FASTER_MAX: f64 = 0.05;
+
 /// What happened in a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Course {
@@ -29,6 +32,7 @@ pub(super) struct Course {
     /// Of all devices, from the very first task on.
     busy_seconds: f64,
     idle: f64,
+    waits: Waits,
 }
 
 impl Course {
@@ -36,25 +40,41 @@ impl Course {
         let (earliest, end) = extent(trace);
         let start = begins(trace, cell.way);
         let seconds = end.since(start).as_secs_f64();
-        // A device that has not told anything has not done anything.
-        let busy = |start| -> f64 {
-            let all = shares(trace, start, end);
-            all.values().map(|shares: &Shares| shares.busy).sum()
-        };
+        let peers = f64::from(cell.peers);
+        let all = shares(trace, start, end);
+        let mean = |of: fn(&Shares) -> f64| all.values().map(of).sum::<f64>() / peers;
+        let whole = shares(trace, earliest, end);
+        let busy: f64 = whole.values().map(|shares| shares.busy).sum();
         Self {
             seconds,
-            busy_seconds: busy(earliest) * end.since(earliest).as_secs_f64(),
+            busy_seconds: busy * end.since(earliest).as_secs_f64(),
             // Rounding may let tasks take longer than there is.
-            idle: (1.0 - busy(start) / f64::from(cell.peers)).max(0.0),
+            idle: (1.0 - mean(|shares| shares.busy)).max(0.0),
+            waits: Waits {
+                input: mean(|shares| shares.input),
+                link: mean(|shares| shares.link),
+                credit: mean(|shares| shares.credit),
+                weights: mean(|shares| shares.weights),
+                // A device that has not told anything has not done anything.
+                spare: 1.0 - all.len() as f64 / peers,
+            },
         }
     }
 }
 
-/// By what share tasks took longer in sum than on the devices that are imitated, or why that is too much.
+/// By what share tasks took longer in sum than on the devices that are imitated, or why that is too much or too little.
 pub(super) fn slower(real: &Course, simulated: &Course) -> Result<f64, String> {
     let slower = real.busy_seconds / simulated.busy_seconds - 1.0;
-    if slower <= SLOWER_MAX {
+    if (-FASTER_MAX..=SLOWER_MAX).contains(&slower) {
         return Ok(slower);
+    }
+    if slower < 0.0 {
+        return Err(format!(
+            "what was run is not what was to be imitated, or its trace is not whole: tasks took {:.0}% less than on the devices that were imitated \
+             (at most {:.0}% is let pass)",
+            -100.0 * slower,
+            100.0 * FASTER_MAX
+        ));
     }
     Err(format!(
         "this machine was what was measured: tasks took {:.0}% longer than on the devices that were imitated (at most {:.0}% is let pass). Run it while \
@@ -109,6 +129,8 @@ pub(super) fn run(cell: &Cell, profiles: &Profiles) -> Result<Outcome> {
         throughput_simulated: samples / simulated.seconds,
         idle: real.idle,
         idle_simulated: simulated.idle,
+        waits: real.waits,
+        waits_simulated: simulated.waits,
         samples_per_cpu_second: samples / cpu_seconds,
         slower,
     })))
@@ -193,5 +215,22 @@ mod tests {
         };
         assert_eq!(begins(&trace, team), Time::from_micros(20));
         assert_eq!(begins(&trace, Way::Ring(Mode::Sync)), Time::from_micros(10));
+    }
+    #[test]
+    fn tasks_that_take_much_more_or_much_less_are_not_of_the_devices_that_were_imitated() {
+        let course = |busy_seconds| Course {
+            seconds: 10.0,
+            busy_seconds,
+            idle: 0.0,
+            waits: Waits::default(),
+        };
+        for busy in [9.6, 10.0, 10.4] {
+            let told = slower(&course(busy), &course(10.0)).expect("near enough");
+            assert!((told - (busy / 10.0 - 1.0)).abs() < 1e-12, "{told}");
+        }
+        for (busy, words) in [(9.4, "6% less"), (10.6, "6% longer"), (f64::NAN, "longer")] {
+            let told = slower(&course(busy), &course(10.0)).expect_err("too far");
+            assert!(told.contains(words), "{told}");
+        }
     }
 }

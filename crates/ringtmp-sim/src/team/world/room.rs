@@ -3,6 +3,7 @@
 use super::{Happening, World, index};
 use crate::fault::SERVER_SILENCE;
 use crate::scenario::FaultKind;
+use crate::tally::Tally;
 use crate::team::{TeamCompute, TeamSeat};
 use ringtmp_core::ids::{Epoch, MemberToken, PeerId, RoomCode, Version};
 use ringtmp_core::parameter_server::{Event, Input, Job, MemberIndex, TeamPlan};
@@ -27,11 +28,12 @@ pub(super) struct Meeting {
     came: u64,
     wakes: Option<Time>,
     state: RoomState,
+    tally: Tally,
 }
 
 impl Meeting {
-    pub(super) fn recoveries(&self) -> Vec<Recovery> {
-        self.room.view().recoveries
+    pub(super) fn recoveries(self) -> Vec<Recovery> {
+        self.tally.into_all()
     }
 
     /// Why the run ended early, if it did.
@@ -63,6 +65,7 @@ impl<C: TeamCompute> World<'_, C> {
             came: 0,
             wakes: None,
             state: RoomState::Waiting,
+            tally: Tally::default(),
         });
         for fault in &self.scenario.faults {
             let at = Duration::from_secs_f64(fault.at_seconds);
@@ -144,11 +147,12 @@ impl<C: TeamCompute> World<'_, C> {
         };
         let mut said = Vec::new();
         while let Some((to, message)) = meeting.room.poll_output() {
-            if let ServerMessage::Room { room } = &message
-                && meeting.state != room.state
-            {
-                meeting.state = room.state.clone();
-                self.moved = self.now;
+            if let ServerMessage::Room { room } = &message {
+                meeting.tally.sees(&room.recoveries);
+                if meeting.state != room.state {
+                    meeting.state = room.state.clone();
+                    self.moved = self.now;
+                }
             }
             said.push((to, message));
         }
