@@ -178,6 +178,25 @@ impl Certificate {
         ))
     }
 
+    /// The names that it is for, wildcards (`*.ring.example`) aside: these are no names that anything could be called.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.subject().names.into_iter();
+        names.filter(|name| !name.contains('*')).collect()
+    }
+
+    /// Whether it is for an address.
+    pub fn names_address(&self, address: IpAddr) -> bool {
+        self.subject().addresses.contains(&address)
+    }
+
+    /// Whom it is for; nobody, where that cannot be read.
+    fn subject(&self) -> Subject {
+        let leaf: &[u8] = self.key.cert.first().map(AsRef::as_ref).unwrap_or_default();
+        X509Certificate::from_der(leaf)
+            .map(|(_, parsed)| subject_of(&parsed))
+            .unwrap_or_default()
+    }
+
     pub(crate) fn into_key(self) -> CertifiedKey {
         self.key
     }
@@ -276,7 +295,7 @@ fn subject_of(certificate: &X509Certificate<'_>) -> Subject {
                 let address = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
                 subject.addresses.extend(address);
             }
-            // Ours has no others.
+            // Nothing else is a name of a server.
             _ => {}
         }
     }
@@ -380,19 +399,13 @@ mod tests {
         Certificate::kept(folder, &addresses, &["Desk.local".to_owned()]).expect("a certificate")
     }
 
-    fn subject(certificate: &Certificate) -> Subject {
-        let leaf = certificate.key.cert.first().expect("a certificate");
-        let (_, parsed) = X509Certificate::from_der(leaf).expect("it is one");
-        subject_of(&parsed)
-    }
-
     #[test]
     fn a_certificate_names_the_server_and_serves_for_at_most_397_days() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let made = kept(folder.path(), &["192.168.1.7", "fd00::7"]);
         assert_eq!(made.origin(), Origin::Made);
         assert!(made.is_self_signed());
-        let named = subject(&made);
+        let named = made.subject();
         for text in ["192.168.1.7", "fd00::7", "127.0.0.1", "::1"] {
             assert!(
                 named.addresses.contains(&address(text)),
@@ -481,7 +494,8 @@ mod tests {
     #[test]
     fn certificates_of_the_users_own_are_read_and_mistakes_told_by_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let subject = Subject::of(&[], &["ring.example".to_owned()]);
+        let names = ["ring.example", "*.ring.example"].map(str::to_owned);
+        let subject = Subject::of(&[], &names);
         let now = OffsetDateTime::now_utc();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -493,6 +507,9 @@ mod tests {
         let (chain, key) = (file("chain.pem", &chain), file("key.pem", &key));
         let own = Certificate::own(&chain, &key).expect("they belong together");
         assert_eq!(own.origin(), Origin::Own);
+        assert_eq!(own.names(), ["localhost", "ring.example"]);
+        assert!(own.names_address(address("127.0.0.1")));
+        assert!(!own.names_address(address("192.168.1.7")));
         let other = file("other.pem", &other);
         let refused = |chain: &Path, key: &Path| {
             let error = Certificate::own(chain, key).expect_err("unusable");

@@ -56,8 +56,9 @@ fn answer(landing: &Landing, request: &Request) -> Response {
         let Ok(location) = HeaderValue::from_str(&secure) else {
             return StatusCode::BAD_REQUEST.into_response();
         };
+        // Not for good: another certificate may be one that browsers warn of.
         return (
-            StatusCode::PERMANENT_REDIRECT,
+            StatusCode::TEMPORARY_REDIRECT,
             [(header::LOCATION, location)],
         )
             .into_response();

@@ -236,6 +236,8 @@ impl Server {
         let (listener, address) = listen(address)?;
         let link = |host: &String| format!("https://{host}:{}", address.port());
         let links: Vec<String> = hosts.iter().map(link).collect();
+        // Whoever has vouched for a name may ask by it.
+        self.config.names.extend(certificate.names());
         self.network = Some(Network {
             listener,
             address,
@@ -248,6 +250,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it serves data, to whoever reaches it.
+    pub fn serves_data(&self) -> bool {
+        self.data.is_some()
     }
 
     /// Whether there is a page; if not, browsers are told how to build it.

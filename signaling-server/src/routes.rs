@@ -14,7 +14,7 @@ use axum::Extension;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State as Extract};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -29,7 +29,13 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wa
      img-src 'self' data: blob:; connect-src 'self'; worker-src 'self' blob:; manifest-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Headers of every answer. Names of files bear no hash, so browsers have to ask each time whether they are still the
+/// The page that is shown first.
+const INDEX: &str = "index.html";
+
+/// What a query makes the page do without asking anybody: open a room, or take part in one.
+const DEEDS: [&str; 2] = ["create", "join"];
+
+/// Headers of every answer that does not say otherwise itself. Names of files bear no hash, so browsers have to ask each time whether they are still the
 /// same (`no-cache`), which a tag answers in a few bytes. The address of a room is its key, so it is never sent as a
 /// referrer. The two `cross-origin` policies isolate the page, which gives it finer clocks.
 const HEADERS: [(&str, &str); 7] = [
@@ -88,7 +94,8 @@ pub(crate) fn router(state: State) -> Router {
 pub(crate) async fn add_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        let value = HeaderValue::from_static(value);
+        headers.entry(name).or_insert(value);
     }
     response
 }
@@ -113,16 +120,43 @@ fn too_many(text: String) -> Response {
     (StatusCode::TOO_MANY_REQUESTS, later, text).into_response()
 }
 
-async fn index(Extract(state): Extract<State>, request: HeaderMap) -> Response {
-    file(&state, "index.html", &request)
+async fn index(Extract(state): Extract<State>, uri: Uri, request: HeaderMap) -> Response {
+    page(&state, &uri, &request)
 }
 
 async fn asset(
     Extract(state): Extract<State>,
     Path(path): Path<String>,
+    uri: Uri,
     request: HeaderMap,
 ) -> Response {
-    file(&state, &path, &request)
+    match path.as_str() {
+        INDEX => page(&state, &uri, &request),
+        path => file(&state, path, &request),
+    }
+}
+
+/// The page. Where another page leads to it, it does nothing of itself: a link elsewhere could else make who follows it open a room
+/// and compute. The path alone leads to the form, or to the question before joining.
+fn page(state: &State, uri: &Uri, request: &HeaderMap) -> Response {
+    if of_no_other_page(request) || !acts(uri) {
+        return file(state, INDEX, request);
+    }
+    let headers = [
+        (header::LOCATION, uri.path()),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
+}
+
+/// Whether the page would act by itself at this address. Nobody has to write our names with percent signs, so a name that has one may
+/// be any of them.
+fn acts(uri: &Uri) -> bool {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    pairs.any(|pair| {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        DEEDS.contains(&name) || name.contains('%')
+    })
 }
 
 /// A file of the page.
@@ -131,7 +165,7 @@ fn file(state: &State, path: &str, request: &HeaderMap) -> Response {
         || (StatusCode::NOT_FOUND, "there is nothing at this address\n").into_response();
     match &*state.page {
         Page::Built(assets) => assets.respond(path, request).unwrap_or_else(not_found),
-        Page::Missing(source) if path == "index.html" => missing_page(source),
+        Page::Missing(source) if path == INDEX => missing_page(source),
         Page::Missing(_) => {
             let text = format!("there is no page: run `{BUILD_COMMAND}`\n");
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
@@ -291,8 +325,7 @@ impl State {
 /// Whether a request comes from our own page, or from no page at all: browsers always name the origin of the page that
 /// opens a WebSocket or posts, and say where a page that only reads is from; other programs do neither.
 fn same_origin(request: &HeaderMap) -> bool {
-    let site = request.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if !matches!(site, None | Some(b"same-origin" | b"none")) {
+    if !of_no_other_page(request) {
         return false;
     }
     let Some(origin) = request.get(header::ORIGIN) else {
@@ -305,6 +338,12 @@ fn same_origin(request: &HeaderMap) -> bool {
         .as_deref()
         .and_then(|origin| origin.split_once("://"));
     authority.is_some_and(|(_, authority)| Some(authority) == host.as_deref())
+}
+
+/// Whether no page of another origin is behind a request, as far as it says: browsers say it over HTTPS and to their own device.
+fn of_no_other_page(request: &HeaderMap) -> bool {
+    let site = request.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    matches!(site, None | Some(b"same-origin" | b"none"))
 }
 
 #[cfg(test)]
@@ -336,6 +375,30 @@ mod tests {
             let mut request = HeaderMap::new();
             request.insert("sec-fetch-site", HeaderValue::from_static(site));
             assert_eq!(same_origin(&request), ours, "{site}");
+        }
+    }
+
+    #[test]
+    fn what_would_make_the_page_act_is_found_in_a_query_however_it_is_written() {
+        let acts = |text: &'static str| acts(&Uri::from_static(text));
+        for text in [
+            "/?create",
+            "/?peers=1&create=1",
+            "/r/0123456789abcdef?watch&join",
+            "/?%63reate",
+            "/?cr%65ate=1&steps=1000000",
+        ] {
+            assert!(acts(text), "{text}");
+        }
+        for text in [
+            "/",
+            "/?",
+            "/?lang=de&steps=5",
+            "/?name=create",
+            "/?name=a%20join",
+            "/r/0123456789abcdef?view=projector",
+        ] {
+            assert!(!acts(text), "{text}");
         }
     }
 }

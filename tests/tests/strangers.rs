@@ -13,6 +13,7 @@ use ringtmp_transport::loopback::LoopbackNetwork;
 use signaling_server::{Config, Server};
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 
@@ -115,6 +116,31 @@ impl Somebody {
     }
 }
 
+/// The server at another address, and what cuts all sockets that there are to it by then.
+async fn behind_a_wire(server: &str) -> Result<(String, watch::Sender<()>)> {
+    let server = server.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = format!("http://{}", listener.local_addr()?);
+    let cut = watch::Sender::new(());
+    let cuts = cut.clone();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let Ok(mut far) = TcpStream::connect(&server).await else {
+                continue;
+            };
+            let mut is_cut = cuts.subscribe();
+            tokio::spawn(async move {
+                tokio::select! {
+                    // Either end may close it.
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = is_cut.changed() => {}
+                }
+            });
+        }
+    });
+    Ok((address, cut))
+}
+
 /// A run of many steps, which waits for more devices than come.
 fn run() -> RunFile {
     RunFile {
@@ -183,6 +209,28 @@ async fn a_room_that_is_open_says_so_and_a_link_with_a_secret_does_not_lead_ther
         let ask = Entry::Ask(ShortCode::of(link.room));
         let mut asker = place.comes(ask, Role::Participant, false);
         ensure!(asker.is_in().await?.link() == Some(link), "the same room");
+        Ok(())
+    })
+    .await
+}
+
+/// A terminal that opened a room watches it; whoever watches comes in under another name each time.
+#[tokio::test]
+async fn a_host_that_only_watches_is_the_host_still_once_its_socket_was_lost() -> Result<()> {
+    with_peers(async {
+        let place = Place::open()?;
+        let (server, cut) = behind_a_wire(&place.server).await?;
+        let network = place.network.clone();
+        let far = Place { server, network };
+        let mut host = far.comes(Entry::Create(run()), Role::Spectator, false);
+        let is_host = |view: &View| {
+            let room = view.room.as_ref()?;
+            view.me.filter(|me| room.host == Some(*me))
+        };
+        let first = host.sees(is_host).await?;
+        cut.send_replace(());
+        let again = |view: &View| is_host(view).filter(|me| *me != first);
+        host.sees(again).await?;
         Ok(())
     })
     .await

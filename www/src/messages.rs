@@ -180,6 +180,20 @@ pub struct Failure {
     pub text: String,
     /// What to do about it; may be empty.
     pub advice: String,
+    /// The host has sent this device away.
+    #[serde(default)]
+    pub sent_away: bool,
+}
+
+impl Failure {
+    /// Of a device that nobody has sent away.
+    pub fn new(text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            advice: advice.into(),
+            sent_away: false,
+        }
+    }
 }
 
 /// The most commands that wait for the peer: a person presses a few buttons a second at most.
@@ -228,8 +242,8 @@ mod tests {
         );
         let ended = FromWorker::Ended {
             failure: Some(Failure {
-                text: "no".to_owned(),
-                advice: String::new(),
+                sent_away: true,
+                ..Failure::new("no", "")
             }),
         };
         let json = serde_json::to_string(&ended).expect("it is plain data");

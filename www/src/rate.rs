@@ -1,4 +1,4 @@
-//! How fast a counter rises.
+//! How fast a counter rises, and how that went.
 
 use std::collections::VecDeque;
 
@@ -8,9 +8,13 @@ const WINDOW_SECONDS: f64 = 5.0;
 /// The most observations kept. A page makes a few a second.
 const OBSERVATIONS_MAX: usize = 64;
 
+/// The most points of a course: when there are more, every two become one.
+const POINTS_MAX: usize = 120;
+
 /// Estimates the rate of a counter from observations of it.
 #[derive(Debug, Default)]
 pub struct Meter {
+    course: Course,
     first: Option<(f64, u64)>,
     recent: VecDeque<(f64, u64)>,
     last_rise: Option<(f64, u64)>,
@@ -34,6 +38,14 @@ impl Meter {
         while self.recent.len() > OBSERVATIONS_MAX || self.recent.get(1).is_some_and(old) {
             self.recent.pop_front();
         }
+        if let Some(rate) = self.per_second() {
+            self.course.note(seconds, rate);
+        }
+    }
+
+    /// The rates so far, evenly apart in time.
+    pub fn course(&self) -> &[f64] {
+        &self.course.points
     }
 
     /// Counts a second over the last seconds; nothing before there are two observations.
@@ -45,6 +57,58 @@ impl Meter {
     pub fn average_per_second(&self) -> Option<f64> {
         slope(self.first?, self.last_rise?)
     }
+}
+
+/// A rate in the course of a run, however long that takes.
+#[derive(Debug)]
+struct Course {
+    points: Vec<f64>,
+    /// Seconds from one point to the next.
+    apart: f64,
+    /// When the next one is due.
+    due: f64,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self {
+            points: Vec::new(),
+            apart: 1.0,
+            due: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl Course {
+    fn note(&mut self, seconds: f64, rate: f64) {
+        if seconds < self.due {
+            return;
+        }
+        self.due = seconds + self.apart;
+        self.points.push(rate);
+        if self.points.len() > POINTS_MAX {
+            let halved = self.points.chunks(2);
+            let halved = halved.map(|two| two.iter().sum::<f64>() / two.len() as f64);
+            self.points = halved.collect();
+            self.apart *= 2.0;
+        }
+    }
+}
+
+/// The points of a line through these values, in a picture of this size, which the greatest of them touches at the top; none with fewer than
+/// two values, or where nothing ever was.
+pub fn line(values: &[f64], width: f64, height: f64) -> Option<String> {
+    let most = values.iter().copied().fold(0.0, f64::max);
+    if values.len() < 2 || most <= 0.0 {
+        return None;
+    }
+    let apart = width / (values.len() - 1) as f64;
+    let at = |(place, value): (usize, &f64)| {
+        let (x, y) = (place as f64 * apart, height * (1.0 - value / most));
+        format!("{x:.1},{y:.1}")
+    };
+    let points: Vec<String> = values.iter().enumerate().map(at).collect();
+    Some(points.join(" "))
 }
 
 /// The rise per second between two observations.
@@ -91,6 +155,37 @@ mod tests {
             close(meter.average_per_second(), 100.0),
             "an average does not count the time after the last rise"
         );
+    }
+
+    #[test]
+    fn the_course_of_a_long_run_has_few_points_and_all_of_it() {
+        let mut meter = Meter::default();
+        let mut counter = 0;
+        for second in 0..10_000 {
+            // Twice as fast in its second half.
+            counter += if second < 5_000 { 100 } else { 200 };
+            meter.observe(f64::from(second), counter);
+        }
+        let course = meter.course();
+        assert!((POINTS_MAX / 2..=POINTS_MAX).contains(&course.len()));
+        let middle = course.len() / 2;
+        let [early, late] = [&course[..middle - 1], &course[middle + 2..]];
+        assert!(
+            early.iter().all(|rate| close(Some(*rate), 100.0)),
+            "{course:?}"
+        );
+        assert!(
+            late.iter().all(|rate| close(Some(*rate), 200.0)),
+            "{course:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_spans_its_picture() {
+        assert_eq!(line(&[5.0], 100.0, 20.0), None);
+        assert_eq!(line(&[0.0, 0.0], 100.0, 20.0), None);
+        let drawn = line(&[0.0, 5.0, 10.0], 100.0, 20.0);
+        assert_eq!(drawn.as_deref(), Some("0.0,20.0 50.0,10.0 100.0,0.0"));
     }
 
     #[test]

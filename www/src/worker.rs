@@ -32,10 +32,10 @@ pub fn start_worker() -> Result<(), JsValue> {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string();
         console::error_1(&text.as_str().into());
-        report_failure(
-            &words::worker_failed(&text),
+        report_failure(Failure::new(
+            words::worker_failed(&text),
             words::WORKER_FAILED_ADVICE.now(),
-        );
+        ));
     }));
     let commands: RefCell<Option<mpsc::Sender<Command>>> = RefCell::new(None);
     let trace = Rc::new(RefCell::new(RecentTrace::default()));
@@ -56,10 +56,10 @@ pub fn start_worker() -> Result<(), JsValue> {
                     spawn_local(report_models(fetched));
                     spawn_local(run(start, port, receiver, traced, (weights, models)));
                 }
-                None => report_failure(
+                None => report_failure(Failure::new(
                     words::START_UNREADABLE.now(),
                     words::WORKER_FAILED_ADVICE.now(),
-                ),
+                )),
             },
             Some(sender) => {
                 let text = event.data().as_string().unwrap_or_default();
@@ -180,7 +180,10 @@ async fn run(
     };
     match ringtmp_peer::run(setup, commands, publish).await {
         Ok(()) => report(&FromWorker::Ended { failure: None }),
-        Err(error) => report_failure(&told(&error), advice(&error)),
+        Err(error) => report_failure(Failure {
+            sent_away: matches!(error, PeerError::Kicked(_)),
+            ..Failure::new(told(&error), advice(&error))
+        }),
     }
 }
 
@@ -240,11 +243,7 @@ fn run_file(wish: messages::RunWish) -> RunFile {
     run
 }
 
-fn report_failure(text: &str, advice: &str) {
-    let failure = Failure {
-        text: text.to_owned(),
-        advice: advice.to_owned(),
-    };
+fn report_failure(failure: Failure) {
     report(&FromWorker::Ended {
         failure: Some(failure),
     });

@@ -5,14 +5,15 @@ pub(crate) const ENVIRONMENT: &str = "\
 Environment:
   RUST_LOG      what is logged to standard error, such as info or ringtmp_peer=debug; goes before -v and -q
   NO_COLOR      if set, no colours
+  RINGTMP_ROOM  the address of the room that `join` joins: who lists this device's processes does not see its secret there
   CHROME        the browser that `demo` opens, where it is not found or another is wanted
   CHROME_FLAGS  more flags for it";
 
 pub(crate) const JOIN_EXAMPLES: &str = "\
 Examples:
-  ringtmp join http://localhost:8080/r/CODE
-  ringtmp join http://localhost:8080/r/CODE --executor cpu --memory 500MB --exit-when-finished
-  ringtmp join http://localhost:8080/r/CODE --data text:notes.txt";
+  ringtmp join \"http://localhost:8080/r/CODE#secret=SECRET\"
+  ringtmp join \"http://localhost:8080/r/CODE#secret=SECRET\" --executor cpu --memory 500MB --exit-when-finished
+  ringtmp join \"http://localhost:8080/r/CODE#secret=SECRET\" --data text:notes.txt";
 
 pub(crate) const WATCH_EXAMPLES: &str = "\
 Examples:

@@ -47,9 +47,12 @@ struct Connection {
 #[derive(Debug)]
 struct Entry {
     room: Room,
-    short: ShortCode,
+    /// None where another room is known by it already.
+    short: Option<ShortCode>,
     /// Who asks to be let in: at most [`ASKERS_MAX`](crate::signal::ASKERS_MAX).
     askers: BTreeMap<PeerId, ConnectionId>,
+    /// How many may ask yet.
+    asks: Bucket,
     connections: BTreeMap<PeerId, ConnectionId>,
     empty_since: Option<Time>,
     opened_by: VisitorId,
@@ -161,8 +164,7 @@ impl Lobby {
         self.belongs(now, connection, None);
     }
 
-    /// Which room a connection is in from now on. In none it is closed after a while, unless a host is to decide on it: so many may
-    /// ask.
+    /// Which room a connection is in from now on. In none it is closed after a while, unless a host is to decide on it, who has longer.
     fn belongs(
         &mut self,
         now: Time,
@@ -174,8 +176,11 @@ impl Lobby {
         };
         state.was_member |= state.membership.is_some();
         state.membership = membership;
-        let roomless = membership.is_none() && state.asks.is_none();
-        let wait = self.limits.roomless_max.filter(|_| roomless);
+        let wait = match (membership, state.asks) {
+            (Some(_), _) => None,
+            (None, Some(_)) => Some(asking::WAIT_MAX),
+            (None, None) => self.limits.roomless_max,
+        };
         let ends = wait.map(|wait| now + wait);
         let due = Due::Connection(connection);
         self.schedule.set(due, &mut state.due, ends);
@@ -246,8 +251,7 @@ impl Lobby {
             }
             (None, ClientMessage::Knock) => self.ask_at_door(entropy, connection),
             (None, ClientMessage::Asking(says)) => {
-                self.asker_says(entropy, connection, says);
-                self.belongs(now, connection, None);
+                self.asker_says(now, entropy, connection, says);
             }
             (None, ClientMessage::Return(back)) => self.come_back(now, connection, *back),
             (None, _) if was_member => {}
@@ -283,7 +287,11 @@ impl Lobby {
         if is_signal {
             self.totals.relayed_total += 1;
         }
+        let host = entry.room.trusted_host();
         entry.room.message(now, peer, message);
+        if entry.room.trusted_host() != host {
+            self.host_changed(now, code);
+        }
         self.drain(now, code);
     }
 
@@ -337,7 +345,7 @@ impl Lobby {
         for due in self.schedule.take(now) {
             match due {
                 Due::Room(code) => self.look_at_room(now, code),
-                Due::Connection(connection) => self.roomless(connection),
+                Due::Connection(connection) => self.roomless(now, connection),
             }
         }
     }
@@ -359,12 +367,15 @@ impl Lobby {
     }
 
     /// A connection has been in no room for too long.
-    fn roomless(&mut self, connection: ConnectionId) {
+    fn roomless(&mut self, now: Time, connection: ConnectionId) {
         let Some(state) = self.connections.get_mut(&connection) else {
             return;
         };
         state.due = None;
-        if !state.closing {
+        if state.asks.is_some() {
+            self.withdraw(connection);
+            self.decided(now, connection, None);
+        } else if !state.closing {
             let seconds = self.limits.roomless_max.unwrap_or_default().as_secs();
             self.refuse(connection, Refusal::Roomless { seconds });
             self.close(connection);

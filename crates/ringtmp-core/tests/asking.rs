@@ -2,12 +2,13 @@
 
 mod common;
 
-use common::{Server, device, join, run};
-use ringtmp_core::ids::{PeerId, RoomCode, ShortCode};
+use common::{Server, device, join, returns, run};
+use ringtmp_core::ids::{MemberToken, PeerId, RoomCode, ShortCode};
 use ringtmp_core::lobby::{ConnectionId, Limits, LobbyInput, LobbyOutput};
 use ringtmp_core::secret::pairing::{Asker, Host, Opening, PairingError};
 use ringtmp_core::secret::{Hex, RoomLink, RoomSecret};
 use ringtmp_core::signal::*;
+use std::time::Duration;
 
 fn room() -> RoomCode {
     RoomCode::from_random([1; 10])
@@ -100,9 +101,19 @@ fn hosted(secret: Option<RoomSecret>) -> (Server, RoomCode) {
         ..run(0)
     };
     let room = server.create(HOST, run).expect("a room");
+    enters(&mut server, HOST, room, secret);
+    (server, room)
+}
+
+fn enters(
+    server: &mut Server,
+    connection: u64,
+    room: RoomCode,
+    secret: Option<RoomSecret>,
+) -> Vec<LobbyOutput> {
     let mut says = join(room, Role::Participant);
     if let (Some(secret), ClientMessage::Join { proof, .. }) = (secret, &mut says) {
-        let asked = server.say(HOST, &ClientMessage::Knock);
+        let asked = server.say(connection, &ClientMessage::Knock);
         let [
             LobbyOutput::Send {
                 message: ServerMessage::Question { question },
@@ -114,9 +125,9 @@ fn hosted(secret: Option<RoomSecret>) -> (Server, RoomCode) {
         };
         *proof = Some(secret.answer(question, room, Role::Participant));
     }
-    let entered = server.say(HOST, &says);
+    let entered = server.say(connection, &says);
     assert_eq!(Server::refusal(&entered), None);
-    (server, room)
+    entered
 }
 
 fn ask(server: &mut Server, connection: u64, code: ShortCode, asker: &Asker) -> Vec<LobbyOutput> {
@@ -253,6 +264,143 @@ fn who_asks_may_wait_for_the_host_as_long_as_there_is_a_room() {
         connection: ConnectionId(GUEST),
     };
     assert!(output.contains(&closed), "{output:?}");
+}
+
+/// Somebody asks for longer than a device asks by itself, and holds a place that others want.
+#[test]
+fn nobody_asks_for_ever() {
+    let (mut server, room) = hosted(Some(secret()));
+    let id = asks(&ask(&mut server, GUEST, ShortCode::of(room), &asker(1)));
+    let reveal = Asking::Reveal {
+        opening: opening(&mut asker(1)),
+    };
+    // Whatever else it says meanwhile.
+    server.now = server.now + Duration::from_secs(200);
+    server.say(GUEST, &ClientMessage::Asking(reveal));
+    server.now = server.now + Duration::from_secs(200);
+    let output = server.input(LobbyInput::Tick);
+    let told = output.iter().map(|output| match output {
+        LobbyOutput::Send {
+            connection,
+            message: ServerMessage::Asked(asked),
+        } => (connection.0, asked.clone()),
+        other => panic!("{other:?}"),
+    });
+    let gone = (HOST, Asked::Gone { asker: id });
+    let denied = (GUEST, Asked::Decided { link: None });
+    assert_eq!(Vec::from_iter(told), [gone, denied]);
+}
+
+fn opening(asker: &mut Asker) -> Opening {
+    let host = Host::new(asker.commitment(), [2; 32]);
+    asker.meet(host.key()).expect("a key").0
+}
+
+#[test]
+fn a_host_is_asked_no_more_often_than_it_may_answer_however_many_ask_and_go() {
+    let (mut server, room) = hosted(Some(secret()));
+    let code = ShortCode::of(room);
+    let mut asked = 0;
+    let mut come_and_go = |server: &mut Server, connection| {
+        let output = ask(server, connection, code, &asker(1));
+        let refusal = Server::refusal(&output).cloned();
+        if refusal.is_none() {
+            asked += 1;
+            let output = server.input(LobbyInput::Disconnected {
+                connection: ConnectionId(connection),
+            });
+            assert!(matches!(only(&output), (HOST, Asked::Gone { .. })));
+        }
+        refusal
+    };
+    for connection in 10..200 {
+        let refusal = come_and_go(&mut server, connection);
+        let expected = (connection >= 26).then_some(Refusal::TooManyAsk);
+        assert_eq!(refusal, expected, "{connection}");
+    }
+    server.now = server.now + Duration::from_secs(1);
+    assert_eq!(come_and_go(&mut server, 200), None);
+    assert_eq!(asked, 17);
+}
+
+/// Its page was loaded again: it knows nothing of those who asked before.
+#[test]
+fn who_asked_a_host_that_comes_anew_is_told_to_ask_again() {
+    let mut server = Server::new(Limits::default());
+    let run = RunDescriptor {
+        verifier: Some(secret().verifier()),
+        ..run(0)
+    };
+    let room = server.create(HOST, run).expect("a room");
+    let entered = enters(&mut server, HOST, room, Some(secret()));
+    let token = entered.iter().find_map(|output| match output {
+        LobbyOutput::Send {
+            message: ServerMessage::Host { token },
+            ..
+        } => Some(*token),
+        _ => None,
+    });
+    let token = token.expect("who opened the room is told");
+    asks(&ask(&mut server, GUEST, ShortCode::of(room), &asker(1)));
+    server.connect(9);
+    enters(&mut server, 9, room, Some(secret()));
+    let output = server.say(9, &ClientMessage::Claim { token });
+    let denied = output.iter().any(|output| {
+        matches!(
+            output,
+            LobbyOutput::Send {
+                connection: ConnectionId(GUEST),
+                message: ServerMessage::Asked(Asked::Decided { link: None }),
+            }
+        )
+    });
+    assert!(denied, "{output:?}");
+    let output = ask(&mut server, 8, ShortCode::of(room), &asker(1));
+    assert!(matches!(only(&output), (9, Asked::Asks { .. })));
+}
+
+/// Two codes of rooms with the same short code: anybody may look for such ones.
+const ALIKE: [u32; 2] = [1864, 4942];
+
+#[test]
+fn who_brings_a_room_with_the_short_code_of_another_is_not_found_by_it() {
+    let room = |number: u32| {
+        let [a, b, c, d] = number.to_be_bytes();
+        RoomCode::from_random([0, 0, 0, 0, 0, 0, a, b, c, d])
+    };
+    let alike = ALIKE.map(room);
+    let short = ShortCode::of(alike[0]);
+    assert_eq!(ShortCode::of(alike[1]), short);
+    for [first, second] in [alike, [alike[1], alike[0]]] {
+        let mut server = Server::restarted(7);
+        for (connection, room) in [(20, first), (21, second)] {
+            let output = returns(&mut server, connection, back(room));
+            assert_eq!(Server::refusal(&output), None);
+        }
+        let output = ask(&mut server, GUEST, short, &asker(1));
+        assert_eq!(only(&output), (GUEST, &Asked::Open { room: first }));
+    }
+}
+
+fn back(room: RoomCode) -> Returning {
+    Returning {
+        protocol: PROTOCOL_VERSION,
+        room,
+        peer: PeerId(1),
+        token: MemberToken(2),
+        proof: None,
+        role: Role::Participant,
+        device: device(),
+        has_data: true,
+        run: run(2),
+        standing: Standing {
+            state: RoomState::Waiting,
+            plan: None,
+            phase: Phase::Idle,
+            stable: None,
+            points: Vec::new(),
+        },
+    }
 }
 
 #[test]

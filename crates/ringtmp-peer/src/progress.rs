@@ -7,7 +7,7 @@ use crate::view::{
 };
 use futures::channel::mpsc;
 use ringtmp_core::curve::Curve;
-use ringtmp_core::ids::PeerId;
+use ringtmp_core::ids::{MemberToken, PeerId};
 use ringtmp_core::node::Event;
 use ringtmp_core::signal::{Device, Point, Role, RoomPlan, RoomState, ServerMessage};
 use ringtmp_core::trace::Report;
@@ -106,6 +106,11 @@ impl Progress {
     pub(crate) fn asking(&mut self, asking: Option<AskingView>) {
         self.view.asking = asking;
         self.changed = true;
+    }
+
+    /// By what this device is known as the room's host, if it is.
+    pub(crate) fn host_token(&self) -> Option<MemberToken> {
+        self.view.host_token
     }
 
     /// The server has spoken.

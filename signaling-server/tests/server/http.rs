@@ -2,6 +2,7 @@
 
 use crate::common::{WAIT, Way, config, start};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, IF_NONE_MATCH};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use signaling_server::{BUILD_COMMAND, Config, PageFile, PageSource, Server, ServerError};
 use std::fs;
@@ -118,6 +119,53 @@ async fn every_file_has_its_type_and_every_answer_its_headers() {
             Some("nosniff")
         );
     }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_that_leads_here_makes_the_page_do_nothing() {
+    let page = page();
+    let server = start(serving(&page));
+    let client = Client::builder().redirect(Policy::none()).build();
+    let client = client.expect("a client");
+    let ask = async |path: &str, site: Option<&str>| {
+        let mut request = client.get(server.url(path));
+        if let Some(site) = site {
+            request = request.header("sec-fetch-site", site);
+        }
+        request.send().await.expect("answers")
+    };
+    let acting = [
+        ("/?create&peers=1&steps=1000000", "/"),
+        ("/?%63reate", "/"),
+        (
+            "/r/0123456789abcdef?executor=cpu&join",
+            "/r/0123456789abcdef",
+        ),
+        ("/index.html?create", "/index.html"),
+        ("/index%2Ehtml?create", "/index%2Ehtml"),
+    ];
+    for (path, bare) in acting {
+        for site in ["cross-site", "same-site", "of a new kind"] {
+            let answer = ask(path, Some(site)).await;
+            assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{path} {site}");
+            assert_eq!(header(answer.headers(), "location"), Some(bare));
+            assert_eq!(header(answer.headers(), "cache-control"), Some("no-store"));
+            let bare = ask(bare, Some(site)).await;
+            assert_eq!(bare.status(), StatusCode::OK, "{path} {site}");
+        }
+        for site in [None, Some("none"), Some("same-origin")] {
+            let answer = ask(path, site).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{path} {site:?}");
+        }
+    }
+    for path in ["/?lang=de", "/r/0123456789abcdef?view=projector"] {
+        let answer = ask(path, Some("cross-site")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    }
+    // No path is an address elsewhere.
+    let answer = ask("//elsewhere.example/?create", Some("cross-site")).await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     server.end().await;
 }
 

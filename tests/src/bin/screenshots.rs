@@ -1,4 +1,4 @@
-//! Writes the pictures of `docs/images`: the page on a phone and on a desktop, light and dark, while it trains and at the
+//! Writes the pictures of `docs/images`: the page on a phone, a tablet and a desktop, light and dark, while it trains and at the
 //! end; the view for a projector; and the demo in a terminal. `cargo xtask screenshots` builds what is needed and calls it.
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +29,12 @@ const PHONE: Look = Look {
     width: 360,
     height: 800,
     scale: 2.0,
+    dark: false,
+};
+const TABLET: Look = Look {
+    width: 820,
+    height: 1180,
+    scale: 1.0,
     dark: false,
 };
 const PROJECTOR: Look = Look {
@@ -87,7 +93,7 @@ async fn pictures_of_the_page(theatre: &Theatre, browser: &Browser, folder: &Pat
 
 /// One moment in all sizes and colours.
 async fn pictures(tab: &Tab, folder: &Path, moment: &str) -> Result<()> {
-    for (device, look) in [("phone", PHONE), ("desktop", DESKTOP)] {
+    for (device, look) in [("phone", PHONE), ("tablet", TABLET), ("desktop", DESKTOP)] {
         for (colours, dark) in [("light", false), ("dark", true)] {
             tab.look(Look { dark, ..look }).await?;
             save(

@@ -6,6 +6,7 @@ use super::{JOIN_MAX, RUN_MAX, view};
 use anyhow::{Context, Result, ensure};
 use ringtmp_core::ids::ShortCode;
 use ringtmp_core::signal::Role;
+use ringtmp_peer::View;
 use ringtmp_tests::{BrowserKind, Tab, Theatre};
 
 /// The digits that a page shows.
@@ -76,10 +77,13 @@ async fn a_device_with_a_code_is_let_in_once_the_host_allows_it_and_comes_back_u
     host.press("Allow").await?;
     let let_in = guest.room(JOIN_MAX).await?;
     ensure!(let_in == link, "it has the link itself now");
-    ensure!(
-        view(&guest).await?.role == Role::Participant,
-        "it takes part"
-    );
+    // It is told what will run, and computes nothing before it joins.
+    guest.wait_for_text(JOIN_MAX, "Before you join").await?;
+    ensure!(view(&guest).await?.role == Role::Spectator, "it looks");
+    pictures(&guest, "let-in").await?;
+    guest.press("Join").await?;
+    let takes_part = |view: &View| view.role == Role::Participant && view.room.is_some();
+    guest.wait_for(JOIN_MAX, "its part", takes_part).await?;
     host.finished(RUN_MAX).await?;
 
     // Neither a reload nor the bare code asks again: this browser knows the secret.

@@ -15,6 +15,15 @@ const SHA256: &str = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a
 /// What is checked: all that WCAG 2.2 asks for at levels A and AA, and what axe's authors hold to be good practice.
 const TAGS: &str = r#"["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]"#;
 
+/// How it is looked at: widths of a phone, a tablet and a laptop, light and dark.
+const LOOKS: [(u32, bool); 5] = [
+    (360, false),
+    (360, true),
+    (820, false),
+    (1280, false),
+    (1280, true),
+];
+
 /// axe-core; nothing, aloud, where it is not.
 pub(super) fn axe() -> Result<Option<String>> {
     let Ok(script) = std::fs::read_to_string(repository().join(FILE)) else {
@@ -30,9 +39,9 @@ pub(super) fn axe() -> Result<Option<String>> {
     Ok(Some(script))
 }
 
-/// Everything that axe finds fault with, on a phone and on a laptop, light and dark.
+/// Everything that axe finds fault with, in all looks.
 pub(super) async fn check(tab: &Tab, axe: &str, name: &str) -> Result<()> {
-    for (width, dark) in [(360, false), (1280, false), (1280, true)] {
+    for (width, dark) in LOOKS {
         tab.look(Look {
             width,
             height: 900,
@@ -69,6 +78,14 @@ async fn axe_finds_no_fault_with_any_view_of_the_page() -> Result<()> {
     let first = browser.tab(&theatre.url("/")).await?;
     first.wait_for_text(JOIN_MAX, "Create room").await?;
     check(&first, &axe, "the first page").await?;
+    first.goto(&theatre.url("/?lang=de")).await?;
+    first.wait_for_text(JOIN_MAX, "Raum öffnen").await?;
+    check(&first, &axe, "the first page in German").await?;
+    let typed = theatre.secure_url("/").replacen("https://", "http://", 1);
+    first.goto(&typed).await?;
+    first.wait_for_text(JOIN_MAX, "will warn you once").await?;
+    check(&first, &axe, "what explains the warning").await?;
+    drop(first);
 
     let settings = "executor=cpu&steps=100000&pace=4e8";
     let (tabs, room) = ring(&theatre, &[&browser], settings, 1).await?;
@@ -91,11 +108,23 @@ async fn axe_finds_no_fault_with_any_view_of_the_page() -> Result<()> {
     let curve = |view: &View| trains(view) && view.points.len() > 10;
     tabs[0].wait_for(RUN_MAX, "a curve", curve).await?;
     check(&tabs[0], &axe, "the host's page").await?;
-    let hall = browser
-        .tab(&theatre.url(&format!("/r/{room}?view=projector")))
+    tabs[0]
+        .execute("[...document.querySelectorAll('tr.member button')].find(button => button.textContent === 'Rename').click()")
         .await?;
-    hall.wait_for(RUN_MAX, "a curve", curve).await?;
-    check(&hall, &axe, "the projector's view").await?;
+    tabs[0].wait_for_element(JOIN_MAX, "dialog[open]").await?;
+    check(&tabs[0], &axe, "the question for a name").await?;
+    tabs[0]
+        .execute("document.querySelector('dialog[open]').close()")
+        .await?;
+    for (query, name) in [
+        ("view=projector", "the projector's view"),
+        ("watch&lang=de", "a page in German"),
+    ] {
+        let address = theatre.url(&format!("/r/{room}?{query}"));
+        let watcher = browser.tab(&address).await?;
+        watcher.wait_for(RUN_MAX, "a curve", curve).await?;
+        check(&watcher, &axe, name).await?;
+    }
     tabs[0].press("Stop").await?;
     second.wait_for_text(JOIN_MAX, "stopped on purpose").await?;
     check(&second, &axe, "a guest's page after the end").await

@@ -93,6 +93,10 @@ async fn the_host_governs_its_room_also_after_a_reload_and_a_guest_cannot() -> R
     let two = |view: &View| names(view).len() == 2 && trains(view);
     host.wait_for(RUN_MAX, "a ring of two", two).await?;
     ensure!(third.state().await? == "broken");
+    let joined = third
+        .execute("return sessionStorage.getItem('joined')")
+        .await?;
+    ensure!(joined.is_null(), "it is asked again before it takes part");
     pictures(third, "sent-away").await?;
 
     // After a reload the same tab is the host again.

@@ -101,6 +101,13 @@ async fn the_code_on_the_page_leads_another_device_in_over_https() -> Result<()>
     let expected = serde_json::json!([format!("QR code of {shown}"), true]);
     ensure!(code == expected, "the code is {code}");
 
+    // A hall that types the address is told too what comes first.
+    let hall = browser
+        .tab(&theatre.url(&format!("/r/{room}?view=projector")))
+        .await?;
+    hall.wait_for_text(JOIN_MAX, "Your browser warns once")
+        .await?;
+    drop(hall);
     // Typed without https, it explains what comes first.
     let guest = browser
         .tab(&shown.replacen("https://", "http://", 1))
@@ -124,6 +131,25 @@ async fn the_code_on_the_page_leads_another_device_in_over_https() -> Result<()>
     ensure!(secure == serde_json::json!([true, "https:"]), "{secure}");
     tabs.push(guest);
     train(&tabs).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_that_leads_here_opens_no_room() -> Result<()> {
+    let Some(theatre) = Theatre::open(&[BrowserKind::Chromium]).await? else {
+        return Ok(());
+    };
+    let browser = theatre.browser(BrowserKind::Chromium).await?;
+    let tab = browser.tab("data:text/html,elsewhere").await?;
+    let opens = theatre.url("/?create&peers=1&steps=1000000&executor=cpu");
+    tab.execute(&format!("location.href = {opens:?}")).await?;
+    tab.wait_for_text(JOIN_MAX, "Create room").await?;
+    let bare = tab
+        .execute("return location.pathname + location.search")
+        .await?;
+    ensure!(bare == "/", "{bare}");
+    let metrics = reqwest::get(theatre.url("/metrics")).await?.text().await?;
+    ensure!(metrics.contains("ringtmp_rooms 0\n"), "{metrics}");
     Ok(())
 }
 

@@ -10,8 +10,9 @@ use ringtmp_tests::{Browser, BrowserKind, Look, NativePeer, Tab, Theatre};
 use std::fs;
 use std::path::PathBuf;
 
-const SIZES: [(&str, u32, u32, f64); 4] = [
+const SIZES: [(&str, u32, u32, f64); 5] = [
     ("phone", 360, 1500, 2.0),
+    ("tablet", 820, 1400, 1.0),
     ("laptop", 1280, 1400, 1.0),
     ("wide", 1920, 1200, 1.0),
     ("beamer", 1280, 720, 1.0),

@@ -26,10 +26,8 @@ impl App {
             Place::Nowhere { reason } => {
                 self.show_room()?;
                 let text = words::room_unreadable(&reason);
-                self.end(Ending::Failed(Failure {
-                    text,
-                    advice: words::REFUSED_ADVICE.now().to_owned(),
-                }));
+                let advice = words::REFUSED_ADVICE.now();
+                self.end(Ending::Failed(Failure::new(text, advice)));
                 Ok(())
             }
         }
@@ -189,6 +187,8 @@ impl App {
             .history()
             .and_then(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(&path)));
         drop(address);
-        self.remember_joined();
+        if !self.is_visit() {
+            self.remember_joined();
+        }
     }
 }

@@ -187,7 +187,12 @@ impl App {
             FromWorker::Ended { failure: None } => return self.end(Ending::Left),
             FromWorker::Ended {
                 failure: Some(failure),
-            } => return self.end(Ending::Failed(failure)),
+            } => {
+                if failure.sent_away {
+                    self.forget_joined();
+                }
+                return self.end(Ending::Failed(failure));
+            }
         }
         self.render();
     }
@@ -218,10 +223,8 @@ impl App {
 
     fn broken(&self, detail: &str) {
         let text = words::worker_failed(detail);
-        self.end(Ending::Failed(Failure {
-            text,
-            advice: words::WORKER_FAILED_ADVICE.now().to_owned(),
-        }));
+        let advice = words::WORKER_FAILED_ADVICE.now();
+        self.end(Ending::Failed(Failure::new(text, advice)));
     }
 
     /// The first ending counts.
@@ -287,6 +290,7 @@ impl App {
                 progress,
                 samples: rate(&state.samples),
                 bytes: rate(&state.bytes),
+                courses: [state.samples.course(), state.bytes.course()],
             },
             traffic: &state.traffic,
             device: self.own_device(phase, view),
@@ -337,6 +341,7 @@ impl App {
     /// A room has let this device in: it comes back there, after a reload and later.
     fn let_in(&self, link: RoomLink) {
         self.name_room_in_address(link);
+        self.may_look();
         if self.address.borrow().keep {
             secrets::keep(&self.window, link);
         }

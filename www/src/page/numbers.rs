@@ -1,18 +1,24 @@
-//! The progress bar and the numbers under it.
+//! The progress bar and the numbers under it, and how those went that rise and fall.
 
 use super::dom::{Dom, set_attribute, set_text};
 use crate::shown::Progress;
-use crate::{format, words};
+use crate::{format, rate, words};
+use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
 use web_sys::Element;
 
+/// Of the picture of a rate, in units of its own.
+const SIZE: [f64; 2] = [100.0, 20.0];
+
 /// What the numbers say.
-pub(super) struct Figures {
+pub(super) struct Figures<'a> {
     pub(super) progress: Progress,
     /// Samples trained on a second.
     pub(super) samples: Option<f64>,
     /// Bytes on all links a second.
     pub(super) bytes: Option<f64>,
+    /// How both went, evenly apart in time.
+    pub(super) courses: [&'a [f64]; 2],
 }
 
 /// The progress bar and the numbers.
@@ -21,8 +27,48 @@ pub(super) struct Numbers {
     step: Element,
     loss: Element,
     accuracy: Element,
-    samples: Element,
-    bytes: Element,
+    samples: Rate,
+    bytes: Rate,
+}
+
+/// A number that rises and falls, and the line that it has drawn.
+struct Rate {
+    number: Element,
+    line: Element,
+    drawn: RefCell<Vec<f64>>,
+}
+
+impl Rate {
+    fn new(dom: &Dom, number: &Element) -> Result<Self, JsValue> {
+        let text = dom.text(number, "span", "", words::NUMBER_NONE.now())?;
+        let [width, height] = SIZE;
+        let view = format!("0 0 {width} {height}");
+        let stretched = [
+            ("class", "course"),
+            ("viewBox", view.as_str()),
+            ("preserveAspectRatio", "none"),
+            ("aria-hidden", "true"),
+        ];
+        let picture = dom.svg(number, "svg", &stretched)?;
+        let line = dom.svg(&picture, "polyline", &[])?;
+        Ok(Self {
+            number: text,
+            line,
+            drawn: RefCell::default(),
+        })
+    }
+
+    fn update(&self, text: &str, course: &[f64]) -> Result<(), JsValue> {
+        set_text(&self.number, text);
+        if *self.drawn.borrow() == course {
+            return Ok(());
+        }
+        let [width, height] = SIZE;
+        let line = rate::line(course, width, height).unwrap_or_default();
+        set_attribute(&self.line, "points", &line)?;
+        self.drawn.replace(course.to_vec());
+        Ok(())
+    }
 }
 
 impl Numbers {
@@ -34,19 +80,20 @@ impl Numbers {
         let number = |name: &str, class: &str| {
             let pair = dom.child(&list, "div", class)?;
             dom.text(&pair, "dt", "", name)?;
-            dom.text(&pair, "dd", "", words::NUMBER_NONE.now())
+            dom.child(&pair, "dd", "")
         };
+        let rate = |name: &str, class: &str| Rate::new(dom, &number(name, class)?);
         Ok(Self {
             step: number(words::NUMBER_STEP.now(), "step")?,
             loss: number(words::NUMBER_LOSS.now(), "loss")?,
             accuracy: number(words::NUMBER_ACCURACY.now(), "accuracy")?,
-            samples: number(words::NUMBER_SAMPLES.now(), "samples")?,
-            bytes: number(words::NUMBER_BYTES.now(), "bytes")?,
+            samples: rate(words::NUMBER_SAMPLES.now(), "samples")?,
+            bytes: rate(words::NUMBER_BYTES.now(), "bytes")?,
             bar,
         })
     }
 
-    pub(super) fn update(&self, figures: &Figures) -> Result<(), JsValue> {
+    pub(super) fn update(&self, figures: &Figures<'_>) -> Result<(), JsValue> {
         let progress = &figures.progress;
         set_attribute(&self.bar, "max", &progress.of.max(1).to_string())?;
         set_attribute(
@@ -65,14 +112,10 @@ impl Numbers {
             &self.accuracy,
             &or_none(progress.accuracy.map(format::percent)),
         );
-        set_text(
-            &self.samples,
-            &or_none(figures.samples.and_then(format::rate)),
-        );
-        set_text(
-            &self.bytes,
-            &or_none(figures.bytes.and_then(format::byte_rate)),
-        );
-        Ok(())
+        let [samples, bytes] = figures.courses;
+        self.samples
+            .update(&or_none(figures.samples.and_then(format::rate)), samples)?;
+        self.bytes
+            .update(&or_none(figures.bytes.and_then(format::byte_rate)), bytes)
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Visit {
     /// It is no visit, or it is over.
     #[default]
     None,
+    /// The visitor has only the room's short code, and asks to be let in.
+    Asks,
     /// The visitor looks at what there is.
     Looks,
     /// The visitor only wants to watch, and may join later.
@@ -229,13 +231,30 @@ impl App {
     /// Whether the address leads somebody here for the first time, who is asked before this device computes.
     pub(super) fn begin_visit(&self) {
         let address = self.address.borrow();
-        let Place::Room(code) = &address.place else {
+        if address.watch || address.join || address.view != ViewKind::Page {
             return;
-        };
+        }
         let known = storage(&self.window).and_then(|kept| kept.get_item(JOINED).ok()?);
-        let asks = !address.watch && !address.join && address.view == ViewKind::Page;
-        if asks && known.as_deref() != Some(&code.to_string()) {
+        let visit = match &address.place {
+            Place::Room(code) if known.as_deref() != Some(&code.to_string()) => Visit::Looks,
+            Place::Ask(_) => Visit::Asks,
+            _ => return,
+        };
+        self.visitor.visit.set(visit);
+    }
+
+    /// Who has asked is let in: there is something to look at.
+    pub(super) fn may_look(&self) {
+        if self.visitor.visit.get() == Visit::Asks {
             self.visitor.visit.set(Visit::Looks);
+        }
+    }
+
+    /// The host has sent this device away: it is asked again before it takes part.
+    pub(super) fn forget_joined(&self) {
+        if let Some(kept) = storage(&self.window) {
+            // Where a browser keeps nothing, there is nothing to forget.
+            let _ = kept.remove_item(JOINED);
         }
     }
 
@@ -303,10 +322,11 @@ impl App {
         let Some(card) = card.as_ref() else {
             return Ok(());
         };
-        // Of a room that is not there nothing can be joined.
-        show(&card.card, ending.is_none());
+        let visit = self.visitor.visit.get();
+        // Of a room that is not there, or not yet, nothing can be joined.
+        show(&card.card, ending.is_none() && visit != Visit::Asks);
         self.visitor.found.borrow_mut().worker = awake;
-        card.update(&self.visitor.found.borrow(), view, self.visitor.visit.get())
+        card.update(&self.visitor.found.borrow(), view, visit)
     }
 
     /// From now on this device takes part.

@@ -59,7 +59,7 @@ pub(super) struct Content<'a> {
     pub(super) ending: Option<&'a Ending>,
     /// Notices of the page's own.
     pub(super) own_notices: &'a [Notice],
-    pub(super) figures: Figures,
+    pub(super) figures: Figures<'a>,
     /// What travels on each link.
     pub(super) traffic: &'a Traffic,
     /// What is known of this device.

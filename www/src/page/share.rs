@@ -27,6 +27,8 @@ struct Card {
     short: [HtmlElement; 2],
     /// The link as text, for those who cannot scan it.
     address: Element,
+    /// What comes before the page, for a hall that does not see the hint.
+    warning: HtmlElement,
     /// Leads to the view for many.
     projector: Element,
     /// The page's own origin, which the link begins with.
@@ -71,7 +73,11 @@ impl Share {
             dom.typed(&section, "p", "short-code")?,
         ];
         set_text(&short[0], words::SHARE_SHORT.now());
-        let address = dom.child(&section, "p", "address")?;
+        let typed = dom.child(&section, "div", "address")?;
+        let address = dom.child(&typed, "p", "")?;
+        let warning: HtmlElement = dom.typed(&typed, "p", "warning")?;
+        set_text(&warning, words::SHARE_WARNED.now());
+        show(&warning, false);
         let projector = dom.text(&section, "a", "button", words::PROJECTOR.now())?;
         projector.set_attribute("target", "_blank")?;
         show(&section, false);
@@ -97,6 +103,7 @@ impl Share {
             limit,
             short,
             address,
+            warning,
             projector,
             origin,
             reach: RefCell::new(reach),
@@ -146,6 +153,7 @@ impl Card {
             return;
         };
         set_text(&self.hint, words::share_network(warned_of));
+        show(&self.warning, warned_of);
         *self.reach.borrow_mut() = Some(Reach { origin });
         if let Err(error) = self.draw() {
             wasm_bindgen::throw_val(error);

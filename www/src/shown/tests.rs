@@ -124,10 +124,7 @@ fn ring(view: &mut View) -> &mut Plan {
 }
 
 fn failure() -> Ending {
-    Ending::Failed(Failure {
-        text: "gone".to_owned(),
-        advice: "reload".to_owned(),
-    })
+    Ending::Failed(Failure::new("gone", "reload"))
 }
 
 #[test]

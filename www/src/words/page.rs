@@ -314,6 +314,9 @@ texts! {
     SHARE_NETWORK_WARNED:
         "Any device in this network can open it: scan the code with its camera. Its browser warns once that it does not know this computer's certificate. Go on there: press Advanced, on an iPhone Show Details.",
         "Jedes Gerät in diesem Netz kann ihn öffnen: den Code mit der Kamera scannen. Sein Browser warnt einmal, dass er das Zertifikat dieses Rechners nicht kennt. Geh dort weiter: auf Erweitert, am iPhone auf Details einblenden.";
+    SHARE_WARNED:
+        "Your browser warns once. Go on there: press Advanced, on an iPhone Show Details.",
+        "Dein Browser warnt einmal. Geh dort weiter: auf Erweitert, am iPhone auf Details einblenden.";
     INSECURE:
         "This page came without HTTPS, so the browser holds back the GPU, storage and keeping the screen on. This device trains on its CPU",
         "Diese Seite kam ohne HTTPS, darum gibt der Browser GPU, Speicher und das Anlassen des Bildschirms nicht her. Dieses Gerät trainiert auf seiner CPU";

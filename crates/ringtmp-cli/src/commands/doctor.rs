@@ -211,6 +211,13 @@ fn kept_certificate(choice: &NetworkChoice, addresses: &[IpAddr]) -> Check {
             "none, since this device is in no network",
             "",
         ),
+        // A server that is to use it does not start without.
+        Err(error) if choice.cert.is_some() => Check::new(
+            "certificate",
+            State::Missing,
+            error,
+            "Mend the files, or leave --cert and --key out: then a certificate is made that browsers warn of once.",
+        ),
         Err(error) => Check::new(
             "certificate",
             State::Limited,
@@ -277,5 +284,24 @@ mod tests {
         let check = networks(&[]);
         assert_eq!(check.state, State::Limited);
         assert!(check.advice.contains("this device work"));
+    }
+
+    #[test]
+    fn a_certificate_of_the_users_own_that_cannot_be_used_keeps_a_server_from_starting() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let broken = folder.path().join("broken.pem");
+        std::fs::write(&broken, "no certificate").expect("written");
+        let choice = NetworkChoice {
+            no_lan: false,
+            lan_port: 0,
+            cert: Some(broken.clone()),
+            key: Some(broken),
+            qr: false,
+        };
+        let check = kept_certificate(&choice, &[]);
+        assert_eq!(check.state, State::Missing);
+        let words = check.to_string();
+        assert!(words.contains("broken.pem"), "{words}");
+        assert!(words.contains("--cert"), "{words}");
     }
 }

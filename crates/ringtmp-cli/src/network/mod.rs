@@ -9,10 +9,13 @@ use anyhow::Result;
 use clap::Args;
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use signaling_server::Server;
-use signaling_server::certificate::{Certificate, CertificateError};
+use signaling_server::certificate::{Certificate, CertificateError, Origin};
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+
+/// Names of a certificate that are told to people: one of a large house has dozens.
+const NAMES_MAX: usize = 4;
 
 /// How other devices of the network are served.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +45,7 @@ pub(crate) struct Invitation {
     sha256: String,
     warned_of: bool,
     draws_qr: bool,
+    serves_data: bool,
 }
 
 /// Why other devices are not served.
@@ -90,13 +94,15 @@ fn try_invite(
 ) -> Result<Invitation, Unserved> {
     let addresses = addresses();
     let certificate = certificate(choice, &addresses)?;
-    let mut hosts: Vec<String> = addresses.iter().copied().map(host).collect();
-    if choice.cert.is_some() {
-        // Somebody vouches for names, hardly ever for addresses of a local network.
-        hosts.splice(0..0, names.iter().cloned());
-    }
+    let mut hosts = hosts(&certificate, &addresses, names);
     if hosts.is_empty() {
-        return Err(Unserved::NoNetwork);
+        if addresses.is_empty() {
+            return Err(Unserved::NoNetwork);
+        }
+        eprintln!(
+            "The certificate is for no address of this device, and names none that could be told others: browsers will warn of it. Pass the name that leads here: --host-name NAME."
+        );
+        hosts = addresses.iter().copied().map(host).collect();
     }
     let (sha256, warned_of) = (certificate.sha256(), certificate.is_self_signed());
     let everywhere = match addresses.first() {
@@ -110,7 +116,30 @@ fn try_invite(
         sha256,
         warned_of,
         draws_qr: choice.qr || std::io::stderr().is_terminal(),
+        serves_data: server.serves_data(),
     })
+}
+
+/// Under what other devices find this one without being warned more than they have to be, best first. For a certificate of the
+/// user's own these are the names that they gave, and what it is for itself; nothing where that leads nobody here.
+fn hosts(certificate: &Certificate, addresses: &[IpAddr], given: &[String]) -> Vec<String> {
+    if certificate.origin() != Origin::Own {
+        return addresses.iter().copied().map(host).collect();
+    }
+    let is_given = |name: &String| given.iter().any(|known| known.eq_ignore_ascii_case(name));
+    // To another device `localhost` is that device.
+    let leads_here =
+        |name: &String| !matches!(name.as_str(), "localhost" | "localhost.localdomain");
+    let names = certificate.names().into_iter();
+    let names = names.filter(|name| leads_here(name) && !is_given(name));
+    let addresses = addresses.iter().copied();
+    let addresses = addresses.filter(|address| certificate.names_address(*address));
+    given
+        .iter()
+        .cloned()
+        .chain(names.take(NAMES_MAX))
+        .chain(addresses.map(host))
+        .collect()
 }
 
 /// The certificate that the user names, or the one that is kept for these addresses.
@@ -184,6 +213,10 @@ impl Invitation {
             ));
         }
         lines.push(format!("SHA-256 of the certificate: {}", self.sha256));
+        if self.serves_data {
+            let told = "Whoever reaches this server can read the data that it serves, at /data.";
+            lines.push(told.to_owned());
+        }
         lines.join("\n")
     }
 
@@ -220,6 +253,7 @@ mod tests {
             sha256: "ab".repeat(32),
             warned_of: true,
             draws_qr: false,
+            serves_data: false,
         };
         let words = invitation.words("/r/CODE");
         assert!(
@@ -245,6 +279,49 @@ mod tests {
         invitation.warned_of = false;
         assert!(!invitation.words("").contains("warn"));
         assert!(!invitation.native("CODE").contains("sha256"));
+        assert!(!invitation.words("").contains("/data"));
+        invitation.serves_data = true;
+        assert!(invitation.words("").contains("can read the data"));
+    }
+
+    #[test]
+    fn a_certificate_of_the_users_own_says_under_what_it_is_found() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let here = [address("192.168.1.7"), address("10.0.0.3")];
+        // One file that has both, as a certificate of ours is kept.
+        let own = |name: &str, addresses: &[IpAddr], names: &[&str]| {
+            let folder = folder.path().join(name);
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            Certificate::kept(&folder, addresses, &names).expect("made");
+            let file = folder.join("certificate.pem");
+            Certificate::own(&file, &file).expect("they belong together")
+        };
+        let given = ["Ring.example".to_owned()];
+        let named = own(
+            "named",
+            &[],
+            &["ring.example", "*.lab.example", "desk.lab.example"],
+        );
+        assert_eq!(
+            hosts(&named, &here, &[]),
+            ["desk.lab.example", "ring.example"]
+        );
+        assert_eq!(
+            hosts(&named, &here, &given),
+            ["Ring.example", "desk.lab.example"]
+        );
+        let addressed = own("addressed", &here[1..], &[]);
+        assert_eq!(hosts(&addressed, &here, &[]), ["10.0.0.3"]);
+        let wild = own("wild", &[], &["*.lab.example"]);
+        assert!(hosts(&wild, &here, &[]).is_empty());
+        assert_eq!(hosts(&wild, &here, &given), ["Ring.example"]);
+        let kept = Certificate::kept(folder.path(), &here, &[]).expect("made");
+        assert_eq!(
+            hosts(&kept, &here, &given),
+            ["192.168.1.7", "10.0.0.3"],
+            "browsers warn of it under any name"
+        );
     }
 
     #[test]

@@ -2,22 +2,40 @@
 
 use super::entering::halves;
 use super::interface::{ConnectionId, LobbyOutput};
-use super::{Entry, Lobby, check};
+use super::{Entry, Lobby, Rate, check};
 use crate::ids::{PeerId, RoomCode, ShortCode};
 use crate::secret::pairing::{Commitment, SealedLink};
 use crate::signal::{ASKERS_MAX, Asked, Asking, Device, Refusal, ServerMessage};
 use crate::time::Time;
+use std::time::Duration;
+
+/// How long somebody may ask: a little more than a device asks by itself.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(330);
+
+/// How many may ask to be let into a room, however many connections they have: its host answers each, and may say no more than
+/// everybody.
+pub(super) const RATE: Rate = Rate {
+    burst: 16,
+    per_second: 1,
+};
 
 impl Lobby {
     /// Whether another room is already known by the short code of this one.
     pub(super) fn is_ambiguous(&self, code: RoomCode) -> bool {
         let short = ShortCode::of(code);
-        let known = |(other, entry): (&RoomCode, &Entry)| *other == code || entry.short == short;
+        let known =
+            |(other, entry): (&RoomCode, &Entry)| *other == code || entry.short == Some(short);
         self.rooms.iter().any(known)
     }
 
     /// Somebody who is no member asks, or goes on asking.
-    pub(super) fn asker_says(&mut self, entropy: [u8; 16], connection: ConnectionId, says: Asking) {
+    pub(super) fn asker_says(
+        &mut self,
+        now: Time,
+        entropy: [u8; 16],
+        connection: ConnectionId,
+        says: Asking,
+    ) {
         let done = match says {
             Asking::Ask {
                 protocol,
@@ -28,7 +46,10 @@ impl Lobby {
                 self.withdraw(connection);
                 let [asker, _] = halves(entropy);
                 let asks = (PeerId(asker), device, commitment);
-                check::protocol(protocol).and_then(|()| self.ask(connection, code, asks))
+                let asked =
+                    check::protocol(protocol).and_then(|()| self.ask(now, connection, code, asks));
+                self.belongs(now, connection, None);
+                asked
             }
             Asking::Reveal { opening } => {
                 if let Some((room, asker)) = self.asks(connection) {
@@ -49,13 +70,14 @@ impl Lobby {
 
     fn ask(
         &mut self,
+        now: Time,
         connection: ConnectionId,
         code: ShortCode,
         (asker, device, commitment): (PeerId, Device, Commitment),
     ) -> Result<(), Refusal> {
         let mut rooms = self.rooms.iter_mut();
         let (room, entry) = rooms
-            .find(|(_, entry)| entry.short == code)
+            .find(|(_, entry)| entry.short == Some(code))
             .ok_or(Refusal::NoSuchCode { code })?;
         let room = *room;
         if entry.room.verifier().is_none() {
@@ -64,7 +86,7 @@ impl Lobby {
         }
         let host = entry.room.trusted_host();
         host.ok_or(Refusal::NobodyToAsk)?;
-        if entry.askers.len() >= ASKERS_MAX {
+        if entry.askers.len() >= ASKERS_MAX || !entry.asks.spend(now, RATE, 1.0) {
             return Err(Refusal::TooManyAsk);
         }
         entry.askers.insert(asker, connection);
@@ -130,6 +152,15 @@ impl Lobby {
             entry.askers.remove(&asker);
         }
         self.tell_host(room, Asked::Gone { asker });
+    }
+
+    /// Another host knows nothing of those who asked the one before: they may ask anew.
+    pub(super) fn host_changed(&mut self, now: Time, code: RoomCode) {
+        let entry = self.rooms.get_mut(&code);
+        let askers = entry.map(|entry| std::mem::take(&mut entry.askers));
+        for asker in askers.unwrap_or_default().into_values() {
+            self.decided(now, asker, None);
+        }
     }
 
     fn asks(&self, connection: ConnectionId) -> Option<(RoomCode, PeerId)> {

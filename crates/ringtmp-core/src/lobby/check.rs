@@ -1,13 +1,15 @@
 //! What a lobby looks at before it lets anything in.
 
 use super::Limits;
-use crate::signal::{ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, RunDescriptor};
+use crate::signal::{
+    Asking, ClientMessage, PROTOCOL_VERSION, RUN_FILE_BYTES_MAX, Refusal, RunDescriptor,
+};
 
 /// Bytes of a text that cost as much as a message: candidates are shorter, descriptions of a session have 1 to 5 kB, and the
 /// costs of the longest run cost 8 messages. Without it, messages of the greatest length would be 13 MB a second.
 const BYTES_PER_MESSAGE: usize = 16 * 1024;
 
-/// What coming in costs beyond a message: all members of a room hear of it, who may be 64.
+/// What coming in, or asking for it, costs beyond a message: all members of a room hear of it, who may be 64.
 const ENTRY_MESSAGES: f64 = 10.0;
 
 /// How many messages a text counts as.
@@ -20,6 +22,7 @@ pub(super) fn cost_more(message: &ClientMessage) -> f64 {
     match message {
         ClientMessage::Create { .. }
         | ClientMessage::Join { .. }
+        | ClientMessage::Asking(Asking::Ask { .. })
         | ClientMessage::Return { .. } => ENTRY_MESSAGES,
         _ => 0.0,
     }

@@ -1,5 +1,6 @@
 //! How rooms are opened, and how members come into them, the first time or again.
 
+use super::asking;
 use super::door::{self, Shown};
 use super::schedule::Due;
 use super::{Bucket, ConnectionId, Entry, Lobby, LobbyOutput, VisitorId, check};
@@ -43,10 +44,13 @@ impl Lobby {
 
     fn open(&mut self, now: Time, connection: ConnectionId, room: Room, code: RoomCode) {
         let opened_by = self.visitor(connection);
+        // A code that somebody brings can be chosen so that it has the short code of a room that others are asked into.
+        let is_known = self.is_ambiguous(code);
         let entry = Entry {
             room,
-            short: ShortCode::of(code),
+            short: (!is_known).then(|| ShortCode::of(code)),
             askers: BTreeMap::new(),
+            asks: Bucket::full(now, asking::RATE),
             connections: BTreeMap::new(),
             empty_since: Some(now),
             opened_by,

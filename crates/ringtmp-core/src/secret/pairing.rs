@@ -10,8 +10,9 @@
 //! ```
 //!
 //! Whoever stands between has to choose its own key for the host before it sees the host's, and its own key for the asker before it sees
-//! the asker's: so it cannot choose them to give both the same digits, and has one try in a million (Vaudenay, "Secure communications
-//! over insecure channels based on short authenticated strings", CRYPTO 2005). Keys are X25519, of use once; the secret is sealed with
+//! the asker's: so it cannot choose them to give both the same digits, and each exchange gives it one chance in a million (Vaudenay, "Secure
+//! communications over insecure channels based on short authenticated strings", CRYPTO 2005). How many there are before anybody has
+//! compared digits, the host's device has to bound. Keys are X25519, of use once; the secret is sealed with
 //! ChaCha20-Poly1305.
 
 use super::{Hex, RoomLink, RoomSecret};

@@ -373,7 +373,7 @@ impl Shell {
                 }
                 progress.heard(&message);
                 if let ServerMessage::Asked(asked) = &message
-                    && let Some(says) = self.porch.heard(asked, progress)
+                    && let Some(says) = self.porch.heard(asked, now, progress)
                 {
                     self.tell_room(&says, progress);
                 }

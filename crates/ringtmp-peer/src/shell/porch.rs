@@ -10,11 +10,13 @@ use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{Either, FutureExt, select};
 use ringtmp_core::ids::{PeerId, ShortCode};
+use ringtmp_core::lobby::{Bucket, Rate};
 use ringtmp_core::secret::RoomLink;
-use ringtmp_core::secret::pairing::{Asker, Host};
+use ringtmp_core::secret::pairing::{Asker, Commitment, Host};
 use ringtmp_core::signal::{
     ASKERS_MAX, Asked, Asking, ClientMessage, Device, PROTOCOL_VERSION, ServerMessage,
 };
+use ringtmp_core::time::Time;
 use ringtmp_transport::Signalling;
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -22,6 +24,16 @@ use std::time::Duration;
 
 /// How long the host's user may take: to see that somebody asks, to walk over and compare digits.
 const DECISION_MAX: Duration = Duration::from_secs(300);
+
+/// Who asks and goes, with digits that nobody has compared, has tried one pair out of a million: a server could try them out by itself, until
+/// those on either side of it are the same. So that many may do so: sixteen at once, and six a minute.
+const UNDECIDED: Rate = Rate {
+    burst: 160,
+    per_second: 1,
+};
+
+/// What one of them takes of it.
+const UNDECIDED_COST: f64 = 10.0;
 
 /// Asks a room's host to be let in. None where the user gave up.
 pub(super) async fn ask(
@@ -96,6 +108,8 @@ pub(crate) struct Porch {
     /// Whether there is a user to decide.
     decides: bool,
     askers: BTreeMap<PeerId, Waiting>,
+    /// How many may yet go without a decision.
+    undecided: Bucket,
 }
 
 #[derive(Debug)]
@@ -112,6 +126,7 @@ impl Porch {
             link,
             decides,
             askers: BTreeMap::new(),
+            undecided: Bucket::full(Time::ZERO, UNDECIDED),
         }
     }
 
@@ -119,6 +134,7 @@ impl Porch {
     pub(crate) fn heard(
         &mut self,
         asked: &Asked,
+        now: Time,
         progress: &mut Progress,
     ) -> Option<ClientMessage> {
         let says = match asked {
@@ -126,31 +142,11 @@ impl Porch {
                 asker,
                 device,
                 commitment,
-            } => {
-                let key = draw().ok().filter(|_| self.askers.len() < ASKERS_MAX);
-                match key {
-                    Some(key) if self.decides => {
-                        let pairing = Host::new(*commitment, key);
-                        let (asker, key) = (*asker, pairing.key());
-                        let waiting = Waiting {
-                            device: device.clone(),
-                            pairing,
-                            digits: None,
-                        };
-                        self.askers.insert(asker, waiting);
-                        Some(Asking::Meet { asker, key })
-                    }
-                    _ => {
-                        let text = format!("{} asks to be let in.", device.name);
-                        let advice = "Give it the room's whole link: nobody is asked here.";
-                        progress.notice(NoticeLevel::Information, text, advice);
-                        Some(denied(*asker))
-                    }
-                }
-            }
-            Asked::Reveals { asker, opening } => {
-                let waiting = self.askers.get_mut(asker)?;
-                match waiting.pairing.reveal(opening) {
+            } => Some(self.asks(*asker, device, *commitment, now, progress)),
+            Asked::Reveals { asker, opening } => match self.askers.get_mut(asker) {
+                // Of whom this page knows nothing: it may ask anew.
+                None => Some(denied(*asker)),
+                Some(waiting) => match waiting.pairing.reveal(opening) {
                     Ok(digits) => {
                         waiting.digits = Some(digits.to_string());
                         None
@@ -159,13 +155,13 @@ impl Porch {
                         let name = &waiting.device.name;
                         let text = format!("{name} was not let in: {error}.");
                         progress.notice(NoticeLevel::Warning, text, "");
-                        self.askers.remove(asker);
+                        self.goes_undecided(*asker, now);
                         Some(denied(*asker))
                     }
-                }
-            }
+                },
+            },
             Asked::Gone { asker } => {
-                self.askers.remove(asker);
+                self.goes_undecided(*asker, now);
                 None
             }
             // These are for askers.
@@ -173,6 +169,45 @@ impl Porch {
         };
         progress.askers(self.view());
         says.map(ClientMessage::Asking)
+    }
+
+    /// Somebody asks, and is met, or told at once that nobody is asked.
+    fn asks(
+        &mut self,
+        asker: PeerId,
+        device: &Device,
+        commitment: Commitment,
+        now: Time,
+        progress: &mut Progress,
+    ) -> Asking {
+        let calm = self.undecided.left(now, UNDECIDED) >= UNDECIDED_COST;
+        let asks = self.decides && calm && self.askers.len() < ASKERS_MAX;
+        let Some(key) = draw().ok().filter(|_| asks) else {
+            let text = format!("{} asks to be let in.", device.name);
+            let advice = match self.decides && !calm {
+                true => {
+                    "Many have asked and gone again, as if somebody tried out digits: for some seconds nobody is asked here. Give it the room's whole link."
+                }
+                false => "Give it the room's whole link: nobody is asked here.",
+            };
+            progress.notice(NoticeLevel::Information, text, advice);
+            return denied(asker);
+        };
+        let pairing = Host::new(commitment, key);
+        let key = pairing.key();
+        let waiting = Waiting {
+            device: device.clone(),
+            pairing,
+            digits: None,
+        };
+        self.askers.insert(asker, waiting);
+        Asking::Meet { asker, key }
+    }
+
+    fn goes_undecided(&mut self, asker: PeerId, now: Time) {
+        if self.askers.remove(&asker).is_some() {
+            self.undecided.charge(now, UNDECIDED, UNDECIDED_COST);
+        }
     }
 
     /// The user has decided about an asker.
@@ -242,7 +277,7 @@ mod tests {
 
     /// The host's end until the digits are known, and those of the asker.
     fn compared(porch: &mut Porch, progress: &mut Progress, asker: &mut Asker) -> String {
-        let said = porch.heard(&asks(ASKER, asker), progress);
+        let said = porch.heard(&asks(ASKER, asker), Time::ZERO, progress);
         let Some(ClientMessage::Asking(Asking::Meet { key, .. })) = said else {
             panic!("it is met: {said:?}");
         };
@@ -251,7 +286,7 @@ mod tests {
             asker: ASKER,
             opening,
         };
-        assert_eq!(porch.heard(&reveals, progress), None);
+        assert_eq!(porch.heard(&reveals, Time::ZERO, progress), None);
         digits.to_string()
     }
 
@@ -282,7 +317,7 @@ mod tests {
     fn a_key_that_was_changed_on_the_way_lets_nobody_in_and_is_told() {
         let (mut porch, mut progress, _) = porch();
         let asker = Asker::new([3; 32], [4; 32]);
-        let said = porch.heard(&asks(ASKER, &asker), &mut progress);
+        let said = porch.heard(&asks(ASKER, &asker), Time::ZERO, &mut progress);
         let Some(ClientMessage::Asking(Asking::Meet { key, .. })) = said else {
             panic!("it is met: {said:?}");
         };
@@ -291,7 +326,7 @@ mod tests {
             asker: ASKER,
             opening,
         };
-        let said = porch.heard(&reveals, &mut progress);
+        let said = porch.heard(&reveals, Time::ZERO, &mut progress);
         assert_eq!(said, Some(ClientMessage::Asking(denied(ASKER))));
         let view = progress.take();
         assert_eq!(view.askers, []);
@@ -303,17 +338,58 @@ mod tests {
         let (mut porch, mut progress, _) = porch();
         let asker = Asker::new([3; 32], [4; 32]);
         for id in 0..ASKERS_MAX as u64 {
-            let said = porch.heard(&asks(PeerId(id), &asker), &mut progress);
+            let said = porch.heard(&asks(PeerId(id), &asker), Time::ZERO, &mut progress);
             assert!(matches!(
                 said,
                 Some(ClientMessage::Asking(Asking::Meet { .. }))
             ));
         }
-        let one_more = porch.heard(&asks(PeerId(99), &asker), &mut progress);
+        let one_more = porch.heard(&asks(PeerId(99), &asker), Time::ZERO, &mut progress);
         let denied = ClientMessage::Asking(denied(PeerId(99)));
         assert_eq!(one_more, Some(denied));
         let gone = Asked::Gone { asker: PeerId(0) };
-        assert_eq!(porch.heard(&gone, &mut progress), None);
+        assert_eq!(porch.heard(&gone, Time::ZERO, &mut progress), None);
         assert_eq!(progress.take().askers.len(), ASKERS_MAX - 1);
+    }
+
+    #[test]
+    fn a_server_that_lets_askers_come_and_go_soon_finds_nobody_to_ask() {
+        let (mut porch, mut progress, _) = porch();
+        let met = |porch: &mut Porch, progress: &mut Progress, id: u64, seconds: u64| {
+            let now = Time::ZERO + Duration::from_secs(seconds);
+            let asker = Asker::new([3; 32], [4; 32]);
+            let said = porch.heard(&asks(PeerId(id), &asker), now, progress);
+            let gone = Asked::Gone { asker: PeerId(id) };
+            porch.heard(&gone, now, progress);
+            matches!(said, Some(ClientMessage::Asking(Asking::Meet { .. })))
+        };
+        let tries = (0..1000).filter(|id| met(&mut porch, &mut progress, *id, 0));
+        assert_eq!(tries.count(), 16);
+        let advice = &progress.take().notices[0].advice;
+        assert!(advice.contains("tried out digits"), "{advice}");
+        // Whom the user decides on costs nothing.
+        assert!(!met(&mut porch, &mut progress, 1001, 9));
+        for id in 2000..2100 {
+            let asker = Asker::new([3; 32], [4; 32]);
+            let now = Time::ZERO + Duration::from_secs(10);
+            let said = porch.heard(&asks(PeerId(id), &asker), now, &mut progress);
+            let met = matches!(said, Some(ClientMessage::Asking(Asking::Meet { .. })));
+            assert!(met, "{id}");
+            porch.decided(PeerId(id), false, &mut progress);
+        }
+        let an_hour = (10..3610).filter(|second| met(&mut porch, &mut progress, *second, *second));
+        assert_eq!(an_hour.count(), 360);
+    }
+
+    #[test]
+    fn who_asked_a_page_that_was_there_before_is_told_to_ask_again() {
+        let (mut porch, mut progress, _) = porch();
+        let mut asker = Asker::new([3; 32], [4; 32]);
+        let host = Host::new(asker.commitment(), [5; 32]);
+        let (opening, _) = asker.meet(host.key()).expect("a key");
+        let asker = ASKER;
+        let reveals = Asked::Reveals { asker, opening };
+        let said = porch.heard(&reveals, Time::ZERO, &mut progress);
+        assert_eq!(said, Some(ClientMessage::Asking(denied(ASKER))));
     }
 }

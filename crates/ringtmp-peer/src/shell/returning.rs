@@ -326,14 +326,12 @@ impl Line {
                 "The server is back.".to_owned(),
                 "",
             );
+            self.claim(message, who, progress);
             return true;
         };
         self.signalling = None;
         match refusal {
-            Refusal::Version { .. }
-            | Refusal::NotThatMember
-            | Refusal::SecretMissing { .. }
-            | Refusal::SecretWrong { .. } => {
+            Refusal::Version { .. } | Refusal::NotThatMember => {
                 let reason = refusal.to_string();
                 progress.notice(NoticeLevel::Error, reason.clone(), "");
                 progress.server(ServerState::Lost {
@@ -341,7 +339,10 @@ impl Line {
                     comes_back: false,
                 });
             }
-            Refusal::NoSuchRoom { .. }
+            // Who was in has the secret: somebody else has come back to a server that was restarted, with a room of the same code, and may go.
+            Refusal::SecretMissing { .. }
+            | Refusal::SecretWrong { .. }
+            | Refusal::NoSuchRoom { .. }
             | Refusal::NoSuchCode { .. }
             | Refusal::NobodyToAsk
             | Refusal::TooManyAsk
@@ -360,6 +361,17 @@ impl Line {
             | Refusal::BadRun { .. } => self.try_again(&refusal.to_string(), progress),
         }
         false
+    }
+
+    /// Who watches comes in anew, under another name: if it is the room's host, it says so.
+    fn claim(&mut self, message: &ServerMessage, who: &impl Comes, progress: &mut Progress) {
+        let is_new = self.door.role == Role::Spectator;
+        if is_new
+            && matches!(message, ServerMessage::Welcome { .. })
+            && let Some(token) = progress.host_token()
+        {
+            self.send(&ClientMessage::Claim { token }, who, progress);
+        }
     }
 
     /// Whether the socket is dead without having been closed, as when the network changed. Only where nothing else was waiting, and of
