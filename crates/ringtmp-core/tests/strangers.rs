@@ -16,12 +16,14 @@ const SCRIPTS: u64 = 4_000;
 const BYTES_MAX: usize = 64 * 1024;
 
 /// Pieces that mean something to a reader of JSON, or of lines.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 14] = [
     "\n0 +\n",
     "\n1 -\n",
     "\n0 ~60000\n",
     "$ROOM",
     "$PEER1",
+    "$ASKER",
+    "$SHORT",
     "null",
     "[]",
     "{}",
@@ -152,6 +154,7 @@ fn texts_of_strangers_do_no_harm() {
         all.halts += said.halts;
         all.refusals += said.refusals;
         all.closed += said.closed;
+        all.asked += said.asked;
     });
     println!("{SCRIPTS} changed examples: {all:?}");
     let Said {
@@ -161,8 +164,9 @@ fn texts_of_strangers_do_no_harm() {
         halts,
         refusals,
         closed,
+        asked,
     } = all;
-    for count in [welcomes, relayed, prepared, halts, refusals, closed] {
+    for count in [welcomes, relayed, prepared, halts, refusals, closed, asked] {
         assert!(count > 50, "{all:?}");
     }
 }

@@ -259,6 +259,13 @@ pub enum Kind {
         /// What happens; never at random.
         trouble: Trouble,
     },
+    /// A run of real devices that learn, of which some are lost.
+    Lasting {
+        /// Updates.
+        steps: u32,
+        /// What happens; here never after a time, but after so many steps.
+        trouble: Trouble,
+    },
     /// A run of real peers that learn, and the same one simulated with real gradients.
     Taught {
         /// Updates.

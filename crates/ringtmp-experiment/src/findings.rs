@@ -4,7 +4,7 @@ mod losses;
 mod real;
 mod spread;
 
-pub(crate) use losses::resilience;
+pub(crate) use losses::{Disturbed, Lasting, lasting, resilience};
 pub(crate) use real::{Loss, Pair, Taught, agreement, hosts, losses, taught};
 pub(crate) use spread::spread;
 
@@ -356,6 +356,7 @@ pub(crate) fn reached(groups: &[&Group], accuracy: f64) -> Vec<Group> {
         | Outcome::Grew { .. }
         | Outcome::Real(_)
         | Outcome::Struck(_)
+        | Outcome::Lasted(_)
         | Outcome::Taught { .. }
         | Outcome::Spent(_)
         | Outcome::Refused { .. } => None,

@@ -31,6 +31,8 @@ pub enum Experiment {
     Scale,
     /// Does losing a device cost real devices what the simulator says?
     Losses,
+    /// Is as much learnt in the end though real devices are lost?
+    Lasting,
     /// Does a model learn from real peers what the simulator says, and as fast?
     Courses,
     /// How large a model do tabs of a browser really train?
@@ -62,6 +64,7 @@ impl Experiment {
             Self::Real => "real",
             Self::Scale => "scale",
             Self::Losses => "losses",
+            Self::Lasting => "lasting",
             Self::Courses => "courses",
             Self::Tabs => "tabs",
             Self::Hosts => "hosts",
@@ -216,6 +219,7 @@ impl Grid {
             Experiment::Real => self.real(),
             Experiment::Scale => self.scale(),
             Experiment::Losses => self.losses(),
+            Experiment::Lasting => self.lasting(),
             Experiment::Courses => self.courses(),
             Experiment::Tabs => real::tabs(),
             Experiment::Hosts => self.hosts(),

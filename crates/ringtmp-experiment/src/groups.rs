@@ -152,6 +152,7 @@ impl Group {
             | Outcome::Taught { .. }
             | Outcome::Real(_)
             | Outcome::Struck(_)
+            | Outcome::Lasted(_)
             | Outcome::Spent(_) => None,
         })
     }
@@ -169,6 +170,7 @@ fn estimate<'a>(
         | Outcome::Taught { .. }
         | Outcome::Real(_)
         | Outcome::Struck(_)
+        | Outcome::Lasted(_)
         | Outcome::Spent(_)
         | Outcome::Refused { .. } => None,
     });

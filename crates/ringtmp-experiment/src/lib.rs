@@ -39,7 +39,7 @@ pub use grid::{Experiment, Grid, HERE};
 pub use groups::{Estimate, Group, Half};
 pub use learn::{Held, Learner, Lesson, right_answers};
 pub use outcome::{
-    Cause, Compared, Figures, Joules, Outcome, Point, Reached, Spent, Struck, Waits,
+    Cause, Compared, Figures, Joules, Lasted, Outcome, Point, Reached, Spent, Struck, Waits,
 };
 pub use profile::{DeviceProfile, PROFILES, ProfileError, Profiles};
 pub use report::{Provenance, write_report};

@@ -128,6 +128,19 @@ pub struct Struck {
     pub repeated_simulated: f64,
 }
 
+/// What real devices had learnt in the end, though some may have been lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lasted {
+    /// Mean loss over the last step's samples.
+    pub loss: f64,
+    /// The share of held-out samples that is read right.
+    pub accuracy: f64,
+    /// How often the devices were put together anew.
+    pub recoveries: f64,
+    /// Steps that were made again for that.
+    pub repeated: f64,
+}
+
 /// What real devices took for each sample, starting and ending left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spent {
@@ -198,6 +211,8 @@ pub enum Outcome {
     Real(Box<Compared>),
     /// Real devices of which one fell silent, beside what the simulator says of them.
     Struck(Box<Struck>),
+    /// What real devices had learnt in the end, though some may have been lost.
+    Lasted(Lasted),
     /// What real devices took.
     Spent(Box<Spent>),
     /// How a model learnt from real peers, beside what the simulator says.

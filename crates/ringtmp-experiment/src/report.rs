@@ -4,6 +4,7 @@ mod columns;
 mod course;
 mod courses;
 mod hosts;
+mod lasting;
 mod losses;
 mod real;
 mod sections;
@@ -45,7 +46,7 @@ pub struct Provenance {
 #[derive(Serialize)]
 struct Json<'a> {
     schema_version: u32,
-    /// Whether anything is: all but the experiments `real`, `scale`, `losses`, `courses`, `tabs` and `hosts`.
+    /// Whether anything is: all but the experiments `real`, `scale`, `losses`, `lasting`, `courses`, `tabs` and `hosts`.
     simulated: bool,
     #[serde(flatten)]
     provenance: &'a Provenance,
@@ -104,7 +105,7 @@ fn html(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <meta name=\"color-scheme\" content=\"light dark\"><title>RingTMP: experiments</title><style>{STYLE}</style></head><body>\n\
          <h1>When is a ring of small devices better than a parameter server?</h1>\n\
-         <p>Everything but the sections <i>for real</i>, <i>scaling for real</i>, <i>losses for real</i>, <i>learning for real</i>, <i>what tabs of a browser really train</i> and <i>native against browser</i> is <b>simulated</b>: the program's own protocols run under virtual time on emulated devices and links, with the operations that \
+         <p>Everything but the sections <i>for real</i>, <i>scaling for real</i>, <i>losses for real</i>, <i>what losses leave of what is learnt</i>, <i>learning for real</i>, <i>what tabs of a browser really train</i> and <i>native against browser</i> is <b>simulated</b>: the program's own protocols run under virtual time on emulated devices and links, with the operations that \
          the layers of each model really take. Joules are <b>estimated</b>, unless they say <b>measured</b>. Whiskers and ± are 95% intervals (Student's t): {}. Seeds draw how long tasks take; they say nothing of how well the model of devices fits yours. A way <i>wins</i> only where its interval lies clear of those of \
          the best of the others, and where all its runs got there. The best of a family is chosen by the even seeds and told with its figures of the odd ones, so that being one of many settings flatters none. Ways with staleness or two versions take more samples to get as far; throughput, idle time and joules per sample do not show that; <i>progress</i> does. A device's links share its access link, in rings as in teams.</p>\n",
         basis(&provenance.grid)

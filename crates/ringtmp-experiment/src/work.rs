@@ -149,11 +149,13 @@ impl<'a> Worker<'a> {
             }
             Kind::Progress { steps, spread } => self.learns(cell, steps, spread),
             // Whoever has real peers does these.
-            Kind::Real { .. } | Kind::Struck { .. } | Kind::Taught { .. } | Kind::Hosted { .. } => {
-                Ok(Outcome::Refused {
-                    reason: "there are no real peers in a simulation".to_owned(),
-                })
-            }
+            Kind::Real { .. }
+            | Kind::Struck { .. }
+            | Kind::Lasting { .. }
+            | Kind::Taught { .. }
+            | Kind::Hosted { .. } => Ok(Outcome::Refused {
+                reason: "there are no real peers in a simulation".to_owned(),
+            }),
         }
     }
 

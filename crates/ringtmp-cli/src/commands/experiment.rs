@@ -1,7 +1,9 @@
 //! `ringtmp experiment`.
 
+mod devices;
 mod hosts;
 mod imitated;
+mod lasting;
 mod learner;
 mod losses;
 mod real;
@@ -139,6 +141,7 @@ fn experiments(arguments: &ExperimentArguments) -> Vec<Experiment> {
                     all.extend([
                         Experiment::Scale,
                         Experiment::Losses,
+                        Experiment::Lasting,
                         Experiment::Courses,
                         Experiment::Tabs,
                         Experiment::Hosts,
@@ -148,10 +151,11 @@ fn experiments(arguments: &ExperimentArguments) -> Vec<Experiment> {
             return all;
         }
     };
-    vec![match arguments.real {
-        true => for_real(one),
-        false => one,
-    }]
+    match arguments.real {
+        true if one == Experiment::Resilience => vec![for_real(one), Experiment::Lasting],
+        true => vec![for_real(one)],
+        false => vec![one],
+    }
 }
 
 /// The same question, asked of real devices.
@@ -165,6 +169,7 @@ const fn for_real(simulated: Experiment) -> Experiment {
         Experiment::Energy => Experiment::Hosts,
         real @ (Experiment::Real
         | Experiment::Losses
+        | Experiment::Lasting
         | Experiment::Courses
         | Experiment::Scale
         | Experiment::Tabs
@@ -247,6 +252,7 @@ fn real_run(experiment: Experiment) -> Option<fn(&Cell, &Profiles) -> Result<Out
     match experiment {
         Experiment::Real | Experiment::Scale => Some(real::run),
         Experiment::Losses => Some(losses::run),
+        Experiment::Lasting => Some(lasting::run),
         Experiment::Courses => Some(taught::run),
         Experiment::Tabs => Some(|cell, _| tabs::run(cell)),
         Experiment::Hosts => Some(|cell, _| hosts::run(cell)),

@@ -3,12 +3,13 @@
 //!
 //! Nothing may panic; what is read has to be what was meant; and a lobby keeps to its limits, whoever says what.
 
-use ringtmp_core::ids::{PeerId, RoomCode};
+use ringtmp_core::ids::{PeerId, RoomCode, ShortCode};
 use ringtmp_core::lobby::{
     ConnectionId, Limits, Lobby, LobbyInput, LobbyOutput, Statistics, VisitorId,
 };
 use ringtmp_core::parameter_server;
-use ringtmp_core::signal::{PROTOCOL_VERSION, SIGNAL_BYTES_MAX, ServerMessage};
+use ringtmp_core::secret::{DoorQuestion, RoomSecret};
+use ringtmp_core::signal::{Asked, PROTOCOL_VERSION, Role, SIGNAL_BYTES_MAX, ServerMessage};
 use ringtmp_core::time::Time;
 use ringtmp_core::wire::{Assembler, FRAME_BYTES_MAX, Frame, Lane};
 use std::collections::BTreeMap;
@@ -107,13 +108,19 @@ pub(crate) struct Said {
     pub(crate) halts: u32,
     pub(crate) refusals: u32,
     pub(crate) closed: u32,
+    /// What an asker and a host were told of each other.
+    pub(crate) asked: u32,
 }
+
+/// The secret of rooms that have one.
+pub(crate) const SECRET: [u8; 16] = [0x5e; 16];
 
 /// Reads bytes as what happens at a server's sockets, a line each: the digit of a connection and a text that it sends; or `+` (it is
 /// opened), `-` (it is closed), `!` (something too long), or `~` and a number (so many milliseconds pass).
 ///
-/// In texts `$ROOM` is the room that was opened last, `$PEER` and `$TOKEN` with the digit of a connection are what it was told
-/// of itself, and protocol 0 is our version.
+/// In texts `$ROOM` is the room that was opened last and `$SHORT` its short code, `$PEER` and `$TOKEN` with the digit of a connection are
+/// what it was told of itself, `$PROOF` with that digit is how who knows [`SECRET`] answers what it was asked last, `$ASKER` is who asked a
+/// host last, and protocol 0 is our version.
 pub(crate) fn signalling(bytes: &[u8]) -> Said {
     let text = String::from_utf8_lossy(bytes);
     let mut world = World::new();
@@ -132,6 +139,8 @@ struct World {
     room: Option<RoomCode>,
     /// What connections were told of themselves: peer and token.
     told: BTreeMap<u64, (PeerId, String)>,
+    questions: BTreeMap<u64, DoorQuestion>,
+    asker: Option<PeerId>,
     open: BTreeMap<u64, ConnectionId>,
     next: u64,
     said: Said,
@@ -152,6 +161,8 @@ impl World {
             entropy: 0,
             room: None,
             told: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            asker: None,
             open: BTreeMap::new(),
             next: 0,
             said: Said::default(),
@@ -208,6 +219,15 @@ impl World {
         );
         if let Some(room) = self.room {
             text = text.replace("$ROOM", &room.to_string());
+            text = text.replace("$SHORT", &ShortCode::of(room).to_string());
+            let secret = RoomSecret::from_random(SECRET);
+            for (name, question) in &self.questions {
+                let proof = secret.answer(*question, room, Role::Participant);
+                text = text.replace(&format!("$PROOF{name}"), &proof.to_string());
+            }
+        }
+        if let Some(asker) = self.asker {
+            text = text.replace("$ASKER", &asker.to_string());
         }
         for (name, (peer, token)) in &self.told {
             text = text.replace(&format!("$PEER{name}"), &peer.to_string());
@@ -256,6 +276,15 @@ impl World {
                 self.told.insert(name, (peer, String::from(token)));
             }
             ServerMessage::Signal { .. } => self.said.relayed += 1,
+            ServerMessage::Question { question } => {
+                self.questions.insert(name, question);
+            }
+            ServerMessage::Asked(asked) => {
+                self.said.asked += 1;
+                if let Asked::Asks { asker, .. } = asked {
+                    self.asker = Some(asker);
+                }
+            }
             ServerMessage::Prepare { .. } | ServerMessage::PrepareTeam { .. } => {
                 self.said.prepared += 1;
             }

@@ -1,9 +1,10 @@
 //! The examples that fuzzing begins with. `RINGTMP_WRITE_CORPUS=1 cargo test -p ringtmp-core --test strangers` writes them anew, which a
 //! change of messages asks for: the short run says so, when nothing gets through any more.
 
+use crate::hostile::SECRET;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::ids::{
-    Epoch, LayerIndex, MicroBatchId, PeerId, RoomCode, StageIndex, Step, Version,
+    Epoch, LayerIndex, MicroBatchId, PeerId, RoomCode, ShortCode, StageIndex, Step, Version,
 };
 use ringtmp_core::parameter_server::{
     self as team, Greeting, MemberIndex, Message, Numbers, Push, RangeIndex, Refusal, RunDigest,
@@ -12,8 +13,10 @@ use ringtmp_core::parameter_server::{
 use ringtmp_core::plan::LayerCost;
 use ringtmp_core::profile::Planning;
 use ringtmp_core::schedule::{DataSource, Mode, ScheduleSpec};
+use ringtmp_core::secret::RoomSecret;
+use ringtmp_core::secret::pairing::{Asker, Host};
 use ringtmp_core::signal::{
-    ClientMessage, Device, DeviceKind, ExecutorKind, LinkTraffic, Point, Replication, Role,
+    Asking, ClientMessage, Device, DeviceKind, ExecutorKind, LinkTraffic, Point, Replication, Role,
     RunDescriptor, RunOutline, Signal,
 };
 use ringtmp_core::wire::{
@@ -272,23 +275,78 @@ fn run(start_at_peers: u16, replication: Replication) -> RunDescriptor {
     }
 }
 
+fn device() -> Device {
+    Device {
+        kind: DeviceKind::Tab,
+        name: "a phone".to_owned(),
+        executor: ExecutorKind::Cpu,
+        adapter: "none".to_owned(),
+        memory_bytes: Some(1 << 30),
+        form: None,
+    }
+}
+
 fn join(connection: u32, role: Role) -> String {
     let join = ClientMessage::Join {
         proof: None,
         protocol: 0,
         room: RoomCode::from_random(ROOM),
         role,
-        device: Device {
-            kind: DeviceKind::Tab,
-            name: "a phone".to_owned(),
-            executor: ExecutorKind::Cpu,
-            adapter: "none".to_owned(),
-            memory_bytes: Some(1 << 30),
-            form: None,
-        },
+        device: device(),
         has_data: true,
     };
     format!("{connection} +\n{}", line(connection, &join))
+}
+
+/// With the answer to what it is asked.
+fn enter(connection: u32) -> String {
+    let join = join(connection, Role::Participant);
+    let join = join.trim_start_matches(&format!("{connection} +\n"));
+    let proof = format!("\"proof\":\"$PROOF{connection}\"");
+    line(connection, &ClientMessage::Knock) + &join.replace("\"proof\":null", &proof)
+}
+
+/// A device that has only the short code of a room with a secret is let in by its host; another goes as it is asked.
+fn asking() -> String {
+    let secret = RoomSecret::from_random(SECRET);
+    let room = RoomCode::from_random(ROOM);
+    let mut run = run(0, Replication::Off);
+    run.verifier = Some(secret.verifier());
+    let mut asker = Asker::new([1; 32], [2; 32]);
+    let commitment = asker.commitment();
+    let mut host = Host::new(commitment, [3; 32]);
+    let key = host.key();
+    let (opening, _) = asker.meet(key).expect("a key");
+    host.reveal(&opening).expect("it was committed to");
+    let sealed = host.let_in(room, secret);
+    let short = ShortCode::of(room);
+    let ask = Asking::Ask {
+        protocol: 0,
+        code: short,
+        device: device(),
+        commitment,
+    };
+    let says = |connection, asking: Asking| {
+        let text = line(connection, &ClientMessage::Asking(asking));
+        text.replace(&short.to_string(), "$SHORT")
+            .replace("$PEER7", "$ASKER")
+    };
+    let (meets, decides) = (
+        |asker| Asking::Meet { asker, key },
+        |asker, link| Asking::Decide { asker, link },
+    );
+    [
+        create(run),
+        enter(0),
+        "1 +\n".to_owned() + &says(1, ask.clone()),
+        says(0, meets(peer(7))),
+        says(1, Asking::Reveal { opening }),
+        says(0, decides(peer(7), sealed)),
+        "2 +\n".to_owned() + &enter(2),
+        "3 +\n".to_owned() + &says(3, ask) + "3 -\n",
+        says(0, decides(peer(7), None)) + "0 ~400000\n",
+    ]
+    .concat()
 }
 
 fn create(run: RunDescriptor) -> String {
@@ -365,6 +423,7 @@ fn scripts() -> Vec<(&'static str, String)> {
         + &line(0, &ClientMessage::Start)
         + &line(0, &ClientMessage::Stop);
     vec![
+        ("asking", asking()),
         ("refused", create(run(0, Replication::Off)) + &all),
         ("host", host),
         (

@@ -3,7 +3,7 @@
 use super::{Better, Contest, Measure};
 use crate::cell::Trouble;
 use crate::chart::short;
-use crate::groups::{Estimate, Group};
+use crate::groups::{Estimate, Group, are_enough, few};
 
 /// What each way loses in each trouble.
 pub(crate) fn resilience(all: &[(Trouble, &Group)]) -> String {
@@ -112,3 +112,71 @@ const WHOLE: Measure = Measure {
     figure: |figures| figures.seconds,
     ..LOST
 };
+
+/// What one way has learnt in the end, undisturbed and where devices were lost.
+pub(crate) struct Lasting {
+    pub(crate) way: String,
+    /// The share that is read right; none where all runs were refused.
+    pub(crate) undisturbed: Option<Estimate>,
+    pub(crate) troubles: Vec<Disturbed>,
+}
+
+/// Runs in which devices were lost.
+pub(crate) struct Disturbed {
+    /// What happened.
+    pub(crate) words: &'static str,
+    /// How many, and how many of them did not come to their end.
+    pub(crate) runs: [usize; 2],
+    /// By how much more is read right than in the undisturbed run, seed by seed.
+    pub(crate) more: Vec<f64>,
+}
+
+/// Whether as much is learnt in the end though devices are lost.
+pub(crate) fn lasting(all: &[Lasting]) -> String {
+    let told = |one: &Lasting| {
+        let way = &one.way;
+        let Some(whole) = one.undisturbed else {
+            return format!("{way}: nothing to compare, no undisturbed run came to its end");
+        };
+        let [mean, half] = [whole.mean, whole.half_width].map(|share| 100.0 * share);
+        let troubles: Vec<String> = one.troubles.iter().map(disturbed).collect();
+        format!(
+            "{way}: {mean:.1} ± {half:.1}% read right undisturbed; {}",
+            troubles.join("; ")
+        )
+    };
+    let all: Vec<String> = all.iter().map(told).collect();
+    format!("{}.", all.join(".\n"))
+}
+
+/// What came of what was learnt, in one trouble.
+fn disturbed(one: &Disturbed) -> String {
+    let [runs, ended] = one.runs;
+    let words = one.words;
+    let Some(more) = Estimate::of(&one.more) else {
+        return format!("{words}: nothing to compare, no run came to its end");
+    };
+    let most = one.more.iter().map(|points| points.abs());
+    let most = most.fold(0.0, f64::max);
+    let compared = if most == 0.0 {
+        "the same under every seed".to_owned()
+    } else {
+        let [mean, half] = [more.mean, more.half_width].map(|share| 100.0 * share);
+        let verdict = match more.low() > 0.0 || more.high() < 0.0 {
+            true if are_enough(more.seeds) => "which seeds show",
+            _ => "no difference that seeds would show",
+        };
+        format!(
+            "{mean:+.1} ± {half:.1} points, {verdict}; at most {:.1} apart under the same seed",
+            100.0 * most
+        )
+    };
+    let ended = match ended {
+        0 => String::new(),
+        ended => format!(
+            ", of those {} of {runs} runs that came to their end",
+            runs - ended
+        ),
+    };
+    format!("{words}: {compared}{}{ended}", few(more.seeds))
+}

@@ -73,6 +73,7 @@ fn accuracy(outcome: &Outcome) -> Option<f64> {
         | Outcome::Grew { .. }
         | Outcome::Real(_)
         | Outcome::Struck(_)
+        | Outcome::Lasted(_)
         | Outcome::Taught { .. }
         | Outcome::Spent(_)
         | Outcome::Refused { .. } => None,

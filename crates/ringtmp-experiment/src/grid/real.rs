@@ -13,6 +13,8 @@ const STEPS_STRUCK: u32 = 10;
 const PEERS_REAL: u16 = 3;
 /// Of those that learn: so that most digits are read in the end.
 const STEPS_TAUGHT: u32 = 30;
+/// Of those of which what is learnt in the end is asked: enough to have nearly learnt it.
+const STEPS_LASTING: u32 = 120;
 const MICRO_BATCH_TAUGHT: u32 = 16;
 
 /// Numbers of peers, and a run for them: each of eight has a block and two micro-batches.
@@ -112,8 +114,31 @@ impl Grid {
         cells
     }
 
-    /// Three peers that learn: rings, and the others with and without staleness.
-    pub(super) fn courses(&self) -> Vec<Cell> {
+    /// Three devices that learn, of which none is lost, one for good, or one after the other.
+    pub(super) fn lasting(&self) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for way in self.ways_learning() {
+            for trouble in [Trouble::None, Trouble::Gone, Trouble::Often] {
+                cells.extend((1..=self.seeds_real()).map(|seed| Cell {
+                    kind: Kind::Lasting {
+                        steps: STEPS_LASTING,
+                        trouble,
+                    },
+                    model: Model::preset("mlp"),
+                    way,
+                    profile: HERE.to_owned(),
+                    peers: PEERS_REAL,
+                    micro_batches: MICRO_BATCHES_REAL,
+                    micro_batch: MICRO_BATCH_TAUGHT,
+                    seed,
+                }));
+            }
+        }
+        cells
+    }
+
+    /// Rings, and the others with and without staleness.
+    fn ways_learning(&self) -> Vec<Way> {
         let mut ways = RINGS.to_vec();
         let most = self.taus.last().copied();
         let taus = [Some(Staleness::Steps(0)), most].into_iter().flatten();
@@ -122,8 +147,13 @@ impl Grid {
             tau,
         }));
         ways.push(Way::AllReduce);
+        ways
+    }
+
+    /// Three peers that learn.
+    pub(super) fn courses(&self) -> Vec<Cell> {
         let mut cells = Vec::new();
-        for way in ways {
+        for way in self.ways_learning() {
             cells.extend((1..=self.seeds_real()).map(|seed| Cell {
                 kind: Kind::Taught {
                     steps: STEPS_TAUGHT,

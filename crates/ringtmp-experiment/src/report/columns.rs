@@ -1,7 +1,7 @@
 //! The figures of an outcome by the names of their columns: those that were measured, or simulated, and no others.
 
 use super::course::ACCURACY;
-use crate::outcome::{Compared, Figures, Outcome, Point, Reached, Spent, Struck};
+use crate::outcome::{Compared, Figures, Lasted, Outcome, Point, Reached, Spent, Struck};
 use std::collections::BTreeMap;
 
 /// By the names of their columns.
@@ -66,6 +66,7 @@ pub(super) fn numbers(outcome: &Outcome) -> Numbers {
         Outcome::Ran(figures) => ran(figures),
         Outcome::Real(compared) => real(compared),
         Outcome::Struck(one) => struck(one),
+        Outcome::Lasted(one) => lasted(one),
         Outcome::Spent(each) => spent(each),
         Outcome::Taught { real, simulated } => taught(real, simulated),
         Outcome::Learnt { points } => learnt(points),
@@ -150,6 +151,15 @@ fn struck(struck: &Struck) -> Numbers {
         ("simulated_seconds", struck.seconds_simulated),
         ("simulated_recoveries", struck.recoveries_simulated),
         ("simulated_steps_repeated", struck.repeated_simulated),
+    ])
+}
+
+fn lasted(lasted: &Lasted) -> Numbers {
+    Numbers::from([
+        ("loss", lasted.loss),
+        ("accuracy", lasted.accuracy),
+        ("recoveries", lasted.recoveries),
+        ("steps_repeated", lasted.repeated),
     ])
 }
 
@@ -252,6 +262,7 @@ mod tests {
             Outcome::Ran(Box::default()),
             Outcome::Real(Box::default()),
             Outcome::Struck(Box::default()),
+            Outcome::Lasted(Lasted::default()),
             Outcome::Spent(Box::new(measured)),
             Outcome::Taught {
                 real: reached.to_vec(),

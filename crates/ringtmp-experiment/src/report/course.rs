@@ -49,6 +49,7 @@ fn course(group: &Group) -> Vec<Point> {
             | Outcome::Grew { .. }
             | Outcome::Real(_)
             | Outcome::Struck(_)
+            | Outcome::Lasted(_)
             | Outcome::Taught { .. }
             | Outcome::Spent(_)
             | Outcome::Refused { .. } => None,
@@ -181,6 +182,7 @@ pub(super) fn resilience(part: &[&Group], page: &mut String) {
             | Kind::Progress { .. }
             | Kind::Real { .. }
             | Kind::Struck { .. }
+            | Kind::Lasting { .. }
             | Kind::Taught { .. }
             | Kind::Hosted { .. } => None,
         })

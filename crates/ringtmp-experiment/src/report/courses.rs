@@ -19,6 +19,7 @@ fn pair(outcome: &Outcome) -> Option<Pair<'_>> {
         | Outcome::Grew { .. }
         | Outcome::Real(_)
         | Outcome::Struck(_)
+        | Outcome::Lasted(_)
         | Outcome::Spent(_)
         | Outcome::Learnt { .. }
         | Outcome::Refused { .. } => None,

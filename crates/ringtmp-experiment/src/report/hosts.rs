@@ -16,6 +16,7 @@ fn figure(group: &Group, figure: impl Fn(&Spent) -> Option<f64>) -> Option<Estim
         | Outcome::Grew { .. }
         | Outcome::Real(_)
         | Outcome::Struck(_)
+        | Outcome::Lasted(_)
         | Outcome::Learnt { .. }
         | Outcome::Taught { .. }
         | Outcome::Refused { .. } => None,

@@ -21,6 +21,7 @@ fn struck(outcome: &Outcome) -> Option<&Struck> {
         Outcome::Ran(_)
         | Outcome::Grew { .. }
         | Outcome::Real(_)
+        | Outcome::Lasted(_)
         | Outcome::Spent(_)
         | Outcome::Learnt { .. }
         | Outcome::Taught { .. }

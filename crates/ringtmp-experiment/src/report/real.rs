@@ -18,6 +18,7 @@ fn figure(group: &Group, figure: impl Fn(&Compared) -> f64) -> Option<Estimate> 
         Outcome::Ran(_)
         | Outcome::Grew { .. }
         | Outcome::Struck(_)
+        | Outcome::Lasted(_)
         | Outcome::Spent(_)
         | Outcome::Learnt { .. }
         | Outcome::Taught { .. }

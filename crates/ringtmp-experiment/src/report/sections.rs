@@ -1,7 +1,7 @@
 //! The sections of the page: a plot, the finding under it, the figures.
 
 use super::table::table;
-use super::{course, courses, hosts, losses, real};
+use super::{course, courses, hosts, lasting, losses, real};
 use crate::cell::{Capacity, Kind, Way};
 use crate::chart::{Bar, Bars, Lines, escaped, push, short};
 use crate::findings::{self, Better, Measure};
@@ -92,6 +92,11 @@ const fn told(experiment: Experiment) -> (&'static str, &'static str) {
             "Losses for real, beside the simulator",
             "Three processes on this machine, each as slow as a device of which this machine can be three at once, train with copies of each other's layers or parts. In the middle third of the run the system holds one of them still, so that nobody is told; it stays so, or is replaced by a newcomer after 5 s. The same is simulated.",
         ),
+        Experiment::Lasting => (
+            "What losses leave of what is learnt, for real",
+            "Three processes on this machine teach a perceptron to read digits, with copies of each other's layers or parts. One of them is held still by the system, so that nobody is told, for good; or once the others go on without it, it is killed and another device comes, and that three times. Told is the share of held-out digits that is \
+             read right in the end, beside the undisturbed run of the same seed.",
+        ),
         Experiment::Courses => (
             "Learning for real, beside the simulator",
             "Three native peers in one process of this machine, over WebRTC, each as slow as a device of which this machine can be three at once, teach a perceptron to read digits; and the same run simulated, with real gradients. Told is the share of held-out digits that is read \
@@ -130,6 +135,7 @@ pub(super) fn experiment(experiment: Experiment, groups: &[Group], page: &mut St
             Experiment::Real => real::real(&part, page),
             Experiment::Scale => real::scale(&part, page),
             Experiment::Losses => losses::losses(&part, page),
+            Experiment::Lasting => lasting::lasting(&part, page),
             Experiment::Courses => courses::courses(&part, page),
             Experiment::Tabs => capacity(&part, page),
             Experiment::Hosts => hosts::hosts(&part, page),
@@ -149,6 +155,7 @@ fn parts(groups: &[Group]) -> Vec<Vec<&Group>> {
             let alike = match (one.kind, other.kind) {
                 (Kind::Resilience { .. }, Kind::Resilience { .. })
                 | (Kind::Struck { .. }, Kind::Struck { .. })
+                | (Kind::Lasting { .. }, Kind::Lasting { .. })
                 | (Kind::Real { .. }, Kind::Real { .. })
                 | (Kind::Hosted { .. }, Kind::Hosted { .. }) => true,
                 (one, other) => one == other,

@@ -61,6 +61,7 @@ fn told(outcome: &Outcome) -> String {
         Outcome::Ran(_)
         | Outcome::Real(_)
         | Outcome::Struck(_)
+        | Outcome::Lasted(_)
         | Outcome::Spent(_)
         | Outcome::Taught { .. }
         | Outcome::Learnt { .. } => format!("{name},{figures},,,,,"),
@@ -73,6 +74,7 @@ const fn name(outcome: &Outcome) -> &'static str {
         Outcome::Grew { .. } => "grew",
         Outcome::Real(_) => "real",
         Outcome::Struck(_) => "struck",
+        Outcome::Lasted(_) => "lasted",
         Outcome::Spent(_) => "spent",
         Outcome::Taught { .. } => "taught",
         Outcome::Learnt { .. } => "learnt",
@@ -91,7 +93,9 @@ const fn kind(kind: Kind) -> &'static str {
             Host::Native => "native",
             Host::Browser => "browser",
         },
-        Kind::Resilience { trouble, .. } | Kind::Struck { trouble, .. } => trouble.word(),
+        Kind::Resilience { trouble, .. }
+        | Kind::Struck { trouble, .. }
+        | Kind::Lasting { trouble, .. } => trouble.word(),
     }
 }
 
