@@ -41,6 +41,8 @@ pub struct Provenance {
     pub load: Option<[f64; 2]>,
     /// What was asked for.
     pub grid: Grid,
+    /// Whether what layers take was measured on this machine; counted otherwise.
+    pub measured_costs: bool,
 }
 
 #[derive(Serialize)]
@@ -105,9 +107,9 @@ fn html(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <meta name=\"color-scheme\" content=\"light dark\"><title>RingTMP: experiments</title><style>{STYLE}</style></head><body>\n\
          <h1>When is a ring of small devices better than a parameter server?</h1>\n\
-         <p>Everything but the sections <i>for real</i>, <i>scaling for real</i>, <i>losses for real</i>, <i>what losses leave of what is learnt</i>, <i>learning for real</i>, <i>what tabs of a browser really train</i> and <i>native against browser</i> is <b>simulated</b>: the program's own protocols run under virtual time on emulated devices and links, with the operations that \
-         the layers of each model really take. Joules are <b>estimated</b>, unless they say <b>measured</b>. Whiskers and ± are 95% intervals (Student's t): {}. Seeds draw how long tasks take; they say nothing of how well the model of devices fits yours. A way <i>wins</i> only where its interval lies clear of those of \
+         <p>Everything but the sections <i>for real</i>, <i>scaling for real</i>, <i>losses for real</i>, <i>what losses leave of what is learnt</i>, <i>learning for real</i>, <i>what tabs of a browser really train</i> and <i>native against browser</i> is <b>simulated</b>: the program's own protocols run under virtual time on emulated devices and links, {}. Joules are <b>estimated</b>, unless they say <b>measured</b>. Whiskers and ± are 95% intervals (Student's t): {}. Seeds draw how long tasks take; they say nothing of how well the model of devices fits yours. A way <i>wins</i> only where its interval lies clear of those of \
          the best of the others, and where all its runs got there. The best of a family is chosen by the even seeds and told with its figures of the odd ones, so that being one of many settings flatters none. Ways with staleness or two versions take more samples to get as far; throughput, idle time and joules per sample do not show that; <i>progress</i> does. A device's links share its access link, in rings as in teams.</p>\n",
+        costs(provenance),
         basis(&provenance.grid)
     );
     for (experiment, cells) in experiments {
@@ -124,6 +126,16 @@ fn basis(grid: &Grid) -> String {
     format!(
         "of what is simulated over all {all} seeds in plots and tables, and over the odd ones, which are {odd}, where the finding says who wins; of real runs over {real}"
     )
+}
+
+/// What is taken for the layers of models.
+const fn costs(provenance: &Provenance) -> &'static str {
+    match provenance.measured_costs {
+        true => {
+            "where each layer's passes have the share of a step's time that they were measured to have on this machine's CPU"
+        }
+        false => "with the operations that the layers of each model really take",
+    }
 }
 
 /// How the report came to be.
@@ -146,11 +158,16 @@ fn repeat(provenance: &Provenance, page: &mut String) {
     push(
         page,
         format_args!(
-            "<h2>How to repeat it</h2>\n<pre>{}</pre>\n<p>Program {}. On {}.{load} The machine has no part in what is simulated: there the same program makes the same \
-             figures anywhere. Seeds 1 to {}, {} steps a run. Every cell: <a href=\"cells.csv\">cells.csv</a>, <a href=\"report.json\">report.json</a>.</p>\n</body></html>\n",
+            "<h2>How to repeat it</h2>\n<pre>{}</pre>\n<p>Program {}. On {}.{load} {} Seeds 1 to {}, {} steps a run. Every cell: <a href=\"cells.csv\">cells.csv</a>, <a href=\"report.json\">report.json</a>.</p>\n</body></html>\n",
             escaped(&provenance.command),
             escaped(&provenance.program),
             escaped(&machine),
+            match provenance.measured_costs {
+                true =>
+                    "What is simulated has it only to say what layers take (<a href=\"costs.json\">costs.json</a>): with that file the same program makes the same figures anywhere.",
+                false =>
+                    "The machine has no part in what is simulated: there the same program makes the same figures anywhere.",
+            },
             provenance.grid.seeds,
             provenance.grid.steps
         ),

@@ -122,6 +122,7 @@ fn report_of(folder: &Path, experiment: Experiment, cells: Vec<Finished>) -> [St
         browser: Some("Browser 1.2".to_owned()),
         load: Some([0.25, 1.5]),
         grid: tiny(),
+        measured_costs: false,
     };
     let profiles = Profiles::parse(PROFILES).expect("the table");
     let experiments = [(experiment, cells)];

@@ -37,6 +37,7 @@ mod writer;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use datasets::{DataError, DataPlace, open_data};
 pub use error::PeerError;
+pub use measure::layer_seconds;
 pub use member::{
     Courier, CraftError, Lately, Learnt, Made, MemberSetup, Reply, Spent, Team, TeamError,
     TeamEvent, TeamResult, TeamSettings, Told, Workbench, member_job, run_member,

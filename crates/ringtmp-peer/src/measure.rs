@@ -132,6 +132,40 @@ pub(crate) async fn profile(
     })
 }
 
+/// Seconds of F, of B and of W per sample, for each layer of a run, as this device computes them by itself, the fastest of a few rounds;
+/// updates are left out.
+///
+/// # Errors
+///
+/// A layer that this device cannot compute.
+pub async fn layer_seconds(run: &Run, executor: &Executor) -> Result<Vec<[f64; 3]>, ComputeError> {
+    let clock = Clock::start();
+    let mut timer = Timer {
+        run,
+        executor,
+        clock,
+        ends: clock.now() + PATIENCE,
+        breath: Breath::new(),
+    };
+    let samples = f64::from(run.file.micro_batch);
+    let mut known: Vec<(Alike<'_>, [f64; 3])> = Vec::new();
+    let mut all = Vec::new();
+    for i in 0..run.model.layers.len() {
+        let alike = Alike::new(run, i);
+        let seconds = match known.iter().find(|(other, _)| *other == alike) {
+            Some((_, seconds)) => *seconds,
+            None => {
+                // Of a step without end an update is no part.
+                let fastest = timer.layer(i).await?.fastest(f64::INFINITY);
+                fastest.map(|seconds| seconds / samples)
+            }
+        };
+        known.push((alike, seconds));
+        all.push(seconds);
+    }
+    Ok(all)
+}
+
 /// Whether a layer by itself keeps to so much memory, as planners count it: to measure what no plan gives to this device could end
 /// its tab.
 fn fits(outline: &RunOutline, layer: usize, memory_bytes_max: Option<u64>) -> bool {

@@ -1,5 +1,6 @@
 //! `ringtmp experiment`.
 
+mod costs;
 mod devices;
 mod hosts;
 mod imitated;
@@ -13,11 +14,12 @@ mod taught;
 
 use anyhow::{Context, Error, Result};
 use clap::{Args, ValueEnum};
+use costs::{Costs, CostsBy};
 use learner::Gradients;
 use ringtmp_energy::estimate::Coefficients;
 use ringtmp_experiment::{
-    Cell, Experiment, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles, Store,
-    Worker, write_report,
+    Cell, Experiment, Finished, Grid, Model, ModelCosts, Outcome, PROFILES, Profiles, Provenance,
+    Store, Worker, write_report,
 };
 use ringtmp_peer::{DataTable, ModelTable, RunFile};
 use std::collections::BTreeMap;
@@ -72,6 +74,14 @@ pub(crate) struct ExperimentArguments {
     /// A smaller grid, which takes minutes
     #[arg(long)]
     quick: bool,
+    /// By what the layers of simulated models are known to take as long as they do
+    #[arg(
+        long,
+        value_name = "BY",
+        default_value = "counted",
+        conflicts_with = "real"
+    )]
+    costs: CostsBy,
     /// The folder for the report and for finished cells: the same command goes on where it was interrupted
     #[arg(long, value_name = "DIR", default_value = "report")]
     out: PathBuf,
@@ -99,10 +109,15 @@ pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
         let unread = store.unread();
         eprintln!("{unread} line(s) of cells.jsonl are no cells and are done again");
     }
-    let tables = Tables {
-        profiles: profiles.clone(),
-        coefficients,
+    let costs = match arguments.costs {
+        CostsBy::Counted => Costs::default(),
+        CostsBy::Measured => {
+            let simulated = experiments.iter().filter(|it| real_run(**it).is_none());
+            let cells: Vec<Cell> = simulated.flat_map(|it| grid.cells(*it)).collect();
+            Costs::measured(out, cells.iter(), quiet)?
+        }
     };
+    let tables = Tables::new(profiles.clone(), coefficients, costs);
     let mut done = Vec::new();
     let mut failure = None;
     for experiment in experiments {
@@ -112,7 +127,10 @@ pub(crate) fn run(arguments: &ExperimentArguments, quiet: bool) -> Result<()> {
         done.push((experiment, cells));
         failure = failure.or(failed);
         // After each, so that one that is interrupted leaves a report of what was done.
-        let provenance = surroundings.provenance(command(arguments), grid.clone());
+        let provenance = Provenance {
+            measured_costs: arguments.costs == CostsBy::Measured,
+            ..surroundings.provenance(command(arguments), grid.clone())
+        };
         write_report(out, &done, &provenance, &profiles)
             .with_context(|| format!("cannot write the report to {}", out.display()))?;
     }
@@ -177,16 +195,32 @@ const fn for_real(simulated: Experiment) -> Experiment {
     }
 }
 
+/// What a model costs, for the simulator.
+type ModelCost = dyn Fn(&Model) -> Result<ModelCosts, String> + Sync;
+
 /// What cells are worked off with.
 struct Tables {
     profiles: Profiles,
     coefficients: Coefficients,
+    gradients: Gradients,
+    /// Of simulated devices; real ones are paced by what is counted.
+    model_cost: Box<ModelCost>,
 }
 
 impl Tables {
-    fn worker(&self) -> Worker<'static> {
-        let worker = Worker::new(&costs, self.profiles.clone(), self.coefficients.clone());
-        worker.with_learner(&Gradients)
+    fn new(profiles: Profiles, coefficients: Coefficients, costs: Costs) -> Self {
+        Self {
+            profiles,
+            coefficients,
+            gradients: Gradients::costing(costs.clone()),
+            model_cost: Box::new(move |model| costs.of(model)),
+        }
+    }
+
+    fn worker(&self) -> Worker<'_> {
+        let profiles = self.profiles.clone();
+        let worker = Worker::new(&*self.model_cost, profiles, self.coefficients.clone());
+        worker.with_learner(&self.gradients)
     }
 }
 
@@ -308,16 +342,6 @@ fn simulate(
     })
 }
 
-/// What a model's layers take, as its run file would have it.
-fn costs(model: &Model) -> Result<ModelCosts, String> {
-    let run = run_file(model).check().map_err(|error| error.to_string())?;
-    let outline = run.descriptor().outline;
-    Ok(ModelCosts {
-        layers: outline.layers,
-        sample_bytes: outline.sample_bytes,
-    })
-}
-
 /// A run of such a model, with data that go with it.
 fn run_file(model: &Model) -> RunFile {
     let is_text = model.preset.starts_with("gpt");
@@ -363,8 +387,12 @@ fn command(arguments: &ExperimentArguments) -> String {
         (false, true) => " --real",
         (false, false) => "",
     };
+    let costs = match arguments.costs {
+        CostsBy::Counted => "",
+        CostsBy::Measured => " --costs measured",
+    };
     format!(
-        "ringtmp experiment {which}{only}{quick} --seeds {} --out {}",
+        "ringtmp experiment {which}{only}{quick}{costs} --seeds {} --out {}",
         arguments.seeds,
         shown(&arguments.out)
     )

@@ -12,9 +12,9 @@ use crate::outcome::{Lasted, Outcome};
 const fn words(trouble: Trouble) -> &'static str {
     match trouble {
         Trouble::None => "undisturbed",
-        Trouble::Away => "one lost, and another comes",
+        Trouble::Away => "one lost, after another has come",
         Trouble::Gone => "one gone for good",
-        Trouble::Seldom | Trouble::Often => "three lost in turn, and others come",
+        Trouble::Seldom | Trouble::Often => "three lost in turn, each after another has come",
     }
 }
 

@@ -94,7 +94,7 @@ const fn told(experiment: Experiment) -> (&'static str, &'static str) {
         ),
         Experiment::Lasting => (
             "What losses leave of what is learnt, for real",
-            "Three processes on this machine teach a perceptron to read digits, with copies of each other's layers or parts. One of them is held still by the system, so that nobody is told, for good; or once the others go on without it, it is killed and another device comes, and that three times. Told is the share of held-out digits that is \
+            "Three processes on this machine teach a perceptron to read digits, with copies of each other's layers or parts. One of them is held still by the system, so that nobody is told; or three of them are, one after the other, each once another device has come. Told is the share of held-out digits that is \
              read right in the end, beside the undisturbed run of the same seed.",
         ),
         Experiment::Courses => (

@@ -401,7 +401,7 @@ fn what_is_learnt_despite_losses_is_told_beside_the_undisturbed_run_of_the_same_
         "one gone for good: the same under every seed",
         "PS colocated, tau 0: 68.8",
         "one gone for good: -25.0 ± 0.0 points, which seeds show; at most 25.0 apart under the same seed",
-        "three lost in turn, and others come: +7.5 ± 13.9 points, no difference that seeds would show; at most 12.5 apart",
+        "three lost in turn, each after another has come: +7.5 ± 13.9 points, no difference that seeds would show; at most 12.5 apart",
         "one gone for good: -25.0 ± 0.0 points, which seeds show; at most 25.0 apart under the same seed, of 4 seeds only, of those 4 of 5 runs that came to their end",
         "nobody was left",
     ] {

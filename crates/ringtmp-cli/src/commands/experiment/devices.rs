@@ -37,10 +37,19 @@ pub(super) struct Devices<'a> {
     imitated: &'a Imitated,
     watcher: Peer,
     room: RoomUrl,
-    natives: Vec<(Group, Messages)>,
+    natives: Vec<Native>,
+    /// How many ever came.
+    added: u32,
     guard: Guard,
     /// How each device kept its pace under each plan, as it said last.
     paced: BTreeMap<(PeerId, Epoch), Paced>,
+}
+
+/// One of them.
+struct Native {
+    name: String,
+    group: Group,
+    messages: Messages,
 }
 
 /// What comes of devices that train as they are told to: what of that they cannot do is an outcome.
@@ -84,6 +93,7 @@ impl<'a> Devices<'a> {
                 link,
             },
             natives: Vec::new(),
+            added: 0,
             guard: Guard::start(),
             paced: BTreeMap::new(),
         };
@@ -101,7 +111,7 @@ impl<'a> Devices<'a> {
     /// So many come, one after the other, so that each has its place; until they train.
     pub(super) async fn come(&mut self, peers: u16) -> Result<()> {
         for number in 1..=peers {
-            self.start(number)?;
+            self.add()?;
             self.until(|room| participants(room).count() >= usize::from(number))
                 .await?;
         }
@@ -109,18 +119,22 @@ impl<'a> Devices<'a> {
         Ok(())
     }
 
-    /// One of them does nothing any more, and nobody is told. By the order in which they came.
-    pub(super) fn hold_still(&self, device: usize) -> Result<()> {
-        self.natives[device].0.hold_still()
+    /// One of them does nothing any more, and nobody is told. By the order in which those came that are left; its name.
+    pub(super) fn hold_still(&self, device: usize) -> Result<String> {
+        let native = &self.natives[device];
+        native.group.hold_still()?;
+        Ok(native.name.clone())
     }
 
-    /// It is gone, and another comes in its place, which has forgotten everything.
-    pub(super) fn replace(&mut self, device: usize) -> Result<()> {
+    /// It ends, now.
+    pub(super) fn kill(&mut self, device: usize) {
         drop(self.natives.remove(device));
-        self.start(device as u16 + 1)
     }
 
-    fn start(&mut self, number: u16) -> Result<()> {
+    /// Another comes, which knows nothing.
+    pub(super) fn add(&mut self) -> Result<()> {
+        self.added += 1;
+        let name = format!("native {}", self.added);
         let program = std::env::current_exe().context("this program cannot find itself")?;
         let speed = self.imitated.operations_per_second();
         let mut command = Command::new(program);
@@ -128,15 +142,19 @@ impl<'a> Devices<'a> {
             .args(["--quiet", "join", "--executor", "cpu", "--no-keep"])
             // Not among the arguments, which every user of this computer can read.
             .env("RINGTMP_ROOM", self.room.to_string())
-            .args(["--name", &format!("native {number}")])
+            .args(["--name", &name])
             .args(["--pace", &Speed::Operations(speed).to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         if let Some(access) = self.imitated.access {
             command.args(["--access-link", &access.to_string()]);
         }
-        let native = Group::start(&mut command, &mut self.guard)?;
-        self.natives.push(native);
+        let (group, messages) = Group::start(&mut command, &mut self.guard)?;
+        self.natives.push(Native {
+            name,
+            group,
+            messages,
+        });
         Ok(())
     }
 
@@ -185,12 +203,12 @@ impl<'a> Devices<'a> {
         });
         let waits = natives
             .iter_mut()
-            .map(|(group, _)| Box::pin(group.leader_ended()));
+            .map(|native| Box::pin(native.group.leader_ended()));
         let (status, index) = tokio::select! {
             picked = picked => return picked?,
             (status, index, _) = select_all(waits) => (status?, index),
         };
-        let words = natives[index].1.words();
+        let words = natives[index].messages.words();
         Err(Failure::Unfinished(format!("a device has ended ({status}){words}")).into())
     }
 }

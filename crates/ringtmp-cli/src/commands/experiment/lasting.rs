@@ -8,7 +8,7 @@ use crate::process::Group;
 use crate::terminal::{participants, steps_done};
 use anyhow::{Result, bail};
 use ringtmp_core::schedule::Mode;
-use ringtmp_core::signal::{Replication, RoomState};
+use ringtmp_core::signal::{Replication, RoomPlan, RoomState, RoomView};
 use ringtmp_experiment::{Cell, Kind, Lasted, Lesson, Outcome, Profiles, Spread, Trouble};
 
 /// Updates between two versions that lie twice: a loss costs some, and not all.
@@ -24,9 +24,9 @@ const OFTEN: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Strike {
     step: u32,
-    /// By the order in which devices came.
+    /// By the order in which those came that are left.
     device: usize,
-    /// Whether another comes in its place.
+    /// Whether another has come before, to take its place.
     returns: bool,
 }
 
@@ -42,14 +42,9 @@ fn strikes(cell: &Cell, trouble: Trouble, steps: u32) -> Vec<Strike> {
         let part = steps / count;
         let draw = cell.seed + u64::from(number);
         let within = u32::try_from(draw % u64::from(part / 2)).unwrap_or(0);
-        // Who came last may still wait for its place: then nobody would miss it.
-        let missed = match number {
-            0 => cell.peers,
-            _ => cell.peers - 1,
-        };
         Strike {
             step: number * part + part / 4 + within,
-            device: usize::try_from(draw % u64::from(missed)).unwrap_or(0),
+            device: usize::try_from(draw % u64::from(cell.peers)).unwrap_or(0),
             returns,
         }
     };
@@ -96,23 +91,22 @@ pub(super) fn run(cell: &Cell, profiles: &Profiles) -> Result<Outcome> {
 async fn learn(devices: &mut Devices<'_>, peers: u16, strikes: &[Strike]) -> Result<Lasted> {
     devices.come(peers).await?;
     for strike in strikes {
-        let view = devices
+        devices
             .until_seen(|view| {
-                let room = view.room.as_ref();
-                let all_train = room.is_some_and(|room| {
-                    room.state == RoomState::Training
-                        && participants(room).count() == usize::from(peers)
-                });
-                all_train && steps_done(view) >= strike.step
+                let state = view.room.as_ref().map(|room| &room.state);
+                state == Some(&RoomState::Training) && steps_done(view) >= strike.step
             })
             .await?;
-        let before = view.room.map_or(0, |room| room.recoveries.len());
-        devices.hold_still(strike.device)?;
-        devices
-            .until(|room| room.recoveries.len() > before && room.state == RoomState::Training)
-            .await?;
         if strike.returns {
-            devices.replace(strike.device)?;
+            // It is there when it is needed, however short the run.
+            devices.add()?;
+            let come = |room: &RoomView| participants(room).count() > usize::from(peers);
+            devices.until(come).await?;
+        }
+        let lost = devices.hold_still(strike.device)?;
+        devices.until(|room| trains_without(room, &lost)).await?;
+        if strike.returns {
+            devices.kill(strike.device);
         }
     }
     let room = devices
@@ -132,6 +126,13 @@ async fn learn(devices: &mut Devices<'_>, peers: u16, strikes: &[Strike]) -> Res
         recoveries: room.recoveries.len() as f64,
         repeated: f64::from(room.recoveries.iter().map(|one| one.repeated).sum::<u32>()),
     })
+}
+
+/// Whether the others go on without a device.
+fn trains_without(room: &RoomView, name: &str) -> bool {
+    let order = room.plan.as_ref().map_or(&[][..], RoomPlan::order);
+    let mut named = room.members.iter().filter(|it| it.device.name == name);
+    room.state == RoomState::Training && !named.any(|member| order.contains(&member.peer))
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Real gradients for experiments: rings learn what one process does, teams while they are simulated.
 
 use super::super::sim::RealTeam;
+use super::costs::Costs;
 use anyhow::Result;
 use futures::executor::block_on;
 use ringtmp_core::codec::CodecChoice;
 use ringtmp_core::schedule::Mode;
 use ringtmp_core::signal::RunOutline;
-use ringtmp_experiment::{Held, Learner, Lesson, Spread};
+use ringtmp_experiment::{Held, Learner, Lesson, Model, Spread};
 use ringtmp_peer::{
     DataPlace, DataSource, DataTable, Executor, ExecutorChoice, ModelTable, Run, RunFile, Solo,
     Split, open_data,
@@ -18,12 +19,26 @@ use ringtmp_sim::team::{TeamChoice, TeamOutcome, simulate_team, team_job};
 const HELD_OUT: u32 = 300;
 
 /// On this machine's CPU.
-#[derive(Debug)]
-pub(super) struct Gradients;
+#[derive(Debug, Default)]
+pub(super) struct Gradients {
+    costs: Costs,
+}
+
+impl Gradients {
+    /// By devices for which models cost so much.
+    pub(super) const fn costing(costs: Costs) -> Self {
+        Self { costs }
+    }
+}
 
 impl Learner for Gradients {
     fn outline(&self, lesson: &Lesson) -> Result<RunOutline, String> {
-        Ok(run(lesson, Mode::Sync)?.descriptor().outline)
+        let outline = run(lesson, Mode::Sync)?.descriptor().outline;
+        let model = Model::preset(&lesson.preset);
+        Ok(RunOutline {
+            layers: self.costs.applied(&model, outline.layers),
+            ..outline
+        })
     }
 
     fn ring(&self, lesson: &Lesson, mode: Mode) -> Result<Vec<Held>, String> {

@@ -135,7 +135,7 @@ async fn lose(devices: &mut Devices<'_>, peers: u16, strike: Option<Strike>) -> 
                 return unfinished("it ended before the loss");
             }
         }
-        devices.hold_still(strike.device)?;
+        let _name = devices.hold_still(strike.device)?;
         if strike.returns {
             tokio::select! {
                 () = sleep(AWAY) => {}
@@ -144,7 +144,9 @@ async fn lose(devices: &mut Devices<'_>, peers: u16, strike: Option<Strike>) -> 
                     return unfinished("it ended without the device that was lost");
                 }
             }
-            devices.replace(strike.device)?;
+            // It has forgotten everything.
+            devices.kill(strike.device);
+            devices.add()?;
         }
     }
     let room = devices

@@ -58,6 +58,7 @@ impl Surroundings {
             browser: self.browser.clone(),
             load: self.load.zip(machine::load()).map(<[f64; 2]>::from),
             grid,
+            measured_costs: false,
         }
     }
 }

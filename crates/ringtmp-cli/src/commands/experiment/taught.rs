@@ -85,7 +85,7 @@ fn simulate(cell: &Cell, lesson: &Lesson, imitated: &Imitated) -> Result<(Vec<Sp
     let scenario = imitated.scenario();
     match (imitated.choice(), cell.way) {
         (None, Way::Ring(mode) | Way::FewRing(mode)) => {
-            let held = Gradients
+            let held = Gradients::default()
                 .ring(lesson, mode)
                 .map_err(|error| anyhow!(error))?;
             let right = held.iter().map(|held| (held.steps, held.accuracy));
@@ -93,7 +93,7 @@ fn simulate(cell: &Cell, lesson: &Lesson, imitated: &Imitated) -> Result<(Vec<Sp
         }
         (None, _) => bail!("{} is simulated as a team", cell.way),
         (Some(choice), _) => {
-            let outcome = Gradients.team(lesson, scenario, choice);
+            let outcome = Gradients::default().team(lesson, scenario, choice);
             let outcome = outcome.map_err(|error| anyhow!(error))?;
             let right = right_answers(&outcome);
             Ok((outcome.trace, right))
