@@ -16,6 +16,9 @@ const PAIRS: usize = 9;
 const STRETCH: Duration = Duration::from_secs(8);
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether the page has heard of samples.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Operations per second of a tab: a phone's, so that there is a processor left for the page as there is on devices with a GPU.
 const PACE: &str = "4e8";
 
@@ -122,13 +125,29 @@ async fn ring(theatre: &Theatre) -> Result<(Vec<Browser>, Vec<Tab>)> {
     Ok((browsers, tabs))
 }
 
-/// Samples trained on a second, over a stretch.
+/// Samples trained on a second, over a stretch. A page hears of several steps at once: so from one such moment to another.
 async fn rate(tab: &Tab) -> Result<f64> {
-    let (begun, before) = (Instant::now(), samples(tab).await?);
+    let (begun, before) = heard(tab).await?;
     sleep(STRETCH).await;
-    let after = samples(tab).await?;
-    ensure!(after > before, "nothing was trained on in a stretch");
-    Ok((after - before) as f64 / begun.elapsed().as_secs_f64())
+    let (ended, after) = heard(tab).await?;
+    Ok((after - before) as f64 / ended.duration_since(begun).as_secs_f64())
+}
+
+/// When the page next hears of samples, and how many they are.
+async fn heard(tab: &Tab) -> Result<(Instant, u64)> {
+    let before = samples(tab).await?;
+    let begun = Instant::now();
+    loop {
+        let now = samples(tab).await?;
+        if now > before {
+            return Ok((Instant::now(), now));
+        }
+        ensure!(
+            begun.elapsed() < STRETCH,
+            "nothing was trained on in a stretch"
+        );
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 async fn samples(tab: &Tab) -> Result<u64> {
