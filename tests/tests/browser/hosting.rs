@@ -20,6 +20,13 @@ async fn buttons(tab: &Tab) -> Result<Vec<String>> {
 
 /// Presses a button in the row of a device, and answers the question that it asks: with a text, or with yes.
 async fn of_device(tab: &Tab, name: &str, button: &str, text: Option<&str>) -> Result<()> {
+    // Others may have heard of it before this tab.
+    let row = format!(
+        "return [...document.querySelectorAll('tr.member')]
+            .some(row => row.querySelector('.name').textContent === {name:?}
+                && [...row.querySelectorAll('button')].some(button => button.textContent === {button:?}))"
+    );
+    tab.wait_for_script(JOIN_MAX, name, &row).await?;
     let text = text.map_or("null".to_owned(), |text| format!("{text:?}"));
     let script = format!(
         "const row = [...document.querySelectorAll('tr.member')]

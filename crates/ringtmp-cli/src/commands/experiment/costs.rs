@@ -10,6 +10,7 @@ use ringtmp_experiment::{Cell, Kind, Model, ModelCosts};
 use ringtmp_peer::{Executor, ExecutorChoice, layer_seconds};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// In the folder of a report: cells are named by it, so it is measured once.
@@ -57,7 +58,10 @@ impl Costs {
         let mut known: Vec<Measured> = match std::fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json)
                 .with_context(|| format!("{} is not what was measured", path.display()))?,
-            Err(_) => Vec::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
         };
         for cell in cells {
             let is_grown = matches!(cell.kind, Kind::Capacity(_));
