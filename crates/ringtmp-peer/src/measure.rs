@@ -157,10 +157,11 @@ pub async fn layer_seconds(run: &Run, executor: &Executor) -> Result<Vec<[f64; 3
             None => {
                 // Of a step without end an update is no part.
                 let fastest = timer.layer(i).await?.fastest(f64::INFINITY);
-                fastest.map(|seconds| seconds / samples)
+                let seconds = fastest.map(|seconds| seconds / samples);
+                known.push((alike, seconds));
+                seconds
             }
         };
-        known.push((alike, seconds));
         all.push(seconds);
     }
     Ok(all)

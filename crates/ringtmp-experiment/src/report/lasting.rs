@@ -1,9 +1,9 @@
 //! The section of what is learnt in the end though devices are lost.
 
 use super::sections::tell;
-use super::table::refusals;
+use super::table::{plain, refusals};
 use crate::cell::{Kind, Trouble};
-use crate::chart::{Bar, Bars, escaped, push, short};
+use crate::chart::{Bar, Bars, escaped, push};
 use crate::findings;
 use crate::groups::{Estimate, Group};
 use crate::outcome::{Lasted, Outcome};
@@ -97,11 +97,7 @@ fn figures_table(part: &[&Group], page: &mut String) {
         "<details open><summary>Figures, and what was refused</summary><table><tr><th>way<th>what happens<th>read right in the end<th>loss of the last step<th>put together anew<th>steps made again</tr>\n",
     );
     for group in part {
-        let cell = |which: fn(&Lasted) -> f64| {
-            let told =
-                |v: Estimate| format!("{}&nbsp;±&nbsp;{}", short(v.mean), short(v.half_width));
-            figure(group, which).map_or_else(|| "refused".to_owned(), told)
-        };
+        let cell = |which: fn(&Lasted) -> f64| plain(figure(group, which));
         push(
             page,
             format_args!(

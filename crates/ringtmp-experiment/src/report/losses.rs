@@ -1,7 +1,7 @@
 //! The section of real devices of which one falls silent.
 
 use super::sections::tell;
-use super::table::refusals;
+use super::table::{plain, refusals};
 use crate::cell::{Kind, Trouble};
 use crate::chart::{Bar, Bars, escaped, push, short};
 use crate::findings;
@@ -101,11 +101,7 @@ fn figures_table(part: &[&Group], page: &mut String) {
         "<details open><summary>Figures, and what was refused</summary><table><tr><th>way<th>what happens<th>seconds<th>simulated<th>put together anew<th>simulated<th>steps made again<th>simulated</tr>\n",
     );
     for group in part {
-        let cell = |which: fn(&Struck) -> f64| {
-            let told =
-                |v: Estimate| format!("{}&nbsp;±&nbsp;{}", short(v.mean), short(v.half_width));
-            figure(group, which).map_or_else(|| "refused".to_owned(), told)
-        };
+        let cell = |which: fn(&Struck) -> f64| plain(figure(group, which));
         push(
             page,
             format_args!(

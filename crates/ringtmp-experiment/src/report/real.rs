@@ -1,8 +1,8 @@
 //! The section of real peers.
 
 use super::sections::tell;
-use super::table::refusals;
-use crate::chart::{Bar, Bars, Lines, escaped, push, short};
+use super::table::{plain, refusals};
+use crate::chart::{Bar, Bars, Lines, escaped, push};
 use crate::findings;
 use crate::grid::HERE;
 use crate::groups::{Estimate, Group};
@@ -147,13 +147,7 @@ fn figures_table(part: &[&Group], page: &mut String) {
     page.push_str("<details open><summary>Figures, and what was refused</summary>");
     page.push_str("<table><tr><th>way<th>peers<th>samples/s<th>simulated<th>idle<th>simulated<th>samples per CPU-second</tr>\n");
     for group in part {
-        let plain = |which: Figure| {
-            let value = figure(group, which);
-            value.map_or_else(
-                || "refused".to_owned(),
-                |v| format!("{}&nbsp;±&nbsp;{}", short(v.mean), short(v.half_width)),
-            )
-        };
+        let plain = |which: Figure| plain(figure(group, which));
         push(
             page,
             format_args!(

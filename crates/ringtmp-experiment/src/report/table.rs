@@ -5,7 +5,7 @@ use crate::cell::{Host, Kind};
 use crate::chart::{escaped, push, short};
 use crate::findings::Measure;
 use crate::grid::Experiment;
-use crate::groups::Group;
+use crate::groups::{Estimate, Group};
 use crate::outcome::Outcome;
 use crate::store::Finished;
 
@@ -101,6 +101,14 @@ const fn kind(kind: Kind) -> &'static str {
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// A figure over the seeds of real runs, as a table has it.
+pub(super) fn plain(value: Option<Estimate>) -> String {
+    value.map_or_else(
+        || "refused".to_owned(),
+        |v| format!("{}&nbsp;±&nbsp;{}", short(v.mean), short(v.half_width)),
+    )
 }
 
 /// One figure with its unit, way by way and number of devices by number of devices, with the refusals.
